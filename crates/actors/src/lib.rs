@@ -1,0 +1,1 @@
+//! The actors, one file each, and all their messages.

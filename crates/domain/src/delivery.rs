@@ -1,0 +1,94 @@
+//! Messages as they come from and go to a broker, whichever broker it is.
+
+use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
+
+/// MQTT quality of service (MQTT 3.1.1 and 5.0, section 4.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum QoS {
+    /// Delivered at most once.
+    AtMostOnce = 0,
+    /// Delivered at least once.
+    #[default]
+    AtLeastOnce = 1,
+    /// Delivered exactly once.
+    ExactlyOnce = 2,
+}
+
+impl From<QoS> for u8 {
+    fn from(qos: QoS) -> u8 {
+        qos as u8
+    }
+}
+
+impl TryFrom<u8> for QoS {
+    type Error = String;
+
+    fn try_from(level: u8) -> Result<Self, String> {
+        match level {
+            0 => Ok(QoS::AtMostOnce),
+            1 => Ok(QoS::AtLeastOnce),
+            2 => Ok(QoS::ExactlyOnce),
+            other => Err(format!("QoS is 0, 1 or 2, not {other}")),
+        }
+    }
+}
+
+/// Microseconds since 1970-01-01T00:00:00Z.
+pub type Micros = i64;
+
+/// Who handed a message to us and may hand it over again: needed to recognise a redelivery. Absent at QoS 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// One MQTT session: changes when the sender has forgotten what it still owed.
+    pub session: u64,
+    /// Packet identifier, 1 to 65535; reused by the sender after our acknowledgement.
+    pub packet_id: u16,
+    /// The sender's DUP flag (MQTT 3.1.1, section 3.3.1.1).
+    pub dup: bool,
+}
+
+/// A PUBLISH that came in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Inbound {
+    /// Topic name, valid UTF-8 without wildcards or NUL.
+    pub topic: Arc<str>,
+    /// The bytes as they were sent.
+    pub payload: Bytes,
+    /// QoS of this delivery.
+    pub qos: QoS,
+    /// Set on a message that was retained when we subscribed.
+    pub retain: bool,
+    /// When it was read from the network.
+    pub received_at: Micros,
+    /// Present at QoS 1 and 2.
+    pub origin: Option<Origin>,
+}
+
+/// A message to publish.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Outbound {
+    /// Topic name.
+    pub topic: Arc<str>,
+    /// Payload.
+    pub payload: Bytes,
+    /// QoS to publish with.
+    pub qos: QoS,
+    /// Whether the broker keeps it for later subscribers.
+    pub retain: bool,
+}
+
+// Payloads stay out of logs: `Debug` prints their size.
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Inbound({} {} B qos{} {:?})", self.topic, self.payload.len(), self.qos as u8, self.origin)
+    }
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outbound({} {} B qos{})", self.topic, self.payload.len(), self.qos as u8)
+    }
+}

@@ -1,0 +1,6 @@
+//! The rules of Hearthgate, pure: topics and filters, messages and keyword maps, flows, payload schemas, routing.
+//!
+//! Never in here: I/O, async, clocks, environment, threads. What happens now is told by the caller as a value.
+
+pub mod delivery;
+pub mod message;

@@ -1,0 +1,3 @@
+//! The binary `hearthgate`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Calls to HTTP endpoints: request, outcome, signature.

@@ -1,0 +1,1 @@
+//! Device drivers, one file each, behind a closed enum of kinds.

@@ -1,0 +1,151 @@
+//! The link between the gateway and a broker: one type with two sources, a remote broker and the embedded one.
+//!
+//! Everything that goes towards the broker either replaces what was there (acknowledgements, subscriptions) or is
+//! refused when there is no room (publishing), so that no one ever waits for the other side: waiting both ways deadlocks.
+
+use hearthgate_domain::delivery::{Inbound, Outbound, QoS};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Counts the connections of a process; an acknowledgement that belongs to an earlier one is void.
+pub type Connection = u64;
+
+/// A place in the order of arrival on one connection. Numbers start at 1 and rise by one for each message, QoS 0 included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ticket {
+    /// The connection on which the message arrived.
+    pub connection: Connection,
+    /// Its number on that connection.
+    pub number: u64,
+}
+
+/// Messages in order of arrival.
+#[derive(Debug)]
+pub struct Batch {
+    /// Ticket of the first message; the others follow by one.
+    pub first: Ticket,
+    /// Never empty.
+    pub messages: Vec<Inbound>,
+}
+
+impl Batch {
+    /// Ticket of the last message: what to acknowledge once all of them are safe.
+    #[must_use]
+    pub fn last(&self) -> Ticket {
+        let count = self.messages.len() as u64;
+        Ticket { connection: self.first.connection, number: self.first.number + count.saturating_sub(1) }
+    }
+}
+
+/// What the broker's side reports.
+#[derive(Debug)]
+pub enum Event {
+    /// A connection stands.
+    Connected {
+        /// The number that its tickets carry.
+        connection: Connection,
+        /// Whether the broker still had our session. If not, it owes us nothing from before.
+        session_present: bool,
+    },
+    /// The connection is gone.
+    Disconnected {
+        /// In words, for log and status.
+        reason: String,
+        /// When the next attempt is made; `None` when there will be none.
+        retry_in: Option<Duration>,
+    },
+    /// Messages came in.
+    Messages(Batch),
+    /// The senders have our acknowledgements up to this ticket, so they will not send those messages again.
+    Confirmed(Ticket),
+    /// Subscriptions that the broker refused, each with its reason.
+    Refused(Vec<(String, String)>),
+}
+
+/// One filter that we want to receive.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subscription {
+    /// Topic filter.
+    pub filter: String,
+    /// Highest QoS wanted.
+    pub qos: QoS,
+}
+
+/// Why something could not be published.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PublishError {
+    /// Too much is waiting already.
+    #[error("the outgoing queue is full")]
+    Full,
+    /// The link was closed.
+    #[error("the link to the broker is closed")]
+    Closed,
+}
+
+/// The gateway's end. Cloning it is cheap; nothing on it ever waits.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    acknowledged: Arc<watch::Sender<Ticket>>,
+    wanted: Arc<watch::Sender<Arc<[Subscription]>>>,
+    outgoing: mpsc::Sender<Vec<Outbound>>,
+    closing: Arc<watch::Sender<bool>>,
+}
+
+impl Handle {
+    /// Acknowledges every message up to and including `through`. Later calls include earlier ones.
+    pub fn acknowledge(&self, through: Ticket) {
+        self.acknowledged.send_replace(through);
+    }
+
+    /// States the whole set of filters that we want from now on; the broker's side makes the difference.
+    pub fn subscribe_exactly(&self, wanted: Vec<Subscription>) {
+        self.wanted.send_replace(wanted.into());
+    }
+
+    /// Hands over messages to publish.
+    ///
+    /// # Errors
+    /// [`PublishError::Full`] when there is no room now, [`PublishError::Closed`] after the end; nothing was taken then.
+    pub fn publish(&self, messages: Vec<Outbound>) -> Result<(), PublishError> {
+        self.outgoing.try_send(messages).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => PublishError::Full,
+            mpsc::error::TrySendError::Closed(_) => PublishError::Closed,
+        })
+    }
+
+    /// Asks for an orderly end: what is acknowledged is sent, then DISCONNECT. Events end when it is done.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+}
+
+/// The broker's end.
+#[derive(Debug)]
+pub struct Port {
+    /// The newest acknowledgement; it includes all before it.
+    pub acknowledged: watch::Receiver<Ticket>,
+    /// The newest set of wanted filters.
+    pub wanted: watch::Receiver<Arc<[Subscription]>>,
+    /// Messages to publish.
+    pub outgoing: mpsc::Receiver<Vec<Outbound>>,
+    /// Turns true once.
+    pub closing: watch::Receiver<bool>,
+    /// Where to report; bounded, so the broker's side waits here, and only here.
+    pub events: mpsc::Sender<Event>,
+}
+
+/// Makes a link. `outgoing` is the room for batches to publish, `events` the room for reports.
+#[must_use]
+pub fn link(outgoing: usize, events: usize) -> (Handle, Port, mpsc::Receiver<Event>) {
+    let (acknowledged, acknowledged_rx) = watch::channel(Ticket::default());
+    let (wanted, wanted_rx) = watch::channel(Arc::from([]));
+    let (outgoing, outgoing_rx) = mpsc::channel(outgoing);
+    let (closing, closing_rx) = watch::channel(false);
+    let (events, events_rx) = mpsc::channel(events);
+    let handle =
+        Handle { acknowledged: Arc::new(acknowledged), wanted: Arc::new(wanted), outgoing, closing: Arc::new(closing) };
+    let port =
+        Port { acknowledged: acknowledged_rx, wanted: wanted_rx, outgoing: outgoing_rx, closing: closing_rx, events };
+    (handle, port, events_rx)
+}

@@ -1,0 +1,1 @@
+//! The durable side: the journal, and SQL for flows, servers, records and dead letters.

@@ -1,0 +1,1 @@
+//! A guard that keeps an actix actor alive behind one address.
