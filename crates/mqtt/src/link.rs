@@ -47,8 +47,12 @@ pub enum Event {
         connection: Connection,
         /// Whether the broker still had our session. If not, it owes us nothing from before.
         session_present: bool,
+        /// Identifies the session; the messages' [`hearthgate_domain::delivery::Origin`] carries it. Keep it where it
+        /// survives a restart *before* acknowledging anything, and hand it back to the next run: only so can a
+        /// redelivery be recognised after a crash. 0 where the sessions are the senders' own (the embedded broker).
+        session: u64,
     },
-    /// The connection is gone.
+    /// The connection is gone, or an attempt to make one failed.
     Disconnected {
         /// In words, for log and status.
         reason: String,
@@ -61,6 +65,19 @@ pub enum Event {
     Confirmed(Ticket),
     /// Subscriptions that the broker refused, each with its reason.
     Refused(Vec<(String, String)>),
+    /// The filters that the broker now holds for us, all of them: remember them, so that the next run can remove those
+    /// that are no longer wanted.
+    Subscribed(Vec<String>),
+    /// A message could not pass, in one direction or the other, and was let go: too large, or refused by the broker.
+    /// Reported once for a topic and reason.
+    Dropped {
+        /// Its topic; replacement characters stand for bytes that are not UTF-8.
+        topic: String,
+        /// Size of the packet in bytes.
+        bytes: usize,
+        /// In words, with the remedy.
+        reason: String,
+    },
 }
 
 /// One filter that we want to receive.
