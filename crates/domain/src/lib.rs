@@ -3,4 +3,9 @@
 //! Never in here: I/O, async, clocks, environment, threads. What happens now is told by the caller as a value.
 
 pub mod delivery;
+pub mod mapping;
 pub mod message;
+pub mod payload;
+mod python;
+pub mod routing;
+pub mod topic;

@@ -1,0 +1,321 @@
+//! Map files: reading them, and saying what is wrong with one, where.
+
+use crate::mapping::keywords::{KeywordMaps, Lookup, MapField, Rule, Table};
+use crate::payload::{Field, Json, JsonKind, Payload, PayloadError};
+use crate::topic::{FilterError, TopicFilter};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use thiserror::Error;
+
+/// Why a map file is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{}{problem}", line.map(|line| format!("line {line}: ")).unwrap_or_default())]
+pub struct MapError {
+    /// The line, counted from 1; none when the map did not come from a file.
+    pub line: Option<usize>,
+    /// What is wrong there.
+    pub problem: MapProblem,
+}
+
+/// What can be wrong with a map.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum MapProblem {
+    /// Not JSON, or not an object.
+    #[error("the map file cannot be read: {0}")]
+    Json(PayloadError),
+    /// A key that no map has.
+    #[error(
+        "unknown key {key:?}; a map has root, topics, function, gateway, location, device, sender, action, argkey, \
+         argvalue, and in these maptype and map"
+    )]
+    UnknownKey {
+        /// The key.
+        key: Box<str>,
+    },
+    /// A key that every map must have.
+    #[error("{key} is missing")]
+    Missing {
+        /// Its name.
+        key: Box<str>,
+    },
+    /// A value of the wrong type.
+    #[error("{key} must be {expected}, not {found}")]
+    WrongType {
+        /// Where it stands.
+        key: Box<str>,
+        /// What is needed.
+        expected: &'static str,
+        /// What is there.
+        found: JsonKind,
+    },
+    /// The root cannot be part of a topic.
+    #[error("root {root:?} holds {character:?}, which no topic may hold")]
+    Root {
+        /// The root.
+        root: Box<str>,
+        /// `+`, `#` or NUL.
+        character: char,
+    },
+    /// A topic is no filter.
+    #[error("topics: {0}")]
+    Topic(FilterError),
+    /// Not `none`, `loose` or `strict`.
+    #[error("{field}: maptype is none, loose or strict, not {found:?}")]
+    MapType {
+        /// The field.
+        field: MapField,
+        /// What stands there.
+        found: Box<str>,
+    },
+    /// `loose` or `strict` without `map`.
+    #[error("{field}: maptype {maptype} needs a map; add `\"map\": {{…}}` or make it none")]
+    NoMap {
+        /// The field.
+        field: MapField,
+        /// `loose` or `strict`.
+        maptype: &'static str,
+    },
+    /// The form of older files, `{"gate": "Gate"}`, MQTT keyword first.
+    #[error(
+        "{field}: {keyword:?} has the plain text {value:?}; write the internal keyword with the list of its MQTT \
+         keywords, such as {value:?}: [{keyword:?}]"
+    )]
+    PlainText {
+        /// The field.
+        field: MapField,
+        /// The key.
+        keyword: Box<str>,
+        /// The text.
+        value: Box<str>,
+    },
+    /// `"Gate": []`.
+    #[error("{field}: the list of {keyword:?} is empty; name at least one MQTT keyword")]
+    EmptyList {
+        /// The field.
+        field: MapField,
+        /// The internal keyword.
+        keyword: Box<str>,
+    },
+    /// One MQTT keyword for two internal ones.
+    #[error("{field}: the MQTT keyword {mqtt:?} stands under both {first:?} and {second:?}")]
+    Ambiguous {
+        /// The field.
+        field: MapField,
+        /// The MQTT keyword.
+        mqtt: Box<str>,
+        /// The internal keyword that has it first.
+        first: Box<str>,
+        /// The one that repeats it.
+        second: Box<str>,
+    },
+}
+
+pub(super) fn read(text: &str) -> Result<KeywordMaps, MapError> {
+    Reader { text }.maps()
+}
+
+pub(super) fn check_root(root: &str) -> Result<(), MapError> {
+    match root.chars().find(|character| matches!(character, '+' | '#' | '\0')) {
+        None => Ok(()),
+        Some(character) => Err(MapError { line: None, problem: MapProblem::Root { root: root.into(), character } }),
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+}
+
+impl<'a> Reader<'a> {
+    fn maps(&self) -> Result<KeywordMaps, MapError> {
+        let file = Payload::parse_text(self.text).map_err(|error| self.unreadable(error))?;
+        let (mut root, mut topics) = (None, None);
+        let mut tables: [Table; 8] = Default::default();
+        for Field { name, value } in file.fields() {
+            match name.as_ref() {
+                "root" => root = Some(self.root(value)?),
+                "topics" => topics = Some(self.topics(value)?),
+                name => match MapField::ALL.into_iter().find(|field| field.name() == name) {
+                    Some(field) => tables[field as usize] = self.table(field, value)?,
+                    None => return Err(self.at(value, MapProblem::UnknownKey { key: name.into() })),
+                },
+            }
+        }
+        let missing = |key: &str| MapError { line: None, problem: MapProblem::Missing { key: key.into() } };
+        Ok(KeywordMaps {
+            root: root.ok_or_else(|| missing("root"))?,
+            topics: topics.ok_or_else(|| missing("topics"))?,
+            tables,
+        })
+    }
+
+    fn root(&self, value: &Json<'a>) -> Result<Box<str>, MapError> {
+        let root = self.string(value, "root")?;
+        check_root(&root).map_err(|error| self.at(value, error.problem))?;
+        Ok(root.into())
+    }
+
+    fn topics(&self, value: &Json<'a>) -> Result<Vec<TopicFilter>, MapError> {
+        let parse = |item: &Json<'a>| {
+            let filter = self.string(item, "topics")?;
+            TopicFilter::parse(&filter).map_err(|error| self.at(item, MapProblem::Topic(error)))
+        };
+        self.items(value, "topics")?.iter().map(parse).collect()
+    }
+
+    fn table(&self, field: MapField, value: &Json<'a>) -> Result<Table, MapError> {
+        let (mut rule, mut map) = (None, None);
+        for Field { name, value } in self.object(value, field.name())?.fields() {
+            match name.as_ref() {
+                "maptype" => rule = Some(self.rule(field, value)?),
+                "map" => map = Some(self.object(value, &format!("{field}.map"))?),
+                other => {
+                    let key = format!("{field}.{other}").into();
+                    return Err(self.at(value, MapProblem::UnknownKey { key }));
+                }
+            }
+        }
+        let missing = || MapProblem::Missing { key: format!("{field}.maptype").into() };
+        let rule = rule.ok_or_else(|| self.at(value, missing()))?;
+        match (map, rule) {
+            (Some(map), rule) => self.filled_table(field, rule, &map),
+            (None, Rule::None) => Ok(Table::default()),
+            (None, Rule::Loose) => Err(self.at(value, MapProblem::NoMap { field, maptype: "loose" })),
+            (None, Rule::Strict) => Err(self.at(value, MapProblem::NoMap { field, maptype: "strict" })),
+        }
+    }
+
+    fn rule(&self, field: MapField, value: &Json<'a>) -> Result<Rule, MapError> {
+        match self.string(value, &format!("{field}.maptype"))?.as_ref() {
+            "none" => Ok(Rule::None),
+            "loose" => Ok(Rule::Loose),
+            "strict" => Ok(Rule::Strict),
+            other => Err(self.at(value, MapProblem::MapType { field, found: other.into() })),
+        }
+    }
+
+    fn filled_table(&self, field: MapField, rule: Rule, map: &Payload<'a>) -> Result<Table, MapError> {
+        let mut to_mqtt: Vec<(Box<str>, Box<str>)> = Vec::new();
+        let mut to_internal: HashMap<Box<str>, Box<str>> = HashMap::new();
+        for Field { name: internal, value } in map.fields() {
+            let aliases = self.aliases(field, internal, value)?;
+            let first = aliases.first();
+            let first = first
+                .ok_or_else(|| self.at(value, MapProblem::EmptyList { field, keyword: internal.as_ref().into() }))?;
+            to_mqtt.push((internal.as_ref().into(), first.as_ref().into()));
+            for mqtt in &aliases {
+                let before = to_internal.insert(mqtt.as_ref().into(), internal.as_ref().into());
+                let Some(first) = before.filter(|before| **before != **internal) else { continue };
+                let (mqtt, second) = (mqtt.as_ref().into(), internal.as_ref().into());
+                return Err(self.at(value, MapProblem::Ambiguous { field, mqtt, first, second }));
+            }
+        }
+        // An empty map leaves every keyword as it is, whatever the rule.
+        let rule = if to_mqtt.is_empty() { Rule::None } else { rule };
+        Ok(Table { rule, to_mqtt: Lookup::new(to_mqtt), to_internal: Lookup::new(to_internal.into_iter().collect()) })
+    }
+
+    fn aliases(&self, field: MapField, internal: &str, value: &Json<'a>) -> Result<Vec<Cow<'a, str>>, MapError> {
+        if let Some(text) = value.as_str() {
+            let problem = MapProblem::PlainText { field, keyword: internal.into(), value: text.into_owned().into() };
+            return Err(self.at(value, problem));
+        }
+        let key = format!("{field}.map.{internal}");
+        self.items(value, &key)?.iter().map(|item| self.string(item, &key)).collect()
+    }
+
+    fn object(&self, value: &Json<'a>, key: &str) -> Result<Payload<'a>, MapError> {
+        if value.kind() != JsonKind::Object {
+            return Err(self.wrong_type(value, key, "an object"));
+        }
+        Payload::parse_text(value.text()).map_err(|error| self.at(value, MapProblem::Json(error)))
+    }
+
+    fn items(&self, value: &Json<'a>, key: &str) -> Result<Vec<Json<'a>>, MapError> {
+        value.items().ok_or_else(|| self.wrong_type(value, key, "a list of texts"))
+    }
+
+    fn string(&self, value: &Json<'a>, key: &str) -> Result<Cow<'a, str>, MapError> {
+        value.as_str().ok_or_else(|| self.wrong_type(value, key, "a text"))
+    }
+
+    fn wrong_type(&self, value: &Json<'a>, key: &str, expected: &'static str) -> MapError {
+        self.at(value, MapProblem::WrongType { key: key.into(), expected, found: value.kind() })
+    }
+
+    fn at(&self, value: &Json<'a>, problem: MapProblem) -> MapError {
+        // A value's text is a part of the file's text.
+        let offset = (value.text().as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
+        MapError { line: Some(self.line(offset)), problem }
+    }
+
+    fn unreadable(&self, error: PayloadError) -> MapError {
+        let offset = match &error {
+            PayloadError::Syntax { offset, .. }
+            | PayloadError::LoneSurrogate { offset }
+            | PayloadError::NotUtf8 { offset }
+            | PayloadError::TooDeep { offset } => *offset,
+            PayloadError::Empty | PayloadError::NotAnObject { .. } => 0,
+        };
+        MapError { line: Some(self.line(offset)), problem: MapProblem::Json(error) }
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        KeywordMaps::from_json(text).unwrap_err().to_string()
+    }
+
+    fn with_field(field: &str) -> String {
+        format!("{{\n\"root\": \"r\",\n\"topics\": [\"r/#\"],\n{field}\n}}")
+    }
+
+    #[test]
+    fn errors_name_line_field_and_keyword() {
+        let ambiguous =
+            "\"action\": {\"maptype\": \"loose\", \"map\": {\n \"ON\": [\"on\"],\n \"OFF\": [\"off\", \"on\"]}}";
+        assert_eq!(
+            refused(&with_field(ambiguous)),
+            "line 6: action: the MQTT keyword \"on\" stands under both \"ON\" and \"OFF\""
+        );
+        let plain = "\"device\": {\"maptype\": \"strict\", \"map\": {\n\"gate\": \"Gate\"}}";
+        assert_eq!(
+            refused(&with_field(plain)),
+            "line 5: device: \"gate\" has the plain text \"Gate\"; write the internal keyword with the list of its MQTT \
+             keywords, such as \"Gate\": [\"gate\"]"
+        );
+        assert_eq!(
+            refused(&with_field("\"sender\": {\"maptype\": \"sometimes\"}")),
+            "line 4: sender: maptype is none, loose or strict, not \"sometimes\""
+        );
+        assert!(refused(&with_field("\"sender\": {\"maptype\": \"strict\"}")).contains("needs a map"));
+        assert!(refused(&with_field("\"lcoation\": {\"maptype\": \"none\"}")).starts_with("line 4: unknown key"));
+        assert!(refused(&with_field("\"action\": {\"maptype\": \"loose\", \"map\": {\"A\": []}}")).contains("empty"));
+        assert!(refused("{\"root\": \"r\",\n\"topics\": [\"a/#/b\"]}").starts_with("line 2: topics: "));
+        assert!(refused("{\"root\": 1, \"topics\": []}").contains("root must be a text, not integer"));
+        assert!(refused("{\"topics\": []}").contains("root is missing"));
+        assert!(refused("{\n\n  oops}").starts_with("line 3: the map file cannot be read"));
+    }
+
+    #[test]
+    fn an_empty_map_counts_as_none() {
+        let maps = KeywordMaps::from_json(&with_field("\"action\": {\"maptype\": \"strict\", \"map\": {}}")).unwrap();
+        assert!(maps.table(MapField::Action).to_mqtt("anything").is_ok());
+    }
+
+    #[test]
+    fn a_root_or_topic_that_cannot_work_is_warned_about() {
+        let topics = ["home/#", "home/+/+/+/+/+/C", "home/+", "a/b/c/d/e/f/g/h/#"];
+        let topics = topics.map(|filter| TopicFilter::parse(filter).unwrap()).to_vec();
+        let warnings = KeywordMaps::none("home/og", topics).unwrap().warnings();
+        assert_eq!(warnings.len(), 3);
+        assert!(warnings[1].contains("home/+ ") && warnings[2].contains("a/b/c/d/e/f/g/h/#"));
+        assert!(KeywordMaps::none("a/+", Vec::new()).is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! Keyword maps: what an internal keyword is called on the wire, and back.
+
+use crate::mapping::file::{self, MapError};
+use crate::topic::TopicFilter;
+use std::fmt;
+
+/// What a keyword map translates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MapField {
+    /// Topic level 2.
+    Function,
+    /// Topic level 3.
+    Gateway,
+    /// Topic level 4.
+    Location,
+    /// Topic level 5.
+    Device,
+    /// Topic level 6.
+    Sender,
+    /// The action.
+    Action,
+    /// Names of arguments.
+    ArgKey,
+    /// Values of arguments.
+    ArgValue,
+}
+
+impl MapField {
+    /// All of them, in the order of the topic.
+    pub const ALL: [MapField; 8] = [
+        MapField::Function,
+        MapField::Gateway,
+        MapField::Location,
+        MapField::Device,
+        MapField::Sender,
+        MapField::Action,
+        MapField::ArgKey,
+        MapField::ArgValue,
+    ];
+
+    /// Its name in a map file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            MapField::Function => "function",
+            MapField::Gateway => "gateway",
+            MapField::Location => "location",
+            MapField::Device => "device",
+            MapField::Sender => "sender",
+            MapField::Action => "action",
+            MapField::ArgKey => "argkey",
+            MapField::ArgValue => "argvalue",
+        }
+    }
+}
+
+impl fmt::Display for MapField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The maps of one interface, with its root and the topics it subscribes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeywordMaps {
+    pub(super) root: Box<str>,
+    pub(super) topics: Vec<TopicFilter>,
+    pub(super) tables: [Table; 8],
+}
+
+impl KeywordMaps {
+    /// Reads a map file.
+    ///
+    /// # Errors
+    /// The text is not JSON, or not a map file; the error names the field, the keyword, and the line.
+    pub fn from_json(text: &str) -> Result<Self, MapError> {
+        file::read(text)
+    }
+
+    /// No map: every keyword is the same on both sides.
+    ///
+    /// # Errors
+    /// `root` holds a wildcard or NUL.
+    pub fn none(root: &str, topics: Vec<TopicFilter>) -> Result<Self, MapError> {
+        file::check_root(root)?;
+        Ok(Self { root: root.into(), topics, tables: Default::default() })
+    }
+
+    /// The first level or levels of every topic that is published.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// What to subscribe to.
+    #[must_use]
+    pub fn topics(&self) -> &[TopicFilter] {
+        &self.topics
+    }
+
+    /// What is allowed, but will hardly be meant.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.root.contains('/') {
+            warnings.push(format!(
+                "root {:?} has several levels: what is published under it has more than seven levels, which no gateway \
+                 of this kind reads",
+                self.root
+            ));
+        }
+        for filter in self.topics.iter().filter(|filter| !can_have_seven_levels(filter)) {
+            warnings.push(format!("topic {filter} matches no topic of seven levels, so nothing it brings can be read"));
+        }
+        warnings
+    }
+
+    pub(super) fn table(&self, field: MapField) -> &Table {
+        &self.tables[field as usize]
+    }
+}
+
+fn can_have_seven_levels(filter: &TopicFilter) -> bool {
+    match filter.as_str().strip_suffix('#') {
+        // `a/#` matches `a` and all below.
+        Some(above) => above.split('/').count() <= 8,
+        None => filter.levels().count() == 7,
+    }
+}
+
+/// The keywords of one field.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Table {
+    pub(super) rule: Rule,
+    pub(super) to_mqtt: Lookup,
+    pub(super) to_internal: Lookup,
+}
+
+/// What happens to a keyword.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// It stays.
+    #[default]
+    None,
+    /// It is translated if it is known, else stays.
+    Loose,
+    /// It is translated if it is known, else refused.
+    Strict,
+}
+
+/// A keyword that a strict map does not hold.
+pub(super) struct Unknown;
+
+impl Table {
+    pub(super) fn to_mqtt<'a>(&'a self, keyword: &'a str) -> Result<&'a str, Unknown> {
+        self.translate(&self.to_mqtt, keyword)
+    }
+
+    pub(super) fn to_internal<'a>(&'a self, keyword: &'a str) -> Result<&'a str, Unknown> {
+        self.translate(&self.to_internal, keyword)
+    }
+
+    fn translate<'a>(&'a self, lookup: &'a Lookup, keyword: &'a str) -> Result<&'a str, Unknown> {
+        match (self.rule, lookup) {
+            (Rule::None, _) => Ok(keyword),
+            (Rule::Loose, lookup) => Ok(lookup.get(keyword).unwrap_or(keyword)),
+            // An empty field stays empty under every map that does not say otherwise.
+            (Rule::Strict, lookup) => lookup.get(keyword).or(keyword.is_empty().then_some("")).ok_or(Unknown),
+        }
+    }
+}
+
+/// Pairs of keywords, sorted by length and then by bytes: with a few dozen of them a binary search that compares mostly
+/// lengths is quicker than hashing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Lookup(Vec<(Box<str>, Box<str>)>);
+
+impl Lookup {
+    pub(super) fn new(mut pairs: Vec<(Box<str>, Box<str>)>) -> Self {
+        pairs.sort_by(|(one, _), (other, _)| Self::order(one, other));
+        Self(pairs)
+    }
+
+    pub(super) fn get(&self, keyword: &str) -> Option<&str> {
+        let found = self.0.binary_search_by(|(known, _)| Self::order(known, keyword)).ok()?;
+        Some(&self.0[found].1)
+    }
+
+    fn order(one: &str, other: &str) -> std::cmp::Ordering {
+        one.len().cmp(&other.len()).then_with(|| one.as_bytes().cmp(other.as_bytes()))
+    }
+}

@@ -1,0 +1,5 @@
+//! From a topic to those who want it.
+
+mod tree;
+
+pub use tree::FilterTree;
