@@ -1,1 +1,34 @@
 //! A guard that keeps an actix actor alive behind one address.
+//!
+//! The guard owns the actor's mailbox and polls the actor under `catch_unwind`. A panic, a reported failure or an
+//! operator's order ends one *incarnation*; the next one begins behind the same address, with the queued messages still
+//! queued and in order. A pure [`Policy`] decides when, [`Health`] tells what is going on even while the actor is down, and
+//! a watchdog thread notices an actor that no longer takes its messages.
+//!
+//! Never in here: business rules, configuration, I/O, the end of the process (who ends it waits on
+//! [`Registry::essential_failure`]). No message is ever replayed: the one in hand when an actor dies is lost to the actor,
+//! and its sender sees `MailboxError::Closed`, which means "outcome unknown".
+
+#[cfg(panic = "abort")]
+compile_error!("supervision needs `panic = \"unwind\"`: under `abort` one actor's panic ends the process");
+
+mod control;
+mod exit;
+#[cfg(feature = "fault-injection")]
+mod fault;
+mod guard;
+mod health;
+mod incarnation;
+mod mailbox;
+mod policy;
+mod pulse;
+mod registry;
+
+pub use control::{Answer, Command, ControlError, ControlHandle};
+pub use exit::Exit;
+#[cfg(feature = "fault-injection")]
+pub use fault::Fault;
+pub use guard::Guarded;
+pub use health::{Escalation, Health, Status};
+pub use policy::{Decision, Failures, Policy};
+pub use registry::{Entry, Registry, StartError};
