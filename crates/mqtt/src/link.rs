@@ -131,6 +131,20 @@ impl Handle {
         })
     }
 
+    /// As [`Handle::publish`], but waits until there is room: for callers who may be held back.
+    ///
+    /// # Errors
+    /// [`PublishError::Closed`] after the end.
+    pub async fn publish_when_room(&self, messages: Vec<Outbound>) -> Result<(), PublishError> {
+        self.outgoing.send(messages).await.map_err(|_| PublishError::Closed)
+    }
+
+    /// Whether the broker's side is gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.outgoing.is_closed()
+    }
+
     /// Asks for an orderly end: what is acknowledged is sent, then DISCONNECT. Events end when it is done.
     pub fn close(&self) {
         self.closing.send_replace(true);
