@@ -145,6 +145,11 @@ impl Handle {
         self.outgoing.is_closed()
     }
 
+    /// Waits until the broker's side is gone.
+    pub async fn closed(&self) {
+        self.outgoing.closed().await;
+    }
+
     /// Asks for an orderly end: what is acknowledged is sent, then DISCONNECT. Events end when it is done.
     pub fn close(&self) {
         self.closing.send_replace(true);
