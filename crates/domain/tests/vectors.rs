@@ -2,7 +2,9 @@
 
 use hearthgate_domain::mapping::{Codec, KeywordMaps};
 use hearthgate_domain::message::InternalMsg;
+use hearthgate_domain::payload::Payload;
 use hearthgate_domain::routing::FilterTree;
+use hearthgate_domain::schema::PayloadSchema;
 use hearthgate_domain::topic::{TopicFilter, validate_topic_name};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -87,5 +89,18 @@ fn every_message_is_encoded_as_recorded_to_the_byte() {
             (None, Err(_)) => {}
             (_, answer) => panic!("{case}\nanswered {answer:?}"),
         }
+    }
+}
+
+#[test]
+fn every_payload_schema_answers_as_recorded() {
+    let cases = lines("payload_schemas.jsonl");
+    assert_eq!(cases.len(), 300);
+    for case in &cases {
+        let answer = PayloadSchema::compile(&case["schema"]).ok().map(|schema| {
+            let sent = case["payload"].to_string();
+            schema.validate(&Payload::parse(sent.as_bytes()).unwrap()).is_ok()
+        });
+        assert_eq!(answer, case["valid"].as_bool(), "{case}");
     }
 }

@@ -1,5 +1,7 @@
 //! From a topic to those who want it.
 
+mod table;
 mod tree;
 
+pub use table::{Difference, RoutingTable};
 pub use tree::FilterTree;

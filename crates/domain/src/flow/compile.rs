@@ -1,0 +1,385 @@
+//! From a row to a flow that can run.
+
+use crate::flow::options::{Action, FlowOptions, HeaderValue};
+use crate::flow::topic::FlowTopic;
+use crate::flow::{Endpoint, Flow, FlowRow, Store};
+use crate::retry::RetrySchedule;
+use crate::schema::PayloadSchema;
+use crate::span::Span;
+use crate::topic::validate_topic_name;
+use thiserror::Error;
+
+/// A flow that cannot run.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("flow {flow:?}, {field}: {problem}")]
+pub struct FlowError {
+    /// Its code, or `#` and its id when it has none.
+    pub flow: Box<str>,
+    /// The column, or the option as `options.NAME`.
+    pub field: &'static str,
+    /// What is wrong, and what to do.
+    pub problem: Box<str>,
+}
+
+/// Limits of the columns, in characters.
+const MAX_CODE: usize = 100;
+const MAX_DESCRIPTION: usize = 255;
+const MAX_TOPIC: usize = 255;
+const MAX_URL: usize = 500;
+/// The shortest name limit among the databases, PostgreSQL's.
+const MAX_TABLE_NAME: usize = 63;
+const MAX_CONCURRENCY: u16 = 64;
+/// Tables with another purpose.
+const RESERVED_TABLES: [&str; 3] = ["mqtt_servers", "flows", "data"];
+/// Headers that the call itself sets.
+const RESERVED_HEADERS: [&str; 8] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "host",
+    "transfer-encoding",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+];
+
+/// A field and what is wrong with it.
+type Problem = (&'static str, String);
+
+pub(super) fn compile(row: FlowRow) -> Result<Flow, FlowError> {
+    let flow: Box<str> = if row.code.is_empty() { format!("#{}", row.id).into() } else { row.code.as_str().into() };
+    build(row).map_err(|(field, problem)| FlowError { flow, field, problem: problem.into() })
+}
+
+fn build(row: FlowRow) -> Result<Flow, Problem> {
+    let fingerprint = row.fingerprint();
+    check_limits(&row)?;
+    let topic = FlowTopic::parse(&row.topic).map_err(|error| ("topic", error.to_string()))?;
+    let schema = schema(&row.payload_schema)?;
+    let options = options(row.options.as_deref())?;
+    let actions = actions(&row.action, &options.actions)?;
+    check_publishing(&actions, &topic)?;
+    let stores = actions.contains(&Action::StoreDb {});
+    let posts = actions.contains(&Action::PostEndpoint {});
+    let store = if stores { Some(store(&options)?) } else { refuse_store_options(&options)? };
+    let endpoint =
+        if posts { Some(endpoint(row.endpoint_url.as_deref(), &options)?) } else { refuse_endpoint_options(&options)? };
+    Ok(Flow {
+        id: row.id,
+        code: row.code.into(),
+        description: row.description.into(),
+        topic,
+        schema,
+        actions,
+        store,
+        endpoint,
+        event_time: options.event_time.map(String::into_boxed_str),
+        retained: options.retained.unwrap_or_default(),
+        on_change: options.on_change,
+        min_interval: options.min_interval.map(Span::duration),
+        value_format: options.value_format,
+        enabled: row.enabled,
+        fingerprint,
+    })
+}
+
+fn check_limits(row: &FlowRow) -> Result<(), Problem> {
+    if row.code.is_empty() {
+        return Err(("code", "a flow needs a code, its unique name".to_string()));
+    }
+    let url = row.endpoint_url.as_deref().unwrap_or_default();
+    for (field, text, limit) in [
+        ("code", row.code.as_str(), MAX_CODE),
+        ("description", &row.description, MAX_DESCRIPTION),
+        ("topic", &row.topic, MAX_TOPIC),
+        ("endpoint_url", url, MAX_URL),
+    ] {
+        let length = text.chars().count();
+        if length > limit {
+            return Err((field, format!("has {length} characters; the column holds {limit}")));
+        }
+    }
+    Ok(())
+}
+
+fn schema(text: &str) -> Result<PayloadSchema, Problem> {
+    let field = "payload_schema";
+    let schema = serde_json::from_str(text).map_err(|error| (field, format!("is not valid JSON: {error}")))?;
+    PayloadSchema::compile(&schema).map_err(|error| (field, error.to_string()))
+}
+
+fn options(text: Option<&str>) -> Result<FlowOptions, Problem> {
+    match text {
+        None | Some("") => Ok(FlowOptions::default()),
+        Some(text) => serde_json::from_str(text).map_err(|error| ("options", error.to_string())),
+    }
+}
+
+fn actions(column: &str, further: &[Action]) -> Result<Vec<Action>, Problem> {
+    let mut actions = Vec::with_capacity(1 + further.len());
+    match column {
+        "STORE_DB" => actions.push(Action::StoreDb {}),
+        "POST_ENDPOINT" => actions.push(Action::PostEndpoint {}),
+        "LOG" if !further.iter().any(|action| action.name() == column) => {
+            actions.push(Action::Log { level: Default::default() });
+        }
+        // Topic and level stand in the options.
+        "PUBLISH" | "LOG" if further.iter().any(|action| action.name() == column) => {}
+        "PUBLISH" => return Err(("action", "PUBLISH needs its topic in options.actions".to_string())),
+        other => {
+            return Err(("action", format!("{other:?} is none of STORE_DB, POST_ENDPOINT, PUBLISH and LOG")));
+        }
+    }
+    for action in further {
+        let repeated = actions.iter().any(|known| known.name() == action.name());
+        match action {
+            Action::StoreDb {} | Action::PostEndpoint {} if repeated => {
+                return Err(("options.actions", format!("{} stands there twice", action.name())));
+            }
+            Action::StoreDb {} | Action::PostEndpoint {} | Action::Publish { .. } | Action::Log { .. } => {
+                actions.push(action.clone());
+            }
+        }
+    }
+    Ok(actions)
+}
+
+/// A topic without template parts is known now: it must be a topic, and not bring the message back to the flow.
+fn check_publishing(actions: &[Action], topic: &FlowTopic) -> Result<(), Problem> {
+    let field = "options.actions";
+    for action in actions {
+        let Action::Publish { topic: target, .. } = action else { continue };
+        if target.contains("{{") || target.contains("{%") {
+            continue;
+        }
+        validate_topic_name(target).map_err(|error| (field, format!("PUBLISH: {error}")))?;
+        if topic.filter().matches(target) {
+            let problem = format!("PUBLISH to {target:?} would bring each message back to this flow, without end");
+            return Err((field, problem));
+        }
+    }
+    Ok(())
+}
+
+fn store(options: &FlowOptions) -> Result<Store, Problem> {
+    let attributes = options.attributes.unwrap_or(true);
+    let Some(table) = &options.table else {
+        return match attributes {
+            true => Ok(Store { table: None, attributes }),
+            false => Err(("options.attributes", "without a table nothing would be stored; name one".to_string())),
+        };
+    };
+    let word = table.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && table.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !word || table.len() > MAX_TABLE_NAME {
+        let problem =
+            format!("{table:?} is no name for a table; take at most 63 letters, digits and _, no digit first");
+        return Err(("options.table", problem));
+    }
+    if RESERVED_TABLES.iter().any(|reserved| table.eq_ignore_ascii_case(reserved)) {
+        return Err(("options.table", format!("{table:?} has another purpose; take another name")));
+    }
+    Ok(Store { table: Some(table.as_str().into()), attributes })
+}
+
+fn endpoint(url: Option<&str>, options: &FlowOptions) -> Result<Endpoint, Problem> {
+    let url = url.unwrap_or_default().trim();
+    match (url.is_empty(), options.url_template.is_some()) {
+        (true, false) => return Err(("endpoint_url", "POST_ENDPOINT needs an endpoint_url".to_string())),
+        (true, true) => {}
+        (false, _) => check_url(url)?,
+    }
+    let concurrency = options.concurrency.unwrap_or(1);
+    if !(1..=MAX_CONCURRENCY).contains(&concurrency) {
+        return Err(("options.concurrency", format!("is 1 to {MAX_CONCURRENCY}, not {concurrency}")));
+    }
+    if options.timeout.is_some_and(|timeout| timeout == Span::default()) {
+        return Err(("options.timeout", "must be longer than nothing".to_string()));
+    }
+    let retry = options.retry.clone().map(RetrySchedule::new).transpose();
+    let headers = options.headers.iter().map(|(name, value)| header(name, value)).collect::<Result<_, _>>()?;
+    Ok(Endpoint {
+        url: url.into(),
+        url_template: options.url_template.as_deref().map(Into::into),
+        body_template: options.body_template.as_deref().map(Into::into),
+        headers,
+        auth: options.auth.clone(),
+        webhook_secret: options.webhook_secret.clone(),
+        timeout: options.timeout.map(Span::duration),
+        retry: retry.map_err(|error| ("options.retry", error.to_string()))?,
+        concurrency,
+    })
+}
+
+/// What can be said of a URL without taking it apart; the HTTP client does the rest.
+fn check_url(url: &str) -> Result<(), Problem> {
+    let rest = url
+        .split_once("://")
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"));
+    let host = rest.map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let blank = url.contains(|character: char| character.is_whitespace() || character.is_control());
+    if blank || host.is_none_or(str::is_empty) {
+        return Err((
+            "endpoint_url",
+            format!("{url:?} is no address of the form http://HOST/PATH or https://HOST/PATH"),
+        ));
+    }
+    Ok(())
+}
+
+/// RFC 9110, section 5: a name is a token, a value is visible text.
+fn header(name: &str, value: &HeaderValue) -> Result<(Box<str>, HeaderValue), Problem> {
+    let field = "options.headers";
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err((field, format!("{name:?} is no name of a header")));
+    }
+    let name = name.to_ascii_lowercase();
+    if RESERVED_HEADERS.contains(&name.as_str()) {
+        return Err((field, format!("{name} is set by the call itself; see auth and webhook_secret")));
+    }
+    if let HeaderValue::Text(text) = value {
+        if !text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
+            return Err((field, format!("the value of {name} must be visible ASCII text")));
+        }
+    }
+    Ok((name.into(), value.clone()))
+}
+
+fn refuse_store_options(options: &FlowOptions) -> Result<Option<Store>, Problem> {
+    let without_effect = "has no effect without the action STORE_DB";
+    match (&options.table, options.attributes) {
+        (Some(_), _) => Err(("options.table", without_effect.to_string())),
+        (None, Some(_)) => Err(("options.attributes", without_effect.to_string())),
+        (None, None) => Ok(None),
+    }
+}
+
+fn refuse_endpoint_options(options: &FlowOptions) -> Result<Option<Endpoint>, Problem> {
+    let given = [
+        ("options.headers", !options.headers.is_empty()),
+        ("options.auth", options.auth.is_some()),
+        ("options.webhook_secret", options.webhook_secret.is_some()),
+        ("options.timeout", options.timeout.is_some()),
+        ("options.retry", options.retry.is_some()),
+        ("options.concurrency", options.concurrency.is_some()),
+        ("options.url_template", options.url_template.is_some()),
+        ("options.body_template", options.body_template.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err((field, "has no effect without the action POST_ENDPOINT".to_string())),
+        None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{LogLevel, OnChange, RetainedPolicy};
+    use std::time::Duration;
+
+    fn row() -> FlowRow {
+        FlowRow {
+            id: 7,
+            code: "AHT10".into(),
+            topic: "sensors/{room}".into(),
+            action: "STORE_DB".into(),
+            payload_schema: r#"{"t": "float"}"#.into(),
+            enabled: true,
+            ..FlowRow::default()
+        }
+    }
+
+    fn with_options(action: &str, options: &str) -> Result<Flow, FlowError> {
+        let endpoint_url = Some("http://localhost:8080/in".to_string());
+        Flow::compile(FlowRow { action: action.into(), options: Some(options.into()), endpoint_url, ..row() })
+    }
+
+    #[test]
+    fn a_row_of_an_existing_database_is_a_flow() {
+        let flow = Flow::compile(row()).unwrap();
+        assert_eq!(flow.topic.filter().as_str(), "sensors/+");
+        assert_eq!(flow.actions, [Action::StoreDb {}]);
+        assert_eq!(flow.store, Some(Store { table: None, attributes: true }));
+        assert_eq!((flow.endpoint, flow.retained), (None, RetainedPolicy::Process));
+    }
+
+    #[test]
+    fn errors_name_flow_and_field() {
+        let error = |row: FlowRow| Flow::compile(row).unwrap_err().to_string();
+        assert_eq!(
+            error(FlowRow { action: "POST_ENDPOINT".into(), ..row() }),
+            "flow \"AHT10\", endpoint_url: POST_ENDPOINT needs an endpoint_url"
+        );
+        assert!(
+            error(FlowRow { payload_schema: r#"{"t": "flaot"}"#.into(), ..row() })
+                .starts_with("flow \"AHT10\", payload_schema: field \"t\" has the unknown type \"flaot\"")
+        );
+        assert!(error(FlowRow { code: String::new(), ..row() }).starts_with("flow \"#7\", code"));
+        assert!(error(FlowRow { code: "ü".repeat(101), ..row() }).contains("has 101 characters; the column holds 100"));
+        assert!(error(FlowRow { topic: "a/#/b".into(), ..row() }).contains(", topic: "));
+        assert!(error(FlowRow { topic: "$share/g/a".into(), ..row() }).contains("shared subscription"));
+        assert!(error(FlowRow { action: "store_db".into(), ..row() }).contains(", action: "));
+        assert!(error(FlowRow { payload_schema: "{".into(), ..row() }).contains("not valid JSON"));
+        assert!(
+            error(FlowRow { options: Some("{\"x\": 1}".into()), ..row() }).contains(", options: unknown field `x`")
+        );
+    }
+
+    #[test]
+    fn options_become_parts_of_the_flow() {
+        let flow = with_options(
+            "POST_ENDPOINT",
+            r#"{"actions": [{"type": "STORE_DB"}, {"type": "LOG", "level": "warn"}, {"type": "PUBLISH", "topic": "out/{{ room }}"}],
+                "table": "climate", "attributes": false, "retry": ["0s", "10s"], "timeout": "3s", "concurrency": 4,
+                "headers": {"X-Site": "home"}, "on_change": true, "min_interval": "1m", "retained": "skip"}"#,
+        )
+        .unwrap();
+        assert_eq!(flow.actions.len(), 4);
+        assert_eq!(flow.store, Some(Store { table: Some("climate".into()), attributes: false }));
+        let endpoint = flow.endpoint.unwrap();
+        assert_eq!((endpoint.concurrency, endpoint.timeout), (4, Some(Duration::from_secs(3))));
+        assert_eq!(endpoint.retry.unwrap().delays().len(), 2);
+        assert_eq!(endpoint.headers, [("x-site".into(), HeaderValue::Text("home".into()))]);
+        assert_eq!((flow.on_change, flow.min_interval), (Some(OnChange::All), Some(Duration::from_secs(60))));
+        assert_eq!(with_options("LOG", "{}").unwrap().actions, [Action::Log { level: LogLevel::Info }]);
+        assert_eq!(
+            with_options("LOG", r#"{"actions": [{"type": "LOG", "level": "debug"}]}"#).unwrap().actions.len(),
+            1
+        );
+    }
+
+    #[test]
+    fn options_that_cannot_work_are_refused() {
+        for (action, options, field) in [
+            ("STORE_DB", r#"{"attributes": false}"#, "options.attributes"),
+            ("STORE_DB", r#"{"table": "drop table"}"#, "options.table"),
+            ("STORE_DB", r#"{"table": "Flows"}"#, "options.table"),
+            ("STORE_DB", r#"{"timeout": "5s"}"#, "options.timeout"),
+            ("STORE_DB", r#"{"actions": [{"type": "STORE_DB"}]}"#, "options.actions"),
+            ("POST_ENDPOINT", r#"{"table": "x"}"#, "options.table"),
+            ("POST_ENDPOINT", r#"{"retry": []}"#, "options.retry"),
+            ("POST_ENDPOINT", r#"{"concurrency": 0}"#, "options.concurrency"),
+            ("POST_ENDPOINT", r#"{"headers": {"a b": "x"}}"#, "options.headers"),
+            ("POST_ENDPOINT", r#"{"headers": {"X": "a\nb"}}"#, "options.headers"),
+            ("POST_ENDPOINT", r#"{"headers": {"Host": "x"}}"#, "options.headers"),
+            ("PUBLISH", "{}", "action"),
+            ("PUBLISH", r#"{"actions": [{"type": "PUBLISH", "topic": "sensors/hall"}]}"#, "options.actions"),
+            ("PUBLISH", r#"{"actions": [{"type": "PUBLISH", "topic": "a/+"}]}"#, "options.actions"),
+        ] {
+            assert_eq!(with_options(action, options).unwrap_err().field, field, "{options}");
+        }
+        for url in ["", " ", "ftp://host/", "http://", "http:///x", "localhost:80", "http://a b/"] {
+            let row = FlowRow { action: "POST_ENDPOINT".into(), endpoint_url: Some(url.into()), ..row() };
+            assert_eq!(Flow::compile(row).unwrap_err().field, "endpoint_url", "{url}");
+        }
+    }
+
+    #[test]
+    fn a_counted_message_does_not_make_it_another_flow() {
+        let counted = Flow::compile(FlowRow { last_msg_id: 5, ..row() }).unwrap();
+        assert_eq!(Flow::compile(row()).unwrap(), counted);
+        assert_ne!(Flow::compile(FlowRow { description: "x".into(), ..row() }).unwrap(), counted);
+        assert_ne!(Flow::compile(FlowRow { options: Some("{}".into()), ..row() }).unwrap(), counted);
+    }
+}

@@ -1,0 +1,167 @@
+//! Flows: which messages they want, what they demand of them, and what happens to them.
+//!
+//! A [`FlowRow`] is what stands in the database; [`Flow::compile`] makes of it a flow that can run, or says which field
+//! of which flow is wrong. One flow that cannot be compiled concerns no other.
+
+mod compile;
+mod options;
+mod topic;
+
+pub use compile::FlowError;
+pub use options::{
+    Action, Auth, FlowOptions, HeaderValue, LogLevel, OnChange, RetainedPolicy, SecretRef, SecretRefError,
+};
+pub use topic::{CaptureError, FlowTopic};
+
+use crate::payload::ValueFormat;
+use crate::retry::RetrySchedule;
+use crate::schema::PayloadSchema;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A row of the table `flows`, and its options from a table of our own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlowRow {
+    /// Primary key.
+    pub id: i64,
+    /// Unique name, at most 100 characters.
+    pub code: String,
+    /// What it is for, at most 255 characters.
+    pub description: String,
+    /// Topic filter, perhaps with named captures; at most 255 characters.
+    pub topic: String,
+    /// `STORE_DB`, `POST_ENDPOINT`, `PUBLISH` or `LOG`.
+    pub action: String,
+    /// JSON text.
+    pub payload_schema: String,
+    /// For `POST_ENDPOINT`, at most 500 characters.
+    pub endpoint_url: Option<String>,
+    /// The number of the last valid message.
+    pub last_msg_id: i64,
+    /// Whether it takes part.
+    pub enabled: bool,
+    /// JSON text of [`FlowOptions`].
+    pub options: Option<String>,
+}
+
+/// Tells whether two rows define the same flow. The count of messages is no part of the definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(u64, u64);
+
+impl FlowRow {
+    /// Of all columns but `last_msg_id`. Equal rows have equal fingerprints within one build of the program; that
+    /// different rows share one has a chance of 2⁻¹²⁸.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let Self {
+            id,
+            code,
+            description,
+            topic,
+            action,
+            payload_schema,
+            endpoint_url,
+            last_msg_id: _,
+            enabled,
+            options,
+        } = self;
+        let definition = (id, code, description, topic, action, payload_schema, endpoint_url, enabled, options);
+        let half = |salt: u8| {
+            let mut hasher = DefaultHasher::new();
+            (salt, definition).hash(&mut hasher);
+            hasher.finish()
+        };
+        Fingerprint(half(0), half(1))
+    }
+}
+
+/// A flow that can run.
+#[derive(Debug)]
+pub struct Flow {
+    /// Primary key of its row.
+    pub id: i64,
+    /// Its unique name.
+    pub code: Arc<str>,
+    /// What it is for.
+    pub description: Box<str>,
+    /// Which topics it wants.
+    pub topic: FlowTopic,
+    /// What it demands of a payload.
+    pub schema: PayloadSchema,
+    /// What happens to a message: at least one action, no two of a sort but `PUBLISH` and `LOG`.
+    pub actions: Vec<Action>,
+    /// Where `STORE_DB` stores; present exactly when that is one of the actions.
+    pub store: Option<Store>,
+    /// Where `POST_ENDPOINT` posts; present exactly when that is one of the actions.
+    pub endpoint: Option<Endpoint>,
+    /// The field that holds the time of the event; none for the time of receipt.
+    pub event_time: Option<Box<str>>,
+    /// What happens to retained messages.
+    pub retained: RetainedPolicy,
+    /// Whether a message like the one before it is passed over.
+    pub on_change: Option<OnChange>,
+    /// At most one message of a topic within this time.
+    pub min_interval: Option<Duration>,
+    /// How values are written; none for what the configuration says.
+    pub value_format: Option<ValueFormat>,
+    /// Whether it takes part.
+    pub enabled: bool,
+    fingerprint: Fingerprint,
+}
+
+/// Where a flow stores its messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// A table with a column for each field of the schema.
+    pub table: Option<Box<str>>,
+    /// Whether each field becomes a row of the table `data`.
+    pub attributes: bool,
+}
+
+/// Where and how a flow posts its messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `http` or `https`; empty only when there is a template.
+    pub url: Box<str>,
+    /// Makes the URL of each message.
+    pub url_template: Option<Box<str>>,
+    /// Makes the body of each message; without it the body is the payload.
+    pub body_template: Option<Box<str>>,
+    /// Further headers, names in lower case.
+    pub headers: Vec<(Box<str>, HeaderValue)>,
+    /// `Authorization`.
+    pub auth: Option<Auth>,
+    /// Signs each call (Standard Webhooks).
+    pub webhook_secret: Option<SecretRef>,
+    /// How long a call may take; none for what the configuration says.
+    pub timeout: Option<Duration>,
+    /// When to try again; none for what the configuration says.
+    pub retry: Option<RetrySchedule>,
+    /// Calls at the same time, 1 to 64. With more than 1 the order is not kept.
+    pub concurrency: u16,
+}
+
+impl Flow {
+    /// Makes a flow of a row.
+    ///
+    /// # Errors
+    /// Names the flow, the field, and what is wrong with it.
+    pub fn compile(row: FlowRow) -> Result<Self, FlowError> {
+        compile::compile(row)
+    }
+
+    /// Equal for flows of equal rows; see [`FlowRow::fingerprint`].
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+}
+
+impl PartialEq for Flow {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+}
+
+impl Eq for Flow {}

@@ -1,0 +1,279 @@
+//! Options of a flow, beyond the columns of an existing database: JSON in a table of our own.
+
+use crate::delivery::QoS;
+use crate::payload::ValueFormat;
+use crate::span::Span;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use thiserror::Error;
+
+/// All that a flow can say beyond its row. Everything may be left out; unknown keys are errors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlowOptions {
+    /// Actions after that of the row.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<Action>,
+    /// The payload field that holds the time of the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_time: Option<String>,
+    /// A table with a column for each field of the schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// With a table: whether each field becomes a row of `data` as well (default), or instead of it nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<bool>,
+    /// Further headers of a call.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, HeaderValue>,
+    /// How a call identifies itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// The secret that signs calls (Standard Webhooks).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<SecretRef>,
+    /// How long a call may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// Delays before the first attempt and each further one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Vec<Span>>,
+    /// Calls at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u16>,
+    /// Makes the URL of each message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_template: Option<String>,
+    /// Makes the body of each message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_template: Option<String>,
+    /// What happens to retained messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retained: Option<RetainedPolicy>,
+    /// Whether a message like the one before it is passed over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_change: Option<OnChange>,
+    /// At most one message of a topic within this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_interval: Option<Span>,
+    /// How values are written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_format: Option<ValueFormat>,
+}
+
+/// What happens to a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields)]
+pub enum Action {
+    /// It is stored in the database.
+    StoreDb {},
+    /// It is posted to the flow's endpoint.
+    PostEndpoint {},
+    /// It is published again.
+    Publish {
+        /// Template of the topic.
+        topic: String,
+        /// With this QoS.
+        #[serde(default)]
+        qos: QoS,
+        /// Whether the broker keeps it.
+        #[serde(default)]
+        retain: bool,
+    },
+    /// It is written to the log.
+    Log {
+        /// With this level.
+        #[serde(default)]
+        level: LogLevel,
+    },
+}
+
+impl Action {
+    /// Its name, as in the column `action`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::StoreDb {} => "STORE_DB",
+            Action::PostEndpoint {} => "POST_ENDPOINT",
+            Action::Publish { .. } => "PUBLISH",
+            Action::Log { .. } => "LOG",
+        }
+    }
+}
+
+/// Levels of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// The least important.
+    Trace,
+    /// For those who look for an error.
+    Debug,
+    /// For everybody.
+    #[default]
+    Info,
+    /// Something is odd.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+/// What happens to retained messages, which a broker sends when a subscription is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetainedPolicy {
+    /// The same as to others.
+    #[default]
+    Process,
+    /// They are passed over.
+    Skip,
+    /// Only the first of a topic since the start is processed; those that come with each reconnection are not.
+    FirstOnly,
+}
+
+/// What has to change for a message to count: `true` for any field, or a list of fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "OnChangeText", try_from = "OnChangeText")]
+pub enum OnChange {
+    /// Any field.
+    All,
+    /// One of these.
+    Fields(Vec<String>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum OnChangeText {
+    All(bool),
+    Fields(Vec<String>),
+}
+
+impl From<OnChange> for OnChangeText {
+    fn from(on_change: OnChange) -> Self {
+        match on_change {
+            OnChange::All => OnChangeText::All(true),
+            OnChange::Fields(fields) => OnChangeText::Fields(fields),
+        }
+    }
+}
+
+impl TryFrom<OnChangeText> for OnChange {
+    type Error = &'static str;
+
+    fn try_from(text: OnChangeText) -> Result<Self, Self::Error> {
+        match text {
+            OnChangeText::All(true) => Ok(OnChange::All),
+            OnChangeText::All(false) => {
+                Err("on_change is true or a list of fields; leave it out to pass every message")
+            }
+            OnChangeText::Fields(fields) if fields.is_empty() => Err("on_change needs at least one field"),
+            OnChangeText::Fields(fields) => Ok(OnChange::Fields(fields)),
+        }
+    }
+}
+
+/// How a call identifies itself: `{"bearer": "env:TOKEN"}`, `{"basic": {"username": "u", "password": "file:/run/p"}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Auth {
+    /// RFC 6750.
+    Bearer(SecretRef),
+    /// RFC 7617.
+    Basic {
+        /// The user.
+        username: String,
+        /// The user's password.
+        password: SecretRef,
+    },
+}
+
+/// The value of a header: a text, or `{"secret": "env:NAME"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum HeaderValue {
+    /// As it is.
+    Text(String),
+    /// Found elsewhere.
+    Secret {
+        /// Where.
+        secret: SecretRef,
+    },
+}
+
+/// Where a secret is found: `env:NAME` or `file:PATH`. Never the secret itself, and never resolved in this crate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum SecretRef {
+    /// An environment variable.
+    Env(Box<str>),
+    /// A file.
+    File(Box<str>),
+}
+
+/// A text that does not say where a secret is found. It is not shown: it may be the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a secret is given by where it is found, env:NAME or file:PATH, never by itself")]
+pub struct SecretRefError;
+
+impl TryFrom<String> for SecretRef {
+    type Error = SecretRefError;
+
+    fn try_from(text: String) -> Result<Self, SecretRefError> {
+        match text.split_once(':') {
+            Some(("env", name)) if !name.is_empty() && !name.contains(['=', '\0']) => Ok(SecretRef::Env(name.into())),
+            Some(("file", path)) if !path.is_empty() && !path.contains('\0') => Ok(SecretRef::File(path.into())),
+            _ => Err(SecretRefError),
+        }
+    }
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretRef::Env(name) => write!(f, "env:{name}"),
+            SecretRef::File(path) => write!(f, "file:{path}"),
+        }
+    }
+}
+
+impl From<SecretRef> for String {
+    fn from(secret: SecretRef) -> String {
+        secret.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_and_written_alike() {
+        let text = r#"{"actions":[{"type":"PUBLISH","topic":"out/{{ room }}","qos":1,"retain":true},{"type":"LOG","level":"warn"}],"event_time":"ts","table":"climate","attributes":false,"headers":{"X-Key":{"secret":"env:KEY"},"X-Site":"home"},"auth":{"basic":{"username":"u","password":"file:/run/p"}},"webhook_secret":"env:HOOK","timeout":"5s","retry":["0s","5s"],"concurrency":2,"url_template":"u","body_template":"b","retained":"first_only","on_change":["t"],"min_interval":"2m","value_format":"python"}"#;
+        let options: FlowOptions = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&options).unwrap(), text);
+        assert_eq!(serde_json::from_str::<FlowOptions>("{}").unwrap(), FlowOptions::default());
+        assert_eq!(serde_json::to_string(&FlowOptions::default()).unwrap(), "{}");
+    }
+
+    #[test]
+    fn what_is_unknown_or_wrong_is_an_error() {
+        for text in [
+            r#"{"retires": []}"#,
+            r#"{"actions": [{"type": "STORE_DB", "table": "x"}]}"#,
+            r#"{"actions": [{"type": "MAIL"}]}"#,
+            r#"{"on_change": false}"#,
+            r#"{"on_change": []}"#,
+            r#"{"timeout": 5}"#,
+            r#"{"auth": {"bearer": "env:A", "basic": {"username": "u", "password": "env:B"}}}"#,
+        ] {
+            assert!(serde_json::from_str::<FlowOptions>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_place_of_its_reference_is_refused_and_not_shown() {
+        let error = serde_json::from_str::<FlowOptions>(r#"{"webhook_secret": "hunter2"}"#).unwrap_err().to_string();
+        assert!(error.contains("env:NAME") && !error.contains("hunter2"), "{error}");
+    }
+}

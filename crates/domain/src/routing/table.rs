@@ -1,0 +1,176 @@
+//! The flows that are in force, and which of them a message concerns.
+
+use crate::flow::{Flow, FlowRow};
+use crate::routing::FilterTree;
+use crate::topic::TopicFilter;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// All enabled flows, found by topic. It never changes: a reload makes another one.
+#[derive(Clone, Debug, Default)]
+pub struct RoutingTable {
+    /// In the order of their ids.
+    flows: Vec<Arc<Flow>>,
+    tree: FilterTree<u32>,
+    filters: BTreeSet<TopicFilter>,
+}
+
+/// What a reload changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Difference {
+    /// Filters to subscribe to.
+    pub subscribe: Vec<TopicFilter>,
+    /// Filters to unsubscribe from.
+    pub unsubscribe: Vec<TopicFilter>,
+    /// Flows that are new.
+    pub added: Vec<Arc<Flow>>,
+    /// Flows that are no more, as they were.
+    pub removed: Vec<Arc<Flow>>,
+    /// Flows of the same id with another definition, as they are now.
+    pub changed: Vec<Arc<Flow>>,
+}
+
+impl Difference {
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl RoutingTable {
+    /// A table of the flows that are enabled.
+    #[must_use]
+    pub fn new(mut flows: Vec<Arc<Flow>>) -> Self {
+        flows.retain(|flow| flow.enabled);
+        flows.sort_by_key(|flow| flow.id);
+        let mut tree = FilterTree::new();
+        for (index, flow) in flows.iter().enumerate() {
+            tree.insert(flow.topic.filter(), index as u32);
+        }
+        let filters = flows.iter().map(|flow| flow.topic.filter().clone()).collect();
+        Self { flows, tree, filters }
+    }
+
+    /// All flows, in the order of their ids.
+    #[must_use]
+    pub fn flows(&self) -> &[Arc<Flow>] {
+        &self.flows
+    }
+
+    /// The flow of this id that still has the definition of `row`, so that a reload need not compile it again.
+    #[must_use]
+    pub fn unchanged(&self, row: &FlowRow) -> Option<&Arc<Flow>> {
+        let index = self.flows.binary_search_by_key(&row.id, |flow| flow.id).ok()?;
+        Some(&self.flows[index]).filter(|flow| flow.fingerprint() == row.fingerprint())
+    }
+
+    /// Puts the flows whose filter matches the topic name into `found`, in the order of their ids, each once. What was
+    /// in `found` goes.
+    pub fn matching(&self, topic: &str, found: &mut Vec<Arc<Flow>>) {
+        found.clear();
+        self.tree.for_each_match(topic, |index| found.extend(self.flows.get(*index as usize).cloned()));
+        found.sort_unstable_by_key(|flow| flow.id);
+    }
+
+    /// Whether any flow wants this topic.
+    #[must_use]
+    pub fn concerns(&self, topic: &str) -> bool {
+        let mut any = false;
+        self.tree.for_each_match(topic, |_| any = true);
+        any
+    }
+
+    /// What to subscribe to: the flows' filters, each once. Filters that others cover are not left out, so that a flow
+    /// that comes or goes never changes what another one gets.
+    pub fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
+        self.filters.iter()
+    }
+
+    /// What has to be done to get here from `old`.
+    #[must_use]
+    pub fn difference(&self, old: &RoutingTable) -> Difference {
+        let before: HashMap<i64, &Arc<Flow>> = old.flows.iter().map(|flow| (flow.id, flow)).collect();
+        let mut difference = Difference {
+            subscribe: self.filters.difference(&old.filters).cloned().collect(),
+            unsubscribe: old.filters.difference(&self.filters).cloned().collect(),
+            ..Difference::default()
+        };
+        for flow in &self.flows {
+            match before.get(&flow.id) {
+                None => difference.added.push(flow.clone()),
+                Some(known) if *known != flow => difference.changed.push(flow.clone()),
+                Some(_) => {}
+            }
+        }
+        let still_there = |flow: &&Arc<Flow>| self.flows.binary_search_by_key(&flow.id, |flow| flow.id).is_err();
+        difference.removed = old.flows.iter().filter(still_there).cloned().collect();
+        difference
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: i64, topic: &str) -> FlowRow {
+        FlowRow {
+            id,
+            code: format!("F{id}"),
+            topic: topic.into(),
+            action: "STORE_DB".into(),
+            payload_schema: "{}".into(),
+            enabled: true,
+            ..FlowRow::default()
+        }
+    }
+
+    fn table(flows: &[(i64, &str)]) -> RoutingTable {
+        let flow = |(id, topic): &(i64, &str)| Arc::new(Flow::compile(row(*id, topic)).unwrap());
+        RoutingTable::new(flows.iter().map(flow).collect())
+    }
+
+    fn ids(flows: &[Arc<Flow>]) -> Vec<i64> {
+        flows.iter().map(|flow| flow.id).collect()
+    }
+
+    #[test]
+    fn each_matching_flow_is_found_once_in_the_order_of_ids() {
+        let table = table(&[(3, "a/#"), (1, "a/+"), (2, "a/b"), (4, "a/b"), (5, "b/#"), (6, "a/{x}")]);
+        let mut found = table.flows()[4..].to_vec();
+        table.matching("a/b", &mut found);
+        assert_eq!(ids(&found), [1, 2, 3, 4, 6]);
+        assert!(table.concerns("b/c") && !table.concerns("c"));
+        table.matching("c", &mut found);
+        assert!(found.is_empty());
+    }
+
+    #[test]
+    fn equal_filters_are_subscribed_to_once_and_covered_ones_remain() {
+        let table = table(&[(1, "a/#"), (2, "a/b"), (3, "a/b")]);
+        assert_eq!(table.filters().map(TopicFilter::as_str).collect::<Vec<_>>(), ["a/#", "a/b"]);
+    }
+
+    #[test]
+    fn a_disabled_flow_takes_no_part() {
+        let disabled = Flow::compile(FlowRow { enabled: false, ..row(1, "a") }).unwrap();
+        assert_eq!(RoutingTable::new(vec![Arc::new(disabled)]).filters().count(), 0);
+    }
+
+    #[test]
+    fn a_reload_changes_only_the_difference() {
+        let old = table(&[(1, "a"), (2, "b"), (3, "c"), (4, "d")]);
+        let new = table(&[(1, "a"), (2, "b2"), (4, "d"), (5, "c")]);
+        let difference = new.difference(&old);
+        assert_eq!(difference.subscribe.iter().map(TopicFilter::as_str).collect::<Vec<_>>(), ["b2"]);
+        assert_eq!(difference.unsubscribe.iter().map(TopicFilter::as_str).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(
+            (ids(&difference.added), ids(&difference.removed), ids(&difference.changed)),
+            (vec![5], vec![3], vec![2])
+        );
+        assert!(new.difference(&new).is_empty());
+        assert!(old.unchanged(&row(1, "a")).is_some());
+        assert!(old.unchanged(&FlowRow { last_msg_id: 9, ..row(1, "a") }).is_some());
+        assert!(old.unchanged(&row(1, "x")).is_none() && old.unchanged(&row(9, "a")).is_none());
+    }
+}
