@@ -16,12 +16,13 @@ pub use topic::{CaptureError, FlowTopic};
 use crate::payload::ValueFormat;
 use crate::retry::RetrySchedule;
 use crate::schema::PayloadSchema;
+use serde::{Deserialize, Serialize};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A row of the table `flows`, and its options from a table of our own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowRow {
     /// Primary key.
     pub id: i64,

@@ -58,11 +58,16 @@ impl RoutingTable {
         &self.flows
     }
 
+    /// The flow of this id.
+    #[must_use]
+    pub fn flow(&self, id: i64) -> Option<&Arc<Flow>> {
+        self.flows.binary_search_by_key(&id, |flow| flow.id).ok().map(|index| &self.flows[index])
+    }
+
     /// The flow of this id that still has the definition of `row`, so that a reload need not compile it again.
     #[must_use]
     pub fn unchanged(&self, row: &FlowRow) -> Option<&Arc<Flow>> {
-        let index = self.flows.binary_search_by_key(&row.id, |flow| flow.id).ok()?;
-        Some(&self.flows[index]).filter(|flow| flow.fingerprint() == row.fingerprint())
+        self.flow(row.id).filter(|flow| flow.fingerprint() == row.fingerprint())
     }
 
     /// Puts the flows whose filter matches the topic name into `found`, in the order of their ids, each once. What was
