@@ -1,0 +1,273 @@
+//! One standing connection: reads, acknowledgements, publishes and subscriptions, each in batches, until it ends.
+
+use super::Desk;
+use super::backoff::{Loss, LossKind};
+use super::incoming::{Incoming, Malformed, Publish, Unusable};
+use super::intake::Intake;
+use super::options::SessionOptions;
+use super::outbox::Rejected;
+use super::outgoing::DISCONNECT;
+use super::pings::Pings;
+use super::reason;
+use super::reports::Deaf;
+use super::transport::Standing;
+use crate::link::Event;
+use hearthgate_domain::delivery::Micros;
+use std::io;
+use std::pin::pin;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::time::{sleep, timeout};
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Lost(Loss),
+    /// In order, because we were asked to.
+    Closed,
+    /// Nobody listens to us any more.
+    Abandoned,
+}
+
+impl From<Deaf> for Ended {
+    fn from(_: Deaf) -> Self {
+        Ended::Abandoned
+    }
+}
+
+impl From<Malformed> for Ended {
+    fn from(error: Malformed) -> Self {
+        Ended::Lost(Loss::new(LossKind::Broken, error.to_string()))
+    }
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        Ended::Lost(match error.kind() {
+            UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => {
+                Loss::new(LossKind::ClosedByBroker, "the broker closed the connection")
+            }
+            _ => Loss::new(LossKind::Broken, format!("the connection broke: {error}")),
+        })
+    }
+}
+
+/// A standing connection at work.
+pub(super) struct Connection<'a> {
+    options: &'a SessionOptions,
+    desk: &'a mut Desk,
+    intake: &'a mut Intake,
+    standing: Standing,
+    pings: Pings,
+    closing_since: Option<Instant>,
+    rejected: Vec<Rejected>,
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(
+        options: &'a SessionOptions,
+        desk: &'a mut Desk,
+        intake: &'a mut Intake,
+        standing: Standing,
+    ) -> Self {
+        let granted = standing.accepted.keep_alive_seconds.map(|it| Duration::from_secs(it.into()));
+        let pings = Pings::new(granted.unwrap_or(options.keep_alive), Instant::now());
+        Connection { options, desk, intake, standing, pings, closing_since: None, rejected: Vec::new() }
+    }
+
+    /// Works until the connection ends.
+    pub(super) async fn serve(mut self) -> Ended {
+        match self.work_and_wait().await {
+            Ok(never) => match never {},
+            Err(Ended::Closed | Ended::Abandoned) => self.disconnect().await,
+            Err(lost @ Ended::Lost(_)) => lost,
+        }
+    }
+
+    async fn work_and_wait(&mut self) -> Result<std::convert::Infallible, Ended> {
+        // A timer far away instead of none: the branch below is switched off then.
+        let mut timer = pin!(sleep(Duration::from_secs(3600)));
+        loop {
+            self.work()?;
+            let reading = self.may_read();
+            let next = self.next_at();
+            if let Some(at) = next
+                && timer.deadline().into_std() != at
+            {
+                timer.as_mut().reset(at.into());
+            }
+            let Desk { port, reports, outbox, subscriptions, closing, .. } = &mut *self.desk;
+            tokio::select! {
+                moved = self.standing.wire.exchange(reading) => moved?,
+                changed = port.acknowledged.changed(), if port.acknowledged.has_changed().is_ok() => {
+                    *closing |= changed.is_err();
+                }
+                room = port.events.reserve(), if !reports.is_empty() => drop(room.map_err(|_| Ended::Abandoned)?),
+                () = port.events.closed(), if reports.is_empty() => return Err(Ended::Abandoned),
+                batch = port.outgoing.recv(), if outbox.has_room() && !*closing => match batch {
+                    Some(batch) => outbox.push(batch),
+                    None => *closing = true,
+                },
+                changed = port.wanted.changed(), if !*closing => match changed {
+                    Ok(()) => subscriptions.want(port.wanted.borrow_and_update().clone()),
+                    Err(_) => *closing = true,
+                },
+                () = super::asked_to_close(&mut port.closing), if !*closing => *closing = true,
+                () = &mut timer, if next.is_some() => {}
+            }
+        }
+    }
+
+    /// Everything that can be done without waiting.
+    fn work(&mut self) -> Result<(), Ended> {
+        let now = Instant::now();
+        self.take_in()?;
+        self.acknowledge(now);
+        self.subscribe()?;
+        self.publish();
+        self.close_step(now)?;
+        if !self.may_read() {
+            self.pings.excuse(now);
+        }
+        if let Some(silent) = self.pings.overdue(now) {
+            let reason = format!("the broker has not answered a ping for {} s", silent.as_secs());
+            return Err(Ended::Lost(Loss::new(LossKind::Broken, reason)));
+        }
+        self.pings.write_due(&mut self.standing.wire.output, now);
+        if !self.standing.wire.output.is_empty() {
+            self.pings.wrote(now);
+        }
+        self.desk.reports.deliver(&self.desk.port.events)?;
+        Ok(())
+    }
+
+    /// Reading stops while the gateway has too much in hand; pings and acknowledgements go on.
+    fn may_read(&self) -> bool {
+        self.desk.reports.len() < 2 && self.intake.unacknowledged() <= self.options.max_unacknowledged_bytes
+    }
+
+    fn next_at(&self) -> Option<Instant> {
+        let closing = self.closing_since.map(|since| since + self.options.close_timeout);
+        [self.pings.next_at(), closing].into_iter().flatten().min()
+    }
+
+    fn take_in(&mut self) -> Result<(), Ended> {
+        if self.standing.wire.input.is_empty() {
+            return Ok(());
+        }
+        let received_at = micros_now();
+        while let Some(packet) = self.standing.parser.next(&mut self.standing.wire.input)? {
+            self.handle(packet, received_at)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, packet: Incoming, received_at: Micros) -> Result<(), Ended> {
+        let Desk { outbox, subscriptions, ids, reports, .. } = &mut *self.desk;
+        let output = &mut self.standing.wire.output;
+        match packet {
+            Incoming::Publish(message) => self.take_message(message, received_at),
+            Incoming::Unusable(message) => self.pass_over(message),
+            Incoming::PubAck { packet_id, code } => self.rejected.extend(outbox.acknowledged(packet_id, code, ids)),
+            Incoming::PubRec { packet_id, code } => {
+                self.rejected.extend(outbox.recorded(packet_id, code, ids, output));
+            }
+            Incoming::PubRel { packet_id } => self.intake.release(packet_id, output),
+            Incoming::PubComp { packet_id } => outbox.completed(packet_id, ids),
+            Incoming::SubAck { packet_id, results } => subscriptions.granted(packet_id, results, ids),
+            Incoming::UnsubAck { packet_id } => subscriptions.removed(packet_id, ids),
+            Incoming::PingResp => {
+                if let Some(ticket) = self.pings.answered() {
+                    reports.push(Event::Confirmed(ticket));
+                }
+            }
+            Incoming::Disconnect { code, reason } => {
+                let kind = if code == reason::TAKEN_OVER { LossKind::TakenOver } else { LossKind::Broken };
+                return Err(Ended::Lost(Loss::new(kind, format!("the broker ended the connection: {reason}"))));
+            }
+            Incoming::ConnAck(_) | Incoming::Refused { .. } => {
+                return Err(Ended::Lost(Loss::new(LossKind::Broken, "the broker sent a second CONNACK")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Once we are closing, messages are left with the broker: nobody would take them.
+    fn take_message(&mut self, message: Publish, received_at: Micros) {
+        if self.closing_since.is_some() {
+            return;
+        }
+        let ticket = self.intake.next_ticket();
+        if let Some(message) = self.intake.accept(message, received_at) {
+            self.desk.reports.message(ticket, message);
+        }
+    }
+
+    fn pass_over(&mut self, message: Unusable) {
+        self.intake.discard(&message);
+        let Unusable { topic, bytes, reason, .. } = message;
+        self.desk.reports.dropped(Rejected { topic, bytes, reason: format!("not taken in: {reason}") });
+    }
+
+    fn acknowledge(&mut self, now: Instant) {
+        let through = *self.desk.port.acknowledged.borrow_and_update();
+        let count = self.intake.acknowledge(through, &mut self.standing.wire.output);
+        self.pings.acknowledged(self.intake.written(), count, now);
+    }
+
+    fn subscribe(&mut self) -> Result<(), Ended> {
+        let Desk { subscriptions, ids, reports, .. } = &mut *self.desk;
+        subscriptions
+            .ask(&mut self.standing.wire.output, ids)
+            .map_err(|error| Ended::Lost(Loss::new(LossKind::Broken, format!("cannot subscribe: {error}"))))?;
+        let refusals = subscriptions.take_refusals();
+        if !refusals.is_empty() {
+            reports.push(Event::Refused(refusals));
+        }
+        if let Some(held) = subscriptions.take_change() {
+            reports.push(Event::Subscribed(held));
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self) {
+        let Desk { outbox, ids, reports, .. } = &mut *self.desk;
+        outbox.fill(&mut self.standing.wire.output, ids, &mut self.rejected);
+        for rejected in self.rejected.drain(..) {
+            reports.dropped(rejected);
+        }
+    }
+
+    /// Closing: what was handed over for publishing goes out, what is acknowledged is confirmed, both within a time limit.
+    fn close_step(&mut self, now: Instant) -> Result<(), Ended> {
+        if !self.desk.closing {
+            return Ok(());
+        }
+        let since = *self.closing_since.get_or_insert_with(|| {
+            self.desk.port.outgoing.close();
+            while let Ok(batch) = self.desk.port.outgoing.try_recv() {
+                self.desk.outbox.push(batch);
+            }
+            self.pings.write(&mut self.standing.wire.output, now);
+            now
+        });
+        self.publish();
+        let settled = self.desk.outbox.is_empty() && self.pings.is_settled();
+        if settled || now >= since + self.options.close_timeout { Err(Ended::Closed) } else { Ok(()) }
+    }
+
+    async fn disconnect(mut self) -> Ended {
+        self.standing.wire.output.extend_from_slice(&DISCONNECT);
+        match timeout(self.options.close_timeout.max(Duration::from_millis(200)), self.standing.wire.finish()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the connection broke while closing"),
+            Err(_) => tracing::debug!("the broker did not take DISCONNECT in time"),
+        }
+        Ended::Closed
+    }
+}
+
+fn micros_now() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)
+}

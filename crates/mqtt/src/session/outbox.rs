@@ -1,0 +1,352 @@
+//! Messages on their way to the broker, kept until it has acknowledged them.
+
+use super::incoming::Accepted;
+use super::options::{Protocol, SessionOptions};
+use super::outgoing::{self, Ack};
+use super::packet_ids::PacketIds;
+use bytes::BytesMut;
+use hearthgate_domain::delivery::{Outbound, QoS};
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Writing pauses while so many bytes wait for the socket.
+const OUTPUT_LIMIT: usize = 256 << 10;
+
+/// A message that was let go, with the reason.
+#[derive(Debug)]
+pub(super) struct Rejected {
+    pub(super) topic: String,
+    pub(super) bytes: usize,
+    pub(super) reason: String,
+}
+
+/// The sending side of one MQTT session. Bounded: [`Outbox::has_room`] is asked before more is taken in.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    protocol: Protocol,
+    own_limit: usize,
+    max_messages: usize,
+    max_bytes: usize,
+    max_inflight: usize,
+    stale_after: Duration,
+    grants: Option<Accepted>,
+    waiting: VecDeque<Waiting>,
+    flights: HashMap<u16, Flight>,
+    /// Flights of an earlier connection that were not sent again yet, in their first order.
+    again: VecDeque<u16>,
+    bytes: usize,
+    sent: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    message: Outbound,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Flight {
+    order: u64,
+    message: Outbound,
+    /// PUBREC came, PUBREL is due or sent.
+    recorded: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(options: &SessionOptions) -> Self {
+        Outbox {
+            protocol: options.protocol,
+            own_limit: options.max_outgoing_packet,
+            max_messages: options.outbox_messages.max(1),
+            max_bytes: options.outbox_bytes,
+            max_inflight: usize::from(options.max_inflight.clamp(1, 65_000)),
+            stale_after: options.stale_after,
+            grants: None,
+            waiting: VecDeque::new(),
+            flights: HashMap::new(),
+            again: VecDeque::new(),
+            bytes: 0,
+            sent: 0,
+        }
+    }
+
+    /// Whether another batch may be taken in.
+    pub(super) fn has_room(&self) -> bool {
+        self.len() < self.max_messages && self.bytes < self.max_bytes
+    }
+
+    /// Messages that the broker does not have yet, as far as we know.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len() + self.flights.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn push(&mut self, messages: Vec<Outbound>) {
+        let since = Instant::now();
+        for message in messages {
+            self.bytes += cost(&message);
+            self.waiting.push_back(Waiting { message, since });
+        }
+    }
+
+    /// A connection stands. With the session the broker still knows our packet identifiers: the same go out again, marked
+    /// DUP. Without it they mean nothing, and the messages are sent as new ones; for QoS 2 that may repeat one that was
+    /// released at the very moment the session was lost, but never loses it.
+    pub(super) fn connected(&mut self, grants: Accepted, ids: &mut PacketIds) {
+        let mut order: Vec<(u64, u16)> = self.flights.iter().map(|(id, flight)| (flight.order, *id)).collect();
+        order.sort_unstable();
+        self.again.clear();
+        if grants.session_present {
+            self.again.extend(order.into_iter().map(|(_, id)| id));
+        } else {
+            let since = Instant::now();
+            for (_, id) in order.into_iter().rev() {
+                ids.free(id);
+                if let Some(flight) = self.flights.remove(&id) {
+                    self.waiting.push_front(Waiting { message: flight.message, since });
+                }
+            }
+        }
+        self.grants = Some(grants);
+    }
+
+    /// Drops QoS 0 messages that are stale; returns how many.
+    pub(super) fn drop_stale(&mut self) -> usize {
+        let before = self.waiting.len();
+        let (stale_after, bytes) = (self.stale_after, &mut self.bytes);
+        self.waiting.retain(|it| {
+            let keep = it.message.qos != QoS::AtMostOnce || it.since.elapsed() < stale_after;
+            if !keep {
+                *bytes -= cost(&it.message);
+            }
+            keep
+        });
+        before - self.waiting.len()
+    }
+
+    /// Writes as much as the broker's window and the buffer allow; messages that can't pass are put into `rejected`.
+    pub(super) fn fill(&mut self, out: &mut BytesMut, ids: &mut PacketIds, rejected: &mut Vec<Rejected>) {
+        let Some(grants) = self.grants.clone() else { return };
+        let window = self.max_inflight.min(usize::from(grants.receive_maximum));
+        while out.len() < OUTPUT_LIMIT {
+            let in_air = self.flights.len() - self.again.len();
+            if let Some(id) = self.again.front().copied() {
+                if in_air >= window {
+                    return;
+                }
+                self.again.pop_front();
+                self.send_again(id, out);
+                continue;
+            }
+            match self.waiting.front() {
+                None => return,
+                Some(next) if next.message.qos != QoS::AtMostOnce && in_air >= window => return,
+                Some(_) => {}
+            }
+            if !self.send_next(&grants, out, ids, rejected) {
+                return;
+            }
+        }
+    }
+
+    fn send_again(&mut self, id: u16, out: &mut BytesMut) {
+        match self.flights.get(&id) {
+            Some(flight) if flight.recorded => outgoing::ack(out, Ack::PubRel, id),
+            Some(flight) => outgoing::publish(out, self.protocol, &flight.message, id, true),
+            None => {}
+        }
+    }
+
+    fn send_next(
+        &mut self,
+        grants: &Accepted,
+        out: &mut BytesMut,
+        ids: &mut PacketIds,
+        rejected: &mut Vec<Rejected>,
+    ) -> bool {
+        let Some(mut next) = self.waiting.pop_front() else { return false };
+        let cost = cost(&next.message);
+        if let Some(reason) = self.refusal(grants, &next.message) {
+            self.bytes -= cost;
+            rejected.push(self.rejection(&next.message, reason));
+            return true;
+        }
+        next.message.qos = next.message.qos.min(grants.max_qos);
+        next.message.retain &= grants.retain_available;
+        if next.message.qos == QoS::AtMostOnce {
+            outgoing::publish(out, self.protocol, &next.message, 0, false);
+            self.bytes -= cost;
+            return true;
+        }
+        let Some(id) = ids.take() else {
+            self.waiting.push_front(next);
+            return false;
+        };
+        outgoing::publish(out, self.protocol, &next.message, id, false);
+        self.sent += 1;
+        self.flights.insert(id, Flight { order: self.sent, message: next.message, recorded: false });
+        true
+    }
+
+    /// Why a message can't be sent on this connection, if so. Sending it would only cost us the connection.
+    fn refusal(&self, grants: &Accepted, message: &Outbound) -> Option<String> {
+        let topic = &message.topic;
+        if topic.is_empty() || topic.len() > usize::from(u16::MAX) || topic.contains(['+', '#', '\0']) {
+            return Some("not published: its topic is not a valid topic name".into());
+        }
+        let size = outgoing::publish_size(self.protocol, message);
+        if size > self.own_limit {
+            return Some(format!("not published: larger than max_outgoing_packet, {} bytes", self.own_limit));
+        }
+        if size > grants.max_packet {
+            return Some(format!("not published: larger than the broker's limit of {} bytes", grants.max_packet));
+        }
+        None
+    }
+
+    fn rejection(&self, message: &Outbound, reason: String) -> Rejected {
+        let bytes = outgoing::publish_size(self.protocol, message);
+        Rejected { topic: message.topic.to_string(), bytes, reason }
+    }
+
+    /// PUBACK. An unknown one (a repetition crossing its answer) is no reason to part.
+    pub(super) fn acknowledged(&mut self, id: u16, code: u8, ids: &mut PacketIds) -> Option<Rejected> {
+        match self.flights.get(&id) {
+            Some(flight) if flight.message.qos == QoS::AtLeastOnce => {}
+            _ => return None,
+        }
+        self.settle(id, code, ids)
+    }
+
+    /// PUBREC: answered with PUBREL, unless the broker refuses the message.
+    pub(super) fn recorded(&mut self, id: u16, code: u8, ids: &mut PacketIds, out: &mut BytesMut) -> Option<Rejected> {
+        if code >= 0x80 {
+            return self.settle(id, code, ids);
+        }
+        if let Some(flight) = self.flights.get_mut(&id) {
+            flight.recorded = true;
+        }
+        outgoing::ack(out, Ack::PubRel, id);
+        None
+    }
+
+    /// PUBCOMP.
+    pub(super) fn completed(&mut self, id: u16, ids: &mut PacketIds) {
+        if self.flights.get(&id).is_some_and(|flight| flight.recorded) {
+            self.settle(id, 0, ids);
+        }
+    }
+
+    fn settle(&mut self, id: u16, code: u8, ids: &mut PacketIds) -> Option<Rejected> {
+        let flight = self.flights.remove(&id)?;
+        if let Some(at) = self.again.iter().position(|other| *other == id) {
+            self.again.remove(at);
+        }
+        ids.free(id);
+        self.bytes -= cost(&flight.message);
+        (code >= 0x80).then(|| {
+            let reason = format!("refused by the broker: {} (0x{code:02x})", super::reason::reason_v5(code));
+            self.rejection(&flight.message, reason)
+        })
+    }
+}
+
+/// Memory that a message takes, in bytes.
+fn cost(message: &Outbound) -> usize {
+    message.topic.len() + message.payload.len() + 128
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::options::Server;
+    use super::*;
+
+    fn outbox(window: u16) -> Outbox {
+        let server = Server::Tcp { host: "localhost".into(), port: 1883 };
+        let mut options = SessionOptions::new(server, "test");
+        options.protocol = Protocol::V3;
+        options.max_inflight = window;
+        options.max_outgoing_packet = 1000;
+        Outbox::new(&options)
+    }
+
+    fn grants(session_present: bool) -> Accepted {
+        Accepted {
+            session_present,
+            receive_maximum: u16::MAX,
+            max_packet: 1 << 20,
+            max_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            keep_alive_seconds: None,
+        }
+    }
+
+    fn message(payload: &str, qos: QoS) -> Outbound {
+        Outbound { topic: "t".into(), payload: payload.to_owned().into(), qos, retain: false }
+    }
+
+    fn sent(outbox: &mut Outbox, ids: &mut PacketIds) -> Vec<(String, bool, u16)> {
+        let (mut out, mut rejected) = (BytesMut::new(), Vec::new());
+        outbox.fill(&mut out, ids, &mut rejected);
+        let mut found = Vec::new();
+        while !out.is_empty() {
+            match rumqttc::mqttbytes::v4::Packet::read(&mut out, usize::MAX).unwrap() {
+                rumqttc::mqttbytes::v4::Packet::Publish(it) => {
+                    found.push((String::from_utf8(it.payload.to_vec()).unwrap(), it.dup, it.pkid));
+                }
+                rumqttc::mqttbytes::v4::Packet::PubRel(it) => found.push(("PUBREL".into(), false, it.pkid)),
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_window_is_kept_and_moves_with_each_acknowledgement() {
+        let (mut outbox, mut ids) = (outbox(2), PacketIds::default());
+        outbox.connected(grants(false), &mut ids);
+        outbox.push(["a", "b", "c"].map(|it| message(it, QoS::AtLeastOnce)).into());
+        assert_eq!(sent(&mut outbox, &mut ids), [("a".into(), false, 1), ("b".into(), false, 2)]);
+        assert!(outbox.acknowledged(2, 0, &mut ids).is_none());
+        assert_eq!(sent(&mut outbox, &mut ids), [("c".into(), false, 3)]);
+    }
+
+    #[test]
+    fn what_was_not_acknowledged_goes_out_again_in_order_before_anything_new() {
+        let (mut outbox, mut ids) = (outbox(10), PacketIds::default());
+        outbox.connected(grants(false), &mut ids);
+        outbox.push(["a", "b"].map(|it| message(it, QoS::AtLeastOnce)).into());
+        outbox.push(vec![message("q", QoS::ExactlyOnce)]);
+        sent(&mut outbox, &mut ids);
+        outbox.recorded(3, 0, &mut ids, &mut BytesMut::new());
+        outbox.push(vec![message("new", QoS::AtLeastOnce)]);
+        outbox.connected(grants(true), &mut ids);
+        let expected =
+            [("a".into(), true, 1), ("b".into(), true, 2), ("PUBREL".into(), false, 3), ("new".into(), false, 4)];
+        assert_eq!(sent(&mut outbox, &mut ids), expected);
+    }
+
+    #[test]
+    fn without_the_session_they_go_out_as_new_messages() {
+        let (mut outbox, mut ids) = (outbox(10), PacketIds::default());
+        outbox.connected(grants(false), &mut ids);
+        outbox.push(["a", "b"].map(|it| message(it, QoS::AtLeastOnce)).into());
+        sent(&mut outbox, &mut ids);
+        outbox.connected(grants(false), &mut ids);
+        assert_eq!(sent(&mut outbox, &mut ids), [("a".into(), false, 3), ("b".into(), false, 4)]);
+    }
+
+    #[test]
+    fn a_message_over_a_limit_is_rejected_and_the_next_one_goes_out() {
+        let (mut outbox, mut ids, mut rejected) = (outbox(10), PacketIds::default(), Vec::new());
+        outbox.connected(grants(false), &mut ids);
+        outbox.push(vec![message(&"x".repeat(1001), QoS::AtLeastOnce), message("a", QoS::AtLeastOnce)]);
+        let mut out = BytesMut::new();
+        outbox.fill(&mut out, &mut ids, &mut rejected);
+        assert!(rejected[0].reason.contains("max_outgoing_packet"), "{rejected:?}");
+        assert_eq!((rejected.len(), outbox.len()), (1, 1));
+    }
+}

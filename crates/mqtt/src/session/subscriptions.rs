@@ -1,0 +1,245 @@
+//! The difference between the filters that are wanted and those that the broker holds for us.
+
+use super::options::Protocol;
+use super::outgoing;
+use super::packet_ids::PacketIds;
+use crate::link::Subscription;
+use bytes::BytesMut;
+use hearthgate_domain::delivery::QoS;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Filters in one SUBSCRIBE; brokers limit packets, and some the filters in them.
+const FILTERS_A_PACKET: usize = 64;
+/// Bytes of filters in one SUBSCRIBE.
+const BYTES_A_PACKET: usize = 16 << 10;
+
+/// One session's subscriptions.
+#[derive(Debug)]
+pub(super) struct Subscriptions {
+    protocol: Protocol,
+    /// `None` until the gateway has said what it wants: an empty set would remove what an earlier run subscribed.
+    wanted: Option<Arc<[Subscription]>>,
+    /// What the broker holds, as far as we know; no QoS for what an earlier run left.
+    held: HashMap<String, Option<QoS>>,
+    /// Not asked for again before the next connection or a change.
+    refused: HashSet<String>,
+    asked: HashMap<u16, Asked>,
+    changed: bool,
+    refusals: Vec<(String, String)>,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Subscribe(Vec<Subscription>),
+    Unsubscribe(Vec<String>),
+}
+
+impl Subscriptions {
+    /// `remembered` are filters that an earlier run may have left with the broker.
+    pub(super) fn new(protocol: Protocol, remembered: Vec<String>) -> Self {
+        Subscriptions {
+            protocol,
+            wanted: None,
+            held: remembered.into_iter().map(|filter| (filter, None)).collect(),
+            refused: HashSet::new(),
+            asked: HashMap::new(),
+            changed: false,
+            refusals: Vec::new(),
+        }
+    }
+
+    /// A new set is wanted.
+    pub(super) fn want(&mut self, wanted: Arc<[Subscription]>) {
+        self.wanted = Some(wanted);
+        self.refused.clear();
+    }
+
+    /// A connection stands. Without the session the broker holds nothing.
+    pub(super) fn connected(&mut self, session_present: bool, ids: &mut PacketIds) {
+        for (id, _) in self.asked.drain() {
+            ids.free(id);
+        }
+        self.refused.clear();
+        if !session_present {
+            self.held.clear();
+        }
+    }
+
+    /// Asks for the difference, new filters first so that no message falls between an old and a new one. One difference
+    /// at a time: the next is made when all of this one is answered.
+    pub(super) fn ask(&mut self, out: &mut BytesMut, ids: &mut PacketIds) -> Result<(), String> {
+        let Some(wanted) = self.wanted.clone() else { return Ok(()) };
+        if !self.asked.is_empty() {
+            return Ok(());
+        }
+        for group in grouped(self.missing(&wanted), |it| it.filter.len()) {
+            let Some(id) = ids.take() else { return Ok(()) };
+            outgoing::subscribe(out, self.protocol, id, &group)?;
+            self.asked.insert(id, Asked::Subscribe(group));
+        }
+        for group in grouped(self.left_over(&wanted), String::len) {
+            let Some(id) = ids.take() else { return Ok(()) };
+            outgoing::unsubscribe(out, self.protocol, id, &group)?;
+            self.asked.insert(id, Asked::Unsubscribe(group));
+        }
+        Ok(())
+    }
+
+    fn missing(&self, wanted: &[Subscription]) -> Vec<Subscription> {
+        let mut seen = HashSet::new();
+        wanted
+            .iter()
+            .filter(|it| self.held.get(&it.filter) != Some(&Some(it.qos)) && !self.refused.contains(&it.filter))
+            .filter(|it| seen.insert(it.filter.as_str()))
+            .cloned()
+            .collect()
+    }
+
+    fn left_over(&self, wanted: &[Subscription]) -> Vec<String> {
+        let wanted: HashSet<&str> = wanted.iter().map(|it| it.filter.as_str()).collect();
+        self.held.keys().filter(|filter| !wanted.contains(filter.as_str())).cloned().collect()
+    }
+
+    /// SUBACK.
+    pub(super) fn granted(&mut self, id: u16, results: Vec<Result<QoS, String>>, ids: &mut PacketIds) {
+        let Some(Asked::Subscribe(filters)) = self.asked.remove(&id) else { return };
+        ids.free(id);
+        let silent = std::iter::repeat_with(|| Err("the broker did not answer for this filter".to_owned()));
+        for (asked, result) in filters.into_iter().zip(results.into_iter().chain(silent)) {
+            match result {
+                Ok(granted) => {
+                    if granted < asked.qos {
+                        tracing::warn!(filter = asked.filter, granted = u8::from(granted), "broker grants a lower QoS");
+                    }
+                    self.changed |= self.held.insert(asked.filter, Some(asked.qos)).is_none();
+                }
+                Err(reason) => {
+                    self.refused.insert(asked.filter.clone());
+                    self.refusals.push((asked.filter, reason));
+                }
+            }
+        }
+    }
+
+    /// UNSUBACK.
+    pub(super) fn removed(&mut self, id: u16, ids: &mut PacketIds) {
+        let Some(Asked::Unsubscribe(filters)) = self.asked.remove(&id) else { return };
+        ids.free(id);
+        for filter in filters {
+            self.changed |= self.held.remove(&filter).is_some();
+        }
+    }
+
+    /// Refusals since the last call.
+    pub(super) fn take_refusals(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.refusals)
+    }
+
+    /// All filters that the broker holds, when that changed and everything asked for is answered.
+    pub(super) fn take_change(&mut self) -> Option<Vec<String>> {
+        if !self.changed || !self.asked.is_empty() {
+            return None;
+        }
+        self.changed = false;
+        let mut filters: Vec<String> = self.held.keys().cloned().collect();
+        filters.sort_unstable();
+        Some(filters)
+    }
+}
+
+fn grouped<T>(all: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut groups: Vec<Vec<T>> = Vec::new();
+    let mut bytes = 0;
+    for one in all {
+        let more = size(&one) + 3;
+        match groups.last_mut() {
+            Some(group) if group.len() < FILTERS_A_PACKET && bytes + more <= BYTES_A_PACKET => {
+                bytes += more;
+                group.push(one);
+            }
+            _ => {
+                bytes = more;
+                groups.push(vec![one]);
+            }
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rumqttc::mqttbytes::v4::Packet;
+
+    fn filters(names: &[&str]) -> Arc<[Subscription]> {
+        names.iter().map(|it| Subscription { filter: (*it).into(), qos: QoS::AtLeastOnce }).collect()
+    }
+
+    /// Asks, has the broker agree to everything, and returns what was subscribed and unsubscribed.
+    fn settle(subscriptions: &mut Subscriptions, ids: &mut PacketIds) -> (Vec<String>, Vec<String>) {
+        let (mut out, mut on, mut off) = (BytesMut::new(), Vec::new(), Vec::new());
+        subscriptions.ask(&mut out, ids).unwrap();
+        while !out.is_empty() {
+            match Packet::read(&mut out, usize::MAX).unwrap() {
+                Packet::Subscribe(it) => {
+                    subscriptions.granted(it.pkid, vec![Ok(QoS::AtLeastOnce); it.filters.len()], ids);
+                    on.extend(it.filters.into_iter().map(|it| it.path));
+                }
+                Packet::Unsubscribe(it) => {
+                    subscriptions.removed(it.pkid, ids);
+                    off.extend(it.topics);
+                }
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+        (on, off)
+    }
+
+    #[test]
+    fn only_the_difference_is_asked_for() {
+        let (mut it, mut ids) = (Subscriptions::new(Protocol::V3, vec![]), PacketIds::default());
+        it.connected(false, &mut ids);
+        it.want(filters(&["a", "b"]));
+        assert_eq!(settle(&mut it, &mut ids), (vec!["a".into(), "b".into()], vec![]));
+        it.want(filters(&["b", "c"]));
+        assert_eq!(settle(&mut it, &mut ids), (vec!["c".into()], vec!["a".into()]));
+        assert_eq!(it.take_change(), Some(vec!["b".into(), "c".into()]));
+        it.connected(true, &mut ids);
+        assert_eq!(settle(&mut it, &mut ids), (vec![], vec![]));
+        it.connected(false, &mut ids);
+        assert_eq!(settle(&mut it, &mut ids), (vec!["b".into(), "c".into()], vec![]));
+    }
+
+    #[test]
+    fn left_overs_of_an_earlier_run_go_only_when_the_wanted_set_is_known() {
+        let (mut it, mut ids) =
+            (Subscriptions::new(Protocol::V3, vec!["old".into(), "a".into()]), PacketIds::default());
+        it.connected(true, &mut ids);
+        assert_eq!(settle(&mut it, &mut ids), (vec![], vec![]));
+        it.want(filters(&["a"]));
+        assert_eq!(settle(&mut it, &mut ids), (vec!["a".into()], vec!["old".into()]));
+    }
+
+    #[test]
+    fn a_refused_filter_is_reported_once_and_not_asked_for_again() {
+        let (mut it, mut ids) = (Subscriptions::new(Protocol::V3, vec![]), PacketIds::default());
+        it.connected(false, &mut ids);
+        it.want(filters(&["a"]));
+        let mut out = BytesMut::new();
+        it.ask(&mut out, &mut ids).unwrap();
+        it.granted(1, vec![Err("no".into())], &mut ids);
+        assert_eq!(it.take_refusals(), [("a".into(), "no".into())]);
+        assert_eq!(settle(&mut it, &mut ids), (vec![], vec![]));
+    }
+
+    #[test]
+    fn ten_thousand_filters_are_split_into_many_packets() {
+        let (mut it, mut ids) = (Subscriptions::new(Protocol::V3, vec![]), PacketIds::default());
+        it.connected(false, &mut ids);
+        let names: Vec<String> = (0..10_000).map(|it| format!("sensors/{it}/{}", "x".repeat(400))).collect();
+        it.want(filters(&names.iter().map(String::as_str).collect::<Vec<_>>()));
+        let (on, _) = settle(&mut it, &mut ids);
+        assert_eq!(on, names);
+    }
+}
