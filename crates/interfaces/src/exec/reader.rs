@@ -1,0 +1,86 @@
+//! What a child says on its standard output, and writes to its standard error.
+
+use super::lines::{LONGEST_COMPLAINT, LONGEST_LINE, Line, Lines};
+use super::protocol::{self, FromChild};
+use super::watchdog::Pulse;
+use crate::events::{Closed, Events};
+use crate::port::{Count, DriverEvent, Level};
+use std::convert::Infallible;
+use tokio::process::{ChildStderr, ChildStdout};
+
+/// Why reading ended.
+pub(crate) enum ReadEnd {
+    /// The child closed its standard output.
+    Closed,
+    /// A line over the limit.
+    TooLong,
+    /// The events have no listener any more.
+    NobodyListens,
+}
+
+pub(crate) async fn read(stdout: ChildStdout, pulse: &Pulse, events: &Events) -> ReadEnd {
+    let mut lines = Lines::new(stdout, LONGEST_LINE);
+    loop {
+        let line = match lines.next().await {
+            Ok(Line::Whole(line)) => line.trim_ascii(),
+            Ok(Line::TooLong(_)) => return ReadEnd::TooLong,
+            Ok(Line::End) | Err(_) => return ReadEnd::Closed,
+        };
+        if line.is_empty() {
+            continue;
+        }
+        pulse.hand_over(true);
+        let handed_over = hear(line, pulse, events).await;
+        pulse.hand_over(false);
+        if handed_over.is_err() {
+            return ReadEnd::NobodyListens;
+        }
+    }
+}
+
+async fn hear(line: &[u8], pulse: &Pulse, events: &Events) -> Result<(), Closed> {
+    match protocol::understand(line) {
+        Ok(FromChild::Ready) => {
+            if pulse.ready() {
+                events.send(DriverEvent::Online).await
+            } else {
+                Ok(())
+            }
+        }
+        Ok(FromChild::Pong(id)) => {
+            pulse.pong(id);
+            Ok(())
+        }
+        Ok(FromChild::Message(emission)) => events.send(DriverEvent::Emit(*emission)).await,
+        Ok(FromChild::Log(level, text)) => log(events, level, &text).await,
+        Err(problem) => {
+            events.count(Count::LineInvalid).await?;
+            let shown = String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned();
+            events.log(Level::Warn, format!("not a line of the protocol ({problem}): {shown:?}")).await
+        }
+    }
+}
+
+/// Logs standard error line by line, for ever: its end means nothing.
+pub(crate) async fn log_errors(stderr: ChildStderr, events: &Events) -> Infallible {
+    let mut lines = Lines::new(stderr, LONGEST_COMPLAINT);
+    loop {
+        let text = match lines.next().await {
+            Ok(Line::Whole(line) | Line::TooLong(line)) => String::from_utf8_lossy(line.trim_ascii_end()).into_owned(),
+            Ok(Line::End) | Err(_) => return std::future::pending().await,
+        };
+        if !text.is_empty() && log(events, Level::Info, &text).await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// One log line for each line of the text, without control characters.
+async fn log(events: &Events, level: Level, text: &str) -> Result<(), Closed> {
+    for line in text.lines() {
+        let shown: String =
+            line.chars().take(LONGEST_COMPLAINT).map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect();
+        events.log(level, shown).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,286 @@
+//! Byte streams with declared rules: what the kinds `serial` and `tcp` share.
+//!
+//! The driver reconnects for ever by itself. While the device is out of reach, commands are refused at once.
+
+mod framing;
+mod link;
+mod pattern;
+mod rules;
+
+use crate::DriverError;
+use crate::config::{Encoding, InterfaceConfig, StreamOptions};
+use crate::events::Events;
+use crate::port::{Command, Commands, Count, DriverEvent, DriverPort, Level, StopSignal};
+use crate::replies;
+use framing::{Framed, Framer};
+pub(crate) use link::Connector;
+use link::Link;
+pub(crate) use rules::Rules;
+use rules::Written;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::{sleep, timeout};
+
+/// A connection that lasted this long was a good one: the next pause is the shortest again.
+const GOOD_CONNECTION: Duration = Duration::from_secs(10);
+const READ_CHUNK: usize = 4_096;
+
+struct Stream<'a> {
+    config: &'a InterfaceConfig,
+    options: StreamOptions<'a>,
+    rules: Rules,
+    events: Events,
+    stop: StopSignal,
+}
+
+/// Why a connection, or the attempt at one, is over.
+enum End {
+    /// We were asked to stop, or nobody listens any more.
+    Stopped,
+    /// The device is gone, for this reason.
+    Lost(String),
+}
+
+pub(crate) async fn run(
+    config: &InterfaceConfig,
+    options: StreamOptions<'_>,
+    connector: Connector<'_>,
+    port: DriverPort,
+) -> Result<(), DriverError> {
+    let DriverPort { commands, events, stop } = port;
+    let rules = Rules::compile(options.receive, options.send, options.frame.encoding)?;
+    let mut framer = Framer::new(options.frame)?;
+    let mut stream = Stream { config, options, rules, events: Events::new(events), stop };
+    let mut commands = commands.lock().await;
+    stream.keep_connected(&connector, &mut framer, &mut commands).await;
+    Ok(())
+}
+
+impl Stream<'_> {
+    /// Connects again and again; returns when it was asked to stop or nobody listens any more.
+    async fn keep_connected(&mut self, connector: &Connector<'_>, framer: &mut Framer, commands: &mut Commands) {
+        let mut pause = self.options.reconnect.min;
+        let mut reported = false;
+        loop {
+            let lost = match self.connect(connector, commands).await {
+                Ok(link) => {
+                    let since = Instant::now();
+                    if self.events.send(DriverEvent::Online).await.is_err() {
+                        return;
+                    }
+                    reported = false;
+                    let end = self.serve(link, framer, commands).await;
+                    if since.elapsed() >= GOOD_CONNECTION {
+                        pause = self.options.reconnect.min;
+                    }
+                    end
+                }
+                Err(end) => end,
+            };
+            let End::Lost(reason) = lost else { return };
+            let half = framer.reset();
+            if half.is_some() && self.events.count(Count::FrameIncomplete).await.is_err() {
+                return;
+            }
+            // Reported once, not at every attempt.
+            if !std::mem::replace(&mut reported, true)
+                && self.events.send(DriverEvent::Offline { reason: reason.clone() }).await.is_err()
+            {
+                return;
+            }
+            let jittered = pause.mul_f64(1.0 - 0.5 * fastrand::f64());
+            if self.refuse_until(sleep(jittered), commands, &reason).await.is_err() {
+                return;
+            }
+            pause = pause.saturating_mul(2).min(self.options.reconnect.max);
+        }
+    }
+
+    async fn connect(&mut self, connector: &Connector<'_>, commands: &mut Commands) -> Result<Box<dyn Link>, End> {
+        match self.refuse_until(connector.open(), commands, "it is being connected").await {
+            Ok(Ok(link)) => Ok(link),
+            Ok(Err(reason)) => Err(End::Lost(reason)),
+            Err(stopped) => Err(stopped),
+        }
+    }
+
+    /// Waits for something while the device is out of reach, answering commands meanwhile.
+    async fn refuse_until<T>(
+        &mut self,
+        wait: impl Future<Output = T>,
+        commands: &mut Commands,
+        why: &str,
+    ) -> Result<T, End> {
+        let mut wait = std::pin::pin!(wait);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.asked() => return Err(End::Stopped),
+                done = &mut wait => return Ok(done),
+                command = commands.begin() => {
+                    let Some(command) = command else { return Err(End::Stopped) };
+                    let refused = self.events.refuse(self.config, &command.message, &format!("the device is offline: {why}")).await;
+                    commands.finish();
+                    refused.map_err(|_| End::Stopped)?;
+                }
+            }
+        }
+    }
+
+    async fn serve(&mut self, link: Box<dyn Link>, framer: &mut Framer, commands: &mut Commands) -> End {
+        let (reader, writer) = tokio::io::split(link);
+        let stop = self.stop.clone();
+        let stream = &*self;
+        let reads = Reading { stream };
+        let writes = Writing { stream, stop };
+        // Neither waits for the other: a device that does not take our bytes is still heard.
+        tokio::select! {
+            end = reads.run(reader, framer) => end,
+            end = writes.run(writer, commands) => end,
+        }
+    }
+}
+
+struct Reading<'a> {
+    stream: &'a Stream<'a>,
+}
+
+impl Reading<'_> {
+    async fn run(self, mut reader: ReadHalf<Box<dyn Link>>, framer: &mut Framer) -> End {
+        let mut chunk = vec![0; READ_CHUNK];
+        let mut heard_at = Instant::now();
+        loop {
+            let frames = match self.read(&mut reader, &mut chunk, framer, heard_at).await {
+                Ok(0) => framer.silence().into_iter().collect(),
+                Ok(length) => {
+                    heard_at = Instant::now();
+                    framer.push(&chunk[..length])
+                }
+                Err(reason) => return End::Lost(reason),
+            };
+            for frame in frames {
+                if self.handle(frame).await.is_err() {
+                    return End::Stopped;
+                }
+            }
+        }
+    }
+
+    /// The length of what was read, or 0 for a silence that matters to the framing.
+    async fn read(
+        &self,
+        reader: &mut ReadHalf<Box<dyn Link>>,
+        chunk: &mut [u8],
+        framer: &Framer,
+        heard_at: Instant,
+    ) -> Result<usize, String> {
+        let framing = framer.silence_due();
+        let patience = self.stream.options.silence_timeout.map(|most| most.saturating_sub(heard_at.elapsed()));
+        let wait = match (framing, patience) {
+            (Some(framing), Some(patience)) => framing.min(patience),
+            (Some(wait), None) | (None, Some(wait)) => wait,
+            (None, None) => Duration::MAX,
+        };
+        match timeout(wait, reader.read(chunk)).await {
+            Ok(Ok(0)) => Err("it closed the connection".into()),
+            Ok(Ok(length)) => Ok(length),
+            Ok(Err(error)) => Err(format!("reading from it failed: {error}")),
+            Err(_) if framing.is_some_and(|framing| framing <= wait) => Ok(0),
+            Err(_) => Err("it was silent for longer than silence_timeout".into()),
+        }
+    }
+
+    async fn handle(&self, frame: Framed) -> Result<(), crate::events::Closed> {
+        let frame = match frame {
+            Framed::Frame(frame) => frame,
+            Framed::Broken(what) => {
+                self.stream.events.count(what).await?;
+                return self
+                    .stream
+                    .events
+                    .log(Level::Warn, format!("bytes from the device dropped: {}", what.describe()))
+                    .await;
+            }
+        };
+        match self.stream.rules.received(&frame) {
+            Some(emissions) => {
+                for emission in emissions {
+                    self.stream.events.send(DriverEvent::Emit(emission)).await?;
+                }
+                Ok(())
+            }
+            None => {
+                self.stream.events.count(Count::FrameUnmatched).await?;
+                let shown = show(&frame, self.stream.options.frame.encoding);
+                self.stream.events.log(Level::Warn, format!("no rule knows the frame {shown}")).await
+            }
+        }
+    }
+}
+
+/// A frame for the log: bounded, without control characters.
+fn show(frame: &[u8], encoding: Encoding) -> String {
+    const MOST: usize = 64;
+    let shown = &frame[..frame.len().min(MOST)];
+    let text = match encoding {
+        Encoding::Text => format!("{:?}", String::from_utf8_lossy(shown)),
+        Encoding::Hex => pattern::show_hex(shown),
+    };
+    if frame.len() > MOST { format!("{text}… ({} bytes)", frame.len()) } else { text }
+}
+
+struct Writing<'a> {
+    stream: &'a Stream<'a>,
+    stop: StopSignal,
+}
+
+impl Writing<'_> {
+    async fn run(mut self, mut writer: WriteHalf<Box<dyn Link>>, commands: &mut Commands) -> End {
+        loop {
+            // A command in hand is carried out before the stop is heard.
+            let command = tokio::select! {
+                biased;
+                () = self.stop.asked() => return End::Stopped,
+                command = commands.begin() => command,
+            };
+            let Some(command) = command else { return End::Stopped };
+            let end = self.execute(&mut writer, &command).await;
+            commands.finish();
+            if let Err(end) = end {
+                return end;
+            }
+        }
+    }
+
+    async fn execute(&self, writer: &mut WriteHalf<Box<dyn Link>>, command: &Command) -> Result<(), End> {
+        let config = self.stream.config;
+        if !command.message.iscmd {
+            return Ok(()); // what others report is nothing to write to a device
+        }
+        if let Some(reason) = replies::too_old(command, Instant::now(), config.max_command_age) {
+            return self.stream.events.refuse_late(config, &command.message, &reason).await.map_err(|_| End::Stopped);
+        }
+        let Written { bytes, emissions } = match self.stream.rules.written(&command.message) {
+            Ok(written) => written,
+            Err(reason) => {
+                return self.stream.events.refuse(config, &command.message, &reason).await.map_err(|_| End::Stopped);
+            }
+        };
+        let write = async {
+            writer.write_all(&bytes).await?;
+            writer.flush().await
+        };
+        let problem = match timeout(self.stream.options.write_timeout, write).await {
+            Ok(Ok(())) => {
+                for emission in emissions {
+                    self.stream.events.send(DriverEvent::Emit(emission)).await.map_err(|_| End::Stopped)?;
+                }
+                return Ok(());
+            }
+            Ok(Err(error)) => format!("writing to it failed: {error}"),
+            Err(_) => "it took nothing for longer than write_timeout".into(),
+        };
+        self.stream.events.refuse(config, &command.message, &problem).await.map_err(|_| End::Stopped)?;
+        Err(End::Lost(problem))
+    }
+}

@@ -1,0 +1,423 @@
+//! Patterns for frames and templates for writes: literal text with `{name}` or `{name:kind}` in it.
+//!
+//! Matching is one pass without backtracking, so a hostile frame costs no more than a friendly one: a capture with a
+//! kind takes the longest run that fits it, one without a kind takes everything up to the next literal, or the rest.
+//!
+//! | kind | in text frames | in hex frames |
+//! | --- | --- | --- |
+//! | none | one or more characters | one or more bytes, as hex |
+//! | a number N | exactly N characters | exactly N bytes, as hex |
+//! | `digits` `number` `word` | `0`–`9`; with sign and decimals; letters, digits, `_` and `-` | – |
+//! | `u8 i8 u16be u16le i16be i16le u32be u32le i32be i32le` | – | an integer, as decimal |
+//!
+//! `{_}` takes and forgets. `{{` and `}}` are braces.
+
+use crate::config::Encoding;
+use crate::config::parse_hex;
+
+/// What was captured, in order.
+pub(crate) type Captures = Vec<(String, String)>;
+
+#[derive(Clone, Debug, PartialEq)]
+enum Part {
+    Literal(Vec<u8>),
+    Value { name: String, kind: Kind },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Any,
+    Exactly(usize),
+    Digits,
+    Number,
+    Word,
+    Integer { bytes: usize, signed: bool, little_endian: bool },
+}
+
+/// A pattern of a whole frame or field.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    parts: Vec<Part>,
+    encoding: Encoding,
+}
+
+/// Bytes or text to be filled in.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    parts: Vec<Part>,
+    encoding: Encoding,
+}
+
+impl Pattern {
+    pub(crate) fn parse(text: &str, encoding: Encoding) -> Result<Self, String> {
+        let parts = parse_parts(text, encoding)?;
+        for pair in parts.windows(2) {
+            if let [Part::Value { name, kind: Kind::Any }, Part::Value { name: next, .. }] = pair {
+                return Err(format!(
+                    "nothing tells where {{{name}}} ends and {{{next}}} begins; put a text between them, or give {{{name}:…}} a kind"
+                ));
+            }
+        }
+        let names: Vec<_> = parts.iter().filter_map(Part::name).collect();
+        if let Some((_, twice)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
+            return Err(format!("{{{twice}}} stands there twice"));
+        }
+        Ok(Pattern { parts, encoding })
+    }
+
+    /// The names that a match captures.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(Part::name)
+    }
+
+    /// Matches the whole frame, adding what it captures.
+    pub(crate) fn capture(&self, frame: &[u8], captures: &mut Captures) -> bool {
+        let mut rest = frame;
+        for (index, part) in self.parts.iter().enumerate() {
+            match part {
+                Part::Literal(literal) => match rest.strip_prefix(literal.as_slice()) {
+                    Some(after) => rest = after,
+                    None => return false,
+                },
+                Part::Value { name, kind } => {
+                    let next = match self.parts.get(index + 1) {
+                        Some(Part::Literal(literal)) => Some(literal.as_slice()),
+                        Some(Part::Value { .. }) | None => None,
+                    };
+                    let Some(length) = kind.extent(rest, next, self.encoding) else { return false };
+                    let (taken, after) = rest.split_at(length);
+                    if name != "_" {
+                        captures.push((name.clone(), kind.show(taken, self.encoding)));
+                    }
+                    rest = after;
+                }
+            }
+        }
+        rest.is_empty()
+    }
+}
+
+impl Template {
+    pub(crate) fn parse(text: &str, encoding: Encoding) -> Result<Self, String> {
+        let parts = parse_parts(text, encoding)?;
+        if parts.iter().any(|part| matches!(part, Part::Value { name, .. } if name == "_")) {
+            return Err("{_} has no value to write".into());
+        }
+        Ok(Template { parts, encoding })
+    }
+
+    /// The names that it needs.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(Part::name)
+    }
+
+    /// Fills in a text whose values are taken as they are, whatever they hold.
+    pub(crate) fn fill_text(&self, value: impl Fn(&str) -> String) -> String {
+        self.parts.iter().fold(String::new(), |mut text, part| {
+            match part {
+                Part::Literal(literal) => text.push_str(&String::from_utf8_lossy(literal)),
+                Part::Value { name, .. } => text.push_str(&value(name)),
+            }
+            text
+        })
+    }
+
+    /// Fills it in; the error says which value is missing or does not fit.
+    pub(crate) fn fill(&self, value: impl Fn(&str) -> Option<String>) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(literal) => bytes.extend_from_slice(literal),
+                Part::Value { name, kind } => {
+                    let text = value(name).ok_or_else(|| format!("the argument `{name}` is missing"))?;
+                    let written = kind
+                        .write(&text, self.encoding)
+                        .map_err(|problem| format!("the argument `{name}` {problem}"))?;
+                    bytes.extend_from_slice(&written);
+                }
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+impl Part {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Part::Literal(_) => None,
+            Part::Value { name, .. } => (name != "_").then_some(name),
+        }
+    }
+}
+
+impl Kind {
+    fn parse(word: &str, encoding: Encoding) -> Result<Kind, String> {
+        let unknown = || {
+            let kinds = match encoding {
+                Encoding::Text => "a number of characters, digits, number or word",
+                Encoding::Hex => "a number of bytes, u8, i8, u16be, u16le, i16be, i16le, u32be, u32le, i32be or i32le",
+            };
+            format!("`{word}` is no kind of value here; use {kinds}")
+        };
+        if let Ok(count) = word.parse::<usize>() {
+            return if (1..=4_096).contains(&count) { Ok(Kind::Exactly(count)) } else { Err(unknown()) };
+        }
+        let integer = |bytes, signed, little_endian| Kind::Integer { bytes, signed, little_endian };
+        match (encoding, word) {
+            (Encoding::Text, "digits") => Ok(Kind::Digits),
+            (Encoding::Text, "number") => Ok(Kind::Number),
+            (Encoding::Text, "word") => Ok(Kind::Word),
+            (Encoding::Hex, "u8") => Ok(integer(1, false, false)),
+            (Encoding::Hex, "i8") => Ok(integer(1, true, false)),
+            (Encoding::Hex, "u16be") => Ok(integer(2, false, false)),
+            (Encoding::Hex, "u16le") => Ok(integer(2, false, true)),
+            (Encoding::Hex, "i16be") => Ok(integer(2, true, false)),
+            (Encoding::Hex, "i16le") => Ok(integer(2, true, true)),
+            (Encoding::Hex, "u32be") => Ok(integer(4, false, false)),
+            (Encoding::Hex, "u32le") => Ok(integer(4, false, true)),
+            (Encoding::Hex, "i32be") => Ok(integer(4, true, false)),
+            (Encoding::Hex, "i32le") => Ok(integer(4, true, true)),
+            (Encoding::Text | Encoding::Hex, _) => Err(unknown()),
+        }
+    }
+
+    /// How many bytes at the start of `rest` the value takes.
+    fn extent(self, rest: &[u8], next: Option<&[u8]>, encoding: Encoding) -> Option<usize> {
+        let run = |fits: fn(u8) -> bool| {
+            Some(rest.iter().take_while(|byte| fits(**byte)).count()).filter(|length| *length > 0)
+        };
+        match self {
+            Kind::Any => match next {
+                None => Some(rest.len()).filter(|length| *length > 0),
+                Some(literal) => (1..=rest.len()).find(|start| rest[*start..].starts_with(literal)),
+            },
+            Kind::Exactly(count) => match encoding {
+                Encoding::Hex => (rest.len() >= count).then_some(count),
+                Encoding::Text => {
+                    let text = std::str::from_utf8(rest).ok()?;
+                    let mut characters = text.char_indices().skip(count - 1);
+                    characters.next().map(|(start, last)| start + last.len_utf8())
+                }
+            },
+            Kind::Digits => run(|byte| byte.is_ascii_digit()),
+            Kind::Number => number_extent(rest),
+            Kind::Word => run(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'),
+            Kind::Integer { bytes, .. } => (rest.len() >= bytes).then_some(bytes),
+        }
+    }
+
+    /// The captured bytes as the text of an argument.
+    fn show(self, taken: &[u8], encoding: Encoding) -> String {
+        match (self, encoding) {
+            (Kind::Integer { bytes, signed, little_endian }, _) => {
+                integer(taken, bytes, signed, little_endian).to_string()
+            }
+            (_, Encoding::Text) => String::from_utf8_lossy(taken).into_owned(),
+            (_, Encoding::Hex) => show_hex(taken),
+        }
+    }
+
+    /// The text of an argument as bytes to write.
+    fn write(self, text: &str, encoding: Encoding) -> Result<Vec<u8>, String> {
+        let bytes = match encoding {
+            // A line end in a value would smuggle a second frame to the device.
+            Encoding::Text if text.chars().any(char::is_control) => return Err("holds a control character".into()),
+            Encoding::Text => text.as_bytes().to_vec(),
+            Encoding::Hex => match self {
+                Kind::Integer { bytes, signed, little_endian } => {
+                    return integer_bytes(text, bytes, signed, little_endian);
+                }
+                Kind::Any | Kind::Exactly(_) | Kind::Digits | Kind::Number | Kind::Word => parse_hex(text)?,
+            },
+        };
+        if self.extent(&bytes, None, encoding) == Some(bytes.len()) {
+            return Ok(bytes);
+        }
+        Err(match self {
+            Kind::Any => "is empty".into(),
+            Kind::Exactly(count) => format!("must have a length of {count}, and is {text:?}"),
+            Kind::Digits => format!("must be digits, and is {text:?}"),
+            Kind::Number => format!("must be a number, and is {text:?}"),
+            Kind::Word => format!("must be letters, digits, _ and -, and is {text:?}"),
+            Kind::Integer { .. } => format!("must be an integer, and is {text:?}"),
+        })
+    }
+}
+
+/// An optional sign, digits, and decimals if any.
+fn number_extent(rest: &[u8]) -> Option<usize> {
+    let digits = |from: usize| rest[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let sign = usize::from(matches!(rest.first(), Some(b'+' | b'-')));
+    let whole = digits(sign);
+    if whole == 0 {
+        return None;
+    }
+    let end = sign + whole;
+    let decimals = if rest.get(end) == Some(&b'.') { digits(end + 1) } else { 0 };
+    Some(if decimals > 0 { end + 1 + decimals } else { end })
+}
+
+fn integer(taken: &[u8], bytes: usize, signed: bool, little_endian: bool) -> i64 {
+    let fold = |value: i64, byte: &u8| value << 8 | i64::from(*byte);
+    let value = if little_endian { taken.iter().rev().fold(0, fold) } else { taken.iter().fold(0, fold) };
+    let bits = 8 * bytes;
+    if signed && value >> (bits - 1) == 1 { value - (1 << bits) } else { value }
+}
+
+fn integer_bytes(text: &str, bytes: usize, signed: bool, little_endian: bool) -> Result<Vec<u8>, String> {
+    let bits = 8 * bytes;
+    let (least, most) =
+        if signed { (-(1i64 << (bits - 1)), (1i64 << (bits - 1)) - 1) } else { (0, (1i64 << bits) - 1) };
+    let value = text.trim().parse::<i64>().ok().filter(|value| (least..=most).contains(value));
+    let value = value.ok_or_else(|| format!("must be an integer from {least} to {most}, and is {text:?}"))?;
+    let mut written = value.to_le_bytes()[..bytes].to_vec();
+    if !little_endian {
+        written.reverse();
+    }
+    Ok(written)
+}
+
+/// Lower-case hex digits.
+pub(crate) fn show_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn parse_parts(text: &str, encoding: Encoding) -> Result<Vec<Part>, String> {
+    let mut parts = Vec::new();
+    let mut literal = String::new();
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        if let Some(after) = rest.strip_prefix("{{").or_else(|| rest.strip_prefix("}}")) {
+            literal.push(character);
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix('{') {
+            let end = after
+                .find('}')
+                .ok_or_else(|| format!("the brace in {text:?} is never closed; `{{{{` is a literal one"))?;
+            push_literal(&mut parts, &mut literal, encoding)?;
+            parts.push(parse_value(&after[..end], encoding)?);
+            rest = &after[end + 1..];
+        } else if character == '}' {
+            return Err(format!("the brace in {text:?} was never opened; `}}}}` is a literal one"));
+        } else {
+            literal.push(character);
+            rest = &rest[character.len_utf8()..];
+        }
+    }
+    push_literal(&mut parts, &mut literal, encoding)?;
+    Ok(parts)
+}
+
+fn push_literal(parts: &mut Vec<Part>, literal: &mut String, encoding: Encoding) -> Result<(), String> {
+    let text = std::mem::take(literal);
+    let bytes = match encoding {
+        Encoding::Text => text.into_bytes(),
+        Encoding::Hex => parse_hex(&text)?,
+    };
+    if !bytes.is_empty() {
+        parts.push(Part::Literal(bytes));
+    }
+    Ok(())
+}
+
+fn parse_value(inner: &str, encoding: Encoding) -> Result<Part, String> {
+    let (name, kind) = inner.split_once(':').unwrap_or((inner, ""));
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || !name.chars().all(fits) {
+        return Err(format!("{{{inner}}} needs a name of letters, digits and _"));
+    }
+    let kind = if kind.is_empty() { Kind::Any } else { Kind::parse(kind, encoding)? };
+    Ok(Part::Value { name: name.into(), kind })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn captured(pattern: &str, encoding: Encoding, frame: &[u8]) -> Option<String> {
+        let mut captures = Captures::new();
+        let matched = Pattern::parse(pattern, encoding).unwrap().capture(frame, &mut captures);
+        matched
+            .then(|| captures.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>().trim().into())
+    }
+
+    #[test]
+    fn a_text_pattern_matches_the_whole_frame_and_captures_by_name() {
+        let text = |pattern, frame: &str| captured(pattern, Encoding::Text, frame.as_bytes());
+        assert_eq!(text("11", "11"), Some(String::new()));
+        assert_eq!(text("11", "110"), None);
+        assert_eq!(text("T={t:number};H={h:digits}", "T=-21.50;H=48").unwrap(), "t=-21.50 h=48");
+        assert_eq!(text("T={t:number}C", "T=21.C"), None);
+        assert_eq!(text("{zone:2}{state}", "07on").unwrap(), "zone=07 state=on");
+        assert_eq!(text("{who}: {what}", "Ørsted: é: x").unwrap(), "who=Ørsted what=é: x");
+        assert_eq!(text("{c:1}!", "é!").unwrap(), "c=é");
+        assert_eq!(text("{_} {id:word}", "noise a-1_b").unwrap(), "id=a-1_b");
+        assert_eq!(text("{{{x}}}", "{a}").unwrap(), "x=a");
+        assert_eq!(text("{x}", ""), None);
+    }
+
+    #[test]
+    fn a_hex_pattern_reads_integers_in_either_byte_order() {
+        let hex = |pattern, frame: &[u8]| captured(pattern, Encoding::Hex, frame);
+        assert_eq!(hex("02 {t:i16be} {raw:2} 03", &[2, 0xff, 0x38, 0xab, 0xcd, 3]).unwrap(), "t=-200 raw=abcd");
+        assert_eq!(hex("{n:u32le}", &[1, 0, 0, 0x80]).unwrap(), "n=2147483649");
+        assert_eq!(hex("{n:i8}{rest}", &[0x80, 1]).unwrap(), "n=-128 rest=01");
+        assert_eq!(hex("02{n:u16be}", &[2, 1]), None);
+    }
+
+    #[test]
+    fn a_template_writes_arguments_that_fit_and_refuses_the_others() {
+        let fill = |template, encoding, value: &str| {
+            Template::parse(template, encoding).unwrap().fill(|_| Some(value.to_owned()))
+        };
+        assert_eq!(fill("L{level:digits}\r\n", Encoding::Text, "75").unwrap(), b"L75\r\n");
+        assert_eq!(fill("02 {t:i16be} 03", Encoding::Hex, "-200").unwrap(), [2, 0xff, 0x38, 3]);
+        assert_eq!(fill("{raw:2}", Encoding::Hex, "AB cd").unwrap(), [0xab, 0xcd]);
+        for (template, encoding, value, words) in [
+            ("L{level:digits}", Encoding::Text, "7x", "`level` must be digits"),
+            ("L{level}", Encoding::Text, "7\nGATE", "`level` holds a control character"),
+            ("L{level}", Encoding::Text, "", "`level` is empty"),
+            ("{t:i8}", Encoding::Hex, "128", "from -128 to 127"),
+            ("{t:u8}", Encoding::Hex, "warm", "from 0 to 255"),
+            ("{raw:2}", Encoding::Hex, "ab", "a length of 2"),
+            ("{raw}", Encoding::Hex, "x", "pairs of hex digits"),
+        ] {
+            let error = fill(template, encoding, value).unwrap_err();
+            assert!(error.contains(words), "{template}: {error}");
+        }
+        let missing = Template::parse("L{level}", Encoding::Text).unwrap().fill(|_| None).unwrap_err();
+        assert_eq!(missing, "the argument `level` is missing");
+    }
+
+    #[test]
+    fn a_pattern_that_can_not_work_is_refused_in_words() {
+        for (pattern, encoding, words) in [
+            ("{a}{b}", Encoding::Text, "where {a} ends"),
+            ("{a", Encoding::Text, "never closed"),
+            ("a}", Encoding::Text, "never opened"),
+            ("{}", Encoding::Text, "needs a name"),
+            ("{a:u8}", Encoding::Text, "no kind of value here"),
+            ("{a:digits}", Encoding::Hex, "no kind of value here"),
+            ("{a:0}", Encoding::Text, "no kind of value here"),
+            ("{a} {a}", Encoding::Text, "twice"),
+            ("0x02", Encoding::Hex, "pairs of hex digits"),
+        ] {
+            let error = Pattern::parse(pattern, encoding).unwrap_err();
+            assert!(error.contains(words), "{pattern}: {error}");
+        }
+    }
+
+    #[test]
+    fn matching_any_bytes_never_panics() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let patterns = ["{a:2}x{b}", "{a:number}{b:word}", "{a}é{b:1}", "{_}", "{a:digits}.{b}"];
+        let patterns: Vec<_> = patterns.iter().map(|text| Pattern::parse(text, Encoding::Text).unwrap()).collect();
+        for _ in 0..20_000 {
+            let frame: Vec<u8> =
+                (0..random.usize(0..12)).map(|_| *random.choice(b"x0-1.+\xc3\xa9a\xff").unwrap()).collect();
+            for pattern in &patterns {
+                pattern.capture(&frame, &mut Captures::new());
+            }
+        }
+    }
+}
