@@ -1,1 +1,3 @@
 //! The durable side: the journal, and SQL for flows, servers, records and dead letters.
+
+pub mod journal;

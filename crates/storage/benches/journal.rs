@@ -1,0 +1,92 @@
+//! What the journal makes on this machine's disk: appending with one sync a group, and reading back.
+//!
+//! `cargo bench -p hearthgate-storage --bench journal`; the files are under `CARGO_TARGET_TMPDIR`, so on the disk that
+//! is built on, not in a memory file system.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use hearthgate_domain::delivery::{Origin, QoS};
+use hearthgate_storage::journal::{Entry, Journal, Options, Start, Target, Verdict};
+use std::hint::black_box;
+use tempfile::TempDir;
+
+const PAYLOAD: &[u8] = br#"{"temperature":21.50,"humidity":48,"battery":3.01,"n":12345}"#;
+const TARGETS: &[Target<'static>] = &[Target { flow_id: Some(1), verdict: Verdict::Accepted }];
+
+fn entries(count: usize) -> Vec<Entry<'static>> {
+    let entry = |number: usize| Entry {
+        topic: "home/livingroom/climate",
+        payload: PAYLOAD,
+        received_at: 1_700_000_000_000_000,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        origin: Some(Origin { session: 1, packet_id: (number % 65_535) as u16 + 1, dup: false }),
+        targets: TARGETS,
+    };
+    (0..count).map(entry).collect()
+}
+
+fn journal() -> (TempDir, Journal) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let (journal, _) = Journal::open(dir.path(), Options::default()).expect("a journal");
+    (dir, journal)
+}
+
+fn append(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("append_and_sync");
+    for count in [1, 100, 500, 1_000, 2_000, 5_000] {
+        let entries = entries(count);
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+            let (_dir, mut journal) = journal();
+            bencher.iter(|| {
+                let confirmed = journal.next_seq() - 1;
+                journal.append(&entries, confirmed).expect("room");
+                journal.sync().expect("a disk");
+            });
+        });
+    }
+    group.finish();
+    let entries = entries(500);
+    let mut group = criterion.benchmark_group("append_without_sync");
+    group.throughput(Throughput::Elements(500));
+    group.bench_function("500", |bencher| {
+        let (_dir, mut journal) = journal();
+        bencher.iter(|| journal.append(&entries, journal.next_seq() - 1).expect("room"));
+    });
+    group.finish();
+}
+
+fn read(criterion: &mut Criterion) {
+    let (_dir, mut journal) = journal();
+    let handle = journal.handle();
+    handle.register("bench", Start::Oldest).expect("a consumer");
+    let entries = entries(500);
+    for _ in 0..200 {
+        journal.append(&entries, 0).expect("room");
+    }
+    journal.sync().expect("a disk");
+    let mut group = criterion.benchmark_group("read");
+    group.throughput(Throughput::Elements(100_000));
+    group.bench_function("100000", |bencher| {
+        let mut reader = handle.reader_after(0);
+        bencher.iter(|| {
+            reader.seek_after(0);
+            let mut bytes = 0;
+            loop {
+                let batch = reader.next_batch(500, 1 << 20).expect("entries");
+                bytes += batch.entries.iter().map(|entry| black_box(entry).payload.len()).sum::<usize>();
+                if batch.caught_up {
+                    break bytes;
+                }
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20);
+    targets = append, read
+}
+criterion_main!(benches);

@@ -1,0 +1,135 @@
+//! The journal: the durable intake between the acknowledgement to the broker and every action.
+//!
+//! A message that a flow wants is appended here and synced before its sender is told that it is safe. Every consumer
+//! (database writer, endpoint poster, dead letters) reads from here by its own position, in good times and bad, so that
+//! an outage only moves a position later. One [`Journal`] writes; any number of [`Reader`]s follow in other threads,
+//! and see nothing that is not on disk yet. The code is synchronous: an actor drives it from a blocking thread.
+//!
+//! Register every consumer ([`Handle::register`]) before the first append: what no registered consumer still needs is
+//! deleted.
+//!
+//! # Files
+//! | name | holds |
+//! | --- | --- |
+//! | `lock` | locked by the process that has the journal open; its process id, for the error message |
+//! | `journal.id` | the journal's UUID (version 7), made once; consumers elsewhere key their positions by it |
+//! | `NNNNNNNNNNNNNNNNNNNN.seg` | a segment; the name is the sequence number that it starts with, 20 digits |
+//! | `positions.a`, `positions.b` | released positions of the consumers, two slots written in turn |
+//! | `*.damaged` | bytes that recovery set aside, at most 16 files, the oldest go first |
+//!
+//! # Segment
+//! All integers are little endian. A segment is a header of 64 bytes and then groups, back to back.
+//!
+//! | offset | segment header |
+//! | --- | --- |
+//! | 0 | `HGJRNL` and the format version, u16, 1 |
+//! | 8 | journal UUID, 16 bytes |
+//! | 24 | u64, sequence number of its first entry |
+//! | 32 | u64, voids from: entries with this number or above in *earlier* segments were never safe and do not count |
+//! | 40 | i64, when it was begun, microseconds since 1970 |
+//! | 48 | zero |
+//! | 60 | u32, CRC32C of the 60 bytes before |
+//!
+//! | offset | group header |
+//! | --- | --- |
+//! | 0 | `HGG1` |
+//! | 4 | u8, kind: 1 entries, 2 owed snapshot, 3 lost, 4 unused, 5 hold, 6 settle, 7 confirmed; three zero bytes |
+//! | 8 | u64, first sequence number |
+//! | 16 | u32, count of sequence numbers that the group covers (0 for the kinds 2, 5, 6, 7) |
+//! | 20 | u32, length of the body; zero bytes fill it up to a multiple of 8 |
+//! | 24 | u64, confirmed: the senders have our acknowledgements through this number |
+//! | 32 | u32, CRC32C of the body (kinds 3 and 4: not used) |
+//! | 36 | u32, CRC32C of the 36 bytes before |
+//!
+//! Both checksums of a group start from the CRC32C of journal UUID and segment number, so that bytes in a payload, or
+//! of another segment, are never taken for a group.
+//!
+//! The groups of a segment cover its sequence numbers without a hole. `lost` stands where recovery found damage, `unused`
+//! for numbers that may have been given to entries that a crash cut off: a number that a consumer may have seen is
+//! never given out again.
+//!
+//! | offset | entry (in a group of kind 1) |
+//! | --- | --- |
+//! | 0 | u32, length of the whole entry |
+//! | 4 | u8: bits 0 and 1 QoS, bit 2 retain, bit 3 DUP, bit 4 has an origin; a zero byte |
+//! | 6 | u16, length of the topic |
+//! | 8 | u16, packet identifier |
+//! | 10 | u16, number of targets |
+//! | 12 | u32, length of the payload |
+//! | 16 | i64, received at, microseconds since 1970 |
+//! | 24 | u64, session |
+//! | 32 | targets, topic, payload |
+//!
+//! A target is a u8 (bit 0 refused, bit 1 has a flow), the flow's number (i64) if it has one, and when refused the
+//! lengths of reason and JSON pointer (two u16) and their bytes.
+//!
+//! # What a sender may still send again
+//! An entry whose sender may not have our acknowledgement is *owed*: it may come again and must be recognised. Each group
+//! carries how far the acknowledgements are known to have arrived, `hold` and `settle` groups except single sessions,
+//! and each segment begins with a snapshot of the owed list (records of 32 bytes: u64 session, u64 content hash, u64
+//! sequence number, u16 packet identifier, u8 with bit 0 DUP and bit 1 held, 5 zero bytes). So recovery needs no more
+//! than the last segment, and old ones can be deleted.
+
+mod ages;
+mod disk;
+mod entry;
+mod error;
+mod format;
+mod hash;
+mod owed;
+mod positions;
+mod reader;
+mod recovery;
+mod scan;
+mod shared;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use entry::{Entry, StoredEntry, Target, Targets, Verdict};
+pub use error::JournalError;
+pub use hash::content_hash;
+pub use owed::Owed;
+pub use positions::Start;
+pub use reader::{Batch, Reader, Skipped, Why};
+pub use recovery::{Damage, Recovery, What};
+pub use shared::{ConsumerUsage, Handle, Usage};
+pub use writer::{Appended, Dropped, Journal};
+
+use std::time::Duration;
+
+/// Number of an entry: from 1, rising by one, never given out twice in the life of a journal.
+pub type Seq = u64;
+
+/// What to do with new entries when the journal has reached its bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// [`JournalError::Full`]; the caller stops acknowledging until consumers have made room.
+    #[default]
+    Block,
+    /// The oldest segments go, and [`Appended::dropped`] tells what was lost to whom.
+    DropOldest,
+    /// [`JournalError::Full`]; the caller acknowledges and records the message as a dead letter.
+    Reject,
+}
+
+/// Bounds of a journal.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A segment is closed when it would grow beyond this, in bytes; at least 64 KiB. Space comes back by whole segments.
+    pub segment_bytes: u64,
+    /// Bound of all segments together, in bytes; at least four segments.
+    pub max_bytes: u64,
+    /// Bound of the age of what waits, by the clock of `received_at`; at least a second. A clock that jumps forward
+    /// makes everything old at once, so this is off by default.
+    pub max_age: Option<Duration>,
+    /// What happens at a bound.
+    pub when_full: WhenFull,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { segment_bytes: 8 << 20, max_bytes: 1 << 30, max_age: None, when_full: WhenFull::Block }
+    }
+}

@@ -1,0 +1,310 @@
+//! The reading end: one for each consumer, in any thread.
+
+use super::entry::{self, StoredEntry};
+use super::format::{GroupHeader, Kind, SEGMENT_HEADER, Salt};
+use super::scan::{self, Found, READ_AHEAD, Window};
+use super::shared::{Segment, Shared, lock};
+use super::{JournalError, Seq};
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Reads durable entries in order. Each reader has its own place, buffer and file; it never waits for the writer.
+#[derive(Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    synced: watch::Receiver<Seq>,
+    open: Option<Open>,
+    /// The next number to give out.
+    next: Seq,
+    window: Window,
+}
+
+/// The segment being read.
+#[derive(Debug)]
+struct Open {
+    base: Seq,
+    file: File,
+    salt: Salt,
+    /// Where the group stands that is looked at next.
+    at: u64,
+    /// How far into that group's body everything is given out.
+    inside: usize,
+    /// The number of the entry there.
+    inside_seq: Seq,
+}
+
+/// Entries in order, borrowing from the reader's buffer.
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    /// Those that were wanted.
+    pub entries: Vec<StoredEntry<'a>>,
+    /// Everything through this number has been looked at: what to release once these entries are dealt with.
+    pub through: Seq,
+    /// There is nothing more to read now; [`Reader::ready`] waits for more.
+    pub caught_up: bool,
+    /// Entries that this reader could not give out, before or among these.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Entries that a reader could not give out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Their numbers.
+    pub seqs: Range<Seq>,
+    /// Why not.
+    pub why: Why,
+}
+
+/// Why entries could not be given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// They were deleted: dropped by the policy, or released before this reader came to them.
+    Gone,
+    /// Their bytes are damaged.
+    Damaged,
+}
+
+/// What to do at the reader's place.
+enum Step {
+    CaughtUp,
+    /// A group of entries is in the window.
+    Entries(Segment),
+    /// Moved on; look again.
+    Again,
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>, next: Seq) -> Self {
+        let synced = shared.synced.clone();
+        Reader { shared, synced, open: None, next, window: Window::default() }
+    }
+
+    /// The number of the next entry that it will look at.
+    #[must_use]
+    pub fn next_seq(&self) -> Seq {
+        self.next
+    }
+
+    /// Goes on after `seq`, forwards or back.
+    pub fn seek_after(&mut self, seq: Seq) {
+        self.next = seq.saturating_add(1);
+        self.open = None;
+        self.window.clear();
+    }
+
+    /// Waits until there is something to read.
+    ///
+    /// # Errors
+    /// [`JournalError::Closed`] when the journal was closed and everything in it has been read.
+    pub async fn ready(&mut self) -> Result<(), JournalError> {
+        let next = self.next;
+        self.synced.wait_for(|synced| *synced >= next).await.map(|_| ()).map_err(|_| JournalError::Closed)
+    }
+
+    /// The next entries: at most `max_entries`, and at most about `max_bytes` of them, but at least one if there is any.
+    /// It reads from disk and never waits for new ones.
+    ///
+    /// # Errors
+    /// A failed file operation; the place stays, so that it can be asked again. Damage is no error: it is skipped and told.
+    pub fn next_batch(&mut self, max_entries: usize, max_bytes: usize) -> Result<Batch<'_>, JournalError> {
+        self.next_batch_where(max_entries, max_bytes, |_| true)
+    }
+
+    /// As [`Reader::next_batch`], with only the entries that are `wanted`. It looks at a bounded stretch: a batch can be
+    /// empty although it is not `caught_up`.
+    ///
+    /// # Errors
+    /// As [`Reader::next_batch`].
+    pub fn next_batch_where(
+        &mut self,
+        max_entries: usize,
+        max_bytes: usize,
+        wanted: impl FnMut(&StoredEntry<'_>) -> bool,
+    ) -> Result<Batch<'_>, JournalError> {
+        let mut skipped = Vec::new();
+        let segment = loop {
+            match self.step(max_bytes, &mut skipped)? {
+                Step::Again => {}
+                Step::Entries(segment) => break Some(segment),
+                Step::CaughtUp => break None,
+            }
+        };
+        let Reader { window, open, next, .. } = self;
+        let limits = Limits { entries: max_entries.max(1), bytes: max_bytes };
+        let entries = match (segment, open) {
+            (Some(segment), Some(open)) => collect(window, open, next, &segment, &limits, &mut skipped, wanted),
+            _ => return Ok(Batch { through: *next - 1, caught_up: true, skipped, ..Batch::default() }),
+        };
+        Ok(Batch { entries, through: *next - 1, caught_up: false, skipped })
+    }
+
+    fn step(&mut self, max_bytes: usize, skipped: &mut Vec<Skipped>) -> Result<Step, JournalError> {
+        let Some(segment) = self.locate(skipped)? else { return Ok(Step::CaughtUp) };
+        let Some(open) = &mut self.open else { return Ok(Step::Again) };
+        let failed = |source: io::Error| JournalError::io("read", &segment.path, source);
+        let ahead = max_bytes.clamp(READ_AHEAD / 4, READ_AHEAD);
+        if self.window.from(open.at).len() < ahead / 2 {
+            self.window.load(&open.file, open.at, ahead, ahead, segment.bytes).map_err(failed)?;
+        }
+        let found = scan::look(&mut self.window, &open.file, open.salt, open.at, segment.bytes).map_err(failed)?;
+        let (at, next) = (open.at, self.next);
+        match found {
+            Found::End => {
+                // All numbers up to the segment's end are covered, or the file is shorter than it was.
+                self.skip_to(segment.end, Why::Damaged, skipped);
+                Ok(Step::Again)
+            }
+            Found::Group(header) if header.first >= segment.end && header.kind == Kind::Entries => {
+                self.skip_to(segment.end, Why::Damaged, skipped);
+                Ok(Step::Again)
+            }
+            Found::Group(header) => {
+                self.skip_to(header.first, Why::Damaged, skipped);
+                match header.kind {
+                    Kind::Entries if header.end() > next => return Ok(Step::Entries(segment)),
+                    Kind::Lost => self.skip_to(header.end(), Why::Damaged, skipped),
+                    Kind::Unused => self.next = self.next.max(header.end()),
+                    Kind::Entries | Kind::Owed | Kind::Hold | Kind::Settle | Kind::Confirmed => {}
+                }
+                self.go_to(at + header.frame_len());
+                Ok(Step::Again)
+            }
+            Found::BadBody(_) | Found::BadHeader => {
+                let (file, salt) = (&open.file, open.salt);
+                let stretch =
+                    scan::past_damage(&mut self.window, file, salt, at, segment.bytes, found).map_err(failed)?;
+                self.skip_to(stretch.lost_end.unwrap_or(segment.end).min(segment.end), Why::Damaged, skipped);
+                self.go_to(stretch.to);
+                Ok(Step::Again)
+            }
+        }
+    }
+
+    fn go_to(&mut self, at: u64) {
+        if let Some(open) = &mut self.open {
+            (open.at, open.inside) = (at, 0);
+        }
+    }
+
+    fn skip_to(&mut self, end: Seq, why: Why, skipped: &mut Vec<Skipped>) {
+        if self.next >= end {
+            return;
+        }
+        let start = self.next;
+        self.next = end;
+        match skipped.last_mut() {
+            Some(last) if last.why == why && last.seqs.end == start => last.seqs.end = end,
+            _ => skipped.push(Skipped { seqs: start..end, why }),
+        }
+    }
+
+    /// Opens the segment that holds the next entry. `None` when everything has been read.
+    fn locate(&mut self, skipped: &mut Vec<Skipped>) -> Result<Option<Segment>, JournalError> {
+        loop {
+            let (segment, oldest) = {
+                let index = lock(&self.shared.index);
+                let mut place = index.place_of(self.next);
+                // Numbers between the end of a segment and the next one's first are void.
+                if index.segments.get(place).is_some_and(|segment| self.next >= segment.end)
+                    && let Some(after) = index.segments.get(place + 1)
+                {
+                    self.next = self.next.max(after.base);
+                    place += 1;
+                }
+                (index.segments.get(place).cloned(), index.oldest())
+            };
+            let Some(segment) = segment else { return Ok(None) };
+            if self.next < oldest {
+                self.open = None;
+                self.skip_to(oldest, Why::Gone, skipped);
+                continue;
+            }
+            if self.next >= segment.end {
+                return Ok(None);
+            }
+            if self.open.as_ref().is_some_and(|open| open.base == segment.base) {
+                return Ok(Some(segment));
+            }
+            match File::open(&segment.path) {
+                Ok(file) => {
+                    let salt = Salt::new(self.shared.id, segment.base);
+                    self.window.clear();
+                    let (at, inside_seq) = (SEGMENT_HEADER, 0);
+                    self.open = Some(Open { base: segment.base, file, salt, at, inside: 0, inside_seq });
+                    return Ok(Some(segment));
+                }
+                // Dropped since we looked; whoever removed it by hand is told with the next error.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_gone(segment.base) => {}
+                Err(source) => return Err(JournalError::io("open", &segment.path, source)),
+            }
+        }
+    }
+
+    fn is_gone(&self, base: Seq) -> bool {
+        lock(&self.shared.index).oldest() > base
+    }
+}
+
+struct Limits {
+    entries: usize,
+    bytes: usize,
+}
+
+/// Takes entries out of the groups in the window; the first group has been checked. Whatever is odd ends the batch; the
+/// next one looks at it closely.
+fn collect<'w>(
+    window: &'w Window,
+    open: &mut Open,
+    next: &mut Seq,
+    segment: &Segment,
+    limits: &Limits,
+    skipped: &mut Vec<Skipped>,
+    mut wanted: impl FnMut(&StoredEntry<'_>) -> bool,
+) -> Vec<StoredEntry<'w>> {
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    while let Some((header, body)) = sound_group(window.from(open.at), open, segment, *next) {
+        if open.inside == 0 {
+            open.inside_seq = header.first;
+        }
+        while open.inside_seq < header.end() {
+            let Some((entry, length)) = body.get(open.inside..).and_then(|rest| entry::decode(rest, open.inside_seq))
+            else {
+                // Its checksum is right, but this version does not understand it.
+                skipped.push(Skipped { seqs: open.inside_seq.max(*next)..header.end(), why: Why::Damaged });
+                *next = header.end();
+                break;
+            };
+            let given = entry.seq >= *next && wanted(&entry);
+            if given && !entries.is_empty() && bytes + length > limits.bytes {
+                return entries;
+            }
+            open.inside += length;
+            open.inside_seq += 1;
+            *next = (*next).max(open.inside_seq);
+            if given {
+                bytes += length;
+                entries.push(entry);
+                if entries.len() >= limits.entries {
+                    return entries;
+                }
+            }
+        }
+        (open.at, open.inside) = (open.at + header.frame_len(), 0);
+    }
+    entries
+}
+
+/// The group of entries at the front of these bytes, if it is whole, sound and the next one.
+fn sound_group<'w>(frame: &'w [u8], open: &Open, segment: &Segment, next: Seq) -> Option<(GroupHeader, &'w [u8])> {
+    let header = GroupHeader::decode(frame, open.salt)?;
+    let fits = open.at + header.frame_len() <= segment.bytes && header.first <= next && header.first < segment.end;
+    if header.kind != Kind::Entries || !fits {
+        return None;
+    }
+    let body = scan::body(frame, &header)?;
+    header.body_is_sound(body, open.salt).then_some((header, body))
+}

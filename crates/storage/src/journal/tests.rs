@@ -1,0 +1,79 @@
+//! The journal against real files: crashes, damage, full disks, bounds.
+
+mod bounds;
+mod crash;
+mod damage;
+mod faults;
+mod ordinary;
+
+use super::*;
+use hearthgate_domain::delivery::{Micros, Origin, QoS};
+use std::path::{Path, PathBuf};
+
+const ACCEPTED: &[Target<'static>] = &[Target { flow_id: Some(7), verdict: Verdict::Accepted }];
+
+/// Small segments, so that a test sees several.
+fn small() -> Options {
+    Options { segment_bytes: 64 << 10, max_bytes: 1 << 20, ..Options::default() }
+}
+
+fn open(dir: &Path) -> (Journal, Recovery) {
+    Journal::open(dir, small()).unwrap()
+}
+
+/// A journal with a consumer named `all`.
+fn fresh(dir: &Path, options: Options) -> Journal {
+    let (journal, recovery) = Journal::open(dir, options).unwrap();
+    assert!(recovery.fresh);
+    journal.handle().register("all", Start::Oldest).unwrap();
+    journal
+}
+
+fn origin(session: u64, packet_id: u16) -> Option<Origin> {
+    Some(Origin { session, packet_id, dup: false })
+}
+
+fn entry<'a>(topic: &'a str, payload: &'a [u8], received_at: Micros) -> Entry<'a> {
+    Entry { topic, payload, received_at, qos: QoS::AtLeastOnce, retain: false, origin: None, targets: ACCEPTED }
+}
+
+/// Appends entries whose payloads are their numbers, and syncs.
+fn append_numbered(journal: &mut Journal, count: usize) -> std::ops::Range<Seq> {
+    let first = journal.next_seq();
+    let payloads: Vec<String> = (first..first + count as u64).map(|seq| format!("{{\"n\":{seq}}}")).collect();
+    let entries: Vec<_> = payloads.iter().map(|payload| entry("a/b", payload.as_bytes(), 1_000)).collect();
+    let appended = journal.append(&entries, 0).unwrap();
+    journal.sync().unwrap();
+    appended.seqs
+}
+
+/// Everything a reader gives out, and what it skipped.
+fn read_all(reader: &mut Reader) -> (Vec<(Seq, Vec<u8>)>, Vec<Skipped>) {
+    let (mut entries, mut skipped) = (Vec::new(), Vec::new());
+    loop {
+        let batch = reader.next_batch(97, 10_000).unwrap();
+        entries.extend(batch.entries.iter().map(|entry| (entry.seq, entry.payload.to_vec())));
+        skipped.extend(batch.skipped);
+        if batch.caught_up {
+            return (entries, skipped);
+        }
+    }
+}
+
+fn seqs_from(journal: &Journal, after: Seq) -> Vec<Seq> {
+    read_all(&mut journal.handle().reader_after(after)).0.into_iter().map(|(seq, _)| seq).collect()
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    files_ending(dir, ".seg")
+}
+
+fn files_ending(dir: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|item| item.unwrap().path())
+        .filter(|path| path.to_string_lossy().ends_with(ending))
+        .collect();
+    paths.sort();
+    paths
+}

@@ -1,0 +1,253 @@
+//! What the journal does when nothing goes wrong.
+
+use super::*;
+
+#[test]
+fn an_entry_comes_back_as_it_was_appended() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), small());
+    let long = "é".repeat(2_000);
+    let targets = [
+        Target { flow_id: Some(-3), verdict: Verdict::Accepted },
+        Target { flow_id: Some(4), verdict: Verdict::Refused { reason: "not a number", pointer: "/temp" } },
+        Target { flow_id: None, verdict: Verdict::Refused { reason: &long, pointer: "" } },
+    ];
+    let origin = Some(Origin { session: u64::MAX, packet_id: 65_535, dup: true });
+    let sent = Entry {
+        topic: "haus/küche",
+        payload: &[0, 255, 1],
+        received_at: -5,
+        qos: QoS::ExactlyOnce,
+        retain: true,
+        origin,
+        targets: &targets,
+    };
+    assert_eq!(journal.append(&[sent, entry("", b"", 0)], 0).unwrap().seqs, 1..3);
+    journal.sync().unwrap();
+    let mut reader = journal.handle().reader("all").unwrap();
+    let batch = reader.next_batch(10, 10_000).unwrap();
+    let [first, second] = batch.entries[..] else { panic!("{batch:?}") };
+    assert_eq!((first.seq, first.topic, first.payload, first.received_at), (1, "haus/küche", &[0, 255, 1][..], -5));
+    assert_eq!((first.qos, first.retain, first.origin), (QoS::ExactlyOnce, true, origin));
+    let stored: Vec<_> = first.targets.iter().collect();
+    assert_eq!(stored[..2], targets[..2]);
+    let Verdict::Refused { reason, .. } = stored[2].verdict else { panic!("{stored:?}") };
+    assert!(reason.len() <= 1_030 && reason.ends_with("é…"), "cut at a character");
+    assert_eq!((second.seq, second.topic, second.payload, second.origin), (2, "", &[][..], None));
+    assert_eq!(batch.through, 2);
+}
+
+#[test]
+fn nothing_is_visible_before_it_is_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), small());
+    let mut reader = journal.handle().reader("all").unwrap();
+    journal.append(&[entry("a", b"1", 0)], 0).unwrap();
+    let batch = reader.next_batch(10, 1_000).unwrap();
+    assert!(batch.caught_up && batch.entries.is_empty());
+    assert_eq!(journal.sync().unwrap(), 1);
+    assert_eq!(reader.next_batch(10, 1_000).unwrap().entries.len(), 1);
+}
+
+#[test]
+fn entries_run_through_many_segments_and_survive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), small());
+    let id = journal.handle().id();
+    for _ in 0..30 {
+        append_numbered(&mut journal, 200);
+    }
+    assert!(segments(dir.path()).len() > 4);
+    assert_eq!(seqs_from(&journal, 0), (1..=6_000).collect::<Vec<_>>());
+    assert_eq!(seqs_from(&journal, 4_321), (4_322..=6_000).collect::<Vec<_>>());
+    drop(journal);
+    let (mut journal, recovery) = open(dir.path());
+    assert_eq!((recovery.next_seq, recovery.damaged, recovery.fresh), (6_001, vec![], false));
+    assert_eq!(journal.handle().id(), id);
+    append_numbered(&mut journal, 1);
+    let (entries, skipped) = read_all(&mut journal.handle().reader("all").unwrap());
+    assert_eq!(entries.len(), 6_001);
+    assert!(entries.iter().all(|(seq, payload)| *payload == format!("{{\"n\":{seq}}}").into_bytes()));
+    assert_eq!(skipped, []);
+}
+
+#[test]
+fn a_batch_keeps_its_bounds_and_gives_at_least_one_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), Options { segment_bytes: 8 << 20, max_bytes: 64 << 20, ..small() });
+    let large = vec![7; 700_000];
+    journal.append(&[entry("a", &large, 0), entry("a", b"x", 0), entry("a", b"y", 0)], 0).unwrap();
+    journal.sync().unwrap();
+    let mut reader = journal.handle().reader("all").unwrap();
+    assert_eq!(reader.next_batch(10, 1).unwrap().entries[0].payload.len(), 700_000);
+    assert_eq!(reader.next_batch(1, 10_000).unwrap().through, 2);
+    assert_eq!(reader.next_batch(1, 10_000).unwrap().through, 3);
+    assert!(reader.next_batch(1, 10_000).unwrap().caught_up);
+}
+
+#[test]
+fn a_filter_passes_over_what_is_not_wanted_and_counts_it_as_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), small());
+    append_numbered(&mut journal, 1_000);
+    let mut reader = journal.handle().reader("all").unwrap();
+    let mut found = Vec::new();
+    loop {
+        let batch = reader.next_batch_where(3, 10_000, |entry| entry.seq % 100 == 0).unwrap();
+        found.extend(batch.entries.iter().map(|entry| entry.seq));
+        if batch.caught_up {
+            assert_eq!(batch.through, 1_000);
+            break;
+        }
+    }
+    assert_eq!(found, (1..=10).map(|hundred| hundred * 100).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_owed_survives_the_deletion_of_old_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), small());
+    let handle = journal.handle();
+    let with_origin = |packet_id| Entry { origin: origin(9, packet_id), ..entry("a/b", b"owed", 0) };
+    journal.append(&[with_origin(1), with_origin(2), with_origin(3)], 0).unwrap();
+    journal.append(&[entry("a", b"", 0)], 2).unwrap();
+    for _ in 0..20 {
+        append_numbered(&mut journal, 200);
+        handle.release("all", journal.next_seq() - 1).unwrap();
+        handle.flush().unwrap();
+    }
+    assert_eq!(segments(dir.path()).len(), 1, "released segments are gone");
+    drop(journal);
+    let (mut journal, recovery) = open(dir.path());
+    let owed = Owed { origin: origin(9, 3).unwrap(), content_hash: content_hash("a/b", b"owed"), seq: 3 };
+    assert_eq!(recovery.owed, [owed]);
+    journal.confirm(recovery.next_seq - 1).unwrap();
+    drop(journal);
+    assert_eq!(open(dir.path()).1.owed, []);
+}
+
+#[test]
+fn a_held_session_is_owed_until_it_is_settled_also_over_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), small());
+    for session in [1, 2] {
+        journal.append(&[Entry { origin: origin(session, 1), ..entry("a", b"", 0) }], 0).unwrap();
+    }
+    journal.hold(1).unwrap();
+    journal.confirm(2).unwrap();
+    drop(journal);
+    for _ in 0..2 {
+        let (mut journal, recovery) = open(dir.path());
+        assert_eq!(recovery.owed.iter().map(|owed| owed.seq).collect::<Vec<_>>(), [1]);
+        for _ in 0..10 {
+            append_numbered(&mut journal, 300);
+        }
+        let newest = journal.next_seq() - 1;
+        journal.confirm(newest).unwrap();
+    }
+    let (mut journal, _) = open(dir.path());
+    journal.settle(1, Seq::MAX).unwrap();
+    drop(journal);
+    assert_eq!(open(dir.path()).1.owed, []);
+}
+
+#[test]
+fn consumers_hold_segments_until_they_release_them_or_are_unregistered() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), small());
+    let handle = journal.handle();
+    handle.register("slow", Start::Oldest).unwrap();
+    for _ in 0..10 {
+        append_numbered(&mut journal, 300);
+    }
+    let before = segments(dir.path()).len();
+    handle.release("all", 3_000).unwrap();
+    handle.flush().unwrap();
+    assert_eq!(segments(dir.path()).len(), before);
+    let usage = journal.usage();
+    let lags: Vec<_> = usage.consumers.iter().map(|consumer| (consumer.name.as_str(), consumer.lag)).collect();
+    assert_eq!(lags, [("all", 0), ("slow", 3_000)]);
+    assert_eq!((usage.entries, usage.synced, usage.oldest_waiting), (3_000, 3_000, Some(1_000)));
+    handle.unregister("slow").unwrap();
+    assert_eq!(segments(dir.path()).len(), 1);
+    assert_eq!(journal.usage().oldest_waiting, None);
+}
+
+#[test]
+fn positions_are_kept_over_a_restart_once_flushed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), small());
+    append_numbered(&mut journal, 10);
+    let handle = journal.handle();
+    handle.release("all", 4).unwrap();
+    handle.flush().unwrap();
+    handle.release("all", 9).unwrap();
+    drop(journal);
+    assert!(matches!(handle.flush(), Err(JournalError::Closed)), "a closed journal's positions are not written");
+    let (journal, _) = open(dir.path());
+    assert_eq!(journal.handle().register("all", Start::Newest).unwrap(), 4, "known, so the start does not count");
+    assert_eq!(journal.handle().register("new", Start::Newest).unwrap(), 10);
+    assert_eq!(journal.handle().register("elsewhere", Start::After(6)).unwrap(), 6);
+    assert_eq!(read_all(&mut journal.handle().reader("all").unwrap()).0[0].0, 5);
+    assert!(matches!(journal.handle().reader("nobody"), Err(JournalError::UnknownConsumer { .. })));
+}
+
+#[test]
+fn a_second_opener_is_told_who_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = fresh(dir.path(), small());
+    let error = Journal::open(dir.path(), small()).unwrap_err();
+    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    drop(journal);
+    open(dir.path());
+}
+
+#[test]
+fn a_clock_set_back_an_hour_changes_nothing_in_the_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), Options { max_age: Some(std::time::Duration::from_secs(60)), ..small() });
+    let hour = 3_600_000_000;
+    for at in [2 * hour, hour, hour + 1, 2 * hour + 1] {
+        journal.append(&[entry("a", b"", at)], 0).unwrap();
+        journal.sync().unwrap();
+    }
+    let mut reader = journal.handle().reader("all").unwrap();
+    let batch = reader.next_batch(10, 10_000).unwrap();
+    let times: Vec<_> = batch.entries.iter().map(|entry| entry.received_at).collect();
+    assert_eq!(times, [2 * hour, hour, hour + 1, 2 * hour + 1]);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_reader_in_another_thread_follows_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), small());
+    let mut reader = journal.handle().reader("all").unwrap();
+    let writer = std::thread::spawn(move || {
+        for round in 0..60 {
+            append_numbered(&mut journal, 1 + round * 7);
+        }
+        journal.next_seq() - 1
+    });
+    let mut seen = 0;
+    while reader.ready().await.is_ok() {
+        let batch = reader.next_batch(500, 100_000).unwrap();
+        assert_eq!(batch.skipped, []);
+        for entry in &batch.entries {
+            seen += 1;
+            assert_eq!(entry.seq, seen);
+        }
+    }
+    assert_eq!(seen, writer.join().unwrap(), "the end comes only after everything was read");
+}
+
+#[test]
+fn an_entry_that_cannot_be_held_is_refused_and_leaves_no_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), small());
+    let topic = "x".repeat(70_000);
+    let refused = journal.append(&[entry("a", b"", 0), entry(&topic, b"", 0)], 0);
+    assert!(matches!(refused, Err(JournalError::TooLarge { what: "topic", .. })));
+    let payload = vec![0; 900_000];
+    assert!(matches!(journal.append(&[entry("a", &payload, 0)], 0), Err(JournalError::TooLarge { .. })));
+    assert_eq!(append_numbered(&mut journal, 1), 1..2);
+}
