@@ -20,6 +20,7 @@ use reader::ReadEnd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use watchdog::Pulse;
 use writer::WriteEnd;
@@ -60,7 +61,8 @@ async fn talk(
     commands: &mut Commands,
 ) -> Result<(), DriverError> {
     let mut reading = pin!(reader::read(pipes.stdout, pulse, events));
-    let mut complaints = pin!(reader::log_errors(pipes.stderr, events));
+    let stderr_ended = Notify::new();
+    let mut complaints = pin!(reader::log_errors(pipes.stderr, events, &stderr_ended));
     let reason = {
         let mut writing = pin!(writer.run(pipes.stdin, hello, commands));
         let mut watching = pin!(watchdog::watch(pulse, exec));
@@ -77,9 +79,9 @@ async fn talk(
             never = &mut complaints => match never {},
             error = &mut watching => return Err(error),
             how = child.ended() => {
-                let last_words = async { tokio::select! { _ = &mut reading => {}, never = &mut complaints => match never {} } };
-                // What it said before its end counts; whether it said all of it in time does not change the outcome.
-                let _ = timeout(LAST_WORDS, last_words).await;
+                let last_words = async { tokio::join!(&mut reading, stderr_ended.notified()) };
+                // What it said before its end counts; whether all of it is heard in time does not change the outcome.
+                tokio::select! { _ = timeout(LAST_WORDS, last_words) => {}, never = &mut complaints => match never {} }
                 return Err(DriverError::Exited { how });
             }
         }
@@ -91,11 +93,21 @@ async fn talk(
             tokio::select! {
                 _ = &mut reading, if !heard_out => heard_out = true,
                 never = &mut complaints => match never {},
-                how = child.ended() => return how,
+                how = child.ended() => break how,
             }
         }
     };
-    match (timeout(patience, end).await, reason) {
+    let end = timeout(patience, end).await;
+    if end.is_ok() {
+        let last_words = async {
+            if !heard_out {
+                reading.await;
+            }
+            stderr_ended.notified().await;
+        };
+        tokio::select! { _ = timeout(LAST_WORDS, last_words) => {}, never = &mut complaints => match never {} }
+    }
+    match (end, reason) {
         (Ok(_), Leave::Stopped) => Ok(()),
         (Err(_), Leave::Stopped) => {
             let text = format!("it did not end within stop_timeout ({:?}) and is killed", exec.stop_timeout);

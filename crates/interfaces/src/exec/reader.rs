@@ -7,6 +7,7 @@ use crate::events::{Closed, Events};
 use crate::port::{Count, DriverEvent, Level};
 use std::convert::Infallible;
 use tokio::process::{ChildStderr, ChildStdout};
+use tokio::sync::Notify;
 
 /// Why reading ended.
 pub(crate) enum ReadEnd {
@@ -61,18 +62,20 @@ async fn hear(line: &[u8], pulse: &Pulse, events: &Events) -> Result<(), Closed>
     }
 }
 
-/// Logs standard error line by line, for ever: its end means nothing.
-pub(crate) async fn log_errors(stderr: ChildStderr, events: &Events) -> Infallible {
+/// Logs standard error line by line. Its end is told, and means nothing else: the future never completes.
+pub(crate) async fn log_errors(stderr: ChildStderr, events: &Events, ended: &Notify) -> Infallible {
     let mut lines = Lines::new(stderr, LONGEST_COMPLAINT);
     loop {
         let text = match lines.next().await {
             Ok(Line::Whole(line) | Line::TooLong(line)) => String::from_utf8_lossy(line.trim_ascii_end()).into_owned(),
-            Ok(Line::End) | Err(_) => return std::future::pending().await,
+            Ok(Line::End) | Err(_) => break,
         };
         if !text.is_empty() && log(events, Level::Info, &text).await.is_err() {
-            return std::future::pending().await;
+            break;
         }
     }
+    ended.notify_one();
+    std::future::pending().await
 }
 
 /// One log line for each line of the text, without control characters.

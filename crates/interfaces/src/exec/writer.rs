@@ -78,8 +78,10 @@ impl Writer<'_> {
                     done
                 }
             };
-            if let Err(end) = done {
-                return end;
+            match done {
+                Ok(()) => {}
+                Err(WriteEnd::Stopped) => return say_stop(stdin).await,
+                Err(WriteEnd::StdinClosed) => return WriteEnd::StdinClosed,
             }
         }
     }
@@ -134,7 +136,14 @@ impl Writer<'_> {
             outcome = self.write(stdin, &line, commands, expires).await?;
         }
         if outcome == Outcome::Done {
-            outcome = self.until_read(stdin, &line, commands, expires).await?;
+            outcome = match self.until_read(stdin, &line, commands, expires).await {
+                Ok(outcome) => outcome,
+                Err(end) => {
+                    // It is in the pipe, and read before the stop that follows it: not to be handed over again.
+                    commands.finish();
+                    return Err(end);
+                }
+            };
         }
         match outcome {
             Outcome::Done => Ok(()),
