@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
-pub(crate) const CAPACITY: usize = 64;
+pub(crate) const CAPACITY: usize = 300;
 
 /// Quick enough for tests, and without chance.
 pub(crate) fn policy() -> Policy {
@@ -47,12 +47,21 @@ pub(crate) struct Probe {
     pub(crate) fail_starts: u32,
     pub(crate) panic_restarts: u32,
     pub(crate) panic_in_stopped: bool,
+    pub(crate) timer_at_restart: bool,
     refuse_to_stop: u32,
 }
 
 impl Probe {
     pub(crate) fn new(exit: Exit, log: Log) -> Self {
-        Probe { exit, log, fail_starts: 0, panic_restarts: 0, panic_in_stopped: false, refuse_to_stop: 0 }
+        Probe {
+            exit,
+            log,
+            fail_starts: 0,
+            panic_restarts: 0,
+            panic_in_stopped: false,
+            timer_at_restart: false,
+            refuse_to_stop: 0,
+        }
     }
 }
 
@@ -64,6 +73,9 @@ impl Actor for Probe {
         if self.fail_starts > 0 {
             self.fail_starts -= 1;
             self.exit.fail(ctx, "nothing to start with");
+        }
+        if self.timer_at_restart && self.log.lines().iter().any(|line| line == "restarting") {
+            ctx.run_later(Duration::from_millis(5), |probe, _| probe.log.write("timer"));
         }
     }
 
@@ -116,6 +128,26 @@ impl Handler<OwnAddress> for Probe {
     }
 }
 
+/// Makes the actor hold something in a future of its own; answers with a look at it.
+#[derive(Message)]
+#[rtype(result = "std::sync::Weak<()>")]
+pub(crate) struct Hold;
+
+impl Handler<Hold> for Probe {
+    type Result = MessageResult<Hold>;
+
+    fn handle(&mut self, _: Hold, ctx: &mut Self::Context) -> Self::Result {
+        let held = Arc::new(());
+        let look = Arc::downgrade(&held);
+        let hold = async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        };
+        ctx.spawn(hold.into_actor(self));
+        MessageResult(look)
+    }
+}
+
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Flood;
@@ -145,7 +177,7 @@ pub(crate) enum Act {
     Block(Duration),
     WaitFor(Duration),
     Timer,
-    CancelTimerAndPanic,
+    CancelTimersAndPanic,
 }
 
 impl Handler<Act> for Probe {
@@ -182,7 +214,7 @@ impl Handler<Act> for Probe {
             Act::Block(time) => std::thread::sleep(time),
             Act::WaitFor(time) => ctx.wait(tokio::time::sleep(time).into_actor(self)),
             Act::Timer => drop(ctx.run_later(Duration::from_millis(5), |probe, _| probe.log.write("timer"))),
-            Act::CancelTimerAndPanic => {
+            Act::CancelTimersAndPanic => {
                 // Handles are small numbers, the same ones in every life.
                 let handles: Vec<_> = (0..8).map(|_| ctx.run_later(Duration::from_secs(600), |_, _| {})).collect();
                 #[expect(clippy::disallowed_methods, reason = "shows that the trap it is banned for is gone")]

@@ -31,12 +31,12 @@ async fn queued_messages_survive_a_panic_in_order() {
     one.control.stop().await.unwrap();
     one.addr.try_send(Note(1)).unwrap();
     one.addr.try_send(Act::Panic).unwrap();
-    for n in 2..=40 {
+    for n in 2..=200 {
         one.addr.try_send(Note(n)).unwrap();
     }
     one.control.start().await.unwrap();
-    one.addr.send(Note(41)).await.unwrap();
-    let expected: Vec<String> = (1..=41).map(|n| format!("note {n}")).collect();
+    until_seen(&one, "note 200").await;
+    let expected: Vec<String> = (1..=200).map(|n| format!("note {n}")).collect();
     assert_eq!(one.notes(), expected);
     assert_eq!(one.health.borrow().failures, 1);
 }
@@ -240,13 +240,37 @@ async fn an_actor_that_will_not_stop_is_cut_off() {
 }
 
 #[actix::test]
-async fn timers_of_one_life_do_not_reach_the_next_even_when_cancelled_in_the_failing_turn() {
+async fn a_timer_cancelled_in_the_failing_turn_does_not_cancel_one_of_the_next_life() {
     let rig = Rig::new();
-    let one = rig.start("one", policy());
-    one.addr.try_send(Act::CancelTimerAndPanic).unwrap();
+    let one = rig.start_with("one", policy(), |probe| probe.timer_at_restart = true);
+    one.addr.try_send(Act::CancelTimersAndPanic).unwrap();
     until(&one.health, |h| h.restarts == 1 && h.status == Status::Running).await;
-    one.addr.send(Act::Timer).await.unwrap();
     until_seen(&one, "timer").await;
+}
+
+#[actix::test]
+async fn what_a_life_held_is_let_go_of_at_its_end_and_not_at_the_next_start() {
+    let rig = Rig::new();
+    let one = rig.start("one", never_again());
+    let held = one.addr.send(probe::Hold).await.unwrap();
+    one.addr.try_send(Act::Panic).unwrap();
+    until(&one.health, |h| h.status == Status::BackingOff).await;
+    assert!(held.upgrade().is_none(), "the future that held it is still there");
+    assert_eq!(one.seen(), ["started", "restarting"]);
+}
+
+#[actix::test]
+async fn an_actor_that_is_down_is_not_run_when_its_thread_ends() {
+    let rig = Rig::new();
+    let arbiter = Arbiter::new();
+    let log = probe::Log::default();
+    let one = rig.start_on("one", &arbiter.handle(), never_again(), log.clone(), |_| {});
+    one.addr.try_send(Act::Panic).unwrap();
+    one.addr.try_send(Note(1)).unwrap();
+    until(&one.health, |h| h.status == Status::BackingOff).await;
+    arbiter.stop();
+    arbiter.join().unwrap();
+    assert_eq!(log.lines(), ["started", "restarting"]);
 }
 
 #[actix::test]
@@ -334,6 +358,11 @@ async fn a_flooded_mailbox_leaves_time_for_timers_and_neighbours_on_the_thread()
     one.addr.send(Act::Timer).await.unwrap();
     until_seen(&one, "timer").await;
     assert_eq!(one.control.stop().await, Ok(Answer::Done), "the guard gets its turn as well");
+}
+
+/// A backoff that no test waits for.
+fn never_again() -> Policy {
+    Policy { initial_backoff: Duration::from_secs(3600), max_backoff: Duration::from_secs(3600), ..policy() }
 }
 
 async fn until_seen(actor: &probe::Started, line: &str) {
