@@ -1,1 +1,23 @@
-//! The HTTP API: health, actors, metrics.
+//! The HTTP API: liveness, readiness, the actors and orders to them, metrics; and the client that the command line uses.
+//!
+//! The server is made of [`Parts`] that others fill in: it reads the actors' health from their registry, asks a closure what
+//! is ready, and renders what was counted through the `metrics` facade. Listens on loopback only, unless a token is set.
+//!
+//! Never in here: business rules, TLS (that is a reverse proxy's), CORS, the end of the process, and no metric labels but
+//! `flow`, `interface`, `actor` and `outcome`: a topic or a device as a label would grow without bound.
+
+mod access;
+mod api;
+mod client;
+mod exposition;
+mod metrics;
+mod problem;
+mod routes;
+mod server;
+mod settings;
+
+pub use api::{Actor, Actors, Live, OrderDone, PartState, Problem, Ready, Version};
+pub use client::{Client, ClientError};
+pub use metrics::{InstallError, Metrics};
+pub use server::{AdminError, Parts, Readiness, Server, bind};
+pub use settings::{Settings, SettingsError};

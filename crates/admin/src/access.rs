@@ -1,0 +1,171 @@
+//! Who may ask, and who may order: decided on a request's head alone, before any handler.
+//!
+//! Three doors that a browser on the same machine would otherwise open to any web page: DNS rebinding (the `Host` is a
+//! stranger's name that points here), cross-site requests (an `Origin` that is not ours), and plain reading by scripts
+//! (which CORS headers would permit; we send none).
+
+use crate::problem::Refusal;
+use crate::settings::Settings;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, header};
+use actix_web::middleware::Next;
+use actix_web::{Error, ResponseError, web};
+use secrecy::ExposeSecret;
+use std::net::IpAddr;
+use subtle::ConstantTimeEq;
+
+pub(crate) async fn gate(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let refused = match request.app_data::<web::Data<Settings>>() {
+        Some(settings) => check(settings, &Head::of(&request)).err(),
+        None => Some(Refusal::Internal("the API was started without its settings")),
+    };
+    match refused {
+        Some(refusal) => Ok(request.into_response(refusal.error_response())),
+        None => Ok(next.call(request).await?.map_into_boxed_body()),
+    }
+}
+
+/// What of a request decides.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head<'a> {
+    changes: bool,
+    /// From the `Host` header, or the request line's authority.
+    host: Option<&'a str>,
+    origin: Option<&'a str>,
+    fetch_site: Option<&'a str>,
+    authorization: Option<&'a [u8]>,
+}
+
+impl<'a> Head<'a> {
+    fn of(request: &'a ServiceRequest) -> Self {
+        let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("(not text)"));
+        Head {
+            changes: !matches!(*request.method(), Method::GET | Method::HEAD),
+            host: text(header::HOST).or_else(|| request.uri().authority().map(|authority| authority.as_str())),
+            origin: text(header::ORIGIN),
+            fetch_site: request.headers().get("sec-fetch-site").and_then(|value| value.to_str().ok()),
+            authorization: request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes),
+        }
+    }
+}
+
+fn check(settings: &Settings, head: &Head<'_>) -> Result<(), Refusal> {
+    check_host(settings, head.host.unwrap_or_default())?;
+    if !head.changes {
+        return Ok(());
+    }
+    check_origin(head)?;
+    let Some(token) = settings.token() else { return Ok(()) };
+    let sent = head.authorization.ok_or(Refusal::TokenMissing)?;
+    let sent = strip_bearer(sent).ok_or(Refusal::TokenMissing)?;
+    if bool::from(sent.ct_eq(token.expose_secret().as_bytes())) { Ok(()) } else { Err(Refusal::TokenWrong) }
+}
+
+/// A name that an attacker's DNS controls can be made to point at us; an address cannot. Beyond loopback, names are checked
+/// once there is a list of them: only the owner knows what the machine is called there, and orders need the token.
+fn check_host(settings: &Settings, host: &str) -> Result<(), Refusal> {
+    let name = without_port(host).to_ascii_lowercase();
+    let known = name == "localhost" || settings.names().contains(&name);
+    let open = !settings.is_loopback() && settings.names().is_empty();
+    let allowed = match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        Ok(address) => !settings.is_loopback() || address.to_canonical().is_loopback(),
+        Err(_) => known || open,
+    };
+    if allowed { Ok(()) } else { Err(Refusal::ForeignHost(host.to_owned())) }
+}
+
+/// Programs send neither header; browsers send them with every request that changes something.
+fn check_origin(head: &Head<'_>) -> Result<(), Refusal> {
+    let ours = |origin: &str| origin.split_once("://").is_some_and(|(_, host)| Some(host) == head.host);
+    let foreign = head.origin.is_some_and(|origin| !ours(origin))
+        || head.fetch_site.is_some_and(|site| !matches!(site, "same-origin" | "none"));
+    if foreign { Err(Refusal::ForeignOrigin) } else { Ok(()) }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        // In `[::1]` the last colon belongs to the address.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !port.is_empty() => name,
+        _ => host,
+    }
+}
+
+/// `Bearer TOKEN` (RFC 6750 section 2.1); the scheme in any case (RFC 9110 section 11.1).
+fn strip_bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef";
+
+    fn settings(bind: &str, token: bool, names: &[&str]) -> Settings {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Settings::new(bind.parse().unwrap(), token.then(|| TOKEN.into()), names).unwrap()
+    }
+
+    fn order<'a>(authorization: Option<&'a str>) -> Head<'a> {
+        Head {
+            changes: true,
+            host: Some("127.0.0.1:1"),
+            authorization: authorization.map(str::as_bytes),
+            ..Head::default()
+        }
+    }
+
+    #[test]
+    fn on_loopback_only_loopback_names_are_answered() {
+        let settings = settings("127.0.0.1:8787", false, &["Gateway.lan"]);
+        for host in
+            ["127.0.0.1", "127.0.0.1:8787", "localhost:1", "LOCALHOST", "[::1]:8787", "[::1]", "gateway.lan:8787"]
+        {
+            assert_eq!(check_host(&settings, host), Ok(()), "{host}");
+        }
+        for host in
+            ["evil.example", "evil.example:8787", "localhost.evil.example", "192.168.1.2", "", "127.0.0.1.evil.example"]
+        {
+            assert_eq!(check_host(&settings, host), Err(Refusal::ForeignHost(host.into())), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn beyond_loopback_addresses_are_answered_and_names_when_no_list_says_otherwise() {
+        let open = settings("0.0.0.0:8787", true, &[]);
+        let listed = settings("0.0.0.0:8787", true, &["gateway.lan"]);
+        for (host, with_list) in [("192.168.1.2:8787", true), ("gateway.lan", true), ("evil.example", false)] {
+            assert_eq!(check_host(&open, host), Ok(()), "{host}");
+            assert_eq!(check_host(&listed, host).is_ok(), with_list, "{host}");
+        }
+    }
+
+    #[test]
+    fn once_a_token_is_set_changes_need_it_and_reading_does_not() {
+        let settings = settings("127.0.0.1:1", true, &[]);
+        assert_eq!(check(&settings, &Head { changes: false, ..order(None) }), Ok(()));
+        assert_eq!(check(&settings, &order(None)), Err(Refusal::TokenMissing));
+        assert_eq!(check(&settings, &order(Some("Basic 0123456789abcdef"))), Err(Refusal::TokenMissing));
+        for wrong in ["Bearer ", "Bearer 0123456789abcdeX", "Bearer 0123456789abcde", "Bearer 0123456789abcdef0"] {
+            assert_eq!(check(&settings, &order(Some(wrong))), Err(Refusal::TokenWrong), "{wrong}");
+        }
+        assert_eq!(check(&settings, &order(Some("bearer 0123456789abcdef"))), Ok(()));
+    }
+
+    #[test]
+    fn a_web_page_of_another_site_cannot_give_orders() {
+        let settings = settings("127.0.0.1:1", false, &[]);
+        let from = |origin| Head { origin: Some(origin), ..order(None) };
+        assert_eq!(check(&settings, &from("http://127.0.0.1:1")), Ok(()));
+        for origin in ["http://evil.example", "null", "http://127.0.0.1:2", "http://127.0.0.1:1.evil.example", ""] {
+            assert_eq!(check(&settings, &from(origin)), Err(Refusal::ForeignOrigin), "{origin}");
+        }
+        let cross = Head { fetch_site: Some("cross-site"), ..order(None) };
+        assert_eq!(check(&settings, &cross), Err(Refusal::ForeignOrigin));
+    }
+}

@@ -1,0 +1,97 @@
+//! Binds the API and makes the server that runs it.
+
+use crate::settings::Settings;
+use crate::{access, exposition, metrics::Metrics, routes};
+use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::web::Data;
+use actix_web::{App, HttpServer, dev};
+use hearthgate_supervision::Registry;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+/// Seconds that open requests get when the server is stopped.
+const SHUTDOWN_TIMEOUT: u64 = 2;
+/// Connections at a time; people and scrapers need few.
+const MAX_CONNECTIONS: usize = 64;
+
+/// Tells for each part that is no actor (broker session, database, journal) whether messages get through it, or why not.
+/// Called for every `GET /readyz`; reads states that others keep, and never waits.
+pub type Readiness = Arc<dyn Fn() -> Vec<(String, Result<(), String>)> + Send + Sync>;
+
+/// What the API shows.
+#[derive(Clone)]
+pub struct Parts {
+    /// The actors.
+    pub registry: Registry,
+    /// Everything else that must work.
+    pub readiness: Readiness,
+    /// What was counted.
+    pub metrics: Metrics,
+    /// The gateway's version.
+    pub version: &'static str,
+}
+
+/// The API could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Somebody else listens there, or we may not.
+    #[error("opening the HTTP API on {0}: is another gateway running there? set [http] bind to a free address")]
+    Bind(SocketAddr, #[source] std::io::Error),
+}
+
+/// The bound API. It answers once [`run`](Server::run) is polled.
+#[derive(Debug)]
+pub struct Server {
+    local: SocketAddr,
+    listener: TcpListener,
+    settings: Settings,
+}
+
+/// Binds the API, so that an address in use is an error at start and not a log line later.
+///
+/// # Errors
+/// See [`AdminError`].
+pub fn bind(settings: Settings) -> Result<Server, AdminError> {
+    exposition::note_start();
+    let failed = |error| AdminError::Bind(settings.bind(), error);
+    let listener = TcpListener::bind(settings.bind()).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
+    Ok(Server { local, listener, settings })
+}
+
+impl Server {
+    /// Where it listens; tells the port when 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The server, with one worker thread of its own: a blocked actor does not block the API. Poll it for as long as it is to
+    /// run, and end it through its `handle().stop(true)`; merely dropping it leaves its threads behind. It does not listen
+    /// to signals: the gateway orders the shutdown. A panic in a handler ends one connection, and a dead worker is replaced.
+    ///
+    /// # Errors
+    /// [`AdminError::Bind`] when the listener cannot be used.
+    pub fn run(self, parts: Parts) -> Result<dev::Server, AdminError> {
+        let Server { local, listener, settings } = self;
+        let (settings, parts) = (Data::new(settings), Data::new(parts));
+        let app = move || {
+            App::new()
+                .app_data(settings.clone())
+                .app_data(parts.clone())
+                .wrap(from_fn(access::gate))
+                .wrap(
+                    DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")),
+                )
+                .configure(routes::configure)
+        };
+        let server = HttpServer::new(app)
+            .workers(1)
+            .max_connections(MAX_CONNECTIONS)
+            .shutdown_timeout(SHUTDOWN_TIMEOUT)
+            .disable_signals()
+            .listen(listener)
+            .map_err(|error| AdminError::Bind(local, error))?;
+        Ok(server.run())
+    }
+}
