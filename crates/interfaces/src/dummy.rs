@@ -3,7 +3,8 @@
 use crate::DriverError;
 use crate::config::{DummyConfig, InterfaceConfig};
 use crate::events::{Closed, Events};
-use crate::port::{Command, DriverEvent, DriverPort, Emission, Level};
+use crate::port::{DriverEvent, DriverPort, Emission, Level};
+use crate::queue::Command;
 use crate::replies;
 use hearthgate_domain::message::InternalMsg;
 use std::time::{Duration, Instant};

@@ -15,12 +15,14 @@ mod exec;
 pub mod exec_guard;
 mod log_limit;
 pub mod port;
+pub mod queue;
 pub mod replies;
 pub mod skeleton;
 mod stream;
 
 pub use config::{DriverConfig, InterfaceConfig, Kind};
-pub use port::{Command, CommandQueue, Count, DriverEvent, DriverPort, Emission, Host, Level, StopSender, StopSignal};
+pub use port::{Count, DriverEvent, DriverPort, Emission, Host, Level, StopSender, StopSignal};
+pub use queue::{Command, CommandQueue};
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Which commands are executed, and what the others are answered. Pure: the caller says what time it is.
 
 use crate::config::InterfaceConfig;
-use crate::port::Command;
+use crate::queue::Command;
 use hearthgate_domain::message::InternalMsg;
 use std::time::{Duration, Instant};
 

@@ -6,17 +6,20 @@ mod framing;
 mod link;
 mod pattern;
 mod rules;
+mod value;
 
 use crate::DriverError;
 use crate::config::{Encoding, InterfaceConfig, StreamOptions};
 use crate::events::Events;
-use crate::port::{Command, Commands, Count, DriverEvent, DriverPort, Level, StopSignal};
+use crate::port::{Count, DriverEvent, DriverPort, Level, StopSignal};
+use crate::queue::{Command, Commands};
 use crate::replies;
 use framing::{Framed, Framer};
 pub(crate) use link::Connector;
 use link::Link;
 pub(crate) use rules::Rules;
 use rules::Written;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::{sleep, timeout};
@@ -96,11 +99,19 @@ impl Stream<'_> {
         }
     }
 
+    /// Commands wait for the connection, as long as they may.
     async fn connect(&mut self, connector: &Connector<'_>, commands: &mut Commands) -> Result<Box<dyn Link>, End> {
-        match self.refuse_until(connector.open(), commands, "it is being connected").await {
-            Ok(Ok(link)) => Ok(link),
-            Ok(Err(reason)) => Err(End::Lost(reason)),
-            Err(stopped) => Err(stopped),
+        let mut open = pin!(connector.open());
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.asked() => return Err(End::Stopped),
+                opened = &mut open => return opened.map_err(End::Lost),
+                late = commands.next_expired(self.config.max_command_age) => {
+                    let refused = self.events.refuse_late(self.config, &late.message, "not executed: the device was being connected for too long").await;
+                    refused.map_err(|_| End::Stopped)?;
+                }
+            }
         }
     }
 
@@ -111,7 +122,7 @@ impl Stream<'_> {
         commands: &mut Commands,
         why: &str,
     ) -> Result<T, End> {
-        let mut wait = std::pin::pin!(wait);
+        let mut wait = pin!(wait);
         loop {
             tokio::select! {
                 biased;
@@ -224,7 +235,7 @@ fn show(frame: &[u8], encoding: Encoding) -> String {
     let shown = &frame[..frame.len().min(MOST)];
     let text = match encoding {
         Encoding::Text => format!("{:?}", String::from_utf8_lossy(shown)),
-        Encoding::Hex => pattern::show_hex(shown),
+        Encoding::Hex => value::show_hex(shown),
     };
     if frame.len() > MOST { format!("{text}… ({} bytes)", frame.len()) } else { text }
 }

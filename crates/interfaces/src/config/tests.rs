@@ -1,4 +1,5 @@
 use super::*;
+use std::collections::BTreeMap;
 
 fn read_toml(text: &str) -> Result<InterfaceConfig, String> {
     let table: toml::Table = toml::from_str(text).unwrap();

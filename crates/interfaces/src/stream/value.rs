@@ -1,0 +1,146 @@
+//! The kinds of values in patterns and templates: how far they reach, and their forms as text and as bytes.
+
+use crate::config::{Encoding, parse_hex};
+
+/// What a value may be made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    Any,
+    Exactly(usize),
+    Digits,
+    Number,
+    Word,
+    Integer { bytes: usize, signed: bool, little_endian: bool },
+}
+
+impl Kind {
+    pub(super) fn parse(word: &str, encoding: Encoding) -> Result<Kind, String> {
+        let unknown = || {
+            let kinds = match encoding {
+                Encoding::Text => "a number of characters, digits, number or word",
+                Encoding::Hex => "a number of bytes, u8, i8, u16be, u16le, i16be, i16le, u32be, u32le, i32be or i32le",
+            };
+            format!("`{word}` is no kind of value here; use {kinds}")
+        };
+        if let Ok(count) = word.parse::<usize>() {
+            return if (1..=4_096).contains(&count) { Ok(Kind::Exactly(count)) } else { Err(unknown()) };
+        }
+        let integer = |bytes, signed, little_endian| Kind::Integer { bytes, signed, little_endian };
+        match (encoding, word) {
+            (Encoding::Text, "digits") => Ok(Kind::Digits),
+            (Encoding::Text, "number") => Ok(Kind::Number),
+            (Encoding::Text, "word") => Ok(Kind::Word),
+            (Encoding::Hex, "u8") => Ok(integer(1, false, false)),
+            (Encoding::Hex, "i8") => Ok(integer(1, true, false)),
+            (Encoding::Hex, "u16be") => Ok(integer(2, false, false)),
+            (Encoding::Hex, "u16le") => Ok(integer(2, false, true)),
+            (Encoding::Hex, "i16be") => Ok(integer(2, true, false)),
+            (Encoding::Hex, "i16le") => Ok(integer(2, true, true)),
+            (Encoding::Hex, "u32be") => Ok(integer(4, false, false)),
+            (Encoding::Hex, "u32le") => Ok(integer(4, false, true)),
+            (Encoding::Hex, "i32be") => Ok(integer(4, true, false)),
+            (Encoding::Hex, "i32le") => Ok(integer(4, true, true)),
+            (Encoding::Text | Encoding::Hex, _) => Err(unknown()),
+        }
+    }
+
+    /// How many bytes at the start of `rest` the value takes.
+    pub(super) fn extent(self, rest: &[u8], next: Option<&[u8]>, encoding: Encoding) -> Option<usize> {
+        let run = |fits: fn(u8) -> bool| {
+            Some(rest.iter().take_while(|byte| fits(**byte)).count()).filter(|length| *length > 0)
+        };
+        match self {
+            Kind::Any => match next {
+                None => Some(rest.len()).filter(|length| *length > 0),
+                Some(literal) => (1..=rest.len()).find(|start| rest[*start..].starts_with(literal)),
+            },
+            Kind::Exactly(count) => match encoding {
+                Encoding::Hex => (rest.len() >= count).then_some(count),
+                Encoding::Text => {
+                    let text = std::str::from_utf8(rest).ok()?;
+                    let mut characters = text.char_indices().skip(count - 1);
+                    characters.next().map(|(start, last)| start + last.len_utf8())
+                }
+            },
+            Kind::Digits => run(|byte| byte.is_ascii_digit()),
+            Kind::Number => number_extent(rest),
+            Kind::Word => run(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'),
+            Kind::Integer { bytes, .. } => (rest.len() >= bytes).then_some(bytes),
+        }
+    }
+
+    /// The captured bytes as the text of an argument.
+    pub(super) fn show(self, taken: &[u8], encoding: Encoding) -> String {
+        match (self, encoding) {
+            (Kind::Integer { bytes, signed, little_endian }, _) => {
+                integer(taken, bytes, signed, little_endian).to_string()
+            }
+            (_, Encoding::Text) => String::from_utf8_lossy(taken).into_owned(),
+            (_, Encoding::Hex) => show_hex(taken),
+        }
+    }
+
+    /// The text of an argument as bytes to write.
+    pub(super) fn write(self, text: &str, encoding: Encoding) -> Result<Vec<u8>, String> {
+        let bytes = match encoding {
+            // A line end in a value would smuggle a second frame to the device.
+            Encoding::Text if text.chars().any(char::is_control) => return Err("holds a control character".into()),
+            Encoding::Text => text.as_bytes().to_vec(),
+            Encoding::Hex => match self {
+                Kind::Integer { bytes, signed, little_endian } => {
+                    return integer_bytes(text, bytes, signed, little_endian);
+                }
+                Kind::Any | Kind::Exactly(_) | Kind::Digits | Kind::Number | Kind::Word => parse_hex(text)?,
+            },
+        };
+        if self.extent(&bytes, None, encoding) == Some(bytes.len()) {
+            return Ok(bytes);
+        }
+        Err(match self {
+            Kind::Any => "is empty".into(),
+            Kind::Exactly(count) => format!("must have a length of {count}, and is {text:?}"),
+            Kind::Digits => format!("must be digits, and is {text:?}"),
+            Kind::Number => format!("must be a number, and is {text:?}"),
+            Kind::Word => format!("must be letters, digits, _ and -, and is {text:?}"),
+            Kind::Integer { .. } => format!("must be an integer, and is {text:?}"),
+        })
+    }
+}
+
+/// An optional sign, digits, and decimals if any.
+fn number_extent(rest: &[u8]) -> Option<usize> {
+    let digits = |from: usize| rest[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let sign = usize::from(matches!(rest.first(), Some(b'+' | b'-')));
+    let whole = digits(sign);
+    if whole == 0 {
+        return None;
+    }
+    let end = sign + whole;
+    let decimals = if rest.get(end) == Some(&b'.') { digits(end + 1) } else { 0 };
+    Some(if decimals > 0 { end + 1 + decimals } else { end })
+}
+
+fn integer(taken: &[u8], bytes: usize, signed: bool, little_endian: bool) -> i64 {
+    let fold = |value: i64, byte: &u8| value << 8 | i64::from(*byte);
+    let value = if little_endian { taken.iter().rev().fold(0, fold) } else { taken.iter().fold(0, fold) };
+    let bits = 8 * bytes;
+    if signed && value >> (bits - 1) == 1 { value - (1 << bits) } else { value }
+}
+
+fn integer_bytes(text: &str, bytes: usize, signed: bool, little_endian: bool) -> Result<Vec<u8>, String> {
+    let bits = 8 * bytes;
+    let (least, most) =
+        if signed { (-(1i64 << (bits - 1)), (1i64 << (bits - 1)) - 1) } else { (0, (1i64 << bits) - 1) };
+    let value = text.trim().parse::<i64>().ok().filter(|value| (least..=most).contains(value));
+    let value = value.ok_or_else(|| format!("must be an integer from {least} to {most}, and is {text:?}"))?;
+    let mut written = value.to_le_bytes()[..bytes].to_vec();
+    if !little_endian {
+        written.reverse();
+    }
+    Ok(written)
+}
+
+/// Lower-case hex digits.
+pub(crate) fn show_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
