@@ -174,7 +174,11 @@ async fn a_line_over_one_mebibyte_is_fatal() {
 
 #[tokio::test]
 async fn commands_that_a_child_does_not_read_are_refused_in_time_and_never_executed_late() {
-    let script = format!("echo '{{\"type\":\"ready\"}}'; until [ -e go ]; do sleep 0.01; done; {}", polite(ECHO));
+    // It reads its hello, so that the first command gets into the pipe, and then nothing until it may go on.
+    let script = format!(
+        "IFS= read -r hello; echo '{{\"type\":\"ready\"}}'; until [ -e go ]; do sleep 0.01; done; {}",
+        polite(ECHO)
+    );
     let mut driver = ready("max_command_age = \"100ms\"", &script).await;
     for number in 0..12 {
         driver.command(&format!("LATE{number}")).await;
@@ -189,7 +193,7 @@ async fn commands_that_a_child_does_not_read_are_refused_in_time_and_never_execu
     late.dedup();
     assert_eq!(late.len(), 12, "each is answered once");
     std::fs::write(driver.folder.path().join("go"), "").unwrap();
-    // The one that was in the pipe was taken back: the child reads the hello and then this one.
+    // The one that was in the pipe was taken back: the child reads nothing older than this one.
     until_read(&mut driver).await;
 }
 
