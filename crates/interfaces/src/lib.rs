@@ -5,7 +5,8 @@
 //! whoever runs it (an actor under the supervision guard) restarts it, and the command queue survives that. Dropping the
 //! future ends everything it started, child processes with all their descendants included.
 //!
-//! Never in here: MQTT, keyword maps, actors, restart policies, reading of configuration files. Bytes from a device or a child are data: they are refused and counted, they never end a driver.
+//! Never in here: MQTT, keyword maps, actors, restart policies, reading of configuration files. Bytes from a device or
+//! a child are data: they are refused and counted, and end no driver; only a child's line over 1 MiB does.
 
 pub mod config;
 mod dummy;
