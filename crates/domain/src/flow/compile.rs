@@ -238,12 +238,13 @@ fn header(name: &str, value: &HeaderValue) -> Result<(Box<str>, HeaderValue), Pr
     if RESERVED_HEADERS.contains(&name.as_str()) {
         return Err((field, format!("{name} is set by the call itself; see auth and webhook_secret")));
     }
-    if let HeaderValue::Text(text) = value {
-        if !text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
-            return Err((field, format!("the value of {name} must be visible ASCII text")));
+    let visible = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
+    match value {
+        HeaderValue::Text(text) if !text.bytes().all(visible) => {
+            Err((field, format!("the value of {name} must be visible ASCII text")))
         }
+        HeaderValue::Text(_) | HeaderValue::Secret { .. } => Ok((name.into(), value.clone())),
     }
-    Ok((name.into(), value.clone()))
 }
 
 fn refuse_store_options(options: &FlowOptions) -> Result<Option<Store>, Problem> {

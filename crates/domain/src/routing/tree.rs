@@ -134,9 +134,7 @@ impl<T> FilterTree<T> {
                     visit = Some((node.plus, depth + 1));
                 }
                 if let Some(next) = self.literal_child(at, ids.get(depth)) {
-                    if let Some(branch) = visit.replace((next, depth + 1)) {
-                        pending.push(branch);
-                    }
+                    visit.replace((next, depth + 1)).into_iter().for_each(|branch| pending.push(branch));
                 }
             }
             wildcards = true;

@@ -268,7 +268,7 @@ mod tests {
         }
     }
 
-    fn draft7(properties: Value) -> Value {
+    fn draft7(properties: &Value) -> Value {
         json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "properties": properties})
     }
 
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn json_schema_violations_say_where_and_what() {
-        let schema = draft7(json!({
+        let schema = draft7(&json!({
             "t": {"type": "number", "minimum": 0}, "pos": {"required": ["lat"]}, "at": {"format": "date-time"},
             "mode": {"enum": ["a", "b"]}
         }));
@@ -327,13 +327,13 @@ mod tests {
 
     #[test]
     fn schemas_that_cannot_be_meant_are_refused() {
-        let refused = |schema: Value| PayloadSchema::compile(&schema).unwrap_err().to_string();
-        assert!(refused(json!([])).contains("not array"));
-        assert!(refused(json!({"a": "flaot"})).contains("field \"a\" has the unknown type \"flaot\""));
-        assert!(refused(json!({"a": {"type": ["number", "null"]}})).contains("field \"a\" needs the name of a type"));
-        assert!(refused(json!({"properties": {"a": {}}})).contains("not nothing"));
-        assert!(refused(draft7(json!({"a": {"type": "flaot"}}))).contains("not a valid JSON Schema"));
-        assert!(refused(json!({"$schema": "https://example.com/mine", "properties": {}})).contains("not a valid"));
+        let refused = |schema: &Value| PayloadSchema::compile(schema).unwrap_err().to_string();
+        assert!(refused(&json!([])).contains("not array"));
+        assert!(refused(&json!({"a": "flaot"})).contains("field \"a\" has the unknown type \"flaot\""));
+        assert!(refused(&json!({"a": {"type": ["number", "null"]}})).contains("field \"a\" needs the name of a type"));
+        assert!(refused(&json!({"properties": {"a": {}}})).contains("not nothing"));
+        assert!(refused(&draft7(&json!({"a": {"type": "flaot"}}))).contains("not a valid JSON Schema"));
+        assert!(refused(&json!({"$schema": "https://example.com/mine", "properties": {}})).contains("not a valid"));
     }
 
     #[test]
@@ -341,17 +341,17 @@ mod tests {
         for reference in
             ["http://127.0.0.1:9/s.json", "https://example.com/s.json", "file:///etc/hostname", "other.json"]
         {
-            let schema = draft7(json!({"a": {"$ref": reference}}));
+            let schema = draft7(&json!({"a": {"$ref": reference}}));
             assert!(PayloadSchema::compile(&schema).is_err(), "{reference}");
         }
-        let mut inner = draft7(json!({"a": {"$ref": "#/definitions/t"}}));
+        let mut inner = draft7(&json!({"a": {"$ref": "#/definitions/t"}}));
         inner["definitions"] = json!({"t": {"type": "integer"}});
         assert_eq!(violations(&inner, r#"{"a": "x"}"#), ["field a: expected integer, found string"]);
     }
 
     #[test]
     fn keywords_without_effect_are_warned_about() {
-        let schema = draft7(json!({
+        let schema = draft7(&json!({
             "t": {"type": "number", "minimun": 0}, "l": {"prefixItems": []}, "f": {"format": "sensor-id"}
         }));
         let warnings = PayloadSchema::compile(&schema).unwrap().warnings().to_vec();

@@ -1,0 +1,503 @@
+//! Telling a message that is sent again from a new one, so that what was stored is not stored twice.
+//!
+//! # The situation
+//! We took a QoS 1 or 2 message into the journal and acknowledged it, and the acknowledgement may have been lost with
+//! the connection. Then the sender must send it again, with the same packet identifier and DUP set (MQTT 3.1.1 and 5.0,
+//! section 4.4), and we must acknowledge it again but not store it again. Yet DUP does not say that *we* had the
+//! message: the first attempt may have been lost on its way. And a packet identifier may stand for another message by
+//! then. So [`Owed`] keeps for each session what was taken and whose acknowledgement the sender may not have, in the
+//! order of receipt: packet identifier, hash of topic and payload, and sequence number in the journal.
+//!
+//! # The rules
+//! 1. DUP clear: new. It was never sent before (section 3.3.1.1).
+//! 2. DUP set: a redelivery if an entry of the same session has the same packet identifier and hash; else new.
+//! 3. A packet identifier that comes with another message (DUP clear, or another hash) was free: the sender has the
+//!    acknowledgement of its entry. We acknowledge in order of receipt (section 4.6), and a connection keeps order, so it
+//!    has all earlier acknowledgements too: the entries up to that one go.
+//! 4. A sender sends again in the original order (section 4.6), once a connection, from the oldest on
+//!    ([`Owed::connected`]). An entry that is passed over was acknowledged: it goes. Passed over are those before an entry
+//!    that is sent again, and all that are left when a new message is recorded, DUP set or not: it was sent after
+//!    every message that we know. An entry that was sent again stays until something shows that the new acknowledgement
+//!    arrived.
+//! 5. At most `window` entries are kept, the youngest. As acknowledgements go out in order, what a sender still misses
+//!    are the last messages that it sent, and no more than the receive maximum (MQTT 5, section 3.3.4) allows.
+//! 6. Whoever knows that an acknowledgement arrived says so ([`Owed::confirm_through`]). A client knows it of its broker:
+//!    a PINGRESP answers a PINGREQ that was sent behind the acknowledgement.
+//!
+//! # What is promised
+//! For a sender that keeps to MQTT and sends again what it must before it sends anything new, as long as the session's
+//! entries are kept (or restored) and `window` is not smaller than the number of messages the sender has in flight:
+//! - **Never stored twice.** Every message that we took and that is sent again is recognised. Rules 3 to 6 drop only
+//!   entries that are never sent again.
+//! - **Never lost**, unless the ambiguity below is met. In particular never when the sender's identifiers come in turn
+//!   through a range of at least twice `window` (Mosquitto goes through 1 to 65,535): when an identifier comes again, its
+//!   old entry is gone by rule 5. With a greater `window` rule 6 must see to that: at least one confirmation in
+//!   32,767 messages.
+//!
+//! # The ambiguity that remains
+//! A sender has our acknowledgement of message A, reuses A's packet identifier at once for a message B with *equal
+//! topic and payload*, and the connection is lost before B arrives (or we are killed before B is durable). It sends B
+//! again with DUP set, and what we see is exactly what we would see if it sent A again because the acknowledgement had
+//! been lost. Nothing in MQTT tells the two apart, and we decide for A. It takes a sender that takes the lowest free
+//! identifier, equal content twice in a row on one identifier, and a connection that is cut within the one round trip
+//! before rules 3, 4 or 6 remove A's entry; what is lost then is the repetition of a message that was stored.
+
+use crate::delivery::Origin;
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, VecDeque};
+
+/// What was taken of all sessions and may be sent again.
+#[derive(Clone, Debug)]
+pub struct Owed {
+    window: usize,
+    sessions: HashMap<u64, Session>,
+}
+
+/// Whether a message is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was not taken yet: take it, and [`Owed::record`] it (or [`Owed::record_unstored`]) before the next check.
+    New,
+    /// It was taken: acknowledge it, as soon as the first one is durable.
+    Redelivered {
+        /// The sequence number that was recorded for it; none when it was not stored.
+        seq: Option<u64>,
+    },
+}
+
+/// An entry, to be kept elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwedEntry {
+    /// The session it came from.
+    pub session: u64,
+    /// Its packet identifier.
+    pub packet_id: u16,
+    /// Of topic and payload.
+    pub hash: u64,
+    /// In the journal; none when it was not stored.
+    pub seq: Option<u64>,
+}
+
+/// The greatest number of messages that a sender can have in flight.
+pub const MAX_WINDOW: usize = 65_535;
+
+impl Default for Owed {
+    /// With [`MAX_WINDOW`].
+    fn default() -> Self {
+        Self::new(MAX_WINDOW)
+    }
+}
+
+impl Owed {
+    /// Keeps at most `window` entries of a session: the receive maximum that was agreed on, or [`MAX_WINDOW`].
+    #[must_use]
+    pub fn new(window: usize) -> Self {
+        Self { window: window.clamp(1, MAX_WINDOW), sessions: HashMap::new() }
+    }
+
+    /// The entries of an earlier [`snapshot`](Self::snapshot), or of the journal, in their order.
+    #[must_use]
+    pub fn restore(window: usize, entries: impl IntoIterator<Item = OwedEntry>) -> Self {
+        let mut owed = Self::new(window);
+        for OwedEntry { session, packet_id, hash, seq } in entries {
+            owed.put(session, packet_id, hash, seq);
+        }
+        owed
+    }
+
+    /// All entries, those of a session in their order.
+    pub fn snapshot(&self) -> impl Iterator<Item = OwedEntry> {
+        self.sessions.iter().flat_map(|(session, entries)| {
+            let entry = |entry: &Entry| OwedEntry {
+                session: *session,
+                packet_id: entry.packet_id,
+                hash: entry.hash,
+                seq: entry.seq,
+            };
+            entries.list.iter().filter(|entry| !entry.gone).map(entry)
+        })
+    }
+
+    /// The number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sessions.values().map(|session| session.positions.len()).sum()
+    }
+
+    /// Whether nothing may be sent again.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The session has a new connection: what is sent again comes from the oldest on.
+    pub fn connected(&mut self, session: u64) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.connected();
+        }
+    }
+
+    /// Whether a message is new.
+    pub fn check(&mut self, origin: &Origin, hash: u64) -> Verdict {
+        let Some(session) = self.sessions.get_mut(&origin.session) else { return Verdict::New };
+        if let Some((position, entry)) = session.find(origin.packet_id, hash).filter(|_| origin.dup) {
+            session.sent_again(position);
+            return Verdict::Redelivered { seq: entry.seq };
+        }
+        if !origin.dup {
+            session.end_turn();
+        }
+        session.reused(origin.packet_id);
+        Verdict::New
+    }
+
+    /// A new message was handed to the journal as `seq`, which is greater than any before. To be called at once, not
+    /// only when it is durable: the connection may be lost and the message sent again in between.
+    pub fn record(&mut self, origin: &Origin, hash: u64, seq: u64) {
+        self.put(origin.session, origin.packet_id, hash, Some(seq));
+    }
+
+    /// A new message is acknowledged and not stored. It is recorded too: the rules live on the order of all.
+    pub fn record_unstored(&mut self, origin: &Origin, hash: u64) {
+        self.put(origin.session, origin.packet_id, hash, None);
+    }
+
+    /// The journal failed for `seq` and all behind it: they were not taken.
+    pub fn retract_from(&mut self, seq: u64) {
+        self.sessions.values_mut().for_each(|session| session.drop_from_seq(seq));
+    }
+
+    /// On the session's present connection the sender has the acknowledgement of the message `seq`. By rules 3 and 4 it
+    /// then has those of all earlier messages too. Not to be called for an acknowledgement of an earlier connection.
+    pub fn confirm_through(&mut self, session: u64, seq: u64) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.drop_through_seq(seq);
+        }
+    }
+
+    /// The sender has forgotten the session.
+    pub fn forget_session(&mut self, session: u64) {
+        self.sessions.remove(&session);
+    }
+
+    fn put(&mut self, session: u64, packet_id: u16, hash: u64, seq: Option<u64>) {
+        let window = self.window;
+        let session = self.sessions.entry(session).or_default();
+        session.end_turn();
+        session.push(Entry { packet_id, hash, seq, gone: false });
+        session.keep_at_most(window);
+    }
+}
+
+/// The hash of topic and payload that entries hold. It is the same in every build and on every machine, since entries
+/// outlive the process. Not for keeping secrets: who looks for two messages with one hash finds them, to the harm of the
+/// own messages.
+#[must_use]
+pub fn content_hash(topic: &str, payload: &[u8]) -> u64 {
+    absorb(absorb(0x243F_6A88_85A3_08D3, topic.as_bytes()), payload)
+}
+
+/// Eight bytes at a time, each mixed in by a multiplication to 128 bits; the length last.
+fn absorb(state: u64, bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
+    words.chain([bytes.len() as u64]).fold(state, |state, word| {
+        let product = u128::from(state ^ word) * u128::from(0x9E37_79B9_7F4A_7C15_u64);
+        (product >> 64) as u64 ^ product as u64 ^ state.rotate_left(23)
+    })
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    packet_id: u16,
+    hash: u64,
+    seq: Option<u64>,
+    /// Passed over; it stays in the list until it is the first.
+    gone: bool,
+}
+
+/// The entries of a session in the order of receipt. A position counts entries since the session began.
+#[derive(Clone, Debug, Default)]
+struct Session {
+    list: VecDeque<Entry>,
+    /// Position of the first in the list.
+    first: u64,
+    /// Where each packet identifier stands; none for entries that are gone.
+    positions: HashMap<u16, u64, std::hash::BuildHasherDefault<PacketIdHasher>>,
+    /// Position behind the last entry that was sent again on this connection.
+    resent: u64,
+    /// Position of the first entry that was recorded on this connection.
+    began: u64,
+}
+
+impl Session {
+    fn entry(&self, position: u64) -> Entry {
+        self.list[(position - self.first) as usize]
+    }
+
+    fn end(&self) -> u64 {
+        self.first + self.list.len() as u64
+    }
+
+    fn connected(&mut self) {
+        self.resent = self.first;
+        self.began = self.end();
+    }
+
+    fn keep_at_most(&mut self, window: usize) {
+        // Entries that are gone only hold their place; they may not become too many either.
+        while self.positions.len() > window || self.list.len() > 2 * window {
+            self.drop_through(self.first);
+        }
+    }
+
+    /// The entry of a message that is sent again.
+    fn find(&self, packet_id: u16, hash: u64) -> Option<(u64, Entry)> {
+        let position = *self.positions.get(&packet_id)?;
+        Some((position, self.entry(position))).filter(|(_, entry)| entry.hash == hash)
+    }
+
+    /// This entry was sent again: those between it and the last one that was, were not.
+    fn sent_again(&mut self, position: u64) {
+        // What was recorded on this connection is not part of the turn that began with it.
+        if (self.resent..self.began).contains(&position) {
+            self.mark_gone(self.resent, position);
+            self.resent = position + 1;
+        }
+    }
+
+    /// Of what is left of the turn nothing will be sent again.
+    fn end_turn(&mut self) {
+        self.mark_gone(self.resent, self.began);
+        self.resent = self.began;
+    }
+
+    /// Another message has this packet identifier.
+    fn reused(&mut self, packet_id: u16) {
+        let Some(&position) = self.positions.get(&packet_id) else { return };
+        if (self.resent..self.began).contains(&position) {
+            // Freed by an acknowledgement of an earlier connection. What was sent again on this one is not touched.
+            self.mark_gone(self.resent, position + 1);
+            self.resent = position + 1;
+        } else {
+            self.drop_through(position);
+        }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        let position = self.end();
+        if let Some(before) = self.positions.insert(entry.packet_id, position) {
+            // Recorded without a check: the identifier stands for the younger message.
+            self.list[(before - self.first) as usize].gone = true;
+        }
+        self.list.push_back(entry);
+    }
+
+    fn drop_through(&mut self, position: u64) {
+        while self.first <= position && self.drop_first() {}
+        self.drop_gone();
+    }
+
+    fn drop_through_seq(&mut self, seq: u64) {
+        let until = self.list.iter().take_while(|entry| entry.seq.is_none_or(|known| known <= seq));
+        let stored = until.enumerate().filter(|(_, entry)| entry.seq.is_some()).last();
+        if let Some((index, _)) = stored {
+            self.drop_through(self.first + index as u64);
+        }
+    }
+
+    fn drop_from_seq(&mut self, seq: u64) {
+        let kept = self.list.iter().take_while(|entry| entry.seq.is_none_or(|known| known < seq)).count();
+        for entry in self.list.drain(kept..).filter(|entry| !entry.gone) {
+            self.positions.remove(&entry.packet_id);
+        }
+        self.resent = self.resent.min(self.end());
+        self.began = self.began.min(self.end());
+    }
+
+    /// Takes the entries from one position to before another out of reach.
+    fn mark_gone(&mut self, from: u64, to: u64) {
+        for position in from.max(self.first)..to.max(self.first) {
+            let entry = &mut self.list[(position - self.first) as usize];
+            if !entry.gone {
+                entry.gone = true;
+                self.positions.remove(&entry.packet_id);
+            }
+        }
+        self.drop_gone();
+    }
+
+    fn drop_gone(&mut self) {
+        while self.list.front().is_some_and(|entry| entry.gone) && self.drop_first() {}
+    }
+
+    fn drop_first(&mut self) -> bool {
+        let Some(entry) = self.list.pop_front() else { return false };
+        if !entry.gone {
+            self.positions.remove(&entry.packet_id);
+        }
+        self.first += 1;
+        true
+    }
+}
+
+/// Spreads packet identifiers: at most 65,535 in a map, so that no choice of them makes a bad one.
+#[derive(Clone, Copy, Default)]
+struct PacketIdHasher(u64);
+
+impl std::hash::Hasher for PacketIdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 << 8 | u64::from(*byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        }
+    }
+
+    fn write_u16(&mut self, packet_id: u16) {
+        let mixed = u64::from(packet_id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: u64 = 9;
+
+    fn origin(packet_id: u16, dup: bool) -> Origin {
+        Origin { session: SESSION, packet_id, dup }
+    }
+
+    /// Messages of packet identifiers 1, 2, …, each its own hash and sequence number.
+    fn owed(count: u16) -> Owed {
+        let mut owed = Owed::new(100);
+        for id in 1..=count {
+            assert_eq!(owed.check(&origin(id, false), u64::from(id)), Verdict::New);
+            owed.record(&origin(id, false), u64::from(id), u64::from(id));
+        }
+        owed
+    }
+
+    fn resend(owed: &mut Owed, id: u16) -> bool {
+        owed.check(&origin(id, true), u64::from(id)) == (Verdict::Redelivered { seq: Some(u64::from(id)) })
+    }
+
+    #[test]
+    fn what_was_taken_and_is_sent_again_is_recognised_on_every_connection() {
+        let mut owed = owed(3);
+        for _ in 0..3 {
+            owed.connected(SESSION);
+            assert!(resend(&mut owed, 1) && resend(&mut owed, 2) && resend(&mut owed, 3));
+        }
+        assert_eq!(owed.len(), 3);
+    }
+
+    #[test]
+    fn dup_alone_makes_no_redelivery() {
+        let mut owed = owed(3);
+        assert_eq!(owed.check(&origin(4, true), 4), Verdict::New);
+        assert!(resend(&mut owed, 3));
+        assert_eq!(owed.check(&origin(3, true), 99), Verdict::New);
+        let other_session = Origin { session: 1, ..origin(3, true) };
+        assert_eq!(owed.check(&other_session, 3), Verdict::New);
+    }
+
+    #[test]
+    fn a_reused_identifier_shows_that_all_before_it_were_acknowledged() {
+        let mut owed = owed(5);
+        assert_eq!(owed.check(&origin(3, false), 3), Verdict::New);
+        assert_eq!(owed.snapshot().map(|entry| entry.packet_id).collect::<Vec<_>>(), [4, 5]);
+        assert!(resend(&mut owed, 4));
+    }
+
+    #[test]
+    fn an_entry_that_is_passed_over_is_owed_no_more() {
+        let mut owed = owed(6);
+        owed.connected(SESSION);
+        assert!(resend(&mut owed, 3) && resend(&mut owed, 5));
+        assert_eq!(owed.snapshot().map(|entry| entry.packet_id).collect::<Vec<_>>(), [3, 5, 6]);
+        owed.connected(SESSION);
+        assert!(resend(&mut owed, 5) && resend(&mut owed, 6));
+        assert_eq!(owed.len(), 2);
+    }
+
+    #[test]
+    fn a_new_message_ends_the_turn_of_those_that_are_sent_again() {
+        let mut owed = owed(4);
+        owed.connected(SESSION);
+        assert!(resend(&mut owed, 1) && resend(&mut owed, 2));
+        assert_eq!(owed.check(&origin(9, true), 9), Verdict::New);
+        owed.record(&origin(9, true), 9, 9);
+        assert!(!resend(&mut owed, 3) && !resend(&mut owed, 4));
+        owed.connected(SESSION);
+        assert!(resend(&mut owed, 1) && resend(&mut owed, 2) && resend(&mut owed, 9));
+    }
+
+    #[test]
+    fn a_sender_that_repeats_itself_on_one_connection_is_recognised_too() {
+        let mut owed = owed(4);
+        assert!(resend(&mut owed, 3) && resend(&mut owed, 1) && resend(&mut owed, 3) && resend(&mut owed, 4));
+    }
+
+    #[test]
+    fn confirmed_retracted_and_forgotten_entries_are_gone() {
+        let mut owed = owed(5);
+        owed.confirm_through(SESSION, 2);
+        owed.retract_from(5);
+        assert!(resend(&mut owed, 3) && resend(&mut owed, 4));
+        assert_eq!(owed.len(), 2);
+        owed.forget_session(SESSION);
+        assert!(owed.is_empty() && !resend(&mut owed, 4));
+    }
+
+    #[test]
+    fn a_confirmation_does_not_reach_beyond_its_message() {
+        let mut owed = owed(2);
+        owed.record_unstored(&origin(3, false), 3);
+        owed.confirm_through(SESSION, 2);
+        assert_eq!(owed.check(&origin(3, true), 3), Verdict::Redelivered { seq: None });
+        assert_eq!(owed.len(), 1);
+    }
+
+    #[test]
+    fn only_the_window_is_kept() {
+        let mut owed = Owed::new(10);
+        for id in 1..=1_000_u16 {
+            owed.record(&origin(id, false), u64::from(id), u64::from(id));
+        }
+        assert_eq!(owed.len(), 10);
+        assert!(resend(&mut owed, 991) && !resend(&mut owed, 990));
+    }
+
+    #[test]
+    fn the_hash_is_the_same_for_ever_and_differs_with_each_byte_and_its_place() {
+        assert_eq!(content_hash("a/b", b"{\"t\":23.5}"), 12_975_253_963_658_282_249);
+        let mut hashes = std::collections::HashSet::new();
+        for length in 0..40 {
+            for byte in 0..=255 {
+                let mut payload = vec![b'x'; length];
+                payload.extend([byte, b'y']);
+                assert!(hashes.insert(content_hash("topic", &payload)));
+            }
+        }
+        assert_ne!(content_hash("ab", b"c"), content_hash("a", b"bc"));
+        assert_ne!(content_hash("a", b""), content_hash("a", b"\0"));
+    }
+
+    #[test]
+    fn a_snapshot_restores_what_is_owed() {
+        let mut owed = owed(5);
+        owed.connected(SESSION);
+        assert!(resend(&mut owed, 3));
+        let mut restored = Owed::restore(100, owed.snapshot());
+        restored.connected(SESSION);
+        assert_eq!(restored.len(), 3);
+        assert!(resend(&mut restored, 3) && resend(&mut restored, 5) && !resend(&mut restored, 2));
+    }
+}
