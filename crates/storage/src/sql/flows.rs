@@ -1,0 +1,333 @@
+//! Flows and the MQTT server, as the tables have them.
+
+use super::error::{Attempted as _, DatabaseError};
+use super::pools::{Pools, on_pool};
+use super::{Availability, Database};
+use secrecy::SecretString;
+
+/// A row of `flows`, with its options where this database has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowRow {
+    /// Primary key.
+    pub id: i64,
+    /// Unique name.
+    pub code: String,
+    /// For people.
+    pub description: String,
+    /// Topic filter.
+    pub topic: String,
+    /// `STORE_DB`, `POST_ENDPOINT`, …
+    pub action: String,
+    /// JSON text.
+    pub payload_schema: String,
+    /// Where `POST_ENDPOINT` posts to.
+    pub endpoint_url: Option<String>,
+    /// Number of the last message.
+    pub last_msg_id: i64,
+    /// Disabled flows are loaded too.
+    pub enabled: bool,
+    /// JSON text of what goes beyond the base columns.
+    pub options: Option<String>,
+}
+
+/// A flow to be added, or what an existing one becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewFlow {
+    /// Unique name, at most 100 characters.
+    pub code: String,
+    /// For people, at most 255 characters.
+    pub description: String,
+    /// Topic filter, at most 255 characters.
+    pub topic: String,
+    /// At most 30 characters.
+    pub action: String,
+    /// JSON text.
+    pub payload_schema: String,
+    /// At most 500 characters.
+    pub endpoint_url: Option<String>,
+    /// Whether messages are routed to it.
+    pub enabled: bool,
+    /// JSON text of what goes beyond the base columns; needs tables of our own.
+    pub options: Option<String>,
+}
+
+/// The broker to connect to, from `mqtt_servers`.
+#[derive(Clone, Debug)]
+pub struct MqttServer {
+    /// Primary key.
+    pub id: i64,
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// User name and password, when both are non-empty.
+    pub credentials: Option<(String, SecretString)>,
+}
+
+type Columns = (i64, String, String, String, String, String, Option<String>, i64, i64, Option<String>);
+
+const SQLITE: &str = "SELECT f.id, CAST(f.code AS TEXT), CAST(coalesce(f.description, '') AS TEXT), CAST(f.topic AS TEXT), \
+    CAST(f.action AS TEXT), CAST(coalesce(f.payload_schema, 'null') AS TEXT), CAST(f.endpoint_url AS TEXT), \
+    CAST(f.last_msg_id AS INTEGER), CAST(f.enabled AS INTEGER), ";
+const MYSQL: &str = "SELECT CAST(f.id AS SIGNED), CAST(f.code AS CHAR), CAST(coalesce(f.description, '') AS CHAR), \
+    CAST(f.topic AS CHAR), CAST(f.action AS CHAR), CAST(coalesce(f.payload_schema, 'null') AS CHAR), \
+    CAST(f.endpoint_url AS CHAR), CAST(f.last_msg_id AS SIGNED), CAST(f.enabled AS SIGNED), ";
+const POSTGRES: &str = "SELECT f.id::bigint, f.code::text, coalesce(f.description, '')::text, f.topic::text, f.action::text, \
+    coalesce(f.payload_schema::text, 'null'), f.endpoint_url::text, f.last_msg_id::bigint, f.enabled::boolean::int::bigint, ";
+
+impl Database {
+    /// All flows, disabled ones too, by id.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn load_flows(&self) -> Result<Vec<FlowRow>, DatabaseError> {
+        let options = match (self.layout.is_guest(), &self.inner.pools) {
+            (true, Pools::MySql(_)) => "CAST(NULL AS CHAR) FROM flows f",
+            (true, _) => "CAST(NULL AS TEXT) FROM flows f",
+            (false, Pools::Sqlite { .. }) => {
+                "CAST(o.options AS TEXT) FROM flows f LEFT JOIN hearthgate_flow_options o ON o.flow_id = f.id AND o.flow_code = f.code"
+            }
+            // The tables may have different collations.
+            (false, Pools::MySql(_)) => {
+                "CAST(o.options AS CHAR) FROM flows f LEFT JOIN hearthgate_flow_options o ON o.flow_id = f.id \
+                 AND o.flow_code COLLATE utf8mb4_bin = CONVERT(f.code USING utf8mb4) COLLATE utf8mb4_bin"
+            }
+            (false, Pools::Postgres(_)) => {
+                "o.options::text FROM flows f LEFT JOIN hearthgate_flow_options o ON o.flow_id = f.id AND o.flow_code = f.code"
+            }
+        };
+        let columns = match &self.inner.pools {
+            Pools::Sqlite { .. } => SQLITE,
+            Pools::MySql(_) => MYSQL,
+            Pools::Postgres(_) => POSTGRES,
+        };
+        let query = sqlx::AssertSqlSafe(format!("{columns}{options} ORDER BY f.id"));
+        let rows: Vec<Columns> = match &self.inner.pools {
+            Pools::Sqlite { read, .. } => sqlx::query_as(query).fetch_all(read).await,
+            Pools::MySql(pool) => sqlx::query_as(query).fetch_all(pool).await,
+            Pools::Postgres(pool) => sqlx::query_as(query).fetch_all(pool).await,
+        }
+        .attempted(format!("read the flows from {}", self.label()))?;
+        Ok(rows.into_iter().map(flow_row).collect())
+    }
+
+    /// Adds a flow and answers its id.
+    ///
+    /// # Errors
+    /// The code is taken, a value is too long (both kind `Row`), or options can't be kept here.
+    pub async fn insert_flow(&self, flow: &NewFlow) -> Result<i64, DatabaseError> {
+        self.check_options(flow)?;
+        let attempted = || format!("add the flow {} to {}", flow.code, self.label());
+        const COLUMNS: &str =
+            "INSERT INTO flows (code, description, topic, action, payload_schema, endpoint_url, last_msg_id, enabled) VALUES ";
+        macro_rules! insert {
+            ($values:expr) => {
+                sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS}{}", $values)))
+                    .bind(&flow.code)
+                    .bind(&flow.description)
+                    .bind(&flow.topic)
+                    .bind(&flow.action)
+                    .bind(&flow.payload_schema)
+                    .bind(&flow.endpoint_url)
+                    .bind(flow.enabled)
+            };
+        }
+        let id = match &self.inner.pools {
+            Pools::Sqlite { write, .. } => {
+                let mut transaction = write.begin_with("BEGIN IMMEDIATE").await.attempted(attempted())?;
+                let done = insert!("(?, ?, ?, ?, ?, ?, 0, ?)").execute(&mut *transaction).await.attempted(attempted())?;
+                transaction.commit().await.attempted(attempted())?;
+                done.last_insert_rowid()
+            }
+            Pools::MySql(pool) => {
+                let done = insert!("(?, ?, ?, ?, ?, ?, 0, ?)").execute(pool).await.attempted(attempted())?;
+                i64::try_from(done.last_insert_id()).unwrap_or(i64::MAX)
+            }
+            Pools::Postgres(pool) => {
+                use sqlx::Row as _;
+                let row = insert!("($1, $2, $3, $4, $5::json, $6, 0, $7) RETURNING id::bigint")
+                    .fetch_one(pool)
+                    .await
+                    .attempted(attempted())?;
+                row.try_get(0).attempted(attempted())?
+            }
+        };
+        self.put_options(id, flow).await?;
+        Ok(id)
+    }
+
+    /// Changes a flow; its `last_msg_id` stays. Answers whether there was one with that id.
+    ///
+    /// # Errors
+    /// The code is taken, a value is too long (both kind `Row`), or options can't be kept here.
+    pub async fn update_flow(&self, id: i64, flow: &NewFlow) -> Result<bool, DatabaseError> {
+        self.check_options(flow)?;
+        let attempted = format!("change the flow {} in {}", flow.code, self.label());
+        let query = match &self.inner.pools {
+            Pools::Postgres(_) => {
+                "UPDATE flows SET code = $1, description = $2, topic = $3, action = $4, payload_schema = $5::json, \
+                 endpoint_url = $6, enabled = $7 WHERE id = $8"
+            }
+            Pools::Sqlite { .. } | Pools::MySql(_) => {
+                "UPDATE flows SET code = ?, description = ?, topic = ?, action = ?, payload_schema = ?, endpoint_url = ?, \
+                 enabled = ? WHERE id = ?"
+            }
+        };
+        let changed = on_pool!(&self.inner.pools, pool => {
+            sqlx::query(query)
+                .bind(&flow.code)
+                .bind(&flow.description)
+                .bind(&flow.topic)
+                .bind(&flow.action)
+                .bind(&flow.payload_schema)
+                .bind(&flow.endpoint_url)
+                .bind(flow.enabled)
+                .bind(id)
+                .execute(pool)
+                .await
+                .attempted(attempted)?
+                .rows_affected()
+        });
+        if changed > 0 {
+            self.put_options(id, flow).await?;
+        }
+        Ok(changed > 0)
+    }
+
+    /// Enables or disables a flow. Answers whether there was one with that id.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn set_flow_enabled(&self, id: i64, enabled: bool) -> Result<bool, DatabaseError> {
+        let query = match &self.inner.pools {
+            Pools::Postgres(_) => "UPDATE flows SET enabled = $1 WHERE id = $2",
+            Pools::Sqlite { .. } | Pools::MySql(_) => "UPDATE flows SET enabled = ? WHERE id = ?",
+        };
+        let changed = on_pool!(&self.inner.pools, pool => {
+            sqlx::query(query).bind(enabled).bind(id).execute(pool).await.map(|done| done.rows_affected())
+        })
+        .attempted(format!("change the flow with id {id} in {}", self.label()))?;
+        Ok(changed > 0)
+    }
+
+    /// Removes a flow; its rows in `data` stay. Answers whether there was one with that id.
+    ///
+    /// # Errors
+    /// Kind `Permission` where the account may not delete: disable the flow instead.
+    pub async fn remove_flow(&self, id: i64) -> Result<bool, DatabaseError> {
+        let (flow, options) = match &self.inner.pools {
+            Pools::Postgres(_) => ("DELETE FROM flows WHERE id = $1", "DELETE FROM hearthgate_flow_options WHERE flow_id = $1"),
+            Pools::Sqlite { .. } | Pools::MySql(_) => {
+                ("DELETE FROM flows WHERE id = ?", "DELETE FROM hearthgate_flow_options WHERE flow_id = ?")
+            }
+        };
+        let attempted = format!("remove the flow with id {id} from {} (where that is not allowed, disable it)", self.label());
+        let removed = on_pool!(&self.inner.pools, pool => {
+            let removed = sqlx::query(flow).bind(id).execute(pool).await.attempted(attempted.clone())?.rows_affected();
+            if !self.layout.is_guest() {
+                sqlx::query(options).bind(id).execute(pool).await.attempted(attempted)?;
+            }
+            removed
+        });
+        Ok(removed > 0)
+    }
+
+    /// The server to connect to: the enabled one that is default, or has the lowest id.
+    ///
+    /// # Errors
+    /// None is enabled, its port is no port, or the database fails.
+    pub async fn mqtt_server(&self) -> Result<MqttServer, DatabaseError> {
+        let query = match &self.inner.pools {
+            Pools::Sqlite { .. } => {
+                "SELECT id, CAST(host AS TEXT), CAST(port AS INTEGER), CAST(username AS TEXT), CAST(password AS TEXT) \
+                 FROM mqtt_servers WHERE enabled = 1 ORDER BY is_default DESC, id ASC LIMIT 1"
+            }
+            Pools::MySql(_) => {
+                "SELECT CAST(id AS SIGNED), CAST(host AS CHAR), CAST(port AS SIGNED), CAST(username AS CHAR), CAST(password AS CHAR) \
+                 FROM mqtt_servers WHERE enabled = 1 ORDER BY is_default DESC, id ASC LIMIT 1"
+            }
+            Pools::Postgres(_) => {
+                "SELECT id::bigint, host::text, port::bigint, username::text, password::text \
+                 FROM mqtt_servers WHERE enabled::boolean ORDER BY is_default DESC, id ASC LIMIT 1"
+            }
+        };
+        let row: Option<(i64, String, i64, Option<String>, Option<String>)> = match &self.inner.pools {
+            Pools::Sqlite { read, .. } => sqlx::query_as(query).fetch_optional(read).await,
+            Pools::MySql(pool) => sqlx::query_as(query).fetch_optional(pool).await,
+            Pools::Postgres(pool) => sqlx::query_as(query).fetch_optional(pool).await,
+        }
+        .attempted(format!("read the MQTT server from {}", self.label()))?;
+        let Some((id, host, port, username, password)) = row else {
+            return Err(DatabaseError::Schema(format!(
+                "{} has no enabled row in mqtt_servers; add one, or set [mqtt] server in the configuration",
+                self.label()
+            )));
+        };
+        let Some(port) = u16::try_from(port).ok().filter(|&port| port != 0) else {
+            return Err(DatabaseError::Schema(format!("mqtt_servers row {id}: {port} is no port; it is 1 to 65535")));
+        };
+        let credentials = match (username, password) {
+            (Some(user), Some(password)) if !user.is_empty() && !password.is_empty() => Some((user, password.into())),
+            _ => None,
+        };
+        Ok(MqttServer { id, host, port, credentials })
+    }
+
+    fn check_options(&self, flow: &NewFlow) -> Result<(), DatabaseError> {
+        match (&flow.options, &self.capabilities().own_tables) {
+            (Some(_), Availability::Unavailable(reason)) => Err(DatabaseError::Unavailable(format!(
+                "the flow {} has options beyond the base columns, and {} can't keep them: {reason}",
+                flow.code,
+                self.label()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    async fn put_options(&self, id: i64, flow: &NewFlow) -> Result<(), DatabaseError> {
+        if self.layout.is_guest() {
+            return Ok(());
+        }
+        let attempted = format!("store the options of the flow {} in {}", flow.code, self.label());
+        let (delete, insert) = match &self.inner.pools {
+            Pools::Postgres(_) => (
+                "DELETE FROM hearthgate_flow_options WHERE flow_id = $1",
+                "INSERT INTO hearthgate_flow_options (flow_id, flow_code, options) VALUES ($1, $2, $3)",
+            ),
+            Pools::Sqlite { .. } | Pools::MySql(_) => (
+                "DELETE FROM hearthgate_flow_options WHERE flow_id = ?",
+                "INSERT INTO hearthgate_flow_options (flow_id, flow_code, options) VALUES (?, ?, ?)",
+            ),
+        };
+        on_pool!(&self.inner.pools, pool => {
+            let mut transaction = pool.begin().await.attempted(attempted.clone())?;
+            sqlx::query(delete).bind(id).execute(&mut *transaction).await.attempted(attempted.clone())?;
+            if let Some(options) = &flow.options {
+                sqlx::query(insert)
+                    .bind(id)
+                    .bind(&flow.code)
+                    .bind(options)
+                    .execute(&mut *transaction)
+                    .await
+                    .attempted(attempted.clone())?;
+            }
+            transaction.commit().await.attempted(attempted)
+        })
+    }
+}
+
+fn flow_row(columns: Columns) -> FlowRow {
+    let (id, code, description, topic, action, payload_schema, endpoint_url, last_msg_id, enabled, options) = columns;
+    FlowRow {
+        id,
+        code,
+        description,
+        topic,
+        action,
+        payload_schema,
+        endpoint_url,
+        last_msg_id,
+        enabled: enabled != 0,
+        options,
+    }
+}

@@ -1,0 +1,126 @@
+//! The SQL database: SQLite, MySQL or MariaDB, PostgreSQL. Flows and servers are read from it, records are written
+//! into it, each exactly once.
+//!
+//! A database that another gateway made works as it stands, in *guest* mode, with no more than SELECT, INSERT and
+//! UPDATE on `mqtt_servers` and `flows` and SELECT and INSERT on `data`. [`Capabilities`] says what is missing then.
+
+mod changes;
+mod error;
+mod flows;
+mod grants;
+mod migrations;
+mod options;
+mod pools;
+mod records;
+mod sample;
+mod schema;
+
+pub use changes::{ChangeMark, Changes};
+pub use error::{DatabaseError, ErrorKind};
+pub use flows::{FlowRow, MqttServer, NewFlow};
+pub use migrations::{MigrationReport, MigrationState};
+pub use options::{DatabaseOptions, mysql_url};
+pub use records::{Batch, Committed, FlowNumbers, Prepared, Record, RecordWriter, Rejected, RejectReason, WriteError};
+pub use schema::{Availability, Capabilities};
+
+pub(crate) use error::Attempted;
+pub(crate) use options::sqlite_file;
+
+use options::Target;
+use pools::Pools;
+use schema::Layout;
+use std::sync::Arc;
+
+/// A connected database. Cloning is cheap and shares the connections.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+    layout: Arc<Layout>,
+}
+
+struct Inner {
+    pools: Pools,
+    target: Target,
+    label: String,
+    options: DatabaseOptions,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Database({}, {})", self.inner.label, if self.layout.is_guest() { "guest" } else { "own tables" })
+    }
+}
+
+impl Database {
+    /// Connects and brings the schema up to date where that is allowed; a database that was empty gets the sample
+    /// flows. Where tables can't be created, goes on as a guest.
+    ///
+    /// # Errors
+    /// The database can't be reached, lacks a base table or column that can't be created, or a migration failed.
+    pub async fn open(options: &DatabaseOptions) -> Result<Self, DatabaseError> {
+        let mut database = Self::connect(options).await?;
+        if database.layout.may_migrate() && database.layout.is_behind() {
+            match database.migrate().await {
+                Ok(_) => {}
+                // The right to create was there by its name only.
+                Err(error) if error.kind() == ErrorKind::Permission && database.layout.base_is_complete() => {
+                    tracing::warn!(database = %database.inner.label, %error, "tables can't be created; going on as a guest");
+                    database.reinspect_as_guest(&error.to_string()).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        database.layout.require_base(&database.inner.label)?;
+        database.insert_sample_flows().await?;
+        Ok(database)
+    }
+
+    /// Connects and looks at what is there, without changing anything (an SQLite file is created, empty).
+    ///
+    /// # Errors
+    /// The options can't be used, or the database can't be reached: the message names host and database.
+    pub async fn connect(options: &DatabaseOptions) -> Result<Self, DatabaseError> {
+        let target = Target::parse(options)?;
+        let label = target.label();
+        let pools = Pools::connect(&target, options, &label).await?;
+        let layout = schema::inspect(&pools, options.guest, &label).await?;
+        let inner = Inner { pools, target, label, options: options.clone() };
+        Ok(Self { inner: Arc::new(inner), layout: Arc::new(layout) })
+    }
+
+    /// What this database and our rights on it offer, and why not.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.layout.capabilities
+    }
+
+    /// How the database is called in messages: its kind, host and name.
+    pub fn label(&self) -> &str {
+        &self.inner.label
+    }
+
+    /// Asks the server for an answer.
+    ///
+    /// # Errors
+    /// The server doesn't answer.
+    pub async fn ping(&self) -> Result<(), DatabaseError> {
+        self.inner.pools.ping(&self.inner.label).await
+    }
+
+    /// Closes the connections once those in use are given back.
+    pub async fn close(&self) {
+        self.inner.pools.close().await;
+    }
+
+    async fn reinspect(&mut self) -> Result<(), DatabaseError> {
+        let layout = schema::inspect(&self.inner.pools, self.inner.options.guest, &self.inner.label).await?;
+        self.layout = Arc::new(layout);
+        Ok(())
+    }
+
+    async fn reinspect_as_guest(&mut self, reason: &str) -> Result<(), DatabaseError> {
+        let mut layout = schema::inspect(&self.inner.pools, true, &self.inner.label).await?;
+        layout.capabilities.own_tables = Availability::Unavailable(reason.to_owned());
+        self.layout = Arc::new(layout);
+        Ok(())
+    }
+}

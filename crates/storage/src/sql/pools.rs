@@ -1,0 +1,131 @@
+//! The connections, one typed pool for each kind of database.
+
+use super::error::{Attempted as _, DatabaseError};
+use super::options::{DatabaseOptions, Target};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _};
+use std::time::Duration;
+
+/// How long an unused connection to a server is kept.
+const IDLE: Duration = Duration::from_secs(600);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Pools {
+    /// One connection writes, so that writers queue here instead of failing on the file's lock.
+    Sqlite {
+        read: SqlitePool,
+        write: SqlitePool,
+    },
+    MySql(MySqlPool),
+    Postgres(PgPool),
+}
+
+/// Runs `$body` with `$pool` bound to the pool of whichever kind it is. `$pool` is the writing one for SQLite.
+macro_rules! on_pool {
+    ($pools:expr, $pool:ident => $body:expr) => {
+        match $pools {
+            $crate::sql::pools::Pools::Sqlite { write: $pool, .. } => $body,
+            $crate::sql::pools::Pools::MySql($pool) => $body,
+            $crate::sql::pools::Pools::Postgres($pool) => $body,
+        }
+    };
+}
+pub(crate) use on_pool;
+
+impl Pools {
+    pub(crate) async fn connect(target: &Target, options: &DatabaseOptions, label: &str) -> Result<Self, DatabaseError> {
+        let max = options.max_connections.max(1);
+        match target {
+            Target::Sqlite(file) => {
+                create_folder(file.get_filename())?;
+                let pool = |max| SqlitePoolOptions::new().max_connections(max).idle_timeout(None).max_lifetime(None);
+                let write = pool(1)
+                    .test_before_acquire(false)
+                    .acquire_timeout(options.write_timeout)
+                    .connect_with(file.clone().thread_name(|_| "sqlite-write".into()))
+                    .await
+                    .attempted(format!("open {label}"))?;
+                let read = pool(max)
+                    .acquire_timeout(options.connect_timeout)
+                    .connect_lazy_with(file.clone().pragma("query_only", "1").thread_name(|_| "sqlite-read".into()));
+                Ok(Self::Sqlite { read, write })
+            }
+            Target::MySql(server) => {
+                // The pool would hide why it can't connect behind its own timeout: the first connection is made by hand.
+                let first = connect_mysql(server, options.connect_timeout).await.attempted(format!("connect to {label}"))?;
+                first.close().await.attempted(format!("connect to {label}"))?;
+                let pool = MySqlPoolOptions::new()
+                    .max_connections(max)
+                    .idle_timeout(IDLE)
+                    .acquire_timeout(options.connect_timeout)
+                    .after_connect(|connection, _| Box::pin(strict(connection)))
+                    .connect_lazy_with((**server).clone());
+                Ok(Self::MySql(pool))
+            }
+            Target::Postgres(server) => {
+                let first = connect_postgres(server, options.connect_timeout).await.attempted(format!("connect to {label}"))?;
+                first.close().await.attempted(format!("connect to {label}"))?;
+                let pool = PgPoolOptions::new()
+                    .max_connections(max)
+                    .idle_timeout(IDLE)
+                    .acquire_timeout(options.connect_timeout)
+                    .connect_lazy_with((**server).clone());
+                Ok(Self::Postgres(pool))
+            }
+        }
+    }
+
+    pub(crate) async fn ping(&self, label: &str) -> Result<(), DatabaseError> {
+        on_pool!(self, pool => {
+            let mut connection = pool.acquire().await.attempted(format!("connect to {label}"))?;
+            connection.ping().await.attempted(format!("ping {label}"))
+        })
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite { read, write } => {
+                read.close().await;
+                write.close().await;
+            }
+            Self::MySql(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// A connection of one's own, outside the pool, with strict checking of values.
+pub(crate) async fn connect_mysql(server: &MySqlConnectOptions, timeout: Duration) -> Result<MySqlConnection, sqlx::Error> {
+    in_time(timeout, async {
+        let mut connection = server.connect().await?;
+        strict(&mut connection).await?;
+        Ok(connection)
+    })
+    .await
+}
+
+/// A connection of one's own, outside the pool.
+pub(crate) async fn connect_postgres(server: &PgConnectOptions, timeout: Duration) -> Result<PgConnection, sqlx::Error> {
+    in_time(timeout, server.connect()).await
+}
+
+async fn in_time<T>(timeout: Duration, connecting: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| {
+        let message = format!("no connection within {} s", timeout.as_secs_f32());
+        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message)))
+    })
+}
+
+/// A server that is not strict cuts values off silently, and what was cut off would be lost without a word.
+async fn strict(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')").execute(connection).await?;
+    Ok(())
+}
+
+fn create_folder(file: &std::path::Path) -> Result<(), DatabaseError> {
+    let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    std::fs::create_dir_all(folder)
+        .map_err(|source| DatabaseError::File { attempted: format!("create the folder {}", folder.display()), source })
+}

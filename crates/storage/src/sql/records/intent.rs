@@ -1,0 +1,198 @@
+//! Exactly once as a guest, where no table of ours can hold the journal's position.
+//!
+//! Before COMMIT, when all rows are in the transaction, an *intent* is written to a local file and fsynced: from which
+//! position to which, each flow's `last_msg_id` before and the number of messages, and, of one inserted row, its `id`
+//! and what is in it. After a crash, or a commit without an answer, the flows are locked (which waits for a commit
+//! under way), and then:
+//!
+//! 1. a flow whose `last_msg_id` is below what the batch would have made it: the batch was rolled back, write it again;
+//! 2. else, the row with that `id` has the content that we gave it: the batch was committed;
+//! 3. else, the row's number is there with another content or id: another gateway has taken the numbers after a
+//!    rollback, write the batch again;
+//! 4. else (nobody has a row with this number): the rows were committed, and deleted since.
+//!
+//! **Promise:** a message is stored exactly once, and numbers have neither gap nor repeat, through crashes of the
+//! gateway, of the server and of the connection, also with several gateways on the database.
+//! **The one assumption:** nobody lowers `flows.last_msg_id`.
+//! A batch that stored no rows (only `POST_ENDPOINT` flows) is decided by the numbers alone: when another gateway
+//! counted as many messages of the same flows between our crash and our return, our own are not counted again. No
+//! message depends on that.
+//!
+//! Two files are written in turn, each with a checksum: a torn write spoils only the intent of a batch that was not
+//! committed yet, and the other file still tells of the one before.
+
+use super::numbering::{Numbered, Row};
+use super::session::{Link, Session};
+use super::FlowNumbers;
+use crate::sql::DatabaseError;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// What is about to be committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Intent {
+    generation: u64,
+    journal: String,
+    from: u64,
+    through: u64,
+    /// Flow, `last_msg_id` before, messages.
+    flows: Vec<(i64, i64, i64)>,
+    anchor: Option<Anchor>,
+}
+
+/// One of the rows of the batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Anchor {
+    id: i64,
+    flow_code: String,
+    number: i64,
+    second: i64,
+    content: u32,
+}
+
+/// A row of `data` that was looked up.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) flow_code: String,
+    pub(crate) number: i64,
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) second: i64,
+}
+
+impl Anchor {
+    pub(crate) fn new(row: &Row<'_>, id: i64) -> Self {
+        Self {
+            id,
+            flow_code: row.code.to_string(),
+            number: row.number,
+            second: row.record.received_at.div_euclid(1_000_000),
+            content: content(row.name(), row.value()),
+        }
+    }
+
+    fn is(&self, found: &Found) -> bool {
+        self.flow_code == found.flow_code
+            && self.number == found.number
+            && self.second == found.second
+            && self.content == content(&found.name, &found.value)
+    }
+}
+
+fn content(name: &str, value: &str) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(name.as_bytes()), value.as_bytes())
+}
+
+impl Intent {
+    pub(crate) fn new(from: u64, through: u64, batch: &Numbered<'_>, anchor: Option<Anchor>) -> Self {
+        let flows = batch.numbers.iter().map(|&FlowNumbers { flow_id, base, count }| (flow_id, base, count)).collect();
+        Self { generation: 0, journal: String::new(), from, through, flows, anchor }
+    }
+
+    /// Whether the batch was committed.
+    async fn is_committed(&self, session: &mut Session) -> Result<bool, sqlx::Error> {
+        let ids: Vec<i64> = self.flows.iter().map(|&(id, ..)| id).collect();
+        let now = session.lock_flows(&ids).await?;
+        let raised = |id| now.iter().find(|flow| flow.id == id).map(|flow| flow.last_msg_id);
+        let left: Vec<(i64, i64)> =
+            self.flows.iter().filter_map(|&(id, base, count)| Some((raised(id)?, base.saturating_add(count)))).collect();
+        if left.iter().any(|&(now, then)| now < then) {
+            return Ok(false);
+        }
+        let Some(anchor) = &self.anchor else {
+            // Nothing but numbers. Of flows that are all gone nothing is known: write them again, to be refused.
+            return Ok(!left.is_empty() || self.flows.is_empty());
+        };
+        if session.find_row(anchor.id).await?.is_some_and(|found| anchor.is(&found)) {
+            return Ok(true);
+        }
+        Ok(!session.number_is_taken(&anchor.flow_code, anchor.number).await?)
+    }
+}
+
+/// The two files.
+pub(crate) struct Intents {
+    folder: PathBuf,
+    journal: String,
+    generation: u64,
+}
+
+impl Intents {
+    /// With `create`, makes the files where they are missing; without, they are only read.
+    pub(crate) fn open(folder: &Path, journal: Uuid, create: bool) -> Result<Self, DatabaseError> {
+        if create {
+            create_files(folder).map_err(|source| DatabaseError::File {
+                attempted: format!("create the record intents in {}", folder.display()),
+                source,
+            })?;
+        }
+        Ok(Self { folder: folder.to_owned(), journal: journal.to_string(), generation: 0 })
+    }
+
+    /// Makes an intent durable.
+    pub(crate) async fn write(&mut self, mut intent: Intent) -> Result<(), DatabaseError> {
+        self.generation += 1;
+        intent.generation = self.generation;
+        intent.journal.clone_from(&self.journal);
+        let path = slot(&self.folder, self.generation);
+        let attempted = format!("write the record intent {}", path.display());
+        let writing = tokio::task::spawn_blocking(move || write_slot(&path, &intent));
+        let written = writing.await.map_err(std::io::Error::other).and_then(|written| written);
+        written.map_err(|source| DatabaseError::File { attempted, source })
+    }
+
+    /// The position that the newest intent leads to.
+    pub(crate) async fn resolve(&mut self, link: &mut Link) -> Result<u64, sqlx::Error> {
+        let slots = [0, 1].map(|at| read_slot(&slot(&self.folder, at)));
+        let [first, second] = slots;
+        let newest = [first?, second?].into_iter().flatten().max_by_key(|intent| intent.generation);
+        let Some(intent) = newest else { return Ok(0) };
+        self.generation = intent.generation;
+        if intent.journal != self.journal {
+            return Ok(0);
+        }
+        let mut session = link.begin().await?;
+        let committed = intent.is_committed(&mut session).await?;
+        link.give_back(session.rollback().await?);
+        tracing::debug!(from = intent.from, through = intent.through, committed, "resolved the newest record intent");
+        Ok(if committed { intent.through } else { intent.from })
+    }
+}
+
+fn slot(folder: &Path, generation: u64) -> PathBuf {
+    folder.join(format!("records-intent-{}", generation % 2))
+}
+
+fn create_files(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for at in [0, 1] {
+        OpenOptions::new().create(true).append(true).open(slot(folder, at))?.sync_all()?;
+    }
+    File::open(folder)?.sync_all()
+}
+
+/// A line with the checksum of what follows, then JSON.
+fn write_slot(path: &Path, intent: &Intent) -> std::io::Result<()> {
+    let json = serde_json::to_string(intent).map_err(std::io::Error::other)?;
+    let mut file = File::create(path)?;
+    file.write_all(format!("{:08x}\n{json}", crc32c::crc32c(json.as_bytes())).as_bytes())?;
+    file.sync_data()
+}
+
+/// `None` for a slot that is missing, empty or torn.
+fn read_slot(path: &Path) -> std::io::Result<Option<Intent>> {
+    let mut text = Vec::new();
+    match File::open(path) {
+        Ok(mut file) => file.read_to_end(&mut text)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Some((checksum, json)) = text.split_at_checked(9) else { return Ok(None) };
+    if checksum != format!("{:08x}\n", crc32c::crc32c(json)).as_bytes() {
+        return Ok(None);
+    }
+    Ok(serde_json::from_slice(json).ok())
+}

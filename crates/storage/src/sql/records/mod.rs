@@ -1,0 +1,406 @@
+//! The record writer: batches of messages into `data`, each message exactly once, numbered without gap or repeat.
+//!
+//! A batch is one transaction: it moves the journal's position, locks the flows that are touched (by id, so that
+//! gateways sharing a database can't deadlock each other), numbers the messages in journal order, inserts their rows
+//! and raises `last_msg_id`. Since the position moves in the same transaction, a crash at any moment leaves either all
+//! of it or nothing, and what is written again is recognised by its position.
+//!
+//! As a guest there is no table for the position; see [`intent`] for what stands in for it and what that promises.
+
+mod intent;
+mod mysql;
+mod numbering;
+mod postgres;
+mod session;
+mod sqlite;
+
+use super::error::{DatabaseError, ErrorKind};
+use super::Database;
+use hearthgate_domain::delivery::Micros;
+use intent::{Intent, Intents};
+use numbering::Numbered;
+use session::{Link, Session};
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How often a transaction is tried that deadlocks or can't get a lock.
+const CONTENTION_RETRIES: u32 = 8;
+
+/// One message for one flow. A message that several flows want is several records with one `seq`.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Sequence number in the journal.
+    pub seq: u64,
+    /// `flows.id`.
+    pub flow_id: i64,
+    /// The flow's code when the message was routed; the row gets the code that the flow has when it is written.
+    pub flow_code: Arc<str>,
+    /// When the message came in, UTC.
+    pub received_at: Micros,
+    /// Whether rows are stored (`STORE_DB`), or the message is only counted.
+    pub store: bool,
+    /// Names and values of the payload's fields, in their order.
+    pub fields: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// What is written in one transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// In journal order.
+    pub records: Vec<Record>,
+    /// The position after the batch: every journal entry with a smaller sequence number is settled by it, also those
+    /// that brought no record.
+    pub through: u64,
+}
+
+/// Why a record can't be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RejectReason {
+    /// The flow is not in the table any more.
+    FlowGone,
+    /// The database refused the values: its words.
+    Values(String),
+}
+
+impl std::fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::FlowGone => f.write_str("the flow was removed before the message could be written"),
+            Self::Values(reason) => write!(f, "the database refused the values: {reason}"),
+        }
+    }
+}
+
+/// A record that can't be written, now or later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its index in [`Batch::records`].
+    pub index: usize,
+    /// Its journal sequence number.
+    pub seq: u64,
+    /// Its flow.
+    pub flow_id: i64,
+    /// Why.
+    pub reason: RejectReason,
+}
+
+/// The numbers that a flow's messages got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowNumbers {
+    /// The flow.
+    pub flow_id: i64,
+    /// `last_msg_id` before the batch: its messages have the numbers `base + 1` to `base + count`.
+    pub base: i64,
+    /// How many messages.
+    pub count: i64,
+}
+
+/// What a committed batch did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Position in the journal, now durable.
+    pub position: u64,
+    /// Messages that were counted, without those that an earlier, unanswered commit had written already.
+    pub messages: usize,
+    /// Rows in `data`.
+    pub rows: usize,
+    /// By flow id.
+    pub numbers: Vec<FlowNumbers>,
+    /// Records that were left out.
+    pub rejected: Vec<Rejected>,
+}
+
+/// Why a batch was not written. Nothing of it was, unless a commit got no answer; writing the same batch again is
+/// always right, and stores nothing twice.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// [`RecordWriter::write`] found records that can't be written; nothing was.
+    #[error("{} records can't be written", .0.len())]
+    Rejected(Vec<Rejected>),
+    /// The batch is not in journal order, or reaches beyond its position: a defect of the caller.
+    #[error("the batch is not in journal order at its record {0}")]
+    Order(usize),
+}
+
+impl WriteError {
+    /// What kind of trouble this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Database(error) => error.kind(),
+            Self::Rejected(_) => ErrorKind::Row,
+            Self::Order(_) => ErrorKind::Other,
+        }
+    }
+}
+
+/// Writes the records of one journal. There is one writer for a journal at a time.
+pub struct RecordWriter {
+    link: Link,
+    journal: Uuid,
+    position: Option<u64>,
+    intents: Intents,
+    guest: bool,
+    timeout: Duration,
+    label: Arc<str>,
+}
+
+impl std::fmt::Debug for RecordWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RecordWriter({}, {:?})", self.label, self.position)
+    }
+}
+
+/// A batch in an open transaction: put [`Self::rejected`] where they can't get lost, then [`Self::commit`]. Dropped
+/// without that, nothing was written.
+#[must_use = "nothing is written before commit"]
+pub struct Prepared<'w> {
+    writer: &'w mut RecordWriter,
+    /// None when all of the batch had been written before.
+    session: Option<Session>,
+    outcome: Committed,
+    intent: Option<Intent>,
+}
+
+impl RecordWriter {
+    /// A writer for the journal `journal`; connects when it is used.
+    ///
+    /// # Errors
+    /// As a guest, when the state folder can't be written.
+    pub fn new(database: &Database, journal: Uuid) -> Result<Self, DatabaseError> {
+        let guest = database.layout.is_guest();
+        Ok(Self {
+            link: Link::new(database),
+            journal,
+            position: None,
+            intents: Intents::open(&database.inner.options.state_dir, journal, guest)?,
+            guest,
+            timeout: database.inner.options.write_timeout,
+            label: database.label().into(),
+        })
+    }
+
+    /// The position that this database has: reading the journal starts there. Zero when it has none yet.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn recover(&mut self) -> Result<u64, WriteError> {
+        let (journal, timeout) = (self.journal, self.timeout);
+        let recovering = async {
+            if self.guest {
+                return self.intents.resolve(&mut self.link).await;
+            }
+            if let Some(position) = self.link.read_cursor(journal).await? {
+                return Ok(position);
+            }
+            // The first time, or the first time after having been a guest here.
+            let position = self.intents.resolve(&mut self.link).await?;
+            self.link.insert_cursor(journal, position).await?;
+            Ok(position)
+        };
+        let position = in_time(timeout, &self.label, "read the journal's position from", recovering).await?;
+        self.position = Some(position);
+        Ok(position)
+    }
+
+    /// Writes a batch and commits it.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`], and [`WriteError::Rejected`] when a record can't be written: then nothing is, since the
+    /// rejected records would be lost in a crash after the commit. Use [`Self::prepare`] to keep them first.
+    pub async fn write(&mut self, batch: &Batch) -> Result<Committed, WriteError> {
+        let prepared = self.prepare(batch).await?;
+        if !prepared.rejected().is_empty() {
+            return Err(WriteError::Rejected(prepared.outcome.rejected.clone()));
+        }
+        prepared.commit().await
+    }
+
+    /// Writes a batch in a transaction that stays open. Records that can't be written are found and left out.
+    /// Deadlocks are tried again, a few times.
+    ///
+    /// # Errors
+    /// The database fails; nothing was written.
+    pub async fn prepare(&mut self, batch: &Batch) -> Result<Prepared<'_>, WriteError> {
+        check_order(batch)?;
+        let (mut careful, mut contended) = (false, 0);
+        loop {
+            let error = match self.attempt(batch, careful).await {
+                Ok(Some((session, outcome, intent))) => {
+                    return Ok(Prepared { writer: self, session, outcome, intent });
+                }
+                // The position is not where we thought: an earlier commit arrived without our knowing.
+                Ok(None) => {
+                    self.position = None;
+                    contended += 1;
+                    if contended > CONTENTION_RETRIES {
+                        return Err(DatabaseError::Schema(format!(
+                            "another writer moves the position of journal {} in {}; there may be only one",
+                            self.journal, self.label
+                        ))
+                        .into());
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match error.kind() {
+                ErrorKind::Row if !careful => careful = true,
+                ErrorKind::Contention if contended < CONTENTION_RETRIES => {
+                    contended += 1;
+                    let pause = Duration::from_millis(u64::from(contended) * (5 + fastrand::u64(..20)));
+                    tracing::debug!(database = %self.label, %error, ?pause, "trying a transaction again");
+                    tokio::time::sleep(pause).await;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// One try. `None`: the position has moved.
+    async fn attempt(
+        &mut self,
+        batch: &Batch,
+        careful: bool,
+    ) -> Result<Option<(Option<Session>, Committed, Option<Intent>)>, WriteError> {
+        let position = match self.position {
+            Some(position) => position,
+            None => self.recover().await?,
+        };
+        if batch.through <= position {
+            return Ok(Some((None, Committed { position, ..Committed::default() }, None)));
+        }
+        let (journal, timeout, guest) = (self.journal, self.timeout, self.guest);
+        let link = &mut self.link;
+        let writing = async {
+            let mut session = link.begin().await?;
+            match fill(&mut session, batch, position, journal, guest, careful).await {
+                Ok(Some((outcome, intent))) => Ok(Some((Some(session), outcome, intent))),
+                Ok(None) => {
+                    link.give_back(session.rollback().await?);
+                    Ok(None)
+                }
+                // A connection that still works is kept.
+                Err(error) if matches!(super::error::classify(&error), ErrorKind::Row | ErrorKind::Contention) => {
+                    link.give_back(session.rollback().await?);
+                    Err(error)
+                }
+                Err(error) => Err(error),
+            }
+        };
+        in_time(timeout, &self.label, "write records to", writing).await
+    }
+}
+
+/// Puts the batch into the transaction. `None`: the position has moved.
+async fn fill(
+    session: &mut Session,
+    batch: &Batch,
+    position: u64,
+    journal: Uuid,
+    guest: bool,
+    careful: bool,
+) -> Result<Option<(Committed, Option<Intent>)>, sqlx::Error> {
+    if !guest && !session.advance_cursor(journal, position, batch.through).await? {
+        return Ok(None);
+    }
+    let skip = batch.records.partition_point(|record| record.seq < position);
+    let flows = session.lock_flows(&numbering::flow_ids(&batch.records[skip..])).await?;
+    let mut rejected = Vec::new();
+    if careful {
+        session.savepoint().await?;
+        rejected = numbering::isolate(session, &batch.records, skip, &flows).await?;
+    }
+    let numbered = Numbered::new(&batch.records, skip, &flows, rejected);
+    let first_row = session.insert(&numbered.rows, guest).await?;
+    session.raise(&numbered.numbers).await?;
+    let intent = guest.then(|| Intent::new(position, batch.through, &numbered, first_row));
+    let outcome = Committed {
+        position: batch.through,
+        messages: numbered.messages,
+        rows: numbered.rows.len(),
+        numbers: numbered.numbers,
+        rejected: numbered.rejected,
+    };
+    Ok(Some((outcome, intent)))
+}
+
+impl Prepared<'_> {
+    /// The records that are not part of the transaction. Once committed, the journal's position is past them.
+    pub fn rejected(&self) -> &[Rejected] {
+        &self.outcome.rejected
+    }
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// The database fails, or doesn't answer: the batch may be written or not. Writing it again finds out.
+    pub async fn commit(self) -> Result<Committed, WriteError> {
+        let Some(session) = self.session else { return Ok(self.outcome) };
+        // Unknown from here until the answer, also if this future is dropped.
+        self.writer.position = None;
+        if let Some(intent) = self.intent {
+            self.writer.intents.write(intent).await?;
+        }
+        let link = &mut self.writer.link;
+        let committing = async {
+            link.give_back(session.commit().await?);
+            Ok(())
+        };
+        in_time(self.writer.timeout, &self.writer.label, "commit records to", committing).await?;
+        self.writer.position = Some(self.outcome.position);
+        Ok(self.outcome)
+    }
+
+    /// Gives the transaction up; nothing was written.
+    pub async fn roll_back(self) {
+        if let Some(session) = self.session
+            && let Ok(idle) = session.rollback().await
+        {
+            self.writer.link.give_back(idle);
+        }
+    }
+}
+
+fn check_order(batch: &Batch) -> Result<(), WriteError> {
+    let mut last = 0;
+    for (index, record) in batch.records.iter().enumerate() {
+        if record.seq < last || record.seq >= batch.through {
+            return Err(WriteError::Order(index));
+        }
+        last = record.seq;
+    }
+    Ok(())
+}
+
+trait IntoWriteError {
+    fn into_write_error(self, attempted: String) -> WriteError;
+}
+
+impl IntoWriteError for sqlx::Error {
+    fn into_write_error(self, attempted: String) -> WriteError {
+        DatabaseError::Sql { attempted: attempted.into(), source: self }.into()
+    }
+}
+
+impl IntoWriteError for DatabaseError {
+    fn into_write_error(self, _attempted: String) -> WriteError {
+        self.into()
+    }
+}
+
+async fn in_time<T, E: IntoWriteError>(
+    timeout: Duration,
+    label: &str,
+    attempted: &str,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, WriteError> {
+    let attempted = || format!("{attempted} {label}");
+    match tokio::time::timeout(timeout, work).await {
+        Ok(done) => done.map_err(|error| error.into_write_error(attempted())),
+        Err(_) => Err(DatabaseError::TimedOut { attempted: attempted().into(), seconds: timeout.as_secs() }.into()),
+    }
+}

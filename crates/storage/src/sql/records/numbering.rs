@@ -1,0 +1,161 @@
+//! Which message gets which number and which rows, and which messages can't be written at all.
+
+use super::session::Session;
+use super::{FlowNumbers, Record, RejectReason, Rejected};
+use crate::sql::ErrorKind;
+use crate::sql::error::classify;
+use std::sync::Arc;
+
+/// A flow whose row is locked by the transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct LockedFlow {
+    pub(crate) id: i64,
+    pub(crate) code: Arc<str>,
+    pub(crate) last_msg_id: i64,
+}
+
+/// A row of `data` to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row<'a> {
+    pub(crate) record: &'a Record,
+    pub(crate) field: usize,
+    pub(crate) code: &'a Arc<str>,
+    pub(crate) number: i64,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn name(&self) -> &'a Arc<str> {
+        &self.record.fields[self.field].0
+    }
+
+    pub(crate) fn value(&self) -> &'a Arc<str> {
+        &self.record.fields[self.field].1
+    }
+
+    /// About what it takes on the wire.
+    pub(crate) fn size(&self) -> usize {
+        64 + self.code.len() + self.name().len() + self.value().len()
+    }
+}
+
+/// The flows of these records, each once, in the order in which they are locked.
+pub(crate) fn flow_ids(records: &[Record]) -> Vec<i64> {
+    let mut ids: Vec<i64> = records.iter().map(|record| record.flow_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// A batch with its numbers.
+pub(crate) struct Numbered<'a> {
+    pub(crate) rows: Vec<Row<'a>>,
+    pub(crate) numbers: Vec<FlowNumbers>,
+    pub(crate) rejected: Vec<Rejected>,
+    pub(crate) messages: usize,
+}
+
+impl<'a> Numbered<'a> {
+    /// Numbers the records from `skip` on, in journal order, without those of `rejected` (by index) and those whose
+    /// flow is not among `flows` (by id).
+    pub(crate) fn new(records: &'a [Record], skip: usize, flows: &'a [LockedFlow], rejected: Vec<Rejected>) -> Self {
+        let mut counts = vec![0_i64; flows.len()];
+        let mut refused = rejected.iter().map(|one| one.index).peekable();
+        let mut gone = Vec::new();
+        let mut rows = Vec::with_capacity(records[skip..].iter().map(|record| record.fields.len()).sum());
+        let mut messages = 0;
+        for (index, record) in records.iter().enumerate().skip(skip) {
+            if refused.next_if_eq(&index).is_some() {
+                continue;
+            }
+            let Ok(at) = flows.binary_search_by_key(&record.flow_id, |flow| flow.id) else {
+                gone.push(reject(index, record, RejectReason::FlowGone));
+                continue;
+            };
+            counts[at] += 1;
+            messages += 1;
+            if record.store {
+                let (code, number) = (&flows[at].code, flows[at].last_msg_id.saturating_add(counts[at]));
+                rows.extend((0..record.fields.len()).map(|field| Row { record, field, code, number }));
+            }
+        }
+        let mut rejected = rejected;
+        rejected.extend(gone);
+        rejected.sort_unstable_by_key(|one| one.index);
+        let numbers = flows
+            .iter()
+            .zip(counts)
+            .filter(|&(_, count)| count > 0)
+            .map(|(flow, count)| FlowNumbers { flow_id: flow.id, base: flow.last_msg_id, count })
+            .collect();
+        Self { rows, numbers, rejected, messages }
+    }
+}
+
+fn reject(index: usize, record: &Record, reason: RejectReason) -> Rejected {
+    Rejected { index, seq: record.seq, flow_id: record.flow_id, reason }
+}
+
+/// Finds the records whose values the database refuses, by halving. Needs a savepoint, and leaves nothing behind.
+pub(crate) async fn isolate(
+    session: &mut Session,
+    records: &[Record],
+    skip: usize,
+    flows: &[LockedFlow],
+) -> Result<Vec<Rejected>, sqlx::Error> {
+    let found = |record: &Record| flows.binary_search_by_key(&record.flow_id, |flow| flow.id).ok();
+    let candidates: Vec<(usize, &LockedFlow)> =
+        records.iter().enumerate().skip(skip).filter_map(|(index, record)| Some((index, &flows[found(record)?]))).collect();
+    let mut rejected = Vec::new();
+    let mut open: Vec<&[(usize, &LockedFlow)]> = vec![&candidates];
+    while let Some(part) = open.pop() {
+        let rows: Vec<Row<'_>> = part.iter().flat_map(|&(index, flow)| rows_of(&records[index], flow)).collect();
+        let outcome = session.insert(&rows, false).await;
+        session.rollback_to_savepoint().await?;
+        match outcome {
+            Ok(_) => {}
+            Err(error) if classify(&error) != ErrorKind::Row => return Err(error),
+            Err(error) => match part {
+                [(index, _)] => rejected.push(reject(*index, &records[*index], RejectReason::Values(words(&error)))),
+                _ => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    open.extend([second, first]);
+                }
+            },
+        }
+    }
+    Ok(rejected)
+}
+
+fn rows_of<'a>(record: &'a Record, flow: &'a LockedFlow) -> impl Iterator<Item = Row<'a>> {
+    let fields = if record.store { record.fields.len() } else { 0 };
+    let number = flow.last_msg_id.saturating_add(1);
+    (0..fields).map(move |field| Row { record, field, code: &flow.code, number })
+}
+
+fn words(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Sizes of multi-row statements. A statement of each size is prepared once; any number of rows is a few of them.
+pub(crate) const SHAPES: [usize; 11] = [1536, 768, 384, 192, 96, 48, 24, 12, 6, 3, 1];
+
+/// How many bytes of values one statement carries, unless a single row is larger.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// The index in [`SHAPES`] of the next statement for `rows`, which are not empty.
+pub(crate) fn next_shape(rows: &[Row<'_>]) -> usize {
+    let mut bytes = 0;
+    let fitting = rows
+        .iter()
+        .take(SHAPES[0])
+        .take_while(|row| {
+            bytes += row.size();
+            bytes <= CHUNK_BYTES
+        })
+        .count()
+        .max(1);
+    SHAPES.iter().position(|&shape| shape <= fitting).unwrap_or(SHAPES.len() - 1)
+}

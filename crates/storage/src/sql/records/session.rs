@@ -1,0 +1,275 @@
+//! The writer's connection, and a transaction on it, whichever database it is.
+
+use super::intent::{Anchor, Found};
+use super::numbering::{LockedFlow, Row};
+use super::{FlowNumbers, mysql, postgres, sqlite};
+use crate::sql::Database;
+use crate::sql::options::Target;
+use crate::sql::pools::{Pools, connect_mysql, connect_postgres};
+use sqlx::{MySqlConnection, PgConnection, Sqlite, SqlitePool, Transaction};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Where transactions come from. A server's connection is the writer's own: after an error it is simply dropped, and
+/// with it whatever hung on it.
+pub(crate) struct Link {
+    server: Server,
+    idle: Option<Idle>,
+    connect_timeout: Duration,
+    /// What `data.received_at` keeps.
+    micros: bool,
+}
+
+enum Server {
+    Sqlite(SqlitePool),
+    MySql(Box<sqlx::mysql::MySqlConnectOptions>),
+    Postgres(Box<sqlx::postgres::PgConnectOptions>),
+}
+
+/// A connection without a transaction.
+pub(crate) enum Idle {
+    Sqlite,
+    MySql(Box<mysql::Connection>),
+    Postgres(Box<PgConnection>),
+}
+
+/// A connection in a transaction. Dropped, the transaction is rolled back.
+pub(crate) enum Session {
+    Sqlite(Transaction<'static, Sqlite>),
+    MySql(Box<mysql::Connection>),
+    Postgres(Box<PgConnection>),
+}
+
+impl Link {
+    pub(crate) fn new(database: &Database) -> Self {
+        let server = match (&database.inner.pools, &database.inner.target) {
+            (Pools::Sqlite { write, .. }, _) => Server::Sqlite(write.clone()),
+            (_, Target::MySql(options)) => Server::MySql(options.clone()),
+            (_, Target::Postgres(options)) => Server::Postgres(options.clone()),
+            // A pool is always of its target's kind.
+            (Pools::MySql(_) | Pools::Postgres(_), Target::Sqlite(_)) => unreachable!(),
+        };
+        Self {
+            server,
+            idle: None,
+            connect_timeout: database.inner.options.connect_timeout,
+            micros: database.layout.received_at_micros,
+        }
+    }
+
+    pub(crate) fn give_back(&mut self, idle: Idle) {
+        self.idle = Some(idle);
+    }
+
+    pub(crate) async fn begin(&mut self) -> Result<Session, sqlx::Error> {
+        match (&self.server, self.idle.take()) {
+            (Server::Sqlite(pool), _) => Ok(Session::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?)),
+            (Server::MySql(options), idle) => {
+                let mut connection = match idle {
+                    Some(Idle::MySql(connection)) => connection,
+                    _ => {
+                        let connection = connect_mysql(options, self.connect_timeout).await?;
+                        Box::new(mysql::Connection::new(connection, self.micros).await?)
+                    }
+                };
+                run_mysql(&mut connection.wire, "START TRANSACTION").await?;
+                Ok(Session::MySql(connection))
+            }
+            (Server::Postgres(options), idle) => {
+                let mut connection = match idle {
+                    Some(Idle::Postgres(connection)) => connection,
+                    _ => Box::new(connect_postgres(options, self.connect_timeout).await?),
+                };
+                run_postgres(&mut connection, "BEGIN").await?;
+                Ok(Session::Postgres(connection))
+            }
+        }
+    }
+
+    /// The position of a journal, where there is one.
+    pub(crate) async fn read_cursor(&mut self, journal: Uuid) -> Result<Option<u64>, sqlx::Error> {
+        let mut session = self.begin().await?;
+        // A commit that got no answer may still be under way: its lock is waited for.
+        let position: Option<(i64,)> = match &mut session {
+            Session::Sqlite(t) => {
+                sqlx::query_as("SELECT position FROM hearthgate_cursors WHERE journal_id = ?")
+                    .bind(journal.to_string())
+                    .fetch_optional(&mut **t)
+                    .await?
+            }
+            Session::MySql(c) => {
+                sqlx::query_as("SELECT position FROM hearthgate_cursors WHERE journal_id = ? FOR UPDATE")
+                    .bind(journal.to_string())
+                    .fetch_optional(&mut c.wire)
+                    .await?
+            }
+            Session::Postgres(c) => {
+                sqlx::query_as("SELECT position FROM hearthgate_cursors WHERE journal_id = $1 FOR UPDATE")
+                    .bind(journal.to_string())
+                    .fetch_optional(&mut **c)
+                    .await?
+            }
+        };
+        let idle = session.rollback().await?;
+        self.give_back(idle);
+        Ok(position.map(|(position,)| u64::try_from(position).unwrap_or(0)))
+    }
+
+    pub(crate) async fn insert_cursor(&mut self, journal: Uuid, position: u64) -> Result<(), sqlx::Error> {
+        let mut session = self.begin().await?;
+        let (journal, position) = (journal.to_string(), signed(position));
+        const QUESTION: &str = "INSERT INTO hearthgate_cursors (journal_id, position) VALUES (?, ?)";
+        const DOLLAR: &str = "INSERT INTO hearthgate_cursors (journal_id, position) VALUES ($1, $2)";
+        match &mut session {
+            Session::Sqlite(t) => drop(sqlx::query(QUESTION).bind(journal).bind(position).execute(&mut **t).await?),
+            Session::MySql(c) => drop(sqlx::query(QUESTION).bind(journal).bind(position).execute(&mut c.wire).await?),
+            Session::Postgres(c) => drop(sqlx::query(DOLLAR).bind(journal).bind(position).execute(&mut **c).await?),
+        }
+        let idle = session.commit().await?;
+        self.give_back(idle);
+        Ok(())
+    }
+}
+
+impl Session {
+    /// Moves the journal's position, if it is where we think it is.
+    pub(crate) async fn advance_cursor(&mut self, journal: Uuid, from: u64, to: u64) -> Result<bool, sqlx::Error> {
+        let (journal, from, to) = (journal.to_string(), signed(from), signed(to));
+        const QUESTION: &str = "UPDATE hearthgate_cursors SET position = ? WHERE journal_id = ? AND position = ?";
+        const DOLLAR: &str = "UPDATE hearthgate_cursors SET position = $1 WHERE journal_id = $2 AND position = $3";
+        let moved = match self {
+            Self::Sqlite(t) => {
+                sqlx::query(QUESTION).bind(to).bind(journal).bind(from).execute(&mut **t).await?.rows_affected()
+            }
+            Self::MySql(c) => {
+                sqlx::query(QUESTION).bind(to).bind(journal).bind(from).execute(&mut c.wire).await?.rows_affected()
+            }
+            Self::Postgres(c) => {
+                sqlx::query(DOLLAR).bind(to).bind(journal).bind(from).execute(&mut **c).await?.rows_affected()
+            }
+        };
+        Ok(moved == 1)
+    }
+
+    /// Locks these flows, by id, and answers those that exist, by id.
+    pub(crate) async fn lock_flows(&mut self, ids: &[i64]) -> Result<Vec<LockedFlow>, sqlx::Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self {
+            Self::Sqlite(t) => sqlite::lock_flows(t, ids).await,
+            Self::MySql(c) => mysql::lock_flows(&mut c.wire, ids).await,
+            Self::Postgres(c) => postgres::lock_flows(c, ids).await,
+        }
+    }
+
+    /// Inserts the rows; with `anchor`, answers where one of them is found again.
+    pub(crate) async fn insert(&mut self, rows: &[Row<'_>], anchor: bool) -> Result<Option<Anchor>, sqlx::Error> {
+        match self {
+            Self::Sqlite(t) => sqlite::insert(t, rows).await,
+            Self::MySql(c) => c.insert(rows).await,
+            Self::Postgres(c) => postgres::insert(c, rows, anchor).await,
+        }
+    }
+
+    /// Raises `last_msg_id`.
+    pub(crate) async fn raise(&mut self, numbers: &[FlowNumbers]) -> Result<(), sqlx::Error> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        match self {
+            Self::Sqlite(t) => sqlite::raise(t, numbers).await,
+            Self::MySql(c) => mysql::raise(&mut c.wire, numbers).await,
+            Self::Postgres(c) => postgres::raise(c, numbers).await,
+        }
+    }
+
+    /// The row of `data` with this id.
+    pub(crate) async fn find_row(&mut self, id: i64) -> Result<Option<Found>, sqlx::Error> {
+        let row: Option<(String, i64, String, String, i64)> = match self {
+            Self::Sqlite(t) => sqlx::query_as(sqlite::FIND_ROW).bind(id).fetch_optional(&mut **t).await?,
+            Self::MySql(c) => sqlx::query_as(mysql::FIND_ROW).bind(id).fetch_optional(&mut c.wire).await?,
+            Self::Postgres(c) => sqlx::query_as(postgres::FIND_ROW).bind(id).fetch_optional(&mut **c).await?,
+        };
+        Ok(row.map(|(flow_code, number, name, value, second)| Found { flow_code, number, name, value, second }))
+    }
+
+    /// Whether `data` has a row of this flow with this number. May have to read the whole table.
+    pub(crate) async fn number_is_taken(&mut self, flow_code: &str, number: i64) -> Result<bool, sqlx::Error> {
+        const QUESTION: &str = "SELECT 1 FROM data WHERE flow_code = ? AND last_msg_id = ? LIMIT 1";
+        const DOLLAR: &str = "SELECT 1 FROM data WHERE flow_code = $1 AND last_msg_id = $2 LIMIT 1";
+        Ok(match self {
+            Self::Sqlite(t) => {
+                sqlx::query(QUESTION).bind(flow_code).bind(number).fetch_optional(&mut **t).await?.is_some()
+            }
+            Self::MySql(c) => {
+                sqlx::query(QUESTION).bind(flow_code).bind(number).fetch_optional(&mut c.wire).await?.is_some()
+            }
+            Self::Postgres(c) => {
+                sqlx::query(DOLLAR).bind(flow_code).bind(number).fetch_optional(&mut **c).await?.is_some()
+            }
+        })
+    }
+
+    pub(crate) async fn savepoint(&mut self) -> Result<(), sqlx::Error> {
+        self.run("SAVEPOINT careful").await
+    }
+
+    pub(crate) async fn rollback_to_savepoint(&mut self) -> Result<(), sqlx::Error> {
+        self.run("ROLLBACK TO SAVEPOINT careful").await
+    }
+
+    async fn run(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(t) => sqlx::raw_sql(statement).execute(&mut **t).await.map(drop),
+            Self::MySql(c) => run_mysql(&mut c.wire, statement).await,
+            Self::Postgres(c) => run_postgres(c, statement).await,
+        }
+    }
+
+    pub(crate) async fn commit(self) -> Result<Idle, sqlx::Error> {
+        match self {
+            Self::Sqlite(transaction) => {
+                transaction.commit().await?;
+                Ok(Idle::Sqlite)
+            }
+            Self::MySql(mut connection) => {
+                run_mysql(&mut connection.wire, "COMMIT").await?;
+                Ok(Idle::MySql(connection))
+            }
+            Self::Postgres(mut connection) => {
+                run_postgres(&mut connection, "COMMIT").await?;
+                Ok(Idle::Postgres(connection))
+            }
+        }
+    }
+
+    pub(crate) async fn rollback(self) -> Result<Idle, sqlx::Error> {
+        match self {
+            Self::Sqlite(transaction) => {
+                transaction.rollback().await?;
+                Ok(Idle::Sqlite)
+            }
+            Self::MySql(mut connection) => {
+                run_mysql(&mut connection.wire, "ROLLBACK").await?;
+                Ok(Idle::MySql(connection))
+            }
+            Self::Postgres(mut connection) => {
+                run_postgres(&mut connection, "ROLLBACK").await?;
+                Ok(Idle::Postgres(connection))
+            }
+        }
+    }
+}
+
+async fn run_mysql(connection: &mut MySqlConnection, statement: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(statement).execute(connection).await.map(drop)
+}
+
+async fn run_postgres(connection: &mut PgConnection, statement: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(statement).execute(connection).await.map(drop)
+}
+
+fn signed(position: u64) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
+}

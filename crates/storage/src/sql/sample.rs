@@ -1,0 +1,42 @@
+//! The sample flows of the first run.
+
+use super::migrations::SAMPLES;
+use super::{Database, DatabaseError, NewFlow};
+
+impl Database {
+    /// Adds the three sample flows, once, to a database that we created; they are not added again when removed.
+    pub(crate) async fn insert_sample_flows(&self) -> Result<(), DatabaseError> {
+        if self.layout.is_guest() || self.meta(SAMPLES).await?.as_deref() != Some("due") {
+            return Ok(());
+        }
+        if self.load_flows().await?.is_empty() {
+            for flow in sample_flows() {
+                self.insert_flow(&flow).await?;
+            }
+        }
+        self.set_meta(SAMPLES, "done").await
+    }
+}
+
+fn sample_flows() -> [NewFlow; 3] {
+    let sample = |code: &str, description: &str, topic: &str| NewFlow {
+        code: code.into(),
+        description: description.into(),
+        topic: topic.into(),
+        action: "STORE_DB".into(),
+        payload_schema: r#"{"temperature": "float", "humidity": "float"}"#.into(),
+        endpoint_url: None,
+        enabled: true,
+        options: None,
+    };
+    [
+        sample("AHT10_SENSOR", "Temperature and humidity of an AHT10 sensor", "sensors/aht10"),
+        sample("TEMP_HUM_DB", "Temperature and humidity of a room", "sensor/temperatura_humedad"),
+        NewFlow {
+            action: "POST_ENDPOINT".into(),
+            endpoint_url: Some("http://localhost:8000/api/sensors/aht10".into()),
+            enabled: false,
+            ..sample("AHT10_ENDPOINT", "An AHT10 sensor's readings to an HTTP endpoint; set the URL, then enable it", "sensors/aht10/http")
+        },
+    ]
+}

@@ -1,0 +1,133 @@
+//! Dead letters.
+
+use bytes::Bytes;
+use hearthgate_storage::dead_letters::{DeadLetterFilter, DeadLetterOptions, DeadLetters, Inserted, NewDeadLetter};
+use uuid::Uuid;
+
+const JOURNAL: Uuid = Uuid::from_u128(7);
+
+fn letter(seq: u64, flow: Option<&str>) -> NewDeadLetter {
+    NewDeadLetter {
+        journal: JOURNAL,
+        seq: Some(seq),
+        flow_code: flow.map(Into::into),
+        topic: format!("sensors/{}", seq % 2),
+        payload: Bytes::from_static(b"\xff not json"),
+        reason: "the payload is not UTF-8".into(),
+        pointer: Some("/temperature".into()),
+        received_at: 1_000 + i64::try_from(seq).unwrap(),
+        dead_at: 2_000,
+        attempts: 3,
+    }
+}
+
+async fn open(folder: &tempfile::TempDir, max_letters: u64, max_bytes: u64) -> DeadLetters {
+    let path = folder.path().join("state/dead_letters.sqlite");
+    DeadLetters::open(&DeadLetterOptions { path, max_letters, max_bytes }).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_letter_is_kept_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 100, 1 << 20).await;
+    letters.insert_batch(&[letter(1, Some("a")), letter(1, None)]).await.unwrap();
+    letters.close().await;
+    let letters = open(&folder, 100, 1 << 20).await;
+    let listed = letters.list(&DeadLetterFilter::default(), 10).await.unwrap();
+    assert_eq!(listed.iter().map(|one| one.letter.clone()).collect::<Vec<_>>(), [letter(1, None), letter(1, Some("a"))]);
+    assert_eq!(letters.get(listed[1].id).await.unwrap().as_ref(), Some(&listed[1]));
+    assert_eq!(letters.get(99).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_letter_that_comes_again_is_not_a_second_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 100, 1 << 20).await;
+    let batch = [letter(1, Some("a")), letter(1, Some("b")), letter(1, None), letter(2, None)];
+    assert_eq!(letters.insert_batch(&batch).await.unwrap(), Inserted { new: 4, repeated: 0, evicted: 0 });
+    assert_eq!(letters.insert_batch(&batch).await.unwrap(), Inserted { new: 0, repeated: 4, evicted: 0 });
+    let other_journal = NewDeadLetter { journal: Uuid::from_u128(8), ..letter(1, None) };
+    let without_seq = NewDeadLetter { seq: None, ..letter(1, None) };
+    let batch = [other_journal, without_seq.clone(), without_seq];
+    assert_eq!(letters.insert_batch(&batch).await.unwrap(), Inserted { new: 3, repeated: 0, evicted: 0 });
+    assert_eq!(letters.totals().await.unwrap().letters, 7);
+}
+
+#[tokio::test]
+async fn pages_go_from_new_to_old_without_repeating() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 1_000, 1 << 20).await;
+    letters.insert_batch(&(0..25).map(|seq| letter(seq, None)).collect::<Vec<_>>()).await.unwrap();
+    let (mut filter, mut seen) = (DeadLetterFilter { topic: Some("sensors/0".into()), ..Default::default() }, Vec::new());
+    loop {
+        let page = letters.list(&filter, 4).await.unwrap();
+        let Some(last) = page.last() else { break };
+        filter.before = Some(last.id);
+        seen.extend(page.iter().map(|one| one.letter.seq.unwrap()));
+    }
+    assert_eq!(seen, (0..25).rev().filter(|seq| seq % 2 == 0).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_list_shows_the_start_of_a_long_payload() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 10, 10 << 20).await;
+    let long = NewDeadLetter { payload: vec![7; 5 << 20].into(), ..letter(1, None) };
+    letters.insert_batch(std::slice::from_ref(&long)).await.unwrap();
+    let listed = letters.list(&DeadLetterFilter::default(), 10).await.unwrap();
+    assert_eq!((listed[0].letter.payload.len(), listed[0].payload_len), (256, 5 << 20));
+    assert_eq!(letters.get(listed[0].id).await.unwrap().unwrap().letter, long);
+}
+
+#[tokio::test]
+async fn replayed_letters_are_marked_and_go_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 4, 1 << 20).await;
+    letters.insert_batch(&(0..4).map(|seq| letter(seq, None)).collect::<Vec<_>>()).await.unwrap();
+    let id_of = async |seq| {
+        let all = letters.list(&DeadLetterFilter::default(), 10).await.unwrap();
+        all.iter().find(|one| one.letter.seq == Some(seq)).unwrap().id
+    };
+    let replayed = id_of(2).await;
+    assert_eq!(letters.mark_replayed(&[replayed, 999], 5).await.unwrap(), 1);
+    let marked = letters.list(&DeadLetterFilter { replayed: Some(true), ..Default::default() }, 10).await.unwrap();
+    assert_eq!((marked.len(), marked[0].replayed_at), (1, Some(5)));
+    assert_eq!(letters.insert_batch(&[letter(4, None)]).await.unwrap().evicted, 1);
+    assert_eq!(letters.totals().await.unwrap().evicted, 0, "a replayed letter that goes is no loss");
+    assert_eq!(letters.insert_batch(&[letter(5, None)]).await.unwrap().evicted, 1);
+    assert_eq!(letters.totals().await.unwrap().evicted, 1);
+    let left: Vec<_> = letters.list(&DeadLetterFilter::default(), 10).await.unwrap().iter().map(|one| one.letter.seq.unwrap()).collect();
+    assert_eq!(left, [5, 4, 3, 1]);
+}
+
+#[tokio::test]
+async fn the_oldest_make_room_by_count_and_by_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 10, 1 << 20).await;
+    for start in [0, 8] {
+        letters.insert_batch(&(start..start + 8).map(|seq| letter(seq, None)).collect::<Vec<_>>()).await.unwrap();
+    }
+    let totals = letters.totals().await.unwrap();
+    assert_eq!((totals.letters, totals.evicted), (10, 6));
+    let big = |seq| NewDeadLetter { payload: vec![0; 400 << 10].into(), ..letter(seq, None) };
+    letters.insert_batch(&[big(20), big(21), big(22)]).await.unwrap();
+    let totals = letters.totals().await.unwrap();
+    assert_eq!(totals.letters, 2);
+    assert!(totals.bytes <= 1 << 20, "{totals:?}");
+    let huge = NewDeadLetter { payload: vec![0; 3 << 20].into(), ..letter(30, None) };
+    letters.insert_batch(&[huge]).await.unwrap();
+    assert_eq!(letters.totals().await.unwrap().letters, 1, "the newest is kept even when it alone is too large");
+}
+
+#[tokio::test]
+async fn dropped_letters_are_gone_and_not_counted_as_evicted() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 10, 1 << 20).await;
+    letters.insert_batch(&[letter(1, Some("a")), letter(2, Some("b"))]).await.unwrap();
+    let of_a = letters.list(&DeadLetterFilter { flow_code: Some("a".into()), ..Default::default() }, 10).await.unwrap();
+    assert_eq!(letters.drop_letters(&[of_a[0].id, 77]).await.unwrap(), 1);
+    let totals = letters.totals().await.unwrap();
+    assert_eq!((totals.letters, totals.evicted), (1, 0));
+    letters.drop_letters(&[of_a[0].id + 1]).await.unwrap();
+    assert_eq!(letters.totals().await.unwrap().bytes, 0);
+}

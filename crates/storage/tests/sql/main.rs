@@ -1,0 +1,12 @@
+//! The SQL side against real databases: SQLite always, MariaDB or MySQL and PostgreSQL where
+//! `HEARTHGATE_TEST_MYSQL_URL` and `HEARTHGATE_TEST_POSTGRES_URL` name servers with an account that may create
+//! databases and users. With `HEARTHGATE_TEST_REQUIRE_DB=1` a missing one fails the tests.
+
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
+
+mod crashes;
+mod flows;
+mod letters;
+mod records;
+mod support;
+mod takeover;
