@@ -6,7 +6,7 @@ CREATE TABLE hearthgate_flow_options (
     options   TEXT NOT NULL
 );
 
--- How far each journal has been written: entries before `position` are settled.
+-- How far each journal has been written: entries through `position` are settled.
 CREATE TABLE hearthgate_cursors (
     journal_id VARCHAR(36) PRIMARY KEY,
     position   INTEGER NOT NULL

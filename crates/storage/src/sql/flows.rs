@@ -3,32 +3,8 @@
 use super::error::{Attempted as _, DatabaseError};
 use super::pools::{Pools, on_pool};
 use super::{Availability, Database};
+use hearthgate_domain::flow::FlowRow;
 use secrecy::SecretString;
-
-/// A row of `flows`, with its options where this database has them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlowRow {
-    /// Primary key.
-    pub id: i64,
-    /// Unique name.
-    pub code: String,
-    /// For people.
-    pub description: String,
-    /// Topic filter.
-    pub topic: String,
-    /// `STORE_DB`, `POST_ENDPOINT`, …
-    pub action: String,
-    /// JSON text.
-    pub payload_schema: String,
-    /// Where `POST_ENDPOINT` posts to.
-    pub endpoint_url: Option<String>,
-    /// Number of the last message.
-    pub last_msg_id: i64,
-    /// Disabled flows are loaded too.
-    pub enabled: bool,
-    /// JSON text of what goes beyond the base columns.
-    pub options: Option<String>,
-}
 
 /// A flow to be added, or what an existing one becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,14 +14,16 @@ mod pools;
 mod records;
 mod sample;
 mod schema;
+mod typed;
 
 pub use changes::{ChangeMark, Changes};
 pub use error::{DatabaseError, ErrorKind};
-pub use flows::{FlowRow, MqttServer, NewFlow};
+pub use flows::{MqttServer, NewFlow};
 pub use migrations::{MigrationReport, MigrationState};
 pub use options::{DatabaseOptions, mysql_url};
 pub use records::{Batch, Committed, FlowNumbers, Prepared, Record, RecordWriter, Rejected, RejectReason, WriteError};
 pub use schema::{Availability, Capabilities};
+pub use typed::{Dialect, TypedRow, TypedTable};
 
 pub(crate) use error::Attempted;
 pub(crate) use options::sqlite_file;
@@ -96,6 +98,15 @@ impl Database {
     /// How the database is called in messages: its kind, host and name.
     pub fn label(&self) -> &str {
         &self.inner.label
+    }
+
+    /// Which SQL it speaks.
+    pub fn dialect(&self) -> Dialect {
+        match self.inner.pools {
+            Pools::Sqlite { .. } => Dialect::Sqlite,
+            Pools::MySql(_) => Dialect::MySql,
+            Pools::Postgres(_) => Dialect::Postgres,
+        }
     }
 
     /// Asks the server for an answer.

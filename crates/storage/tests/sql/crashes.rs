@@ -80,7 +80,7 @@ async fn the_child_that_is_killed() {
     let mut next = writer.recover().await.unwrap();
     loop {
         let end = next + 50;
-        let records = (next..end)
+        let records = (next + 1..=end)
             .map(|seq| record(seq, ids[(seq % 3 % 2) as usize], &[("x", &seq.to_string()), ("y", &seq.to_string())]))
             .collect();
         writer.write(&Batch { records, through: end }).await.unwrap();

@@ -24,7 +24,7 @@ on_every_database! {
 }
 
 fn batch(records: Vec<Record>) -> Batch {
-    let through = records.last().map_or(0, |record| record.seq + 1);
+    let through = records.last().map_or(0, |record| record.seq);
     Batch { records, through }
 }
 
@@ -34,9 +34,9 @@ async fn messages_are_numbered_in_journal_order_and_share_one_time(kind: Kind) {
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
     assert_eq!(writer.recover().await.unwrap(), 0);
     let first = batch(vec![
-        record(0, ids[1], &[("t", "1"), ("h", "2")]),
-        record(0, ids[0], &[("t", "1")]),
-        record(3, ids[1], &[("t", "3")]),
+        record(1, ids[1], &[("t", "1"), ("h", "2")]),
+        record(1, ids[0], &[("t", "1")]),
+        record(4, ids[1], &[("t", "3")]),
     ]);
     let committed = writer.write(&first).await.unwrap();
     assert_eq!((committed.position, committed.messages, committed.rows), (4, 3, 4));
@@ -44,7 +44,7 @@ async fn messages_are_numbered_in_journal_order_and_share_one_time(kind: Kind) {
         committed.numbers,
         [FlowNumbers { flow_id: ids[0], base: 0, count: 1 }, FlowNumbers { flow_id: ids[1], base: 0, count: 2 }]
     );
-    writer.write(&Batch { records: vec![record(9, ids[1], &[("t", "9")])], through: 20 }).await.unwrap();
+    writer.write(&Batch { records: vec![record(10, ids[1], &[("t", "9")])], through: 20 }).await.unwrap();
     let row = |code: &str, number, name: &str, value: &str, micros| DataRow {
         flow_code: code.into(),
         number,
@@ -55,11 +55,11 @@ async fn messages_are_numbered_in_journal_order_and_share_one_time(kind: Kind) {
     assert_eq!(
         test.data().await,
         [
-            row("b", 1, "t", "1", 789_012),
-            row("b", 1, "h", "2", 789_012),
-            row("a", 1, "t", "1", 789_012),
-            row("b", 2, "t", "3", 789_015),
-            row("b", 3, "t", "9", 789_021),
+            row("b", 1, "t", "1", 789_013),
+            row("b", 1, "h", "2", 789_013),
+            row("a", 1, "t", "1", 789_013),
+            row("b", 2, "t", "3", 789_016),
+            row("b", 3, "t", "9", 789_022),
         ]
     );
     let flows = database.load_flows().await.unwrap();
@@ -75,7 +75,7 @@ async fn values_are_stored_as_they_are(kind: Kind) {
     let values = ["65.20", "", "it's \\ \"quoted\"", "Größe 🙂", "123456789012345678901234567890", "  ", "%_\n\t", &long];
     let fields: Vec<(String, &str)> = values.iter().enumerate().map(|(at, &value)| (format!("n{at}"), value)).collect();
     let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    writer.write(&batch(vec![record(0, ids[0], &fields)])).await.unwrap();
+    writer.write(&batch(vec![record(1, ids[0], &fields)])).await.unwrap();
     let stored: Vec<String> = test.data().await.into_iter().map(|row| row.value).collect();
     assert_eq!(stored, values);
 }
@@ -84,16 +84,16 @@ async fn any_number_of_rows_fits_into_a_batch(kind: Kind) {
     let Some(test) = TestDatabase::new(kind).await else { return };
     let (database, ids) = test.with_flows(&["a"]).await;
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
-    let mut seq = 0;
+    let mut seq = 1;
     for messages in [1, 2, 1_023, 4_097] {
         let records = (seq..seq + messages).map(|seq| record(seq, ids[0], &[("s", &seq.to_string())])).collect();
         seq += messages;
-        writer.write(&Batch { records, through: seq }).await.unwrap();
+        writer.write(&Batch { records, through: seq - 1 }).await.unwrap();
     }
     let data = test.data().await;
-    assert_eq!(data.len() as u64, seq);
-    for (at, row) in data.iter().enumerate() {
-        assert_eq!((row.value.as_str(), row.number), (at.to_string().as_str(), at as i64 + 1));
+    assert_eq!(data.len() as u64, seq - 1);
+    for (row, expected) in data.iter().zip(1..) {
+        assert_eq!((row.value.as_str(), row.number), (expected.to_string().as_str(), expected));
     }
 }
 
@@ -104,7 +104,7 @@ async fn a_batch_that_is_written_again_is_stored_once(kind: Kind) {
         let database = Database::open(&options).await.unwrap();
         let before = test.data().await.len();
         let journal = Uuid::now_v7();
-        let records = batch(vec![record(0, ids[0], &[("t", "1")]), record(1, ids[0], &[("t", "1")])]);
+        let records = batch(vec![record(1, ids[0], &[("t", "1")]), record(2, ids[0], &[("t", "1")])]);
         let mut writer = RecordWriter::new(&database, journal).unwrap();
         writer.write(&records).await.unwrap();
         // A new writer after a crash, which has not heard of the commit.
@@ -121,19 +121,19 @@ async fn a_batch_that_overlaps_the_position_is_completed(kind: Kind) {
     let (database, ids) = test.with_flows(&["a"]).await;
     let journal = Uuid::now_v7();
     let mut writer = RecordWriter::new(&database, journal).unwrap();
-    writer.write(&batch(vec![record(0, ids[0], &[("t", "0")])])).await.unwrap();
+    writer.write(&batch(vec![record(1, ids[0], &[("t", "1")])])).await.unwrap();
     let mut writer = RecordWriter::new(&database, journal).unwrap();
-    let records = batch((0..3).map(|seq| record(seq, ids[0], &[("t", &seq.to_string())])).collect());
+    let records = batch((1..4).map(|seq| record(seq, ids[0], &[("t", &seq.to_string())])).collect());
     assert_eq!(writer.write(&records).await.unwrap().messages, 2);
     let stored: Vec<(i64, String)> = test.data().await.into_iter().map(|row| (row.number, row.value)).collect();
-    assert_eq!(stored, [(1, "0".into()), (2, "1".into()), (3, "2".into())]);
+    assert_eq!(stored, [(1, "1".into()), (2, "2".into()), (3, "3".into())]);
 }
 
 async fn a_prepared_batch_that_is_dropped_leaves_nothing(kind: Kind) {
     let Some(test) = TestDatabase::new(kind).await else { return };
     let (database, ids) = test.with_flows(&["a"]).await;
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
-    let records = batch(vec![record(0, ids[0], &[("t", "1")])]);
+    let records = batch(vec![record(1, ids[0], &[("t", "1")])]);
     drop(writer.prepare(&records).await.unwrap());
     writer.prepare(&records).await.unwrap().roll_back().await;
     assert_eq!(test.data().await, []);
@@ -153,7 +153,7 @@ async fn a_connection_that_breaks_before_the_commit_loses_nothing(kind: Kind) {
         let database = Database::open(&DatabaseOptions { guest, ..test.options() }).await.unwrap();
         let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
         let before = test.data().await.len();
-        for round in 0..4 {
+        for round in 1..5 {
             let records = batch(vec![record(round, ids[0], &[("t", &round.to_string())])]);
             let prepared = writer.prepare(&records).await.unwrap();
             test.kill_connections().await;
@@ -172,7 +172,7 @@ async fn a_message_that_is_only_counted_has_a_number_and_no_rows(kind: Kind) {
     let (database, ids) = test.with_flows(&["a"]).await;
     let counted = |seq| Record { store: false, ..record(seq, ids[0], &[("t", "1")]) };
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
-    let committed = writer.write(&batch(vec![counted(0), counted(1), record(2, ids[0], &[("t", "2")])])).await.unwrap();
+    let committed = writer.write(&batch(vec![counted(1), counted(2), record(3, ids[0], &[("t", "2")])])).await.unwrap();
     assert_eq!((committed.messages, committed.rows), (3, 1));
     assert_eq!(test.data().await[0].number, 3);
 }
@@ -182,7 +182,7 @@ async fn the_messages_of_a_removed_flow_are_rejected_and_the_others_written(kind
     let (database, ids) = test.with_flows(&["a", "b"]).await;
     database.remove_flow(ids[0]).await.unwrap();
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
-    let records = batch(vec![record(0, ids[0], &[("t", "1")]), record(0, ids[1], &[("t", "1")])]);
+    let records = batch(vec![record(1, ids[0], &[("t", "1")]), record(1, ids[1], &[("t", "1")])]);
     assert!(matches!(writer.write(&records).await, Err(WriteError::Rejected(_))));
     assert_eq!(test.data().await, [], "nothing is committed before the rejected are safe");
     let prepared = writer.prepare(&records).await.unwrap();
@@ -210,7 +210,7 @@ async fn a_poison_row_is_rejected_and_the_others_are_written(kind: Kind) {
         let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
         let before = test.data().await.len();
         let poisoned = [3, 500, 501, 999];
-        let records: Vec<Record> = (0..1_000)
+        let records: Vec<Record> = (1..1_001)
             .map(|seq| record(seq, ids[(seq % 2) as usize], if poisoned.contains(&seq) { poison } else { &[("t", "1"), ("h", "2")] }))
             .collect();
         let prepared = writer.prepare(&batch(records)).await.unwrap();
@@ -259,7 +259,7 @@ async fn writers_on_one_database_number_without_gap_or_repeat(kind: Kind) {
                 let value = format!("{gateway}/{round}");
                 // Each in its own order: whoever locked in that order would deadlock.
                 let records = (0..9)
-                    .map(|at| record(round * 9 + at, ids[(at as usize * (gateway + 1) + gateway) % 3], &[("v", &value), ("w", &value)]))
+                    .map(|at| record(round * 9 + at + 1, ids[(at as usize * (gateway + 1) + gateway) % 3], &[("v", &value), ("w", &value)]))
                     .collect();
                 writer.write(&batch(records)).await.unwrap();
             }
@@ -288,7 +288,7 @@ async fn a_batch_out_of_order_is_refused(kind: Kind) {
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
     let records = vec![record(5, ids[0], &[("t", "1")]), record(4, ids[0], &[("t", "1")])];
     assert!(matches!(writer.write(&Batch { records: records.clone(), through: 9 }).await, Err(WriteError::Order(1))));
-    assert!(matches!(writer.write(&Batch { records, through: 5 }).await, Err(WriteError::Order(0))));
+    assert!(matches!(writer.write(&Batch { records, through: 4 }).await, Err(WriteError::Order(0))));
 }
 
 async fn a_renamed_flow_gets_its_rows_under_the_new_code(kind: Kind) {
@@ -296,7 +296,7 @@ async fn a_renamed_flow_gets_its_rows_under_the_new_code(kind: Kind) {
     let (database, ids) = test.with_flows(&["a"]).await;
     test.execute("UPDATE flows SET code = 'renamed'").await;
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
-    writer.write(&batch(vec![record(0, ids[0], &[("t", "1")])])).await.unwrap();
+    writer.write(&batch(vec![record(1, ids[0], &[("t", "1")])])).await.unwrap();
     assert_eq!(test.data().await[0].flow_code, "renamed");
 }
 
@@ -305,7 +305,7 @@ async fn leaving_guest_mode_keeps_the_position(kind: Kind) {
     let (_, ids) = test.with_flows(&["a"]).await;
     let journal = Uuid::now_v7();
     let guest = Database::open(&DatabaseOptions { guest: true, ..test.options() }).await.unwrap();
-    let records = batch(vec![record(0, ids[0], &[("t", "1")])]);
+    let records = batch(vec![record(1, ids[0], &[("t", "1")])]);
     RecordWriter::new(&guest, journal).unwrap().write(&records).await.unwrap();
     guest.close().await;
     let own = test.open().await;

@@ -241,5 +241,6 @@ pub fn record(seq: u64, flow_id: i64, fields: &[(&str, &str)]) -> Record {
         received_at: NOON + i64::try_from(seq).unwrap(),
         store: true,
         fields: fields.iter().map(|&(name, value)| (Arc::from(name), Arc::from(value))).collect(),
+        typed: None,
     }
 }

@@ -75,7 +75,7 @@ async fn is_taken_over_as_it_stands(kind: Kind) {
     assert_eq!(flows.iter().map(|flow| flow.last_msg_id).collect::<Vec<_>>(), [41, 7]);
 
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
-    let records = (0..3).map(|seq| record(seq, flows[0].id, &[("temperature", "23.5"), ("humidity", "65.20")])).collect();
+    let records = (1..4).map(|seq| record(seq, flows[0].id, &[("temperature", "23.5"), ("humidity", "65.20")])).collect();
     writer.write(&Batch { records, through: 3 }).await.unwrap();
     let data = test.data().await;
     assert_eq!(data.iter().map(|row| row.number).collect::<Vec<_>>(), [42, 42, 43, 43, 44, 44]);
@@ -121,7 +121,7 @@ async fn with_the_rights_to_create_tables_it_is_adopted_without_touching_its_own
     for kind in [Kind::MySql, Kind::Postgres] {
         let Some((test, guest)) = python_gateway(kind).await else { continue };
         let journal = Uuid::now_v7();
-        let records = Batch { records: vec![record(0, 1, &[("temperature", "1")])], through: 1 };
+        let records = Batch { records: vec![record(1, 1, &[("temperature", "1")])], through: 1 };
         let database = Database::open(&guest).await.unwrap();
         RecordWriter::new(&database, journal).unwrap().write(&records).await.unwrap();
 
@@ -130,7 +130,7 @@ async fn with_the_rights_to_create_tables_it_is_adopted_without_touching_its_own
         assert_eq!(adopted.load_flows().await.unwrap().len(), 2, "no sample flows in a database that is not ours");
         let mut writer = RecordWriter::new(&adopted, journal).unwrap();
         assert_eq!(writer.recover().await.unwrap(), 1, "what the guest wrote is known");
-        writer.write(&Batch { records: vec![record(1, 1, &[("temperature", "2")])], through: 2 }).await.unwrap();
+        writer.write(&Batch { records: vec![record(2, 1, &[("temperature", "2")])], through: 2 }).await.unwrap();
         let data = test.data().await;
         assert_eq!(data.iter().map(|row| row.number).collect::<Vec<_>>(), [42, 43]);
     }
@@ -152,7 +152,7 @@ async fn values_that_a_lax_server_would_cut_off_are_rejected() {
     let database = Database::open(&options).await.unwrap();
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
     let long = "v".repeat(70_000);
-    let records = vec![record(0, 1, &[("t", &long)]), record(1, 1, &[("t", "1")])];
+    let records = vec![record(1, 1, &[("t", &long)]), record(2, 1, &[("t", "1")])];
     let prepared = writer.prepare(&Batch { records, through: 2 }).await.unwrap();
     assert_eq!(prepared.rejected().len(), 1);
     prepared.commit().await.unwrap();

@@ -13,8 +13,10 @@ mod numbering;
 mod postgres;
 mod session;
 mod sqlite;
+mod typed_rows;
 
 use super::error::{DatabaseError, ErrorKind};
+use super::typed::TypedRow;
 use super::Database;
 use hearthgate_domain::delivery::Micros;
 use intent::{Intent, Intents};
@@ -30,7 +32,7 @@ const CONTENTION_RETRIES: u32 = 8;
 /// One message for one flow. A message that several flows want is several records with one `seq`.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Sequence number in the journal.
+    /// Sequence number in the journal, from 1.
     pub seq: u64,
     /// `flows.id`.
     pub flow_id: i64,
@@ -38,10 +40,12 @@ pub struct Record {
     pub flow_code: Arc<str>,
     /// When the message came in, UTC.
     pub received_at: Micros,
-    /// Whether rows are stored (`STORE_DB`), or the message is only counted.
+    /// Whether the fields become rows of `data`. Without, and without a typed row, the message is only counted.
     pub store: bool,
     /// Names and values of the payload's fields, in their order.
     pub fields: Vec<(Arc<str>, Arc<str>)>,
+    /// The row for the flow's own table, where it has one.
+    pub typed: Option<TypedRow>,
 }
 
 /// What is written in one transaction.
@@ -49,8 +53,8 @@ pub struct Record {
 pub struct Batch {
     /// In journal order.
     pub records: Vec<Record>,
-    /// The position after the batch: every journal entry with a smaller sequence number is settled by it, also those
-    /// that brought no record.
+    /// The position after the batch: every journal entry through this number is settled by it, also those that brought
+    /// no record.
     pub through: u64,
 }
 
@@ -99,12 +103,14 @@ pub struct FlowNumbers {
 /// What a committed batch did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// Position in the journal, now durable.
+    /// Position in the journal, now durable: everything through this number.
     pub position: u64,
     /// Messages that were counted, without those that an earlier, unanswered commit had written already.
     pub messages: usize,
     /// Rows in `data`.
     pub rows: usize,
+    /// Rows in typed tables.
+    pub typed_rows: usize,
     /// By flow id.
     pub numbers: Vec<FlowNumbers>,
     /// Records that were left out.
@@ -183,7 +189,7 @@ impl RecordWriter {
         })
     }
 
-    /// The position that this database has: reading the journal starts there. Zero when it has none yet.
+    /// The position that this database has: reading the journal goes on after this number. Zero when it has none yet.
     ///
     /// # Errors
     /// The database fails.
@@ -307,7 +313,7 @@ async fn fill(
     if !guest && !session.advance_cursor(journal, position, batch.through).await? {
         return Ok(None);
     }
-    let skip = batch.records.partition_point(|record| record.seq < position);
+    let skip = batch.records.partition_point(|record| record.seq <= position);
     let flows = session.lock_flows(&numbering::flow_ids(&batch.records[skip..])).await?;
     let mut rejected = Vec::new();
     if careful {
@@ -316,12 +322,14 @@ async fn fill(
     }
     let numbered = Numbered::new(&batch.records, skip, &flows, rejected);
     let first_row = session.insert(&numbered.rows, guest).await?;
+    typed_rows::insert(session, &numbered.typed).await?;
     session.raise(&numbered.numbers).await?;
     let intent = guest.then(|| Intent::new(position, batch.through, &numbered, first_row));
     let outcome = Committed {
         position: batch.through,
         messages: numbered.messages,
         rows: numbered.rows.len(),
+        typed_rows: numbered.typed.len(),
         numbers: numbered.numbers,
         rejected: numbered.rejected,
     };
@@ -368,7 +376,7 @@ impl Prepared<'_> {
 fn check_order(batch: &Batch) -> Result<(), WriteError> {
     let mut last = 0;
     for (index, record) in batch.records.iter().enumerate() {
-        if record.seq < last || record.seq >= batch.through {
+        if record.seq < last || record.seq > batch.through || record.seq == 0 {
             return Err(WriteError::Order(index));
         }
         last = record.seq;

@@ -1,9 +1,10 @@
 //! Which message gets which number and which rows, and which messages can't be written at all.
 
 use super::session::Session;
-use super::{FlowNumbers, Record, RejectReason, Rejected};
+use super::{FlowNumbers, Record, RejectReason, Rejected, typed_rows};
 use crate::sql::ErrorKind;
 use crate::sql::error::classify;
+use crate::sql::typed::TypedRow;
 use std::sync::Arc;
 
 /// A flow whose row is locked by the transaction.
@@ -38,6 +39,15 @@ impl<'a> Row<'a> {
     }
 }
 
+/// A row of a typed table to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Typed<'a> {
+    pub(crate) record: &'a Record,
+    pub(crate) row: &'a TypedRow,
+    pub(crate) code: &'a Arc<str>,
+    pub(crate) number: i64,
+}
+
 /// The flows of these records, each once, in the order in which they are locked.
 pub(crate) fn flow_ids(records: &[Record]) -> Vec<i64> {
     let mut ids: Vec<i64> = records.iter().map(|record| record.flow_id).collect();
@@ -49,6 +59,7 @@ pub(crate) fn flow_ids(records: &[Record]) -> Vec<i64> {
 /// A batch with its numbers.
 pub(crate) struct Numbered<'a> {
     pub(crate) rows: Vec<Row<'a>>,
+    pub(crate) typed: Vec<Typed<'a>>,
     pub(crate) numbers: Vec<FlowNumbers>,
     pub(crate) rejected: Vec<Rejected>,
     pub(crate) messages: usize,
@@ -62,7 +73,7 @@ impl<'a> Numbered<'a> {
         let mut refused = rejected.iter().map(|one| one.index).peekable();
         let mut gone = Vec::new();
         let mut rows = Vec::with_capacity(records[skip..].iter().map(|record| record.fields.len()).sum());
-        let mut messages = 0;
+        let (mut typed, mut messages) = (Vec::new(), 0);
         for (index, record) in records.iter().enumerate().skip(skip) {
             if refused.next_if_eq(&index).is_some() {
                 continue;
@@ -73,10 +84,9 @@ impl<'a> Numbered<'a> {
             };
             counts[at] += 1;
             messages += 1;
-            if record.store {
-                let (code, number) = (&flows[at].code, flows[at].last_msg_id.saturating_add(counts[at]));
-                rows.extend((0..record.fields.len()).map(|field| Row { record, field, code, number }));
-            }
+            let number = flows[at].last_msg_id.saturating_add(counts[at]);
+            rows.extend(rows_of(record, &flows[at], number));
+            typed.extend(typed_of(record, &flows[at], number));
         }
         let mut rejected = rejected;
         rejected.extend(gone);
@@ -87,7 +97,7 @@ impl<'a> Numbered<'a> {
             .filter(|&(_, count)| count > 0)
             .map(|(flow, count)| FlowNumbers { flow_id: flow.id, base: flow.last_msg_id, count })
             .collect();
-        Self { rows, numbers, rejected, messages }
+        Self { rows, typed, numbers, rejected, messages }
     }
 }
 
@@ -108,8 +118,7 @@ pub(crate) async fn isolate(
     let mut rejected = Vec::new();
     let mut open: Vec<&[(usize, &LockedFlow)]> = vec![&candidates];
     while let Some(part) = open.pop() {
-        let rows: Vec<Row<'_>> = part.iter().flat_map(|&(index, flow)| rows_of(&records[index], flow)).collect();
-        let outcome = session.insert(&rows, false).await;
+        let outcome = probe(session, records, part).await;
         session.rollback_to_savepoint().await?;
         match outcome {
             Ok(_) => {}
@@ -126,10 +135,24 @@ pub(crate) async fn isolate(
     Ok(rejected)
 }
 
-fn rows_of<'a>(record: &'a Record, flow: &'a LockedFlow) -> impl Iterator<Item = Row<'a>> {
+/// Inserts these records' rows, whatever their numbers.
+async fn probe(session: &mut Session, records: &[Record], part: &[(usize, &LockedFlow)]) -> Result<(), sqlx::Error> {
+    let number = |flow: &LockedFlow| flow.last_msg_id.saturating_add(1);
+    let rows: Vec<Row<'_>> =
+        part.iter().flat_map(|&(index, flow)| rows_of(&records[index], flow, number(flow))).collect();
+    session.insert(&rows, false).await?;
+    let typed: Vec<Typed<'_>> =
+        part.iter().filter_map(|&(index, flow)| typed_of(&records[index], flow, number(flow))).collect();
+    typed_rows::insert(session, &typed).await
+}
+
+fn rows_of<'a>(record: &'a Record, flow: &'a LockedFlow, number: i64) -> impl Iterator<Item = Row<'a>> {
     let fields = if record.store { record.fields.len() } else { 0 };
-    let number = flow.last_msg_id.saturating_add(1);
     (0..fields).map(move |field| Row { record, field, code: &flow.code, number })
+}
+
+fn typed_of<'a>(record: &'a Record, flow: &'a LockedFlow, number: i64) -> Option<Typed<'a>> {
+    record.typed.as_ref().map(|row| Typed { record, row, code: &flow.code, number })
 }
 
 fn words(error: &sqlx::Error) -> String {

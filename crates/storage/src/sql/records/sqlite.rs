@@ -65,7 +65,7 @@ fn bind(arguments: &mut SqliteArguments, row: &Row<'_>, time: &Arc<str>) -> Resu
 }
 
 /// `YYYY-MM-DD HH:MM:SS.ffffff`, as SQLAlchemy writes it and SQLite's date functions read it.
-fn datetime(at: Micros) -> Result<Arc<str>, sqlx::Error> {
+pub(super) fn datetime(at: Micros) -> Result<Arc<str>, sqlx::Error> {
     let time = chrono::DateTime::from_timestamp_micros(at)
         .ok_or_else(|| sqlx::Error::Encode(format!("{at} µs is no time that can be stored").into()))?;
     let mut text = String::with_capacity(26);
