@@ -10,3 +10,4 @@ mod letters;
 mod records;
 mod support;
 mod takeover;
+mod typed;

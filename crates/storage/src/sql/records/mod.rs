@@ -356,7 +356,7 @@ impl Prepared<'_> {
         let link = &mut self.writer.link;
         let committing = async {
             link.give_back(session.commit().await?);
-            Ok(())
+            Ok::<(), sqlx::Error>(())
         };
         in_time(self.writer.timeout, &self.writer.label, "commit records to", committing).await?;
         self.writer.position = Some(self.outcome.position);

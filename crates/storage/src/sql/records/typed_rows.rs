@@ -82,7 +82,7 @@ async fn insert_chunk(session: &mut Session, table: &TypedTable, rows: &[Typed<'
 fn bind_sqlite(arguments: &mut SqliteArguments, row: &Typed<'_>) -> Result<(), sqlx::Error> {
     let received = sqlite::datetime(row.record.received_at)?;
     let event = row.row.event_time.map(sqlite::datetime).transpose()?;
-    let mut add = || {
+    let add = || {
         arguments.add(Arc::clone(row.code))?;
         arguments.add(received)?;
         arguments.add(event)?;

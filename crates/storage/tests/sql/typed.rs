@@ -1,0 +1,93 @@
+//! Typed tables.
+
+use crate::support::{Kind, TestDatabase, on_every_database, record};
+use hearthgate_domain::payload::Payload;
+use hearthgate_domain::schema::PayloadSchema;
+use hearthgate_storage::sql::{Batch, Record, RecordWriter, RejectReason, TypedTable};
+use std::sync::Arc;
+use uuid::Uuid;
+
+on_every_database! {
+    rows_have_the_types_of_the_schema
+    what_does_not_fit_a_column_is_rejected
+    a_missing_table_holds_up_nobody_else
+}
+
+fn table(name: &str) -> Arc<TypedTable> {
+    let schema = r#"{"temp": "float", "Count": "int", "ok": "bool", "name": "str", "tags": "array"}"#;
+    let schema = PayloadSchema::compile(&serde_json::from_str(schema).unwrap()).unwrap();
+    Arc::new(TypedTable::new(name, &schema, Some("at")).unwrap())
+}
+
+fn typed(seq: u64, flow: i64, table: &Arc<TypedTable>, payload: &str) -> Record {
+    let payload = Payload::parse(payload.as_bytes()).unwrap();
+    Record { typed: Some(table.row(&payload)), store: false, ..record(seq, flow, &[]) }
+}
+
+async fn rows_have_the_types_of_the_schema(kind: Kind) {
+    let Some(test) = TestDatabase::new(kind).await else { return };
+    let (database, ids) = test.with_flows(&["a"]).await;
+    let table = table("weather");
+    for statement in table.ddl(database.dialect()).split_inclusive(";\n") {
+        test.execute(statement).await;
+    }
+    let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
+    let full = r#"{"temp": 21.25, "Count": 7, "ok": true, "name": "Größe", "tags": [1, "x"], "at": "2026-01-01T00:00:00Z"}"#;
+    let mut records = vec![typed(1, ids[0], &table, full), typed(2, ids[0], &table, r#"{"temp": null, "at": "soon"}"#)];
+    records.extend((3..=5_000).map(|seq| typed(seq, ids[0], &table, &format!(r#"{{"temp": {seq}.5, "Count": {seq}}}"#))));
+    records[0].store = true;
+    records[0].fields = vec![("temp".into(), "21.25".into())];
+    let committed = writer.write(&Batch { records, through: 5_000 }).await.unwrap();
+    assert_eq!((committed.rows, committed.typed_rows, committed.messages), (1, 5_000, 5_000));
+    let count = async |condition: &str| {
+        let cast = if kind == Kind::Postgres { "COUNT(*)" } else { "CAST(COUNT(*) AS SIGNED)" };
+        let cast = if kind == Kind::Sqlite { "COUNT(*)" } else { cast };
+        test.number(&format!("SELECT {cast} FROM weather WHERE {condition}")).await
+    };
+    let column = if kind == Kind::MySql { "`Count`" } else { "\"Count\"" };
+    let truth = if kind == Kind::Postgres { "ok" } else { "ok = 1" };
+    assert_eq!(count("flow_code = 'a'").await, 5_000);
+    assert_eq!(count(&format!("temp = 21.25 AND {column} = 7 AND {truth} AND name = 'Größe' AND last_msg_id = 1")).await, 1);
+    let year = match kind {
+        Kind::Sqlite => "strftime('%Y', event_time) = '2026'",
+        Kind::MySql => "YEAR(event_time) = 2026",
+        Kind::Postgres => "extract(year FROM event_time AT TIME ZONE 'UTC') = 2026",
+    };
+    assert_eq!(count(&format!("last_msg_id = 1 AND {year}")).await, 1);
+    assert_eq!(count("last_msg_id = 2 AND temp IS NULL AND ok IS NULL AND event_time IS NULL").await, 1);
+    assert_eq!(count(&format!("temp > 4000 AND {column} = last_msg_id AND temp = last_msg_id + 0.5")).await, 1_001);
+}
+
+async fn what_does_not_fit_a_column_is_rejected(kind: Kind) {
+    // SQLite's columns take anything.
+    if kind == Kind::Sqlite {
+        return;
+    }
+    let Some(test) = TestDatabase::new(kind).await else { return };
+    let (database, ids) = test.with_flows(&["a"]).await;
+    let table = table("weather");
+    for statement in table.ddl(database.dialect()).split_inclusive(";\n") {
+        test.execute(statement).await;
+    }
+    let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
+    let records = (1..=9)
+        .map(|seq| typed(seq, ids[0], &table, if seq == 4 { r#"{"Count": 123456789012345678901234567890}"# } else { "{}" }))
+        .collect();
+    let prepared = writer.prepare(&Batch { records, through: 9 }).await.unwrap();
+    assert_eq!(prepared.rejected().iter().map(|one| one.seq).collect::<Vec<_>>(), [4]);
+    assert_eq!(prepared.commit().await.unwrap().typed_rows, 8);
+}
+
+async fn a_missing_table_holds_up_nobody_else(kind: Kind) {
+    let Some(test) = TestDatabase::new(kind).await else { return };
+    let (database, ids) = test.with_flows(&["a", "b"]).await;
+    let table = table("nowhere");
+    let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
+    let records = vec![record(1, ids[0], &[("t", "1")]), typed(1, ids[1], &table, "{}"), record(2, ids[0], &[("t", "2")])];
+    let prepared = writer.prepare(&Batch { records, through: 2 }).await.unwrap();
+    assert_eq!(prepared.rejected().len(), 1);
+    let RejectReason::Values(reason) = &prepared.rejected()[0].reason else { panic!("{:?}", prepared.rejected()) };
+    assert!(reason.contains("nowhere") && reason.contains("flow ddl"), "{reason}");
+    prepared.commit().await.unwrap();
+    assert_eq!(test.data().await.len(), 2);
+}
