@@ -1,1 +1,153 @@
-//! The embedded MQTT broker.
+//! The embedded MQTT broker: 3.1, 3.1.1 and 5.0 on one port, for a home that needs no other.
+//!
+//! The gateway in this process is one of its subscribers, without a connection: it gets batches through
+//! [`crate::link`], and a publisher's PUBACK or PUBREC is sent only when the gateway has acknowledged the message,
+//! which it does once its journal has it. So nothing that a publisher was told is safe dies with the process. A message
+//! that is queued for an absent subscriber is stored before its publisher is acknowledged, too.
+//!
+//! Everything runs on one thread (a current-thread tokio runtime that the caller makes), without locks; only password
+//! hashes are computed elsewhere. Every queue is bounded, see [`LimitOptions`]; when the gateway or the store can't
+//! keep up, publishers are not read until there is room.
+//!
+//! Never in here: what a message means. Not offered: enhanced authentication (AUTH), `$SYS` topics; clients can't
+//! publish to any topic that begins with `$`.
+
+mod auth;
+mod connection;
+mod gateway;
+mod hub;
+mod message;
+mod options;
+mod packets;
+mod retained;
+mod server;
+mod session;
+mod store;
+mod stream;
+mod tls;
+mod topic;
+mod tree;
+mod wire;
+
+pub use options::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
+
+use crate::link::Port;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tokio_rustls::TlsAcceptor;
+
+/// Why the broker can't start, or can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The address is taken.
+    #[error("cannot listen on {address}: the port is in use; stop the other program or change broker.{key}")]
+    PortInUse {
+        /// As configured.
+        address: String,
+        /// The key below `[broker]` to change.
+        key: &'static str,
+    },
+    /// The address can't be used for another reason.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// As configured.
+        address: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Open to the network without users.
+    #[error(
+        "broker.{key} = {address:?} is open to the network, but there are no users: add [broker.users.NAME] with a \
+         password (see `hearthgate broker passwd`), or listen on 127.0.0.1"
+    )]
+    OpenToAll {
+        /// As configured.
+        address: String,
+        /// The key below `[broker]`.
+        key: &'static str,
+    },
+    /// An option has an impossible value.
+    #[error("broker.{0}")]
+    Options(String),
+    /// A certificate or key can't be used.
+    #[error("cannot use {} for the broker's TLS listener: {why}", file.display())]
+    Tls {
+        /// The PEM file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The store of sessions and retained messages can't be used.
+    #[error("cannot use the broker's store of sessions and retained messages: {0}")]
+    Store(#[source] sqlx::Error),
+    /// The gateway's end of the link was dropped.
+    #[error("the gateway has let go of its link to the broker")]
+    GatewayGone,
+    /// One of the broker's own tasks ended.
+    #[error("the broker cannot go on: {0}")]
+    Task(String),
+}
+
+/// A broker that is bound to its port, and not yet running. It may be moved to the thread that runs it.
+#[derive(Debug)]
+pub struct Broker {
+    options: BrokerOptions,
+    listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
+    gatekeeper: auth::Gatekeeper,
+    port: Option<Port>,
+}
+
+impl Broker {
+    /// Checks the options and takes the ports.
+    ///
+    /// # Errors
+    /// [`BrokerError::PortInUse`], [`BrokerError::OpenToAll`] and the others that concern options, certificates and
+    /// addresses.
+    pub fn bind(options: BrokerOptions) -> Result<Broker, BrokerError> {
+        options.limits.check().map_err(BrokerError::Options)?;
+        let gatekeeper = auth::Gatekeeper::new(&options)?;
+        let certified = options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let mut listeners = Vec::new();
+        listeners.push((listener(&options.listen, "listen", !gatekeeper.is_open())?, None));
+        if let Some(tls) = &options.tls {
+            let acceptor = tls::acceptor(tls)?;
+            let closed = certified || !gatekeeper.is_open();
+            listeners.push((listener(&tls.listen, "tls.listen", closed)?, Some(acceptor)));
+        }
+        Ok(Broker { options, listeners, gatekeeper, port: None })
+    }
+
+    /// Makes the gateway a part of the broker. Without it, publishers are acknowledged at once.
+    pub fn attach(&mut self, port: Port) {
+        self.port = Some(port);
+    }
+
+    /// The addresses that it listens on: the plain one, then the one with TLS.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect()
+    }
+
+    /// Runs until the gateway closes its link, and ends in order: clients are told, the store is written. Needs a
+    /// current-thread runtime with time and I/O enabled. Dropping the future ends it like a crash: what was
+    /// acknowledged is safe.
+    ///
+    /// # Errors
+    /// When the store can't be opened, the gateway is gone without a word, or a part of the broker has failed.
+    pub async fn run(self) -> Result<(), BrokerError> {
+        server::run(self).await
+    }
+}
+
+fn listener(address: &str, key: &'static str, closed: bool) -> Result<std::net::TcpListener, BrokerError> {
+    let listener = server::listen(address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => BrokerError::PortInUse { address: address.to_owned(), key },
+        _ => BrokerError::Listen { address: address.to_owned(), error },
+    })?;
+    let local = listener.local_addr().map_err(|error| BrokerError::Listen { address: address.to_owned(), error })?;
+    if !closed && !local.ip().is_loopback() {
+        return Err(BrokerError::OpenToAll { address: address.to_owned(), key });
+    }
+    Ok(listener)
+}

@@ -1,0 +1,420 @@
+//! One connection: from its first byte to its last.
+
+use super::auth::Rights;
+use super::hub::{Accepted, Farewell, Hub, SOFT_OUTPUT, now_micros};
+use super::packets::Work;
+use super::server::Shared;
+use super::session::LinkKey;
+use super::stream::Stream;
+use super::wire::connect::{Connect, Unreadable};
+use super::wire::outgoing::{self, Announcement};
+use super::wire::reason::Reason;
+use super::wire::{Frame, Version, Violation, frame};
+use bytes::{Buf, Bytes, BytesMut};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// An idle connection holds so much of a read buffer.
+const SMALL_READ: usize = 512;
+/// A busy one so much.
+const LARGE_READ: usize = 64 * 1024;
+/// CONNECT may hold four strings of 64 KiB.
+const MAX_CONNECT: usize = 300 * 1024;
+/// Time for the last packet to be written.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A connected client.
+pub(crate) struct Connection {
+    stream: Stream,
+    pub(super) hub: Rc<RefCell<Hub>>,
+    pub(super) link: LinkKey,
+    pub(super) session: usize,
+    pub(super) version: Version,
+    pub(super) origin: u64,
+    pub(super) rights: Rights,
+    /// Topic aliases of the client.
+    pub(super) aliases: HashMap<u16, Arc<str>>,
+    pub(super) session_expiry: u32,
+    /// Whole packets that are not worked off yet.
+    pub(super) pending: Bytes,
+    buffer: BytesMut,
+    read_size: usize,
+    pub(super) stalled: bool,
+    max_packet_size: usize,
+    keep_alive: Option<Duration>,
+    last_read: Instant,
+    timer: Pin<Box<Sleep>>,
+    pub(super) farewell: Farewell,
+    _alive: Rc<()>,
+}
+
+/// What a connection woke up for.
+enum Event {
+    Read,
+    Resume,
+    /// The client is gone.
+    Closed,
+    /// The broker has ended the connection, and said so.
+    Ended,
+    Timeout,
+}
+
+/// Serves one client until its connection ends.
+pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>) {
+    let mut buffer = BytesMut::with_capacity(SMALL_READ);
+    let timeout = shared.connect_timeout;
+    let first = tokio::time::timeout(timeout, read_connect(&mut stream, &mut buffer, shared.max_packet_size)).await;
+    let connect = match first {
+        Ok(Ok(Some(Ok(connect)))) => connect,
+        Ok(Ok(Some(Err(unreadable)))) => return refuse_unreadable(stream, unreadable).await,
+        Ok(Ok(None) | Err(_)) | Err(_) => return,
+    };
+    match admit(&shared, connect).await {
+        Ok((accepted, connect)) => {
+            let mut connection = Connection::new(stream, &shared, accepted, &connect, buffer);
+            connection.run().await;
+        }
+        Err((version, reason)) => refuse(stream, version, reason).await,
+    }
+}
+
+type Admission = Result<(Accepted, Admitted), (Version, Reason)>;
+
+struct Admitted {
+    version: Version,
+    rights: Rights,
+    session_expiry: u32,
+    alive: Rc<()>,
+}
+
+async fn admit(shared: &Shared, connect: Connect) -> Admission {
+    let version = connect.version;
+    let refused = |reason| (version, reason);
+    if connect.authentication {
+        return Err(refused(Reason::BadAuthenticationMethod));
+    }
+    let mut connect = connect;
+    let user = shared.gatekeeper.admit(connect.user.as_deref(), connect.password.take()).await.map_err(refused)?;
+    let session_expiry = connect.session_expiry.unwrap_or(0);
+    let mut hub = shared.hub.borrow_mut();
+    if let Some(will) = &connect.will {
+        let rights = shared.gatekeeper.rights(user.as_deref(), &connect.client_id);
+        if !rights.may_publish(&will.topic) {
+            return Err(refused(Reason::NotAuthorized));
+        }
+    }
+    let alive = Rc::new(());
+    let accepted = hub.connect(connect, user.clone(), &alive).map_err(refused)?;
+    // The client id may have been assigned just now.
+    let rights = shared.gatekeeper.rights(user.as_deref(), &hub.links[accepted.link].client_id);
+    Ok((accepted, Admitted { version, rights, session_expiry, alive }))
+}
+
+async fn read_connect(
+    stream: &mut Stream,
+    buffer: &mut BytesMut,
+    max_packet_size: usize,
+) -> io::Result<Option<Result<Connect, Unreadable>>> {
+    loop {
+        // What does not begin like CONNECT is not waited for.
+        if buffer.first().is_some_and(|&header| header != 0x10) {
+            return Ok(None);
+        }
+        match frame(buffer, MAX_CONNECT.min(max_packet_size)) {
+            Err(violation) => return Ok(Some(Err(Unreadable { version: None, violation }))),
+            Ok(Frame::Whole { header, body, end }) => {
+                let connect = Connect::read(header, &buffer[body..end]);
+                buffer.advance(end);
+                return Ok(Some(connect));
+            }
+            Ok(Frame::Partial { .. }) => {}
+        }
+        // Grows with what comes, not with what is announced.
+        buffer.reserve(SMALL_READ);
+        if stream.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+async fn refuse_unreadable(stream: Stream, unreadable: Unreadable) {
+    tracing::debug!(violation = %unreadable.violation, "refused a connection");
+    if let Some(version) = unreadable.version {
+        refuse(stream, version, unreadable.violation.reason).await;
+    }
+}
+
+async fn refuse(mut stream: Stream, version: Version, reason: Reason) {
+    tracing::debug!(?reason, "refused a client");
+    let mut out = BytesMut::new();
+    outgoing::connack(&mut out, version, false, reason, &Announcement::default());
+    let goodbye = async {
+        stream.write_all(&out).await?;
+        stream.shutdown().await
+    };
+    // Whether the refused one hears it is its own affair.
+    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, goodbye).await;
+}
+
+impl Connection {
+    fn new(stream: Stream, shared: &Shared, accepted: Accepted, admitted: &Admitted, buffer: BytesMut) -> Self {
+        let keep_alive = (accepted.keep_alive > 0).then(|| Duration::from_millis(1500 * u64::from(accepted.keep_alive)));
+        let now = Instant::now();
+        let first_look = now + keep_alive.unwrap_or(Duration::from_secs(24 * 3600));
+        let origin = shared.hub.borrow().sessions[accepted.session].origin;
+        Connection {
+            stream,
+            hub: shared.hub.clone(),
+            link: accepted.link,
+            session: accepted.session,
+            version: admitted.version,
+            origin,
+            rights: admitted.rights.clone(),
+            aliases: HashMap::new(),
+            session_expiry: admitted.session_expiry,
+            pending: Bytes::new(),
+            buffer,
+            read_size: SMALL_READ,
+            stalled: false,
+            max_packet_size: shared.max_packet_size,
+            keep_alive,
+            last_read: now,
+            timer: Box::pin(tokio::time::sleep_until(first_look)),
+            farewell: Farewell::Lost,
+            _alive: admitted.alive.clone(),
+        }
+    }
+
+    async fn run(&mut self) {
+        // Packets may have come right behind CONNECT.
+        let mut event = Event::Read;
+        loop {
+            let worked = match event {
+                Event::Read | Event::Resume => self.work(),
+                Event::Timeout => Err(Violation { reason: Reason::KeepAliveTimeout, what: "nothing came in time" }),
+                Event::Closed => return,
+                Event::Ended => return self.linger().await,
+            };
+            match worked {
+                Ok(Work::More) => {}
+                Ok(Work::Goodbye) => return,
+                Err(violation) => return self.fail(violation).await,
+            }
+            event = poll_fn(|cx| self.poll(cx)).await;
+        }
+    }
+
+    /// Ends the connection because of what the client did.
+    async fn fail(&mut self, violation: Violation) {
+        {
+            let mut hub = self.hub.borrow_mut();
+            let client = hub.links.get(self.link).map(|link| link.client_id.clone());
+            tracing::info!(client = client.as_deref(), %violation, "closed a connection");
+            hub.end_link(self.link, violation.reason);
+        }
+        let written = poll_fn(|cx| match self.poll_output(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        });
+        let _ = tokio::time::timeout(FAREWELL_TIMEOUT, written).await;
+        self.linger().await;
+    }
+
+    /// Lets the client read our last words: closing with unread input would reset the connection.
+    async fn linger(&mut self) {
+        let mut rest = [0; 1024];
+        let drain = async {
+            self.stream.shutdown().await?;
+            while self.stream.read(&mut rest).await? > 0 {}
+            io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(200), drain).await;
+    }
+
+    /// Writes what there is to write, reads what there is to read.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let written = self.poll_output(cx);
+        if matches!(written, Poll::Ready(Err(_))) {
+            return Poll::Ready(Event::Closed);
+        }
+        let (closing, crowded) = {
+            let mut hub = self.hub.borrow_mut();
+            let Some(link) = hub.links.get_mut(self.link) else { return Poll::Ready(Event::Closed) };
+            link.wait_with(cx.waker());
+            (link.closing, link.out.len() >= SOFT_OUTPUT)
+        };
+        if closing {
+            return self.poll_farewell(cx, written.is_ready());
+        }
+        if self.stalled && self.poll_room() {
+            return Poll::Ready(Event::Resume);
+        }
+        if !self.stalled && !crowded {
+            match self.poll_input(cx) {
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Event::Closed),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Event::Read),
+                Poll::Pending => {}
+            }
+        }
+        self.poll_keep_alive(cx)
+    }
+
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut hub = self.hub.borrow_mut();
+        let hub = &mut *hub;
+        let mut wrote = false;
+        loop {
+            let Some(link) = hub.links.get_mut(self.link) else { return Poll::Ready(Ok(())) };
+            if link.out.is_empty() {
+                if link.out.capacity() > SMALL_READ {
+                    link.out = BytesMut::new();
+                }
+                break;
+            }
+            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &link.out))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            link.out.advance(count);
+            wrote = true;
+            // There is room again for what waits.
+            if link.out.len() < SOFT_OUTPUT
+                && let Some(session) = link.session
+                && hub.sessions.get(session).is_some_and(|session| !session.outgoing.is_idle())
+            {
+                hub.pump(session, self.link);
+            }
+        }
+        if wrote { Pin::new(&mut self.stream).poll_flush(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// The broker has ended the connection: once the last packet is written, or when that takes too long.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>, written: bool) -> Poll<Event> {
+        if written {
+            return Poll::Ready(Event::Ended);
+        }
+        let deadline = Instant::now() + FAREWELL_TIMEOUT;
+        if self.timer.deadline() > deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        self.timer.as_mut().poll(cx).map(|()| Event::Ended)
+    }
+
+    fn poll_room(&self) -> bool {
+        !self.hub.borrow().is_stalled(self.link)
+    }
+
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.buffer.capacity() - self.buffer.len() < self.read_size / 2 {
+            self.buffer.reserve(self.read_size);
+        }
+        let spare = self.buffer.spare_capacity_mut();
+        let room = spare.len();
+        let mut into = ReadBuf::uninit(spare);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut into))?;
+        let count = into.filled().len();
+        // SAFETY: `poll_read` has initialised the first `count` bytes of the spare capacity.
+        unsafe { self.buffer.set_len(self.buffer.len() + count) };
+        if count == room {
+            self.read_size = (self.read_size * 4).min(LARGE_READ);
+        } else if count < room / 8 && self.read_size > SMALL_READ {
+            self.read_size /= 2;
+        }
+        self.last_read = Instant::now();
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            let Some(keep_alive) = self.keep_alive else {
+                self.timer.as_mut().reset(now + Duration::from_secs(24 * 3600));
+                continue;
+            };
+            // Who is not read can't be blamed for silence.
+            if self.stalled {
+                self.last_read = now;
+            }
+            let due = self.last_read + keep_alive;
+            if due <= now {
+                return Poll::Ready(Event::Timeout);
+            }
+            self.timer.as_mut().reset(due);
+        }
+    }
+
+    /// Works off the whole packets in the buffer.
+    fn work(&mut self) -> Result<Work, Violation> {
+        self.stalled = false;
+        let hub = self.hub.clone();
+        let mut hub = hub.borrow_mut();
+        if hub.links.get(self.link).is_none_or(|link| link.closing) {
+            return Ok(Work::More);
+        }
+        let received_at = now_micros();
+        let result = loop {
+            match self.work_off(&mut hub, received_at) {
+                Ok(Work::More) if !self.stalled => {}
+                other => break other,
+            }
+            let whole = self.whole_packets()?;
+            if whole == 0 {
+                break Ok(Work::More);
+            }
+            self.pending = self.buffer.split_to(whole).freeze();
+        };
+        if self.buffer.is_empty() && self.pending.is_empty() && self.read_size == SMALL_READ {
+            self.shrink();
+        }
+        hub.release_acknowledgements(self.link);
+        result
+    }
+
+    /// Bytes of whole packets at the front of the buffer; makes room for the next one if it is known to be large.
+    fn whole_packets(&mut self) -> Result<usize, Violation> {
+        let mut whole = 0;
+        loop {
+            match frame(&self.buffer[whole..], self.max_packet_size) {
+                Ok(Frame::Whole { end, .. }) => whole += end,
+                Ok(Frame::Partial { total }) => {
+                    let missing = (whole + total).saturating_sub(self.buffer.len());
+                    // Grows with what comes: an announced megabyte costs nothing until it is sent.
+                    if missing > 0 && self.read_size < LARGE_READ {
+                        self.read_size = (self.read_size * 2).min(LARGE_READ);
+                    }
+                    return Ok(whole);
+                }
+                // What stands before the bad packet is worked off first.
+                Err(_) if whole > 0 => return Ok(whole),
+                Err(violation) => return Err(violation),
+            }
+        }
+    }
+
+    /// An idle connection lets go of a buffer that was large.
+    fn shrink(&mut self) {
+        if self.buffer.capacity() > 2 * SMALL_READ {
+            self.buffer = BytesMut::new();
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // After a panic the hub may still be borrowed; its owner then clears up.
+        if let Ok(mut hub) = self.hub.try_borrow_mut() {
+            hub.disconnected(self.link, self.farewell);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! How the broker is configured: the keys of `[broker]`, with their defaults.
+
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The embedded broker's options, as they stand in `[broker]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BrokerOptions {
+    /// Address and port of the plain listener. Anything but loopback needs users, see [`BrokerOptions::users`].
+    pub listen: String,
+    /// A second listener, with TLS.
+    pub tls: Option<TlsOptions>,
+    /// Who may connect. Without any user everyone on this machine may.
+    pub users: BTreeMap<String, UserOptions>,
+    /// What those may do who have no lists of their own.
+    pub acl: AclOptions,
+    /// Limits.
+    pub limits: LimitOptions,
+    /// Folder for retained messages and persistent sessions; without it nothing survives a restart. Set by the caller.
+    #[serde(skip)]
+    pub state_dir: Option<PathBuf>,
+}
+
+impl Default for BrokerOptions {
+    fn default() -> Self {
+        BrokerOptions {
+            listen: "127.0.0.1:1883".into(),
+            tls: None,
+            users: BTreeMap::new(),
+            acl: AclOptions::default(),
+            limits: LimitOptions::default(),
+            state_dir: None,
+        }
+    }
+}
+
+/// The TLS listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsOptions {
+    /// Address and port, such as `0.0.0.0:8883`.
+    pub listen: String,
+    /// PEM file with the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+    /// PEM file with the authorities whose client certificates are required; without it none is asked for.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// A user.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserOptions {
+    /// Password hash as an argon2 PHC string (`$argon2id$v=19$…`), as `hearthgate broker passwd` prints it.
+    pub password: String,
+    /// Filters of the topics that the user may publish to. `%u` stands for the user's name, `%c` for the client id.
+    pub publish: Option<Vec<String>>,
+    /// Filters within which the user may subscribe, with the same substitutions.
+    pub subscribe: Option<Vec<String>>,
+}
+
+// A hash is no secret like a password, but it does not belong into a log either.
+impl fmt::Debug for UserOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserOptions").field("publish", &self.publish).field("subscribe", &self.subscribe).finish()
+    }
+}
+
+/// What is allowed to those without lists of their own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AclOptions {
+    /// Filters of the topics that may be published to; `%u` and `%c` as in [`UserOptions::publish`].
+    pub publish: Vec<String>,
+    /// Filters within which may be subscribed.
+    pub subscribe: Vec<String>,
+}
+
+impl Default for AclOptions {
+    fn default() -> Self {
+        AclOptions { publish: vec!["#".into()], subscribe: vec!["#".into()] }
+    }
+}
+
+/// Bounds on what clients can take. Sizes are bytes (`"1 MiB"`), times seconds (`5`, `"5s"`, `"2m"`, `"30d"`).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitOptions {
+    /// Connections at one time; one more is closed at once.
+    pub max_connections: usize,
+    /// New connections a second; more wait, after a burst of twice as many.
+    pub connections_per_second: u32,
+    /// The largest packet taken (at least 1 KiB).
+    #[serde(deserialize_with = "size")]
+    pub max_packet_size: usize,
+    /// QoS 1 and 2 messages sent to a client and not yet acknowledged (1 to 65535).
+    pub max_inflight: u16,
+    /// QoS 1 and 2 messages of an MQTT 5 client that may wait for our acknowledgement (1 to 65535).
+    pub receive_maximum: u16,
+    /// Topic aliases that an MQTT 5 client may use, and that we use towards it.
+    pub topic_alias_maximum: u16,
+    /// Messages that wait for one client. When it is full, newer messages for this client are dropped and counted.
+    pub max_queued_messages: usize,
+    /// Bytes that wait for one client.
+    #[serde(deserialize_with = "size")]
+    pub max_queued_bytes: usize,
+    /// Bytes that wait for all clients together.
+    #[serde(deserialize_with = "size")]
+    pub max_total_queued_bytes: usize,
+    /// Retained messages; one more is not retained (MQTT 5: refused with 0x97).
+    pub max_retained_messages: usize,
+    /// Bytes of all retained messages.
+    #[serde(deserialize_with = "size")]
+    pub max_retained_bytes: usize,
+    /// Subscriptions of one client.
+    pub max_subscriptions: usize,
+    /// Sessions kept, connected or not.
+    pub max_sessions: usize,
+    /// Bytes handed to the gateway that it has not acknowledged; beyond it publishers are not read.
+    #[serde(deserialize_with = "size")]
+    pub max_unacknowledged_bytes: usize,
+    /// Time for CONNECT to come in.
+    #[serde(deserialize_with = "duration")]
+    pub connect_timeout: Duration,
+    /// The longest keep-alive. MQTT 5 clients that ask for more, or for none, are told this one. Zero: no bound.
+    #[serde(deserialize_with = "duration")]
+    pub max_keep_alive: Duration,
+    /// How long the session of an absent client is kept at most; MQTT 3 clients get this one.
+    #[serde(deserialize_with = "duration")]
+    pub max_session_expiry: Duration,
+}
+
+const MIB: usize = 1024 * 1024;
+
+impl Default for LimitOptions {
+    fn default() -> Self {
+        LimitOptions {
+            max_connections: 2_000,
+            connections_per_second: 500,
+            max_packet_size: MIB,
+            max_inflight: 1_000,
+            receive_maximum: 4_096,
+            topic_alias_maximum: 64,
+            max_queued_messages: 10_000,
+            max_queued_bytes: 8 * MIB,
+            max_total_queued_bytes: 32 * MIB,
+            max_retained_messages: 50_000,
+            max_retained_bytes: 16 * MIB,
+            max_subscriptions: 1_000,
+            max_sessions: 10_000,
+            max_unacknowledged_bytes: 16 * MIB,
+            connect_timeout: Duration::from_secs(5),
+            max_keep_alive: Duration::from_secs(60),
+            max_session_expiry: Duration::from_secs(30 * 24 * 3600),
+        }
+    }
+}
+
+impl LimitOptions {
+    /// Says what is out of range, naming the key.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let at_least = |key: &str, value: usize, least: usize| {
+            if value < least { Err(format!("limits.{key} is {value}, it must be at least {least}")) } else { Ok(()) }
+        };
+        at_least("max_connections", self.max_connections, 1)?;
+        at_least("connections_per_second", self.connections_per_second as usize, 1)?;
+        at_least("max_packet_size", self.max_packet_size, 1024)?;
+        at_least("max_inflight", self.max_inflight.into(), 1)?;
+        at_least("receive_maximum", self.receive_maximum.into(), 1)?;
+        at_least("max_queued_messages", self.max_queued_messages, 1)?;
+        at_least("max_sessions", self.max_sessions, 1)?;
+        at_least("max_subscriptions", self.max_subscriptions, 1)?;
+        at_least("max_unacknowledged_bytes", self.max_unacknowledged_bytes, 64 * 1024)?;
+        if self.max_packet_size > 256 * MIB - 1 {
+            return Err("limits.max_packet_size is over 256 MiB, more than MQTT can carry".into());
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(u64),
+    Text(String),
+}
+
+fn size<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    let units = [("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let bytes = quantity(from, &units, "a size such as 1048576 or \"1 MiB\"")?;
+    usize::try_from(bytes).map_err(|_| serde::de::Error::custom("the size is too large"))
+}
+
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let units = [("", 1000), ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    quantity(from, &units, "a time such as 5, \"5s\" or \"2m\"").map(Duration::from_millis)
+}
+
+fn quantity<'de, D: Deserializer<'de>>(from: D, units: &[(&str, u64)], expected: &str) -> Result<u64, D::Error> {
+    let text = match NumberOrText::deserialize(from)? {
+        NumberOrText::Number(number) => number.to_string(),
+        NumberOrText::Text(text) => text,
+    };
+    let text = text.trim();
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let unit = text[digits..].trim();
+    let factor = units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
+    text[..digits]
+        .parse::<u64>()
+        .ok()
+        .zip(factor)
+        .and_then(|(number, factor)| number.checked_mul(factor))
+        .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not {expected}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_with_units_and_unknown_keys_are_refused() {
+        let text = r#"{"listen":"127.0.0.1:0","limits":{"max_packet_size":"2 MiB","connect_timeout":"500ms"}}"#;
+        let options: BrokerOptions = serde_json::from_str(text).unwrap();
+        assert_eq!(options.limits.max_packet_size, 2 * MIB);
+        assert_eq!(options.limits.connect_timeout, Duration::from_millis(500));
+        assert!(serde_json::from_str::<BrokerOptions>(r#"{"liste":"x"}"#).is_err());
+        assert!(serde_json::from_str::<BrokerOptions>(r#"{"limits":{"connect_timeout":"5 parsecs"}}"#).is_err());
+    }
+}
