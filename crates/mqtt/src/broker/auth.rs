@@ -51,7 +51,9 @@ impl Gatekeeper {
         for (name, user) in &options.users {
             let wrong = |why: String| BrokerError::Options(format!("users.{name}: {why}"));
             PasswordHash::new(&user.password).map_err(|error| {
-                wrong(format!("password is not an argon2 PHC string ({error}); make one with `hearthgate broker passwd`"))
+                wrong(format!(
+                    "password is not an argon2 PHC string ({error}); make one with `hearthgate broker passwd`"
+                ))
             })?;
             let acl = AclOptions {
                 publish: user.publish.clone().unwrap_or_else(|| options.acl.publish.clone()),
@@ -69,7 +71,11 @@ impl Gatekeeper {
     }
 
     /// Checks name and password; the user's name where there are users. The hash is computed on another thread.
-    pub(crate) async fn admit(&self, user: Option<&str>, password: Option<Vec<u8>>) -> Result<Option<Arc<str>>, Reason> {
+    pub(crate) async fn admit(
+        &self,
+        user: Option<&str>,
+        password: Option<Vec<u8>>,
+    ) -> Result<Option<Arc<str>>, Reason> {
         if self.is_open() {
             return Ok(None);
         }
@@ -145,10 +151,7 @@ mod tests {
 
     fn rights(publish: &[&str], subscribe: &[&str], user: Option<&str>, client: &str) -> Rights {
         let own = |filters: &[&str]| filters.iter().map(|&filter| filter.to_owned()).collect::<Vec<_>>();
-        Rights {
-            publish: put_in(&own(publish), user, client),
-            subscribe: put_in(&own(subscribe), user, client),
-        }
+        Rights { publish: put_in(&own(publish), user, client), subscribe: put_in(&own(subscribe), user, client) }
     }
 
     #[test]

@@ -167,7 +167,8 @@ async fn refuse(mut stream: Stream, version: Version, reason: Reason) {
 
 impl Connection {
     fn new(stream: Stream, shared: &Shared, accepted: Accepted, admitted: &Admitted, buffer: BytesMut) -> Self {
-        let keep_alive = (accepted.keep_alive > 0).then(|| Duration::from_millis(1500 * u64::from(accepted.keep_alive)));
+        let keep_alive =
+            (accepted.keep_alive > 0).then(|| Duration::from_millis(1500 * u64::from(accepted.keep_alive)));
         let now = Instant::now();
         let first_look = now + keep_alive.unwrap_or(Duration::from_secs(24 * 3600));
         let origin = shared.hub.borrow().sessions[accepted.session].origin;

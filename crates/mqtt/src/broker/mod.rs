@@ -32,6 +32,7 @@ mod wire;
 pub use options::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
 
 use crate::link::Port;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -90,12 +91,17 @@ pub enum BrokerError {
 }
 
 /// A broker that is bound to its port, and not yet running. It may be moved to the thread that runs it.
-#[derive(Debug)]
 pub struct Broker {
     options: BrokerOptions,
     listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
     gatekeeper: auth::Gatekeeper,
     port: Option<Port>,
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("addresses", &self.addresses()).field("options", &self.options).finish()
+    }
 }
 
 impl Broker {

@@ -170,8 +170,8 @@ impl Connection {
             return Ok(());
         }
         let open = hub.sessions[self.session].received.len();
-        let again = publish.qos == QoS::ExactlyOnce
-            && hub.sessions[self.session].received.contains_key(&publish.packet_id);
+        let again =
+            publish.qos == QoS::ExactlyOnce && hub.sessions[self.session].received.contains_key(&publish.packet_id);
         let unacknowledged = hub.links.get(self.link).map_or(0, |link| link.pubacks) + open;
         if !again && unacknowledged >= usize::from(hub.limits.receive_maximum) {
             let what = "more messages at a time than the receive maximum";

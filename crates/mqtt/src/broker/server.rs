@@ -123,7 +123,10 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, taken: mps
         allowance = (allowance + (now - last).as_secs_f64() * f64::from(rate)).min(burst);
         last = now;
         if allowance < 1.0 {
-            tokio::time::sleep(Duration::from_secs_f64((1.0 - allowance) / f64::from(rate)).max(Duration::from_millis(1))).await;
+            tokio::time::sleep(
+                Duration::from_secs_f64((1.0 - allowance) / f64::from(rate)).max(Duration::from_millis(1)),
+            )
+            .await;
             continue;
         }
         match listener.accept().await {
@@ -169,7 +172,9 @@ async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<Port>) -> Result<(), 
         hub.gateway = Some(gateway);
         (connection, ready, hub.room.clone())
     };
-    events.send(Event::Connected { connection, session_present: false }).await.map_err(|_| BrokerError::GatewayGone)?;
+    // Sessions are the senders' own: each message's origin names its publisher.
+    let connected = Event::Connected { connection, session_present: false, session: 0 };
+    events.send(connected).await.map_err(|_| BrokerError::GatewayGone)?;
     let hand_over = async {
         loop {
             let permit = events.reserve().await.map_err(|_| BrokerError::GatewayGone)?;
@@ -197,6 +202,8 @@ async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<Port>) -> Result<(), 
             if !refused.is_empty() {
                 events.send(Event::Refused(refused)).await.map_err(|_| BrokerError::GatewayGone)?;
             }
+            let held = hub.borrow().wanted_filters();
+            events.send(Event::Subscribed(held)).await.map_err(|_| BrokerError::GatewayGone)?;
             wanted.changed().await.map_err(gone)?;
         }
     };
@@ -244,11 +251,10 @@ async fn keep_stored(
     store: Option<Store>,
     mut finished: watch::Receiver<bool>,
 ) -> Result<(), BrokerError> {
-    let mut end = async move {
+    let mut end = std::pin::pin!(async move {
         // The sender lives as long as this future; an error means the end as well.
         let _ = finished.wait_for(|finished| *finished).await;
-    };
-    let mut end = std::pin::pin!(&mut end);
+    });
     let Some(mut store) = store else {
         end.await;
         return Ok(());

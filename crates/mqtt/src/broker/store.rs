@@ -208,7 +208,10 @@ impl Store {
         let clock = Clock::now();
         let mut restored = Restored::default();
         let mut index = HashMap::new();
-        for row in sqlx::query("SELECT number, id, user, expiry, left_at FROM sessions").fetch_all(&mut self.connection).await? {
+        for row in sqlx::query("SELECT number, id, user, expiry, left_at FROM sessions")
+            .fetch_all(&mut self.connection)
+            .await?
+        {
             let session = stored_session(&row)?;
             restored.next_number = restored.next_number.max(session.number);
             index.insert(session.number, restored.sessions.len());
@@ -254,7 +257,11 @@ async fn write_sessions(to: &mut SqliteConnection, delta: &Delta) -> Result<(), 
         match kept {
             Some(kept) => {
                 // The id of a session that ended in this same delta may be taken again.
-                sqlx::query("DELETE FROM sessions WHERE id = ? AND number <> ?").bind(&*kept.id).bind(number).execute(&mut *to).await?;
+                sqlx::query("DELETE FROM sessions WHERE id = ? AND number <> ?")
+                    .bind(&*kept.id)
+                    .bind(number)
+                    .execute(&mut *to)
+                    .await?;
                 sqlx::query("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?)")
                     .bind(number)
                     .bind(&*kept.id)
@@ -387,7 +394,10 @@ fn stored_message(row: &SqliteRow, clock: Clock) -> Result<(Owed, Option<(u16, P
         message: Arc::new(message),
         qos: qos(row.try_get("qos")?),
         retain: row.try_get("retain")?,
-        identifiers: identifiers.chunks_exact(4).map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]])).collect(),
+        identifiers: identifiers
+            .chunks_exact(4)
+            .map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]))
+            .collect(),
         share: share.map(Into::into),
     };
     let phase = if row.try_get("released")? { Phase::Released } else { Phase::Sent };

@@ -122,13 +122,7 @@ impl Hub {
         most
     }
 
-    fn announcement<'a>(
-        &self,
-        connect: &'a Connect,
-        assigned: bool,
-        expiry: u32,
-        keep_alive: u16,
-    ) -> Announcement<'a> {
+    fn announcement<'a>(&self, connect: &'a Connect, assigned: bool, expiry: u32, keep_alive: u16) -> Announcement<'a> {
         let asked = connect.session_expiry.unwrap_or(0);
         Announcement {
             session_expiry: (expiry != asked).then_some(expiry),
@@ -217,8 +211,8 @@ impl Hub {
         let session = &mut self.sessions[session_key];
         session.link = None;
         session.left = Some(SystemTime::now());
-        if let Farewell::Orderly { session_expiry: Some(expiry) } | Farewell::WithWill { session_expiry: Some(expiry) } =
-            farewell
+        if let Farewell::Orderly { session_expiry: Some(expiry) }
+        | Farewell::WithWill { session_expiry: Some(expiry) } = farewell
         {
             let most = u32::try_from(self.limits.max_session_expiry.as_secs()).unwrap_or(u32::MAX);
             session.expiry = expiry.min(most);

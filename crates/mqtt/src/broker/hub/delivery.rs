@@ -77,12 +77,15 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let number = session.number;
         let another_online = |hub: &Hub, share: &str| {
-            let group = crate::broker::topic::shared(share).flatten().and_then(|(_, filter)| hub.tree.group(filter, share));
-            group.filter(|group| {
-                group.members.iter().any(|member| {
-                    member.session != key && hub.sessions.get(member.session).is_some_and(|one| one.link.is_some())
+            let group =
+                crate::broker::topic::shared(share).flatten().and_then(|(_, filter)| hub.tree.group(filter, share));
+            group
+                .filter(|group| {
+                    group.members.iter().any(|member| {
+                        member.session != key && hub.sessions.get(member.session).is_some_and(|one| one.link.is_some())
+                    })
                 })
-            }).cloned()
+                .cloned()
         };
         for owed in session.outgoing.take_shared() {
             let Some(share) = owed.share.clone() else { continue };
@@ -208,14 +211,7 @@ fn send(link: &mut super::Link, owed: &Owed, packet_id: u16, dup: bool, now: Ins
     let expiry = owed.message.remaining(now).flatten();
     // Aliases only where they are sure to arrive in this order, and only if the packet is sent at all.
     let alias = if owed.message.weight() < link.limit as usize { link.alias(&owed.message.topic) } else { None };
-    let how = Delivery {
-        qos: owed.qos,
-        retain: owed.retain,
-        dup,
-        packet_id,
-        identifiers: &owed.identifiers,
-        expiry,
-        alias,
-    };
+    let how =
+        Delivery { qos: owed.qos, retain: owed.retain, dup, packet_id, identifiers: &owed.identifiers, expiry, alias };
     outgoing::publish(&mut link.out, link.version, &owed.message, &how, link.limit)
 }

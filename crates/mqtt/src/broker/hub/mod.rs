@@ -193,6 +193,11 @@ impl Hub {
         refused
     }
 
+    /// The filters that the gateway gets.
+    pub(crate) fn wanted_filters(&self) -> Vec<String> {
+        self.wanted.keys().map(ToString::to_string).collect()
+    }
+
     fn send_retained_to_gateway(&mut self, filter: &str, qos: QoS) {
         let received_at = now_micros();
         for message in self.retained.matching(filter, Instant::now()) {

@@ -88,9 +88,7 @@ impl Hub {
         route: &Rc<Route>,
         published: &Published,
     ) -> Wait {
-        let ticket = route
-            .gateway
-            .map_or(0, |wanted| self.hand_to_gateway(Some(publisher), route, published, wanted));
+        let ticket = route.gateway.map_or(0, |wanted| self.hand_to_gateway(Some(publisher), route, published, wanted));
         Wait { ticket, generation: 0 }
     }
 

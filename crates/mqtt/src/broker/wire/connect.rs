@@ -76,10 +76,9 @@ fn version(from: &mut Reader<'_>) -> Result<Version, Unreadable> {
             version: Some(if level > 5 { Version::V5 } else { Version::V311 }),
             violation: Violation { reason: Reason::UnsupportedProtocolVersion, what: "unknown protocol version" },
         }),
-        _ => Err(unreadable(Violation {
-            reason: Reason::UnsupportedProtocolVersion,
-            what: "the protocol is not MQTT",
-        })),
+        _ => {
+            Err(unreadable(Violation { reason: Reason::UnsupportedProtocolVersion, what: "the protocol is not MQTT" }))
+        }
     }
 }
 

@@ -85,7 +85,11 @@ pub(crate) fn frame(bytes: &[u8], limit: usize) -> Result<Frame, Violation> {
             if end > limit {
                 return Err(Violation { reason: Reason::PacketTooLarge, what: "packet exceeds the maximum size" });
             }
-            return Ok(if bytes.len() < end { Frame::Partial { total: end } } else { Frame::Whole { header, body, end } });
+            return Ok(if bytes.len() < end {
+                Frame::Partial { total: end }
+            } else {
+                Frame::Whole { header, body, end }
+            });
         }
     }
     Err(Violation::malformed("remaining length has more than four bytes"))

@@ -20,9 +20,15 @@ pub(crate) enum Packet<'a> {
     /// PUBCOMP.
     Completed(u16),
     Subscribe(Subscribe<'a>),
-    Unsubscribe { packet_id: u16, filters: Vec<&'a str> },
+    Unsubscribe {
+        packet_id: u16,
+        filters: Vec<&'a str>,
+    },
     Ping,
-    Disconnect { reason: u8, session_expiry: Option<u32> },
+    Disconnect {
+        reason: u8,
+        session_expiry: Option<u32>,
+    },
 }
 
 /// SUBSCRIBE.

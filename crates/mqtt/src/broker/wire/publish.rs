@@ -36,15 +36,6 @@ pub(crate) enum Passed<'a> {
     Rest(Vec<u8>),
 }
 
-impl Passed<'_> {
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        match self {
-            Passed::Whole(bytes) => bytes,
-            Passed::Rest(bytes) => bytes,
-        }
-    }
-}
-
 const ALLOWED: &[u8] = &[
     id::PAYLOAD_FORMAT,
     id::MESSAGE_EXPIRY,

@@ -44,7 +44,9 @@ impl Reason {
             Reason::Success => Some(0),
             Reason::UnsupportedProtocolVersion => Some(1),
             Reason::ClientIdentifierNotValid => Some(2),
-            Reason::ServerUnavailable | Reason::ServerBusy | Reason::QuotaExceeded | Reason::ServerShuttingDown => Some(3),
+            Reason::ServerUnavailable | Reason::ServerBusy | Reason::QuotaExceeded | Reason::ServerShuttingDown => {
+                Some(3)
+            }
             Reason::BadUserNameOrPassword => Some(4),
             Reason::NotAuthorized => Some(5),
             _ => None,

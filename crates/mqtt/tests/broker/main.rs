@@ -1,0 +1,12 @@
+//! The embedded broker as its clients see it: over TCP, with raw bytes where a library would be too polite.
+
+mod acknowledgement;
+mod clients;
+mod connecting;
+mod harness;
+mod protocol;
+mod publishing;
+mod security;
+mod sessions;
+mod shared;
+mod wills;
