@@ -1,3 +1,37 @@
-//! The binary `hearthgate`.
+//! The program's entry: command line in, exit code out.
 
-fn main() {}
+use clap::Parser;
+use clap::error::ErrorKind;
+use hearthgate_gateway::cli::Cli;
+use hearthgate_gateway::commands;
+use hearthgate_gateway::exit::{Exit, exit_of};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("hearthgate: a TLS provider was installed before main");
+        return Exit::Internal.into();
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain_usage(&error),
+    };
+    match commands::dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            let exit = exit_of(&error);
+            if exit != Exit::Ok {
+                eprintln!("hearthgate: {error:#}");
+            }
+            exit.into()
+        }
+    }
+}
+
+fn explain_usage(error: &clap::Error) -> ExitCode {
+    let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    match error.print() {
+        Ok(()) if asked_for => Exit::Ok.into(),
+        Ok(()) | Err(_) => Exit::Usage.into(),
+    }
+}

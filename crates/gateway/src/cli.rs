@@ -1,0 +1,382 @@
+//! The command line: what can be said, and the help that teaches it.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hearthgate",
+    version,
+    about = "A unified MQTT gateway: device interfaces, flows and a broker in one program",
+    after_help = "Examples:\n  \
+        hearthgate                                  run, without any configuration if need be\n  \
+        hearthgate check                            would it work? line by line\n  \
+        hearthgate config show                      what is in force, and where it comes from\n  \
+        hearthgate explain sensors/aht10 '{\"temperature\":23.5,\"humidity\":65.2}'\n  \
+        hearthgate --set mqtt.server=mqtt://broker.home run\n\n\
+        Exit codes: 0 done, 1 findings, 64 wrong usage, 69 something needed is not available, 70 internal error, \
+        78 configuration.",
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do; absent: run.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Flags that every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Configuration file [default: ./hearthgate.toml, then $XDG_CONFIG_HOME/hearthgate/, then /etc/hearthgate/]
+    #[arg(short, long, global = true, value_name = "FILE", env = "HEARTHGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Set one key, above every other layer; may be repeated
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// Short for --set log.level=LEVEL
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if key.split('.').all(|part| !part.is_empty()) => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected section.key=value, such as mqtt.server=mqtt://broker.home".into()),
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway (the default)
+    Run,
+    /// Check configuration, maps, flows, and what must be reachable
+    #[command(after_help = "Changes nothing. Exit code 0: it would work; 1: findings; 69: something can't be reached; \
+        78: the configuration is wrong.")]
+    Check {
+        /// Leave out everything that needs a network or a database
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Show the configuration in force, or its schema
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Translate messages through a map file, as an interface would
+    #[command(subcommand)]
+    Map(MapCommand),
+    /// Try out topic filters
+    #[command(subcommand)]
+    Topic(TopicCommand),
+    /// Try out payload schemas
+    #[command(subcommand)]
+    Schema(SchemaCommand),
+    /// Tell what would become of one message; nothing is changed
+    #[command(after_help = "Examples:\n  \
+        hearthgate explain sensors/aht10 '{\"temperature\":23.5,\"humidity\":65.2}'\n  \
+        hearthgate explain sensors/aht10 @sample.json --json\n  \
+        mosquitto_sub -C 1 -t sensors/aht10 | hearthgate explain sensors/aht10 -")]
+    Explain {
+        /// Topic of the message
+        topic: String,
+        /// Its payload; @FILE reads a file, - standard input
+        payload: String,
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show how the parts of the running gateway are
+    Status {
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Restart one part of the running gateway
+    #[command(after_help = CONTROL_HELP)]
+    Restart(Part),
+    /// Let a parked part go on
+    #[command(after_help = CONTROL_HELP)]
+    Resume(Part),
+    /// Stop one part of the running gateway
+    #[command(after_help = CONTROL_HELP)]
+    Stop(Part),
+    /// Start a stopped part
+    #[command(after_help = CONTROL_HELP)]
+    Start(Part),
+    /// Create, upgrade and inspect the tables
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// Review, replay and drop what could not be delivered
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// List, change, test and move flows
+    #[command(subcommand)]
+    Flow(FlowCommand),
+    /// Work on device interfaces
+    #[command(subcommand)]
+    Interface(InterfaceCommand),
+    /// Work on the embedded broker
+    #[command(subcommand)]
+    Broker(BrokerCommand),
+}
+
+const CONTROL_HELP: &str = "Parts are named as in `hearthgate status`: mqtt, mapper, router, writer, poster, … and each \
+    interface by its name. The running gateway is reached at http.listen; http.token is shown to it.";
+
+/// A part of the running gateway.
+#[derive(Debug, Args)]
+pub struct Part {
+    /// Its name, as in `hearthgate status`
+    pub name: String,
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Every value in force with its origin; secrets are hidden
+    Show {
+        /// Only what is not a default
+        #[arg(long)]
+        changed: bool,
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The JSON Schema of the configuration file, for editors
+    Schema,
+    /// The commented default configuration, a starting point of your own file
+    Default,
+}
+
+/// `map …`
+#[derive(Debug, Subcommand)]
+pub enum MapCommand {
+    /// From MQTT: lines {"topic","payload"} in, {"ok":{message}} or {"error"} out
+    #[command(after_help = "Example:\n  \
+        echo '{\"topic\":\"home/lighting//kitchen//me/C\",\"payload\":\"light_on\"}' | hearthgate map decode --map maps/home.json --name entry")]
+    Decode(MapArgs),
+    /// To MQTT: lines with a message in, {"ok":{"topic","payload"}} or {"error"} out
+    Encode(MapArgs),
+}
+
+/// Which map, and for whom.
+#[derive(Debug, Args)]
+pub struct MapArgs {
+    /// The map file
+    #[arg(long, value_name = "FILE")]
+    pub map: PathBuf,
+    /// Name of the interface: the default sender, and whose own messages are echoes
+    #[arg(long)]
+    pub name: String,
+}
+
+/// `topic …`
+#[derive(Debug, Subcommand)]
+pub enum TopicCommand {
+    /// Lines {"filter","topic"} in, {"match":bool} or {"error"} out
+    Match,
+}
+
+/// `schema …`
+#[derive(Debug, Subcommand)]
+pub enum SchemaCommand {
+    /// Lines {"schema","payload"} in, {"valid":true}, {"valid":false,"errors":[…]} or {"error"} out
+    Validate,
+}
+
+/// `db …`
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Create and upgrade our tables
+    Migrate,
+    /// Show which upgrades are in
+    Status,
+}
+
+/// `dlq …`
+#[derive(Debug, Subcommand)]
+pub enum DlqCommand {
+    /// The newest dead letters, one a line
+    List {
+        /// Only those of one flow
+        #[arg(long, value_name = "CODE")]
+        flow: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// Answer as JSON lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// One dead letter with its payload
+    Show {
+        /// Its number
+        id: i64,
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send dead letters through their flow as it is now
+    Replay(DeadLetterChoice),
+    /// Give dead letters up for good
+    Drop(DeadLetterChoice),
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct DeadLetterChoice {
+    /// Their numbers
+    #[arg(value_name = "ID")]
+    pub ids: Vec<i64>,
+    /// All of one flow
+    #[arg(long, value_name = "CODE")]
+    pub flow: Option<String>,
+    /// Every one
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `flow …`
+#[derive(Debug, Subcommand)]
+pub enum FlowCommand {
+    /// All flows, one a line
+    List {
+        /// Answer as JSON lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// One flow
+    Show {
+        /// Its code
+        code: String,
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add a flow
+    #[command(after_help = "Example:\n  \
+        hearthgate flow add GARDEN --topic 'sensors/garden/#' --schema '{\"temperature\":\"float\"}'")]
+    Add(FlowFields),
+    /// Change a flow
+    Edit(FlowFields),
+    /// Enable a flow
+    Enable {
+        /// Its code
+        code: String,
+    },
+    /// Disable a flow
+    Disable {
+        /// Its code
+        code: String,
+    },
+    /// Remove a flow; its records stay
+    Remove {
+        /// Its code
+        code: String,
+    },
+    /// Run sample payloads through a flow: JSON lines on standard input, one verdict out for each
+    Test {
+        /// Its code
+        code: String,
+        /// Topic of the samples, when the flow's has wildcards
+        #[arg(long)]
+        topic: Option<String>,
+    },
+    /// Write all flows as TOML
+    Export,
+    /// Add or change flows from TOML on standard input, or from a file
+    Import {
+        /// The file; - or absent: standard input
+        file: Option<PathBuf>,
+        /// Only say what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Watch a topic and propose a schema and a flow
+    Learn {
+        /// Topic filter
+        topic: String,
+        /// How long to watch
+        #[arg(long = "for", value_name = "DURATION", default_value = "1m")]
+        period: crate::settings::Period,
+    },
+}
+
+/// The fields of a flow.
+#[derive(Debug, Args)]
+pub struct FlowFields {
+    /// Its code, unique
+    pub code: String,
+    /// Topic filter
+    #[arg(long)]
+    pub topic: Option<String>,
+    /// What it is for
+    #[arg(long)]
+    pub description: Option<String>,
+    /// What it does
+    #[arg(long, value_enum)]
+    pub action: Option<ActionName>,
+    /// Payload schema as JSON; @FILE reads a file
+    #[arg(long, value_name = "JSON")]
+    pub schema: Option<String>,
+    /// Where POST_ENDPOINT posts
+    #[arg(long, value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// Add it switched off
+    #[arg(long)]
+    pub disabled: bool,
+}
+
+/// What a flow does.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ActionName {
+    /// Store each field as a row
+    #[value(name = "STORE_DB")]
+    StoreDb,
+    /// Post the payload
+    #[value(name = "POST_ENDPOINT")]
+    PostEndpoint,
+}
+
+/// `interface …`
+#[derive(Debug, Subcommand)]
+pub enum InterfaceCommand {
+    /// Write a working skeleton with its map and its configuration
+    #[command(after_help = "Example:\n  hearthgate interface new radio --language python\n\
+        Writes interfaces/radio/…, maps/radio.json, and prints the section to add to the configuration.")]
+    New {
+        /// Name of the interface
+        name: String,
+        /// Language of the skeleton
+        #[arg(long, value_enum, default_value_t = Language::Python)]
+        language: Language,
+        /// Folder to write into
+        #[arg(long, default_value = ".")]
+        folder: PathBuf,
+    },
+}
+
+/// Language of a skeleton.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    /// Python 3
+    Python,
+    /// POSIX shell
+    Shell,
+}
+
+/// `broker …`
+#[derive(Debug, Subcommand)]
+pub enum BrokerCommand {
+    /// Ask for a password and print the section of a user
+    #[command(after_help = "The password is asked for on a terminal, else read as the first line of standard input:\n  \
+        hearthgate broker passwd garden >> hearthgate.toml")]
+    Passwd {
+        /// Name of the user
+        name: String,
+    },
+}

@@ -1,0 +1,60 @@
+//! `config show|schema|default`.
+
+use crate::cli::ConfigCommand;
+use crate::exit::Exit;
+use crate::settings::{self, Entry, Loaded, Origin};
+use serde_json::json;
+use std::io::Write;
+
+/// Prints what is asked for. `load` is called only where a configuration is needed.
+///
+/// # Errors
+/// The configuration is wrong, or writing fails.
+pub fn run(
+    command: &ConfigCommand,
+    load: impl FnOnce() -> anyhow::Result<Loaded>,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    match command {
+        ConfigCommand::Show { changed, json } => {
+            let loaded = load()?;
+            let mut entries = loaded.entries();
+            entries.retain(|entry| !changed || entry.origin != Origin::Default);
+            if *json { as_json(&entries, out) } else { as_toml(&loaded, &entries, out) }
+        }
+        ConfigCommand::Schema => {
+            serde_json::to_writer_pretty(&mut *out, &settings::schema())?;
+            writeln!(out)?;
+            Ok(Exit::Ok)
+        }
+        ConfigCommand::Default => {
+            out.write_all(settings::DEFAULTS.as_bytes())?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+fn as_json(entries: &[Entry], out: &mut dyn Write) -> anyhow::Result<Exit> {
+    for entry in entries {
+        let value: serde_json::Value = serde_json::from_str(&entry.value).unwrap_or_else(|_| json!(entry.value));
+        writeln!(out, "{}", json!({"key": entry.key, "value": value, "origin": entry.origin.to_string()}))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn as_toml(loaded: &Loaded, entries: &[Entry], out: &mut dyn Write) -> anyhow::Result<Exit> {
+    match &loaded.file {
+        Some(file) => writeln!(out, "# file: {}", file.display())?,
+        None => writeln!(out, "# no configuration file")?,
+    }
+    writeln!(out, "# relative paths start at {}", loaded.base.display())?;
+    let width = entries.iter().map(|entry| entry.key.len() + entry.value.len() + 3).max().unwrap_or(0).min(60);
+    for entry in entries {
+        let line = format!("{} = {}", entry.key, entry.value);
+        writeln!(out, "{line:width$}  # {}", entry.origin)?;
+    }
+    for warning in &loaded.warnings {
+        writeln!(out, "# {warning}")?;
+    }
+    Ok(Exit::Ok)
+}

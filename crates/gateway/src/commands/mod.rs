@@ -1,0 +1,65 @@
+//! What each command does.
+
+pub mod config;
+pub mod interface;
+mod lines;
+pub mod map;
+pub mod passwd;
+pub mod run;
+pub mod schema;
+
+use crate::cli::{BrokerCommand, Cli, Command, Global, SchemaCommand, TopicCommand};
+use crate::exit::Exit;
+use crate::settings::{self, Environment, Loaded, Sources};
+use crate::telemetry;
+use anyhow::Context;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Carries out a command line.
+///
+/// # Errors
+/// Whatever kept it from being done; [`crate::exit::exit_of`] tells the code.
+pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { global, command } = cli;
+    let load = || load(&global);
+    let mut out = io::stdout().lock();
+    let exit = match command.unwrap_or(Command::Run) {
+        Command::Run => {
+            drop(out);
+            return start(load()?);
+        }
+        Command::Config(command) => config::run(&command, load, &mut out)?,
+        Command::Map(command) => map::run(&command, io::stdin().lock(), &mut out)?,
+        Command::Topic(TopicCommand::Match) => map::topic_match(io::stdin().lock(), &mut out)?,
+        Command::Schema(SchemaCommand::Validate) => schema::validate(io::stdin().lock(), &mut out)?,
+        Command::Broker(BrokerCommand::Passwd { name }) => passwd::run(&name, &mut out)?,
+        Command::Interface(command) => interface::run(&command, &mut out)?,
+        _ => anyhow::bail!("this command is not part of this build"),
+    };
+    out.flush()?;
+    Ok(exit.into())
+}
+
+/// Reads the configuration that the flags and the environment name.
+///
+/// # Errors
+/// All that is wrong with it, as a [`settings::ConfigError`].
+pub fn load(global: &Global) -> anyhow::Result<Loaded> {
+    let mut flags = global.set.clone();
+    flags.extend(global.log_level.clone().map(|level| ("log.level".to_owned(), level)));
+    Ok(settings::load(Sources {
+        file: global.config.clone(),
+        environment: Environment::of_process(),
+        flags,
+        working_dir: std::env::current_dir().context("finding the working directory")?,
+    })?)
+}
+
+fn start(loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let _telemetry = telemetry::start(&loaded.settings.log)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    run::run(loaded)
+}

@@ -1,0 +1,128 @@
+//! What is wrong with a configuration, in a form that tells how to put it right.
+
+use super::origin::Origin;
+use std::fmt;
+
+/// Whether the gateway can start in spite of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It can't.
+    Error,
+    /// It can, but probably does not do what was meant.
+    Warning,
+}
+
+/// One thing wrong, or doubtful, in a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where it was written; `None` when it is about something missing.
+    pub origin: Option<Origin>,
+    /// The key with its section, such as `mqtt.keep_alive`; empty when no single key is meant.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    pub(crate) fn error(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            origin: None,
+            key: key.into(),
+            message: message.into(),
+            remedy: None,
+        }
+    }
+
+    pub(crate) fn warning(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(key, message) }
+    }
+
+    pub(crate) fn at(mut self, origin: Option<&Origin>) -> Self {
+        self.origin = origin.cloned();
+        self
+    }
+
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Some(Origin::Default) | None => {}
+            Some(origin) => write!(f, "{origin}: ")?,
+        }
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, "; {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A configuration that can't be used. `Display` shows every finding on a line of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// All that was found, in the order of the file where it is known; at least one is an error.
+    pub findings: Vec<Finding>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errors = self.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+        match errors {
+            1 => f.write_str("the configuration has an error:")?,
+            n => write!(f, "the configuration has {n} errors:")?,
+        }
+        for finding in &self.findings {
+            write!(f, "\n  {finding}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The known word that was probably meant.
+pub(crate) fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let written = written.to_lowercase();
+    known
+        .into_iter()
+        .map(|word| (strsim::damerau_levenshtein(&written, word), word))
+        .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_recognised_and_an_unrelated_word_is_not() {
+        let known = ["keep_alive", "server", "client_id"];
+        assert_eq!(closest("keepalive", known), Some("keep_alive"));
+        assert_eq!(closest("sevrer", known), Some("server"));
+        assert_eq!(closest("colour", known), None);
+    }
+
+    #[test]
+    fn a_finding_names_file_line_key_and_remedy() {
+        let origin = Origin::File { file: "home.toml".into(), line: 12, expanded: false };
+        let finding = Finding::error("mqtt.sevrer", "unknown key").at(Some(&origin)).remedy("did you mean \"server\"?");
+        assert_eq!(finding.to_string(), "home.toml:12: mqtt.sevrer: unknown key; did you mean \"server\"?");
+    }
+}

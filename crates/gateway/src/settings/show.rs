@@ -1,0 +1,82 @@
+//! `config show`: every value in force, with its origin and without its secrets.
+
+use super::Loaded;
+use super::origin::Origin;
+use super::urls::without_userinfo;
+use config::{Value, ValueKind};
+
+/// One value in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Section and key.
+    pub key: String,
+    /// The value as TOML; `"***"` for a secret.
+    pub value: String,
+    /// Where it is from.
+    pub origin: Origin,
+}
+
+impl Loaded {
+    /// Every value in force, sorted by key.
+    #[must_use]
+    pub fn entries(&self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        self.walk(&self.tree, "", &mut entries);
+        entries.sort_by(|a, b| a.key.cmp(&b.key));
+        entries
+    }
+
+    /// Where the value of a key such as `mqtt.server` is from; `None` when it is not set anywhere.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        super::check::lookup(&self.tree, key).and_then(|value| self.origins.of(value))
+    }
+
+    fn walk(&self, value: &Value, path: &str, entries: &mut Vec<Entry>) {
+        if let ValueKind::Table(table) = &value.kind {
+            for (key, inner) in table {
+                let path = if path.is_empty() { quoted_key(key) } else { format!("{path}.{}", quoted_key(key)) };
+                self.walk(inner, &path, entries);
+            }
+            return;
+        }
+        let origin = self.origins.of(value).cloned().unwrap_or(Origin::Default);
+        entries.push(Entry { key: path.to_owned(), value: shown(path, value), origin });
+    }
+}
+
+/// Whether the value of a key must never be printed.
+pub(crate) fn is_secret(key: &str) -> bool {
+    let last = key.rsplit('.').next().unwrap_or(key).trim_matches('"').to_lowercase();
+    if last.ends_with("_file") {
+        return false;
+    }
+    ["password", "password_hash", "token", "secret", "authorization", "api_key", "apikey"]
+        .iter()
+        .any(|word| last.ends_with(word))
+}
+
+fn shown(key: &str, value: &Value) -> String {
+    if is_secret(key) {
+        return "\"***\"".into();
+    }
+    match &value.kind {
+        ValueKind::String(text) => toml_edit::Value::from(without_userinfo(text).as_ref()).to_string(),
+        ValueKind::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| shown(key, item)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        ValueKind::Table(table) => {
+            let mut items: Vec<String> =
+                table.iter().map(|(name, item)| format!("{} = {}", quoted_key(name), shown(name, item))).collect();
+            items.sort();
+            format!("{{ {} }}", items.join(", "))
+        }
+        ValueKind::Float(number) => toml_edit::Value::from(*number).to_string(),
+        other => other.to_string(),
+    }
+}
+
+fn quoted_key(key: &str) -> String {
+    toml_edit::Key::new(key).to_string()
+}

@@ -1,0 +1,84 @@
+//! The log: standard error in the form that fits, a rotated file if wanted, repeats of an error folded.
+
+mod fold;
+mod rotate;
+
+use crate::settings::{Log, LogFormat};
+use anyhow::Context;
+use fold::Fold;
+use rotate::RotatingFile;
+use std::fmt;
+use std::io::IsTerminal;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// Keeps the log going; what waits is written when it is dropped.
+#[must_use]
+pub struct Telemetry {
+    // Dropped in this order: the counts of folded repeats still go into the file.
+    _fold: Option<fold::Reporter>,
+    _file: Option<WorkerGuard>,
+}
+
+/// Starts the log of this process. `RUST_LOG` wins over the configured level.
+///
+/// # Errors
+/// The level or the file is unusable, or a log was started before.
+pub fn start(log: &Log) -> anyhow::Result<Telemetry> {
+    let level = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty()).unwrap_or_else(|| log.level.clone());
+    let filter = EnvFilter::builder().parse(&level).with_context(|| format!("reading the log level \"{level}\""))?;
+    let (fold, reporter) = Fold::new(log.fold_repeats.0);
+    let (file, guard) = match &log.file {
+        Some(path) => {
+            let file = RotatingFile::open(path, log.max_size.0, log.keep)
+                .with_context(|| format!("opening the log file {} (log.file)", path.display()))?;
+            let (writer, guard) = NonBlockingBuilder::default().finish(file);
+            let layer = match log.format {
+                LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(writer).boxed(),
+                LogFormat::Auto | LogFormat::Pretty | LogFormat::Plain => {
+                    tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer).boxed()
+                }
+            };
+            (Some(layer), Some(guard))
+        }
+        None => (None, None),
+    };
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(fold)
+        .with(on_stderr(log.format))
+        .with(file)
+        .try_init()
+        .context("starting the log")?;
+    Ok(Telemetry { _fold: reporter, _file: guard })
+}
+
+fn on_stderr<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
+    let terminal = std::io::stderr().is_terminal();
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match (format, terminal) {
+        (LogFormat::Json, _) => layer.json().boxed(),
+        (LogFormat::Pretty, _) | (LogFormat::Auto, true) => {
+            let colours = terminal && std::env::var_os("NO_COLOR").is_none();
+            layer.with_ansi(colours).with_target(false).with_timer(ShortLocalTime).boxed()
+        }
+        (LogFormat::Plain, _) | (LogFormat::Auto, false) => layer.with_ansi(false).boxed(),
+    }
+}
+
+/// A person in front of a terminal knows the date.
+struct ShortLocalTime;
+
+impl FormatTime for ShortLocalTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        write!(writer, "{}", chrono::Local::now().format("%H:%M:%S%.3f"))
+    }
+}

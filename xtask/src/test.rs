@@ -1,0 +1,112 @@
+//! `cargo xtask test`: services, quick checks, all tests, one closing line.
+
+use crate::command::{cargo, passes};
+use crate::services;
+use crate::tidy;
+use crate::workspace::Workspace;
+use anyhow::Context;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+/// Sums of the closing lines of all test programs.
+#[derive(Default)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> anyhow::Result<bool> {
+    let root = workspace.root();
+    let environment = services::up(workspace)?;
+    let mut count = Count::default();
+    if filter.is_none() {
+        count.check("fmt", passes(cargo(root).args(["fmt", "--all", "--check"]))?);
+        count.check("tidy", tidy::run(workspace)?);
+    }
+    // The end-to-end tests start the real binary.
+    if !passes(cargo(root).args(["build", "--workspace"]))? {
+        count.check("build", false);
+        return Ok(count.close());
+    }
+    let mut tests = cargo(root);
+    tests.args(["test", "--workspace", "--no-fail-fast"]).args(filter);
+    tests.envs(environment.variables);
+    tests.env("HEARTHGATE_TEST_REQUIRE_DB", "1");
+    tests.env("HEARTHGATE_BIN", workspace.target().join("debug/hearthgate"));
+    count.run(&mut tests)?;
+    if std::env::var_os("CI").is_some() {
+        services::down(workspace)?;
+    }
+    Ok(count.close())
+}
+
+impl Count {
+    fn check(&mut self, name: &str, passed: bool) {
+        if passed {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+            eprintln!("xtask: {name} failed");
+        }
+    }
+
+    /// Runs `cargo test`, shows its output and counts.
+    fn run(&mut self, command: &mut Command) -> anyhow::Result<()> {
+        eprintln!("$ cargo test --workspace --no-fail-fast");
+        let mut child = command.stdout(Stdio::piped()).spawn().context("starting cargo test")?;
+        let output = child.stdout.take().context("reading cargo test")?;
+        let before = self.failed;
+        for line in BufReader::new(output).lines() {
+            let line = line.context("reading cargo test")?;
+            eprintln!("{line}");
+            if let Some(result) = line.strip_prefix("test result: ") {
+                self.add(result);
+            }
+        }
+        // A test program that does not compile or dies prints no result.
+        if !child.wait().context("waiting for cargo test")?.success() && self.failed == before {
+            self.failed += 1;
+        }
+        Ok(())
+    }
+
+    /// `ok. 12 passed; 0 failed; 1 ignored; …`
+    fn add(&mut self, result: &str) {
+        for part in result.split([';', '.']) {
+            let mut words = part.split_whitespace();
+            let (Some(number), Some(what)) = (words.next().and_then(|word| word.parse::<u64>().ok()), words.next())
+            else {
+                continue;
+            };
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.skipped += number,
+                _ => {}
+            }
+        }
+    }
+
+    fn close(&self) -> bool {
+        let Self { passed, failed, skipped } = self;
+        #[expect(clippy::print_stdout, reason = "the closing line is this command's answer")]
+        {
+            println!("\n{passed} passed, {failed} failed, {skipped} skipped");
+        }
+        *failed == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_results_of_all_test_programs_are_summed_up() {
+        let mut count = Count::default();
+        count.add("ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 1.35s");
+        count.add("FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s");
+        assert_eq!((count.passed, count.failed, count.skipped), (13, 2, 1));
+    }
+}
