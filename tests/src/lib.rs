@@ -1,1 +1,37 @@
-//! What the end-to-end tests share: services, the binary under test, clients.
+//! What the end-to-end tests share: the gateway as a child process, private services, clients, and waiting for conditions.
+//!
+//! Nothing here stands in for something real: brokers, databases, endpoints and devices are the real ones.
+
+pub mod broker;
+pub mod client;
+pub mod database;
+pub mod gateway;
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+/// How long a condition may take to come true. Generous: the machine may be busy; a test never waits this long when
+/// all is well.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A TCP port that was free a moment ago.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// Asks again and again until there is an answer.
+///
+/// # Panics
+/// When there is none within [`PATIENCE`]: the test has failed.
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let since = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(since.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

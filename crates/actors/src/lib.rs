@@ -1,1 +1,19 @@
-//! The actors, one file each, and all their messages.
+//! The actors, one file each, and all messages between them in [`messages`].
+//!
+//! An actor's handler calls a domain function and sends the result; it holds `Recipient`s, never a peer's type, so that
+//! only the binary's wiring knows the graph. Never in here: configuration files, environment, process exit, SQL text.
+
+pub mod broker;
+pub mod catalog;
+pub mod desk;
+pub mod interface;
+pub mod letters;
+pub mod mapper;
+pub mod messages;
+pub mod metrics;
+pub mod mqtt;
+mod pace;
+pub mod progress;
+pub mod router;
+pub mod supervisor;
+pub mod writer;

@@ -55,8 +55,10 @@ pub enum Command {
     /// Run the gateway (the default)
     Run,
     /// Check configuration, maps, flows, and what must be reachable
-    #[command(after_help = "Changes nothing. Exit code 0: it would work; 1: findings; 69: something can't be reached; \
-        78: the configuration is wrong.")]
+    #[command(
+        after_help = "Changes nothing. Exit code 0: it would work; 1: findings; 69: something can't be reached; \
+        78: the configuration is wrong."
+    )]
     Check {
         /// Leave out everything that needs a network or a database
         #[arg(long)]
@@ -373,8 +375,10 @@ pub enum Language {
 #[derive(Debug, Subcommand)]
 pub enum BrokerCommand {
     /// Ask for a password and print the section of a user
-    #[command(after_help = "The password is asked for on a terminal, else read as the first line of standard input:\n  \
-        hearthgate broker passwd garden >> hearthgate.toml")]
+    #[command(
+        after_help = "The password is asked for on a terminal, else read as the first line of standard input:\n  \
+        hearthgate broker passwd garden >> hearthgate.toml"
+    )]
     Passwd {
         /// Name of the user
         name: String,

@@ -5,9 +5,15 @@ use clap::error::ErrorKind;
 use hearthgate_gateway::cli::Cli;
 use hearthgate_gateway::commands;
 use hearthgate_gateway::exit::{Exit, exit_of};
+use hearthgate_interfaces::exec_guard;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Before any thread: this process may be the one that watches over a device's child process.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == exec_guard::SUBCOMMAND) {
+        return exec_guard::main(arguments);
+    }
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("hearthgate: a TLS provider was installed before main");
         return Exit::Internal.into();

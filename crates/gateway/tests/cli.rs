@@ -124,7 +124,11 @@ fn every_recorded_payload_is_judged_as_recorded() {
 #[test]
 fn a_malformed_line_is_answered_and_the_next_ones_too() {
     let folder = here();
-    let output = run(folder.path(), &["topic", "match"], b"{\"filter\":\"a/#/b\",\"topic\":\"a\"}\nno json\n{\"filter\":\"+\",\"topic\":\"a\"}\n");
+    let output = run(
+        folder.path(),
+        &["topic", "match"],
+        b"{\"filter\":\"a/#/b\",\"topic\":\"a\"}\nno json\n{\"filter\":\"+\",\"topic\":\"a\"}\n",
+    );
     assert_eq!(output.status.code(), Some(0));
     let lines: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 3);
@@ -135,7 +139,11 @@ fn a_malformed_line_is_answered_and_the_next_ones_too() {
 #[test]
 fn a_broken_map_is_refused_with_its_line() {
     let folder = here();
-    std::fs::write(folder.path().join("m.json"), "{\"root\":\"r\",\"topics\":[\"r/#\"],\n\"function\":{\"maptype\":\"fuzzy\"}}").unwrap();
+    std::fs::write(
+        folder.path().join("m.json"),
+        "{\"root\":\"r\",\"topics\":[\"r/#\"],\n\"function\":{\"maptype\":\"fuzzy\"}}",
+    )
+    .unwrap();
     let output = run(folder.path(), &["map", "decode", "--map", "m.json", "--name", "x"], b"");
     assert_eq!(output.status.code(), Some(78), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("m.json: line 2"), "{}", text(&output.stderr));
@@ -168,7 +176,11 @@ fn a_wrong_configuration_is_78_and_tells_everything_at_once() {
 #[test]
 fn config_show_tells_values_and_origins_and_hides_secrets() {
     let folder = here();
-    std::fs::write(folder.path().join("hearthgate.toml"), "[mqtt]\nserver = \"mqtt://b\"\nusername = \"u\"\npassword = \"geheim\"\n").unwrap();
+    std::fs::write(
+        folder.path().join("hearthgate.toml"),
+        "[mqtt]\nserver = \"mqtt://b\"\nusername = \"u\"\npassword = \"geheim\"\n",
+    )
+    .unwrap();
     let output = hearthgate(folder.path())
         .args(["config", "show", "--changed", "--set", "store.batch=5"])
         .env("HEARTHGATE__LOG__LEVEL", "debug")
@@ -245,8 +257,7 @@ fn a_new_interface_speaks_the_protocol_and_is_never_overwritten() {
 
 /// Plays the gateway to a skeleton: hello, a command, a ping, stop.
 fn converse(program: &str, file: &Path, message: &Value) -> Vec<Value> {
-    let mut child =
-        Command::new(program).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new(program).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = [
         json!({"type": "hello", "protocol": 1, "name": "lamp", "params": {}}),
         json!({"type": "message", "message": message}),

@@ -118,7 +118,11 @@ impl Rules<'_> {
         match std::fs::read_to_string(file) {
             Ok(text) => *secret = Some(text.trim_end_matches(['\r', '\n']).into()),
             Err(error) => {
-                self.error(&file_key, format!("can't read {}: {error}", file.display()), "create it, readable for this user");
+                self.error(
+                    &file_key,
+                    format!("can't read {}: {error}", file.display()),
+                    "create it, readable for this user",
+                );
             }
         }
     }
@@ -307,7 +311,11 @@ impl Rules<'_> {
         }
         let journal = &settings.journal;
         if journal.segment_size.0 < 64 << 10 {
-            self.error("journal.segment_size", format!("{} is too small", journal.segment_size), "use at least \"64KiB\"");
+            self.error(
+                "journal.segment_size",
+                format!("{} is too small", journal.segment_size),
+                "use at least \"64KiB\"",
+            );
         }
         if journal.max_size.0 < 2 * journal.segment_size.0 {
             self.error(

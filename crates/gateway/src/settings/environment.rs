@@ -244,10 +244,10 @@ mod tests {
 
     #[test]
     fn a_dot_env_file_is_read_as_python_dotenv_does() {
-        let text = "# comment\nDB_HOST=db\nexport DB_USER = 'a b'\nDB_PASSWORD=\"p#\\\"w\"\nX=a#b # c\nnonsense\nEMPTY=\n";
+        let text =
+            "# comment\nDB_HOST=db\nexport DB_USER = 'a b'\nDB_PASSWORD=\"p#\\\"w\"\nX=a#b # c\nnonsense\nEMPTY=\n";
         let pairs = parse_dot_env(text);
-        let expected =
-            [("DB_HOST", "db"), ("DB_USER", "a b"), ("DB_PASSWORD", "p#\"w"), ("X", "a#b"), ("EMPTY", "")];
+        let expected = [("DB_HOST", "db"), ("DB_USER", "a b"), ("DB_PASSWORD", "p#\"w"), ("X", "a#b"), ("EMPTY", "")];
         assert_eq!(pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 

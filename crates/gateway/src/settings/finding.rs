@@ -29,13 +29,7 @@ pub struct Finding {
 
 impl Finding {
     pub(crate) fn error(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Error,
-            origin: None,
-            key: key.into(),
-            message: message.into(),
-            remedy: None,
-        }
+        Self { severity: Severity::Error, origin: None, key: key.into(), message: message.into(), remedy: None }
     }
 
     pub(crate) fn warning(key: impl Into<String>, message: impl Into<String>) -> Self {

@@ -117,7 +117,10 @@ fn a_syntax_error_names_the_line() {
 fn a_wrong_combination_names_both_sides() {
     let findings = Home::with("[broker]\nenabled = false\n").findings();
     assert_eq!(findings.len(), 1, "{findings:?}");
-    assert!(findings[0].starts_with("hearthgate.toml:2: broker.enabled: mqtt.server = \"embedded\" needs"), "{findings:?}");
+    assert!(
+        findings[0].starts_with("hearthgate.toml:2: broker.enabled: mqtt.server = \"embedded\" needs"),
+        "{findings:?}"
+    );
 }
 
 #[test]
@@ -162,7 +165,8 @@ fn the_environment_sets_numbers_switches_and_lists_as_plain_text() {
 
 #[test]
 fn a_wrong_variable_is_named() {
-    let findings = Home::new().env("HEARTHGATE__MQTT__SEVRER", "x").env("HEARTHGATE__HTTP__ENABLED", "maybe").findings();
+    let findings =
+        Home::new().env("HEARTHGATE__MQTT__SEVRER", "x").env("HEARTHGATE__HTTP__ENABLED", "maybe").findings();
     assert_eq!(
         findings,
         [
@@ -194,15 +198,19 @@ fn an_unset_variable_is_named_with_its_line() {
     let findings = Home::with("[mqtt]\n\nusername = \"${NOBODY}\"\n").findings();
     assert_eq!(
         findings,
-        ["hearthgate.toml:3: mqtt.username: the environment variable NOBODY is not set; set it, or give a default: \"${NOBODY:-…}\""]
+        [
+            "hearthgate.toml:3: mqtt.username: the environment variable NOBODY is not set; set it, or give a default: \"${NOBODY:-…}\""
+        ]
     );
 }
 
 #[test]
 fn a_secret_comes_from_its_file_and_is_never_shown() {
-    let home = Home::with("[mqtt]\nusername = \"me\"\npassword_file = \"secret\"\n[database]\nurl = \"mysql://a:geheim@b/c\"\n")
-        .file("secret", "hunter2\n")
-        .env("HEARTHGATE__HTTP__TOKEN", "tok3n");
+    let home = Home::with(
+        "[mqtt]\nusername = \"me\"\npassword_file = \"secret\"\n[database]\nurl = \"mysql://a:geheim@b/c\"\n",
+    )
+    .file("secret", "hunter2\n")
+    .env("HEARTHGATE__HTTP__TOKEN", "tok3n");
     let loaded = home.load().unwrap();
     assert_eq!(loaded.settings.mqtt.password.as_ref().unwrap().expose_secret(), "hunter2");
     let shown = format!("{loaded:?}{:?}", loaded.entries());
@@ -213,7 +221,10 @@ fn a_secret_comes_from_its_file_and_is_never_shown() {
 
 #[test]
 fn a_secret_in_two_places_and_a_missing_secret_file_are_errors() {
-    let findings = Home::with("[mqtt]\nusername = \"a\"\npassword = \"x\"\npassword_file = \"y\"\n[http]\ntoken_file = \"none\"\n").findings();
+    let findings = Home::with(
+        "[mqtt]\nusername = \"a\"\npassword = \"x\"\npassword_file = \"y\"\n[http]\ntoken_file = \"none\"\n",
+    )
+    .findings();
     assert_eq!(findings.len(), 2, "{findings:?}");
     assert!(findings[0].contains("mqtt.password_file is set too"), "{findings:?}");
     assert!(findings[1].starts_with("hearthgate.toml:6: http.token_file: can't read"), "{findings:?}");
@@ -230,7 +241,10 @@ fn an_installation_of_the_python_gateway_is_understood() {
     let settings = loaded.settings;
     assert_eq!(settings.mqtt.server, Server::Database);
     assert!(!settings.broker.is_enabled() && settings.interfaces.is_empty());
-    assert_eq!(settings.database.url.connection_url().expose_secret(), "mysql://gw:p%40ss%2Fw%23rd@db.home:3306/mqtt%20gw");
+    assert_eq!(
+        settings.database.url.connection_url().expose_secret(),
+        "mysql://gw:p%40ss%2Fw%23rd@db.home:3306/mqtt%20gw"
+    );
     assert_eq!(settings.endpoints.http_timeout.to_string(), "3s");
     assert_eq!(settings.mqtt.client_id, "old");
     assert_eq!(settings.mqtt.keep_alive.to_string(), "30s");
@@ -246,7 +260,8 @@ fn an_unfinished_python_environment_says_what_is_missing() {
 
 #[test]
 fn a_file_that_names_another_broker_wins_over_what_db_host_implies() {
-    let home = Home::with("[mqtt]\nserver = \"mqtt://mine\"\n").env("DB_HOST", "db").env("DB_NAME", "x").env("DB_USER", "u");
+    let home =
+        Home::with("[mqtt]\nserver = \"mqtt://mine\"\n").env("DB_HOST", "db").env("DB_NAME", "x").env("DB_USER", "u");
     assert_eq!(home.settings().mqtt.server.to_string(), "mqtt://mine:1883");
 }
 
@@ -265,7 +280,10 @@ fn relative_paths_start_at_the_configuration_file() {
     .unwrap();
     assert_eq!(loaded.settings.mqtt.tls.ca.unwrap(), sub.join("certs/ca.pem"));
     assert_eq!(loaded.settings.gateway.state_dir, sub.join("data"));
-    assert_eq!(loaded.settings.database.url.to_string(), format!("sqlite:{}", sub.join("data/hearthgate.db").display()));
+    assert_eq!(
+        loaded.settings.database.url.to_string(),
+        format!("sqlite:{}", sub.join("data/hearthgate.db").display())
+    );
 }
 
 #[test]
@@ -278,7 +296,9 @@ fn a_listener_for_everyone_needs_authentication() {
 
 #[test]
 fn supervision_is_set_for_all_and_for_one_part() {
-    let settings = Home::with("[supervision]\nmax_restarts = 3\n[supervision.writer]\nessential = true\nbackoff = \"1s\"\n").settings();
+    let settings =
+        Home::with("[supervision]\nmax_restarts = 3\n[supervision.writer]\nessential = true\nbackoff = \"1s\"\n")
+            .settings();
     let writer = settings.supervision.of("writer");
     assert!(writer.essential && writer.max_restarts == 3 && writer.initial_backoff.as_secs() == 1);
     assert_eq!(settings.supervision.of("mqtt").initial_backoff.as_millis(), 100);

@@ -67,8 +67,7 @@ impl Transport {
     }
 }
 
-const SERVER_FORMS: &str =
-    "\"embedded\", \"database\", or a URL such as \"mqtt://host:1883\", \"mqtts://host\", \"ws://host/mqtt\", \"wss://host\"";
+const SERVER_FORMS: &str = "\"embedded\", \"database\", or a URL such as \"mqtt://host:1883\", \"mqtts://host\", \"ws://host/mqtt\", \"wss://host\"";
 
 impl FromStr for Server {
     type Err = String;

@@ -87,7 +87,10 @@ mod tests {
             file.write_all(line.as_bytes()).unwrap();
         }
         let read = |name: &str| std::fs::read_to_string(folder.path().join("log").join(name)).unwrap();
-        assert_eq!((read("x.log"), read("x.log.1"), read("x.log.2")), ("four----\n".into(), "three---\n".into(), "two-----\n".into()));
+        assert_eq!(
+            (read("x.log"), read("x.log.1"), read("x.log.2")),
+            ("four----\n".into(), "three---\n".into(), "two-----\n".into())
+        );
         assert!(!folder.path().join("log/x.log.3").exists());
     }
 

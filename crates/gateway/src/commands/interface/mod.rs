@@ -19,12 +19,16 @@ pub fn run(command: &InterfaceCommand, out: &mut dyn Write) -> anyhow::Result<Ex
         return Err(Failure::Usage(format!("\"{name}\" can't name an interface: use letters, digits, - and _")).into());
     }
     let (program, text, command) = match language {
-        Language::Python => {
-            (format!("interfaces/{name}.py"), include_str!("skeleton.py"), format!("[\"python3\", \"interfaces/{name}.py\"]"))
-        }
-        Language::Shell => {
-            (format!("interfaces/{name}.sh"), include_str!("skeleton.sh"), format!("[\"sh\", \"interfaces/{name}.sh\"]"))
-        }
+        Language::Python => (
+            format!("interfaces/{name}.py"),
+            include_str!("skeleton.py"),
+            format!("[\"python3\", \"interfaces/{name}.py\"]"),
+        ),
+        Language::Shell => (
+            format!("interfaces/{name}.sh"),
+            include_str!("skeleton.sh"),
+            format!("[\"sh\", \"interfaces/{name}.sh\"]"),
+        ),
     };
     let map = format!("maps/{name}.json");
     write_new(&folder.join(&program), &text.replace("@NAME@", name), 0o755)?;

@@ -6,9 +6,7 @@ mod interfaces;
 mod mqtt;
 mod operation;
 
-pub use flows::{
-    Breaker, Database, DeadLetters, Endpoints, Flows, Journal, Store, ValueFormat, WhenFull,
-};
+pub use flows::{Breaker, Database, DeadLetters, Endpoints, Flows, Journal, Store, ValueFormat, WhenFull};
 pub use interfaces::{Interface, Mapper};
 pub use mqtt::{Broker, BrokerLimits, BrokerTls, BrokerUser, Mqtt, MqttLimits, MqttTls, Protocol, Reconnect};
 pub use operation::{Gateway, HomeAssistant, Http, Log, LogFormat, PolicyOverride, Supervision};

@@ -184,7 +184,10 @@ impl<'de> Deserialize<'de> for Supervision {
     }
 }
 
-fn complete<E: serde::de::Error>(own: PolicyOverride, parts: BTreeMap<String, PolicyOverride>) -> Result<Supervision, E> {
+fn complete<E: serde::de::Error>(
+    own: PolicyOverride,
+    parts: BTreeMap<String, PolicyOverride>,
+) -> Result<Supervision, E> {
     Ok(Supervision {
         backoff: own.backoff.ok_or_else(|| E::missing_field("backoff"))?,
         max_backoff: own.max_backoff.ok_or_else(|| E::missing_field("max_backoff"))?,

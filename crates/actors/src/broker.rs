@@ -1,0 +1,81 @@
+//! BrokerActor: runs the embedded broker on this actor's own thread, for whoever attaches to it.
+
+use crate::messages::Attach;
+use actix::prelude::*;
+use hearthgate_mqtt::broker::{Broker, BrokerOptions};
+use hearthgate_mqtt::link::Port;
+use hearthgate_supervision::Exit;
+use std::time::Duration;
+use tracing::info;
+
+/// See the module.
+pub struct BrokerActor {
+    options: BrokerOptions,
+    /// Bound before the actors were started, so that a port in use is told at once.
+    bound: Option<Broker>,
+    /// Whether the gateway itself will attach.
+    expects_port: bool,
+    running: Option<SpawnHandle>,
+    exit: Exit,
+}
+
+impl BrokerActor {
+    /// An actor that runs this broker, and makes new ones by the same options after a failure.
+    #[must_use]
+    pub fn new(options: BrokerOptions, bound: Broker, expects_port: bool, exit: Exit) -> Self {
+        BrokerActor { options, bound: Some(bound), expects_port, running: None, exit }
+    }
+
+    fn run(&mut self, port: Option<Port>, ctx: &mut Context<Self>) {
+        let bound = match self.bound.take() {
+            Some(bound) => Ok(bound),
+            None => Broker::bind(self.options.clone()),
+        };
+        let mut broker = match bound {
+            Ok(broker) => broker,
+            Err(reason) => return self.exit.fail(ctx, reason),
+        };
+        if let Some(port) = port {
+            broker.attach(port);
+        }
+        let addresses: Vec<String> = broker.addresses().iter().map(ToString::to_string).collect();
+        info!(listen = %addresses.join(", "), "the embedded broker runs");
+        let ended = broker.run().into_actor(self).map(|end, act, ctx| {
+            act.running = None;
+            match end {
+                Ok(()) => info!("the embedded broker has ended"),
+                Err(reason) => act.exit.fail(ctx, reason),
+            }
+        });
+        self.running = Some(ctx.spawn(ended));
+    }
+}
+
+impl Actor for BrokerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if !self.expects_port {
+            self.run(None, ctx);
+        }
+    }
+}
+
+impl Supervised for BrokerActor {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.running = None;
+    }
+}
+
+impl Handler<Attach> for BrokerActor {
+    type Result = ();
+
+    fn handle(&mut self, Attach(port): Attach, ctx: &mut Self::Context) {
+        if self.running.is_some() {
+            // The one before has lost its link and is about to end; the port must be free first.
+            ctx.run_later(Duration::from_millis(20), move |act, ctx| act.handle(Attach(port), ctx));
+            return;
+        }
+        self.run(Some(port), ctx);
+    }
+}

@@ -1,0 +1,239 @@
+//! CatalogActor: keeps the connection to the SQL database and the flows that are in it.
+//!
+//! Flows are reloaded by difference: a flow that did not change stays the very same object, so nothing that is under way is
+//! disturbed. A reload that fails keeps the old set. Without the database the last known flows are used, from a file.
+
+use crate::messages::{Reload, ReplaceFlows};
+use crate::pace::Pace;
+use actix::prelude::*;
+use hearthgate_domain::flow::{Flow, FlowRow};
+use hearthgate_domain::routing::RoutingTable;
+use hearthgate_storage::sql::{Changes, Database, DatabaseOptions};
+use hearthgate_supervision::Exit;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tracing::{error, info, warn};
+
+/// What the actor works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// How to reach the database.
+    pub options: DatabaseOptions,
+    /// Told when there is a connection.
+    pub database: watch::Sender<Option<Database>>,
+    /// Who routes by the flows.
+    pub router: Recipient<ReplaceFlows>,
+    /// Time between reloads.
+    pub reload_interval: Duration,
+    /// The last known flows, for a start without the database.
+    pub cache: PathBuf,
+    /// Flows that could not be loaded, each with the reason.
+    pub unloadable: watch::Sender<Vec<(String, String)>>,
+    /// Why the flows may be out of date, for readiness; empty when all is well.
+    pub trouble: watch::Sender<String>,
+}
+
+/// See the module.
+pub struct CatalogActor {
+    deps: Deps,
+    exit: Exit,
+    reload: Arc<Notify>,
+}
+
+impl CatalogActor {
+    /// An actor that connects as soon as it is started.
+    #[must_use]
+    pub fn new(deps: Deps, exit: Exit) -> Self {
+        CatalogActor { deps, exit, reload: Arc::new(Notify::new()) }
+    }
+}
+
+impl Actor for CatalogActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let work = Work { deps: self.deps.clone(), reload: Arc::clone(&self.reload), table: None };
+        ctx.spawn(work.run().into_actor(self).map(|end, act, ctx| match end {
+            Ok(never) => match never {},
+            Err(reason) => act.exit.fail(ctx, reason),
+        }));
+    }
+}
+
+impl Supervised for CatalogActor {}
+
+impl Handler<Reload> for CatalogActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Reload, _: &mut Self::Context) {
+        self.reload.notify_one();
+    }
+}
+
+struct Work {
+    deps: Deps,
+    reload: Arc<Notify>,
+    /// The flows in force; none before the first load.
+    table: Option<Arc<RoutingTable>>,
+}
+
+impl Work {
+    async fn run(mut self) -> Result<std::convert::Infallible, String> {
+        let database = self.connect().await?;
+        let mut changes = None;
+        let mut pace = Pace::new();
+        loop {
+            if changes.is_none() {
+                changes = database.changes().await.unwrap_or_else(|reason| {
+                    warn!(%reason, "changes of the flows are not told at once; they are found at the next reload");
+                    None
+                });
+            }
+            match database.load_flows().await {
+                Ok(rows) => {
+                    pace.reset();
+                    self.clear_trouble();
+                    if self.apply(rows.clone()).await? {
+                        self.keep(&rows);
+                    }
+                }
+                Err(reason) => {
+                    self.report(&format!("the flows could not be reloaded, the old ones go on: {reason}"));
+                    pace.pause().await;
+                    continue;
+                }
+            }
+            if !self.wait(changes.as_mut()).await {
+                changes = None;
+            }
+        }
+    }
+
+    /// Connects, however long it takes; the last known flows are used meanwhile.
+    async fn connect(&mut self) -> Result<Database, String> {
+        let mut pace = Pace::new();
+        loop {
+            match Database::open(&self.deps.options).await {
+                Ok(database) => {
+                    info!(database = database.label(), "connected to the database");
+                    self.deps.database.send_replace(Some(database.clone()));
+                    return Ok(database);
+                }
+                Err(reason) => {
+                    self.report(&reason.to_string());
+                    if self.table.is_none()
+                        && let Some(rows) = read_cache(&self.deps.cache)
+                    {
+                        info!(flows = rows.len(), "starting with the flows as they were last time");
+                        self.apply(rows).await?;
+                    }
+                }
+            }
+            pace.pause().await;
+        }
+    }
+
+    /// Waits until the flows should be loaded again; false when changes are no longer told.
+    async fn wait(&self, changes: Option<&mut Changes>) -> bool {
+        let told = async {
+            match changes {
+                Some(changes) => changes.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(self.deps.reload_interval) => true,
+            () = self.reload.notified() => true,
+            told = told => told.is_ok(),
+        }
+    }
+
+    /// Compiles what is new or changed and hands over the new table; tells whether anything did change.
+    async fn apply(&mut self, rows: Vec<FlowRow>) -> Result<bool, String> {
+        let mut unloadable = Vec::new();
+        let mut flows = Vec::with_capacity(rows.len());
+        for row in rows.into_iter().filter(|row| row.enabled) {
+            if let Some(same) = self.table.as_ref().and_then(|table| table.unchanged(&row)) {
+                flows.push(Arc::clone(same));
+                continue;
+            }
+            let code = row.code.clone();
+            match Flow::compile(row) {
+                Ok(flow) => {
+                    for warning in flow.schema.warnings() {
+                        warn!(flow = %code, %warning, "doubtful schema");
+                    }
+                    flows.push(Arc::new(flow));
+                }
+                Err(reason) => unloadable.push((code, reason.to_string())),
+            }
+        }
+        self.report_unloadable(unloadable);
+        let table = Arc::new(RoutingTable::new(flows));
+        if let Some(old) = &self.table {
+            let difference = table.difference(old);
+            if difference.is_empty() {
+                return Ok(false);
+            }
+            info!(
+                added = difference.added.len(),
+                removed = difference.removed.len(),
+                changed = difference.changed.len(),
+                "flows reloaded"
+            );
+        } else {
+            info!(flows = table.flows().len(), "flows loaded");
+        }
+        let sent = self.deps.router.send(ReplaceFlows(Arc::clone(&table))).await;
+        sent.map_err(|_| "the router did not take the flows")?;
+        self.table = Some(table);
+        Ok(true)
+    }
+
+    fn report_unloadable(&self, unloadable: Vec<(String, String)>) {
+        self.deps.unloadable.send_if_modified(|known| {
+            for (flow, reason) in unloadable.iter().filter(|found| !known.contains(found)) {
+                error!(%flow, %reason, "flow not loaded");
+            }
+            let is_changed = *known != unloadable;
+            *known = unloadable;
+            is_changed
+        });
+    }
+
+    fn report(&self, reason: &str) {
+        self.deps.trouble.send_if_modified(|trouble| {
+            let is_news = trouble != reason;
+            if is_news {
+                warn!(%reason, "database trouble; trying again");
+                reason.clone_into(trouble);
+            }
+            is_news
+        });
+    }
+
+    fn clear_trouble(&self) {
+        self.deps.trouble.send_if_modified(|trouble| !std::mem::take(trouble).is_empty());
+    }
+
+    fn keep(&self, rows: &[FlowRow]) {
+        if let Err(reason) = write_cache(&self.deps.cache, rows) {
+            warn!(%reason, "the flows could not be kept for a start without the database");
+        }
+    }
+}
+
+fn read_cache(path: &Path) -> Option<Vec<FlowRow>> {
+    let text = std::fs::read(path).ok()?;
+    serde_json::from_slice(&text)
+        .map_err(|reason| warn!(%reason, path = %path.display(), "the kept flows can not be read"))
+        .ok()
+}
+
+fn write_cache(path: &Path, rows: &[FlowRow]) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    std::fs::write(&new, serde_json::to_vec(rows)?)?;
+    std::fs::rename(new, path)
+}

@@ -1,0 +1,312 @@
+//! The desk where messages become durable: the one place where the journal is written.
+//!
+//! Prepared messages come here in groups, in order of arrival. A redelivered one is recognised and passed over, the others
+//! are appended, the group is synced, and only then the ticket through which all is safe moves on. The desk outlives the
+//! router's incarnations; whatever job runs here when the router dies is finished.
+
+use hearthgate_domain::delivery::Inbound;
+use hearthgate_domain::flow::{Flow, RetainedPolicy};
+use hearthgate_domain::gate::{self, Gate};
+use hearthgate_domain::payload::Payload;
+use hearthgate_domain::redelivery::{self, OwedEntry, Verdict as Delivery};
+use hearthgate_mqtt::link::{Batch, Connection, Ticket};
+use hearthgate_storage::journal::{Dropped, Entry, Journal, JournalError, Owed, Seq, Target, Verdict, content_hash};
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Messages that a sender may send again are remembered at least this far back, and at most twice as far.
+const OWED_AT_MOST: u64 = 100_000;
+
+/// Whom a message is for, and what was decided.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// The flow takes it.
+    Accepted(Arc<Flow>),
+    /// The flow would take it, but for its `on_change`, `min_interval` or rule for retained messages.
+    KeptBack,
+    /// It becomes a dead letter; without a flow it concerns every flow.
+    Refused {
+        /// The flow's number.
+        flow_id: Option<i64>,
+        /// Why.
+        reason: String,
+        /// JSON pointer to the field at fault, or empty.
+        pointer: String,
+    },
+}
+
+impl Decision {
+    fn target(&self) -> Option<Target<'_>> {
+        match self {
+            Decision::Accepted(flow) => Some(Target { flow_id: Some(flow.id), verdict: Verdict::Accepted }),
+            Decision::KeptBack => None,
+            Decision::Refused { flow_id, reason, pointer } => {
+                Some(Target { flow_id: *flow_id, verdict: Verdict::Refused { reason, pointer } })
+            }
+        }
+    }
+}
+
+/// Messages with their decisions, in order of arrival.
+#[derive(Debug, Default)]
+pub struct Group {
+    batches: Vec<Arc<Batch>>,
+    messages: Vec<Prepared>,
+    decisions: Vec<Decision>,
+    through: Ticket,
+    /// Redelivered messages are marked.
+    admitted: bool,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    batch: usize,
+    message: usize,
+    decisions: Range<usize>,
+    /// Recognised as redelivered, or kept back by all its flows.
+    passed_over: bool,
+}
+
+impl Group {
+    /// Adds a message of the batch that [`Group::close_batch`] will add. No decision means that no flow wants it: then
+    /// it is not stored, but redeliveries are recognised by the order of all messages.
+    pub fn push(&mut self, message: usize, decisions: impl IntoIterator<Item = Decision>) {
+        let from = self.decisions.len();
+        self.decisions.extend(decisions);
+        let decisions = from..self.decisions.len();
+        self.messages.push(Prepared { batch: self.batches.len(), message, decisions, passed_over: false });
+    }
+
+    /// All messages of this batch are in.
+    pub fn close_batch(&mut self, batch: Arc<Batch>) {
+        self.through = batch.last();
+        self.batches.push(batch);
+    }
+
+    /// Nothing came in at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    fn inbound(&self, prepared: &Prepared) -> &Inbound {
+        &self.batches[prepared.batch].messages[prepared.message]
+    }
+
+    /// Everything through here is in this group or before it.
+    #[must_use]
+    pub fn through(&self) -> Ticket {
+        self.through
+    }
+}
+
+/// What became of a group.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Appended and synced.
+    pub appended: usize,
+    /// Recognised as redelivered and passed over.
+    pub redelivered: usize,
+    /// What had to go under the policy `drop_oldest`.
+    pub dropped: Option<Dropped>,
+}
+
+/// See the module.
+pub struct Desk {
+    journal: Journal,
+    owed: redelivery::Owed,
+    gates: Gates,
+    /// Durable through here.
+    safe: Ticket,
+    /// The connection whose messages came last.
+    connection: Connection,
+    /// Which journal entry a ticket's group ended with, for confirmations; the newest at the end.
+    marks: VecDeque<Mark>,
+    confirmed: Seq,
+}
+
+struct Mark {
+    ticket: Ticket,
+    seq: Seq,
+    session: Option<u64>,
+}
+
+impl Desk {
+    /// A desk for this journal, with what its recovery says that senders may send again.
+    #[must_use]
+    pub fn new(journal: Journal, recovered: &[Owed]) -> Self {
+        let entries = recovered.iter().map(|owed| OwedEntry {
+            session: owed.origin.session,
+            packet_id: owed.origin.packet_id,
+            hash: owed.content_hash,
+            seq: Some(owed.seq),
+        });
+        let owed = redelivery::Owed::restore(redelivery::MAX_WINDOW, entries);
+        let gates = Gates::default();
+        Desk { journal, owed, gates, safe: Ticket::default(), connection: 0, marks: VecDeque::new(), confirmed: 0 }
+    }
+
+    /// Makes a group durable.
+    ///
+    /// # Errors
+    /// Those of the journal; nothing of the group is durable then, and the same group can be written again.
+    pub fn write(&mut self, group: &mut Group) -> Result<Written, JournalError> {
+        if !group.admitted {
+            self.admit(group);
+        }
+        let group = &*group;
+        let mut targets: Vec<Target<'_>> = Vec::with_capacity(group.decisions.len());
+        let mut taken = Vec::with_capacity(group.messages.len());
+        for prepared in group.messages.iter().filter(|prepared| !prepared.passed_over) {
+            let from = targets.len();
+            targets.extend(group.decisions[prepared.decisions.clone()].iter().filter_map(Decision::target));
+            if targets.len() > from {
+                taken.push((prepared, from..targets.len()));
+            }
+        }
+        let entry = |(prepared, range): (&Prepared, Range<usize>)| {
+            let message = group.inbound(prepared);
+            Entry {
+                topic: &message.topic,
+                payload: &message.payload,
+                received_at: message.received_at,
+                qos: message.qos,
+                retain: message.retain,
+                origin: message.origin,
+                targets: &targets[range],
+            }
+        };
+        let entries: Vec<Entry<'_>> = taken.into_iter().map(entry).collect();
+        let mut dropped = None;
+        if !entries.is_empty() {
+            dropped = self.journal.append(&entries, self.confirmed)?.dropped;
+            self.journal.sync()?;
+        }
+        let session = group.batches.last().and_then(|batch| batch.messages.last()?.origin).map(|origin| origin.session);
+        self.marks.push_back(Mark { ticket: group.through, seq: self.journal.next_seq() - 1, session });
+        self.safe = group.through;
+        self.forget_old();
+        let redelivered = group.messages.iter().filter(|prepared| prepared.passed_over).count();
+        Ok(Written { appended: entries.len(), redelivered, dropped })
+    }
+
+    /// Recognises what was delivered before, and asks the flows' gates. Once for a group, however often it is written:
+    /// both move on.
+    fn admit(&mut self, group: &mut Group) {
+        group.admitted = true;
+        let mut seq = self.journal.next_seq();
+        for index in 0..group.messages.len() {
+            let prepared = &group.messages[index];
+            let batch = &group.batches[prepared.batch];
+            let message = &batch.messages[prepared.message];
+            let is_wanted = !prepared.decisions.is_empty();
+            let mut passed_over = false;
+            if let Some(origin) = message.origin {
+                if batch.first.connection > self.connection {
+                    self.connection = batch.first.connection;
+                    self.owed.connected(origin.session);
+                }
+                let hash = content_hash(&message.topic, &message.payload);
+                match self.owed.check(&origin, hash) {
+                    Delivery::Redelivered { .. } => passed_over = true,
+                    Delivery::New if is_wanted => self.owed.record(&origin, hash, seq),
+                    Delivery::New => self.owed.record_unstored(&origin, hash),
+                }
+            }
+            if is_wanted && !passed_over {
+                let message = message.clone(); // cheap: its bytes are shared
+                let decisions = group.messages[index].decisions.clone();
+                self.gates.keep_back(&message, &mut group.decisions[decisions]);
+                seq += 1;
+            }
+            group.messages[index].passed_over = passed_over;
+        }
+    }
+
+    /// The senders have our acknowledgements through this ticket. The next group carries it to disk.
+    pub fn confirm(&mut self, ticket: Ticket) {
+        while let Some(mark) = self.marks.front() {
+            let is_covered = mark.ticket.connection < ticket.connection
+                || (mark.ticket.connection == ticket.connection && mark.ticket.number <= ticket.number);
+            if !is_covered {
+                break;
+            }
+            self.confirmed = mark.seq;
+            if let Some(session) = mark.session.filter(|_| mark.ticket.connection == ticket.connection) {
+                self.owed.confirm_through(session, mark.seq);
+            }
+            self.marks.pop_front();
+        }
+    }
+
+    /// Senders that never confirm (clients of the embedded broker that come once and go) must not pile up: what lies
+    /// far back is taken as confirmed.
+    fn forget_old(&mut self) {
+        let newest = self.journal.next_seq() - 1;
+        if newest < self.confirmed + 2 * OWED_AT_MOST {
+            return;
+        }
+        self.confirmed = newest - OWED_AT_MOST;
+        let recent = self.owed.snapshot().filter(|entry| entry.seq.is_some_and(|seq| seq > self.confirmed));
+        self.owed = redelivery::Owed::restore(redelivery::MAX_WINDOW, recent.collect::<Vec<_>>());
+        self.marks.retain(|mark| mark.seq > self.confirmed);
+    }
+
+    /// Writes what is confirmed when there is no group to carry it.
+    ///
+    /// # Errors
+    /// Those of the journal.
+    pub fn keep_confirmed(&mut self) -> Result<(), JournalError> {
+        self.journal.confirm(self.confirmed)
+    }
+
+    /// The journal, for consumers and for looking.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Everything through here is durable.
+    #[must_use]
+    pub fn safe(&self) -> Ticket {
+        self.safe
+    }
+}
+
+/// What each flow's `on_change`, `min_interval` and rule for retained messages have seen. In memory: after a restart the
+/// first message of a topic passes.
+#[derive(Default)]
+struct Gates(HashMap<i64, (Arc<Flow>, Gate)>);
+
+impl Gates {
+    /// Turns the decision of each flow that keeps this message back.
+    fn keep_back(&mut self, message: &Inbound, decisions: &mut [Decision]) {
+        for decision in decisions {
+            let Decision::Accepted(flow) = decision else { continue };
+            if !self.passes(flow, message) {
+                *decision = Decision::KeptBack;
+            }
+        }
+    }
+
+    fn passes(&mut self, flow: &Arc<Flow>, message: &Inbound) -> bool {
+        if flow.retained == RetainedPolicy::Process && flow.on_change.is_none() && flow.min_interval.is_none() {
+            return true;
+        }
+        let is_known = self.0.get(&flow.id).is_some_and(|(known, _)| known == flow);
+        if !is_known {
+            self.0.remove(&flow.id);
+            let Some(gate) = Gate::for_flow(flow) else { return true };
+            self.0.insert(flow.id, (Arc::clone(flow), gate));
+        }
+        let Some((_, gate)) = self.0.get_mut(&flow.id) else { return true };
+        // It was parsed before and found good.
+        let Ok(payload) = Payload::parse(&message.payload) else { return true };
+        let passes = gate.check(&message.topic, &payload, message.retain, message.received_at) == gate::Verdict::Pass;
+        if passes {
+            gate.passed(&message.topic, &payload, message.received_at);
+        }
+        passes
+    }
+}

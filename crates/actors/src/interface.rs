@@ -1,0 +1,194 @@
+//! DeviceInterfaceActor: runs one device driver, hands it commands and passes on what it says.
+//!
+//! The driver's end with an error is this actor's failure: the guard restarts it under its policy. The queue of commands
+//! outlives that; what has waited too long by then is answered instead of executed.
+
+use crate::messages::{Commands, Emissions};
+use crate::metrics::Counter;
+use actix::prelude::*;
+use hearthgate_interfaces::{
+    Command, CommandQueue, DriverEvent, DriverPort, Emission, Host, InterfaceConfig, Level, StopSender, replies,
+};
+use hearthgate_supervision::Exit;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, error, info, warn};
+
+/// Commands that may wait for the device.
+const COMMAND_ROOM: usize = 1_000;
+/// Events of the driver that are taken at once.
+const EVENTS_AT_ONCE: usize = 256;
+
+/// What is known of the device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DeviceState {
+    /// The driver has not said anything yet.
+    #[default]
+    Unknown,
+    /// The device can be reached.
+    Online,
+    /// It can not, for this reason.
+    Offline(String),
+}
+
+/// What the actor works with.
+pub struct Deps {
+    /// For logs.
+    pub name: Arc<str>,
+    /// Its place among the interfaces.
+    pub place: usize,
+    /// Its options.
+    pub config: Arc<InterfaceConfig>,
+    /// What the process provides.
+    pub host: Arc<Host>,
+    /// Where its messages go.
+    pub emissions: Recipient<Emissions>,
+    /// What is known of the device.
+    pub state: watch::Sender<DeviceState>,
+}
+
+/// See the module.
+pub struct DeviceInterfaceActor {
+    deps: Deps,
+    exit: Exit,
+    commands: mpsc::Sender<Command>,
+    queue: CommandQueue,
+    stop: Option<StopSender>,
+}
+
+impl DeviceInterfaceActor {
+    /// An actor that runs its driver when it is started.
+    #[must_use]
+    pub fn new(deps: Deps, exit: Exit) -> Self {
+        let (commands, queue) = CommandQueue::new(COMMAND_ROOM);
+        DeviceInterfaceActor { deps, exit, commands, queue, stop: None }
+    }
+
+    fn relay(&self, events: mpsc::Receiver<DriverEvent>) -> Relay {
+        Relay {
+            events,
+            name: Arc::clone(&self.deps.name),
+            place: self.deps.place,
+            emissions: self.deps.emissions.clone(),
+            state: self.deps.state.clone(),
+        }
+    }
+}
+
+impl Actor for DeviceInterfaceActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let (events, events_rx) = mpsc::channel(EVENTS_AT_ONCE);
+        let (stop, signal) = StopSender::new();
+        self.stop = Some(stop);
+        let port = DriverPort { commands: self.queue.clone(), events, stop: signal };
+        let driver = hearthgate_interfaces::run(
+            Arc::clone(&self.deps.name),
+            Arc::clone(&self.deps.config),
+            Arc::clone(&self.deps.host),
+            port,
+        );
+        let relay = self.relay(events_rx);
+        // Together, so that the driver's last words are passed on before its end is reported.
+        let both = async move { futures_util::join!(driver, relay.run()).0 };
+        ctx.spawn(both.into_actor(self).map(|end, act, ctx| match end {
+            Ok(()) => info!(interface = %act.deps.name, "driver stopped"),
+            Err(reason) => act.exit.fail(ctx, reason),
+        }));
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.stop = None;
+        self.deps.state.send_replace(DeviceState::Offline("stopped".into()));
+    }
+}
+
+impl Supervised for DeviceInterfaceActor {}
+
+impl Handler<Commands> for DeviceInterfaceActor {
+    type Result = ();
+
+    fn handle(&mut self, Commands(commands): Commands, ctx: &mut Self::Context) {
+        let mut answers = Vec::new();
+        for command in commands {
+            if let Err(refused) = self.commands.try_send(command) {
+                let command = match refused {
+                    mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command) => command,
+                };
+                let reason = "the interface's queue is full: its device does not keep up";
+                answers.extend(replies::refusal(&self.deps.config, &command.message, reason).map(Emission::from));
+            }
+        }
+        if answers.is_empty() {
+            return;
+        }
+        warn!(interface = %self.deps.name, count = answers.len(), "commands refused: the queue is full");
+        let answer = Emissions { interface: self.deps.place, messages: answers };
+        let sent = self.deps.emissions.send(answer).into_actor(self);
+        ctx.spawn(sent.map(|end, act, _| {
+            if !matches!(end, Ok(Ok(()))) {
+                warn!(interface = %act.deps.name, "answers to refused commands could not be published");
+            }
+        }));
+    }
+}
+
+/// Passes on what a driver says, batch by batch; waits for the broker's side, and so holds the driver back.
+struct Relay {
+    events: mpsc::Receiver<DriverEvent>,
+    name: Arc<str>,
+    place: usize,
+    emissions: Recipient<Emissions>,
+    state: watch::Sender<DeviceState>,
+}
+
+impl Relay {
+    async fn run(mut self) {
+        let mut events = Vec::with_capacity(EVENTS_AT_ONCE);
+        while self.events.recv_many(&mut events, EVENTS_AT_ONCE).await > 0 {
+            let mut messages = Vec::new();
+            for event in events.drain(..) {
+                match event {
+                    DriverEvent::Emit(emission) => messages.push(emission),
+                    other => self.note(other),
+                }
+            }
+            if !messages.is_empty() {
+                self.emit(messages).await;
+            }
+        }
+    }
+
+    async fn emit(&self, messages: Vec<Emission>) {
+        let emissions = Emissions { interface: self.place, messages };
+        match self.emissions.send(emissions).await {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => warn!(interface = %self.name, %reason, "messages of the interface are lost"),
+            // The mapper died with them in hand or was stopped: the outcome is unknown, and sending again could repeat them.
+            Err(_) => warn!(interface = %self.name, "the mapper is gone; messages of the interface may be lost"),
+        }
+    }
+
+    fn note(&self, event: DriverEvent) {
+        let interface = &self.name;
+        match event {
+            DriverEvent::Emit(_) => {}
+            DriverEvent::Online => {
+                info!(%interface, "online");
+                self.state.send_replace(DeviceState::Online);
+            }
+            DriverEvent::Offline { reason } => {
+                warn!(%interface, %reason, "offline");
+                self.state.send_replace(DeviceState::Offline(reason));
+            }
+            DriverEvent::Log { level, text } => match level {
+                Level::Debug => debug!(%interface, "{text}"),
+                Level::Info => info!(%interface, "{text}"),
+                Level::Warn => warn!(%interface, "{text}"),
+                Level::Error => error!(%interface, "{text}"),
+            },
+            DriverEvent::Counted { what, by } => Counter::driver(interface, what.name()).add(by),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! DeadLetterActor: carries refused messages from the journal to the dead letters, where they can be looked at and replayed.
+
+use crate::pace::Pace;
+use actix::prelude::*;
+use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::routing::RoutingTable;
+use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
+use hearthgate_storage::journal::{self, StoredEntry, Verdict};
+use hearthgate_supervision::Exit;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tracing::{error, warn};
+
+/// The name under which the journal keeps what it still needs.
+pub const CONSUMER: &str = "dead letters";
+const BATCH: usize = 500;
+const BATCH_BYTES: usize = 1 << 20;
+
+/// What the actor works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// The journal.
+    pub journal: journal::Handle,
+    /// The flows by number.
+    pub table: watch::Receiver<Arc<RoutingTable>>,
+    /// Where they go.
+    pub letters: DeadLetters,
+}
+
+/// See the module.
+pub struct DeadLetterActor {
+    deps: Deps,
+    exit: Exit,
+}
+
+impl DeadLetterActor {
+    /// An actor that goes to work as soon as it is started.
+    #[must_use]
+    pub fn new(deps: Deps, exit: Exit) -> Self {
+        DeadLetterActor { deps, exit }
+    }
+}
+
+impl Actor for DeadLetterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.spawn(run(self.deps.clone()).into_actor(self).map(|end, act, ctx| {
+            if let Err(reason) = end {
+                act.exit.fail(ctx, reason);
+            }
+        }));
+    }
+}
+
+impl Supervised for DeadLetterActor {}
+
+async fn run(deps: Deps) -> Result<(), String> {
+    let mut reader = deps.journal.reader(CONSUMER).map_err(|error| error.to_string())?;
+    let mut pace = Pace::new();
+    loop {
+        let (letters, through, caught_up) = {
+            let is_refused = |entry: &journal::StoredEntry<'_>| {
+                entry.targets.iter().any(|target| matches!(target.verdict, Verdict::Refused { .. }))
+            };
+            let read = reader.next_batch_where(BATCH, BATCH_BYTES, is_refused).map_err(|error| error.to_string())?;
+            let table = Arc::clone(&deps.table.borrow());
+            let letters: Vec<_> = read.entries.iter().flat_map(|entry| refused(&deps.journal, &table, entry)).collect();
+            (letters, read.through, read.caught_up)
+        };
+        let has_letters = !letters.is_empty();
+        while let Err(reason) = keep(&deps.letters, &letters).await {
+            error!(%reason, "dead letters wait in the journal");
+            pace.pause().await;
+        }
+        pace.reset();
+        deps.journal.release(CONSUMER, through).map_err(|error| error.to_string())?;
+        if has_letters {
+            let journal = deps.journal.clone();
+            let flushed = tokio::task::spawn_blocking(move || journal.flush()).await;
+            flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        }
+        if caught_up && reader.ready().await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn refused(journal: &journal::Handle, table: &RoutingTable, entry: &StoredEntry<'_>) -> Vec<NewDeadLetter> {
+    let refused = entry.targets.iter().filter_map(|target| match target.verdict {
+        Verdict::Accepted => None,
+        Verdict::Refused { reason, pointer } => {
+            let pointer = (!pointer.is_empty()).then(|| pointer.to_owned());
+            Some(NewDeadLetter { pointer, ..letter(journal, table, entry, target.flow_id, reason) })
+        }
+    });
+    refused.collect()
+}
+
+/// The dead letter of a message in the journal.
+pub(crate) fn letter(
+    journal: &journal::Handle,
+    table: &RoutingTable,
+    entry: &StoredEntry<'_>,
+    flow_id: Option<i64>,
+    reason: &str,
+) -> NewDeadLetter {
+    let code = |id| table.flow(id).map_or_else(|| format!("(flow {id}, removed)"), |flow| flow.code.to_string());
+    NewDeadLetter {
+        journal: journal.id(),
+        seq: Some(entry.seq),
+        flow_code: flow_id.map(code),
+        topic: entry.topic.to_owned(),
+        payload: bytes::Bytes::copy_from_slice(entry.payload),
+        reason: reason.to_owned(),
+        pointer: None,
+        received_at: entry.received_at,
+        dead_at: now(),
+        attempts: 0,
+    }
+}
+
+/// Puts letters where they can not get lost. One that is there already is not put there twice.
+///
+/// # Errors
+/// In words; none of them may have been kept.
+pub(crate) async fn keep(to: &DeadLetters, letters: &[NewDeadLetter]) -> Result<(), String> {
+    if letters.is_empty() {
+        return Ok(());
+    }
+    let inserted = to.insert_batch(letters).await.map_err(|error| error.to_string())?;
+    if inserted.evicted > 0 {
+        warn!(count = inserted.evicted, "the dead letters are full; the oldest were dropped");
+    }
+    Ok(())
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Micros {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)
+}

@@ -1,0 +1,89 @@
+//! The counters of the hot path, resolved once and then one atomic addition each. Labels are bounded: flow, interface,
+//! outcome, never a topic or a device.
+
+/// How something ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it should.
+    Ok,
+    /// Bad data.
+    Refused,
+    /// Our own message came back.
+    Echo,
+    /// Recognised as delivered before.
+    Redelivered,
+    /// Lost to a bound, by configuration.
+    Dropped,
+    /// To be tried again.
+    Retried,
+    /// Given up: a dead letter.
+    Dead,
+}
+
+impl Outcome {
+    fn label(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::Refused => "refused",
+            Outcome::Echo => "echo",
+            Outcome::Redelivered => "redelivered",
+            Outcome::Dropped => "dropped",
+            Outcome::Retried => "retried",
+            Outcome::Dead => "dead",
+        }
+    }
+}
+
+/// A counter that only rises.
+#[derive(Clone)]
+pub struct Counter(metrics::Counter);
+
+impl Counter {
+    /// Messages for an interface.
+    #[must_use]
+    pub fn received(interface: &str, outcome: Outcome) -> Self {
+        let labels = [("interface", interface.to_owned()), ("outcome", outcome.label().to_owned())];
+        Counter(metrics::counter!("hearthgate_interface_received_messages_total", &labels))
+    }
+
+    /// Messages from an interface.
+    #[must_use]
+    pub fn emitted(interface: &str, outcome: Outcome) -> Self {
+        let labels = [("interface", interface.to_owned()), ("outcome", outcome.label().to_owned())];
+        Counter(metrics::counter!("hearthgate_interface_emitted_messages_total", &labels))
+    }
+
+    /// What a driver counts.
+    #[must_use]
+    pub fn driver(interface: &str, what: &'static str) -> Self {
+        let labels = [("interface", interface.to_owned()), ("outcome", what.to_owned())];
+        Counter(metrics::counter!("hearthgate_interface_events_total", &labels))
+    }
+
+    /// Messages at the journal.
+    #[must_use]
+    pub fn journal(outcome: Outcome) -> Self {
+        Counter(metrics::counter!("hearthgate_journal_messages_total", "outcome" => outcome.label()))
+    }
+
+    /// Messages of a flow, written to the database.
+    #[must_use]
+    pub fn stored(flow: &str, outcome: Outcome) -> Self {
+        let labels = [("flow", flow.to_owned()), ("outcome", outcome.label().to_owned())];
+        Counter(metrics::counter!("hearthgate_flow_stored_messages_total", &labels))
+    }
+
+    /// Messages of a flow, on their way to its endpoint.
+    #[must_use]
+    pub fn delivered(flow: &str, outcome: Outcome) -> Self {
+        let labels = [("flow", flow.to_owned()), ("outcome", outcome.label().to_owned())];
+        Counter(metrics::counter!("hearthgate_flow_delivered_messages_total", &labels))
+    }
+
+    /// Counts `by` more.
+    pub fn add(&self, by: u64) {
+        if by > 0 {
+            self.0.increment(by);
+        }
+    }
+}

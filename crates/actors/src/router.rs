@@ -1,0 +1,270 @@
+//! FlowRouterActor: finds each message's flows, checks it against their schemas, and makes it durable before it is settled.
+//!
+//! While one group of messages is being written by a blocking job at the [`Desk`], the next is prepared: no linger, and
+//! the busier it gets the larger the groups are.
+
+use crate::desk::{Decision, Desk, Group, Written};
+use crate::messages::{Arrived, Confirmed, Consumer, ReplaceFlows, Settled, Wanted};
+use crate::metrics::{Counter, Outcome};
+use crate::progress::{Admission, Progress};
+use actix::prelude::*;
+use hearthgate_domain::delivery::{Inbound, QoS};
+use hearthgate_domain::flow::Flow;
+use hearthgate_domain::payload::Payload;
+use hearthgate_domain::routing::RoutingTable;
+use hearthgate_domain::topic::TopicFilter;
+use hearthgate_mqtt::link::{Batch, Subscription, Ticket};
+use hearthgate_storage::journal::JournalError;
+use hearthgate_supervision::Exit;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{error, warn};
+
+/// Time between attempts to write to a journal that is full or has no room on its disk.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the actor works with.
+pub struct Deps {
+    /// Where messages become durable.
+    pub desk: Arc<Mutex<Desk>>,
+    /// The flows, shared with those who act on them.
+    pub table: watch::Sender<Arc<RoutingTable>>,
+    /// Where progress is reported.
+    pub settled: Recipient<Settled>,
+    /// Where filters are announced.
+    pub wanted: Recipient<Wanted>,
+    /// What has been taken in; shared by the incarnations.
+    pub progress: Arc<Progress>,
+    /// Why nothing can be written, for readiness; empty when all is well.
+    pub trouble: watch::Sender<String>,
+}
+
+/// See the module.
+pub struct FlowRouterActor {
+    deps: Deps,
+    exit: Exit,
+    /// What is prepared while a job writes.
+    group: Group,
+    writing: bool,
+    confirmed: Option<Ticket>,
+    found: Vec<Arc<Flow>>,
+    counters: Counters,
+}
+
+struct Counters {
+    journaled: Counter,
+    redelivered: Counter,
+    refused: Counter,
+    dropped: Counter,
+}
+
+impl FlowRouterActor {
+    /// An actor that routes by the table in `deps`.
+    #[must_use]
+    pub fn new(deps: Deps, exit: Exit) -> Self {
+        let counters = Counters {
+            journaled: Counter::journal(Outcome::Ok),
+            redelivered: Counter::journal(Outcome::Redelivered),
+            refused: Counter::journal(Outcome::Refused),
+            dropped: Counter::journal(Outcome::Dropped),
+        };
+        let found = Vec::new();
+        FlowRouterActor { deps, exit, group: Group::default(), writing: false, confirmed: None, found, counters }
+    }
+
+    fn route(&mut self, batch: &Arc<Batch>, from: usize) {
+        let table = Arc::clone(&self.deps.table.borrow());
+        for (index, message) in batch.messages.iter().enumerate().skip(from) {
+            table.matching(&message.topic, &mut self.found);
+            if self.found.is_empty() {
+                if message.origin.is_some() {
+                    self.group.push(index, []);
+                }
+                continue;
+            }
+            let ticket = Ticket { connection: batch.first.connection, number: batch.first.number + index as u64 };
+            if self.deps.progress.is_deadly(ticket) {
+                let reason = "this message has stopped the router twice".to_owned();
+                error!(topic = %message.topic, reason, "dead letter");
+                self.group.push(index, [Decision::Refused { flow_id: None, reason, pointer: String::new() }]);
+                continue;
+            }
+            self.deps.progress.taking(ticket.number);
+            let refused = &self.counters.refused;
+            let decisions = decide(message, &self.found);
+            refused
+                .add(decisions.iter().filter(|decision| matches!(decision, Decision::Refused { .. })).count() as u64);
+            self.group.push(index, decisions);
+        }
+    }
+
+    /// Starts a job for what is prepared, unless one runs.
+    fn write(&mut self, ctx: &mut Context<Self>) {
+        if self.writing || (self.group.is_empty() && self.confirmed.is_none()) {
+            return;
+        }
+        self.writing = true;
+        let group = std::mem::take(&mut self.group);
+        self.write_group(group, ctx);
+    }
+
+    fn write_group(&mut self, mut group: Group, ctx: &mut Context<Self>) {
+        let desk = Arc::clone(&self.deps.desk);
+        let confirmed = self.confirmed.take();
+        let job = tokio::task::spawn_blocking(move || {
+            let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(ticket) = confirmed {
+                desk.confirm(ticket);
+            }
+            if group.is_empty() {
+                let kept = desk.keep_confirmed();
+                return (group, kept.map(|()| Written::default()));
+            }
+            let written = desk.write(&mut group);
+            (group, written)
+        });
+        ctx.spawn(job.into_actor(self).map(|end, act, ctx| match end {
+            Ok((group, Ok(written))) => act.on_written(&group, &written, ctx),
+            Ok((group, Err(reason))) => act.on_trouble(group, &reason, ctx),
+            Err(panicked) => act.exit.fail(ctx, format!("writing to the journal: {panicked}")),
+        }));
+    }
+
+    fn on_written(&mut self, group: &Group, written: &Written, ctx: &mut Context<Self>) {
+        self.deps.trouble.send_if_modified(|trouble| !std::mem::take(trouble).is_empty());
+        self.counters.journaled.add(written.appended as u64);
+        self.counters.redelivered.add(written.redelivered as u64);
+        if let Some(dropped) = &written.dropped {
+            let count = dropped.seqs.end - dropped.seqs.start;
+            self.counters.dropped.add(count);
+            error!(count, consumers = ?dropped.unreleased, "the journal is full: its oldest messages were dropped");
+        }
+        self.writing = false;
+        if !group.is_empty() {
+            self.settle(ctx);
+        }
+        self.write(ctx);
+    }
+
+    /// Nothing is settled meanwhile, so the broker keeps what comes, and nothing is lost.
+    fn on_trouble(&mut self, group: Group, reason: &JournalError, ctx: &mut Context<Self>) {
+        let text = reason.to_string();
+        let is_news = self.deps.trouble.send_if_modified(|trouble| {
+            let is_news = *trouble != text;
+            trouble.clone_from(&text);
+            is_news
+        });
+        if is_news {
+            error!(reason = %text, "messages wait: they can not be written to the journal");
+        }
+        match reason {
+            JournalError::Full { .. }
+            | JournalError::NoSpace { .. }
+            | JournalError::SyncFailed { .. }
+            | JournalError::Io { .. } => {
+                ctx.run_later(RETRY_PAUSE, move |act, ctx| act.write_group(group, ctx));
+            }
+            _ => self.exit.fail(ctx, text),
+        }
+    }
+
+    fn settle(&self, ctx: &mut Context<Self>) {
+        let through = self.deps.desk.lock().unwrap_or_else(PoisonError::into_inner).safe();
+        if self.deps.settled.try_send(Settled { by: Consumer::Router, through }).is_err() {
+            ctx.run_later(Duration::from_millis(5), |act, ctx| act.settle(ctx));
+        }
+    }
+
+    fn announce(&self, send_again: bool, ctx: &mut Context<Self>) {
+        let table = Arc::clone(&self.deps.table.borrow());
+        let subscription =
+            |filter: &TopicFilter| Subscription { filter: filter.as_str().to_owned(), qos: QoS::ExactlyOnce };
+        let filters = table.filters().map(subscription).collect();
+        if self.deps.wanted.try_send(Wanted { by: Consumer::Router, filters, send_again }).is_err() {
+            ctx.run_later(Duration::from_millis(50), move |act, ctx| act.announce(send_again, ctx));
+        }
+    }
+}
+
+/// What each flow makes of a message. One flow's refusal touches no other.
+fn decide(message: &Inbound, flows: &[Arc<Flow>]) -> Vec<Decision> {
+    let payload = match Payload::parse(&message.payload) {
+        Ok(payload) => payload,
+        Err(reason) => {
+            warn!(topic = %message.topic, %reason, "dead letter: refused for every flow");
+            return vec![Decision::Refused { flow_id: None, reason: reason.to_string(), pointer: String::new() }];
+        }
+    };
+    let decide = |flow: &Arc<Flow>| match flow.schema.validate(&payload) {
+        Ok(()) => Decision::Accepted(Arc::clone(flow)),
+        Err(violations) => {
+            let pointer = violations.first().map(|violation| violation.pointer.to_string()).unwrap_or_default();
+            let reasons: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            let reason = reasons.join("; ");
+            warn!(flow = %flow.code, topic = %message.topic, %reason, "dead letter");
+            Decision::Refused { flow_id: Some(flow.id), reason, pointer }
+        }
+    };
+    flows.iter().map(decide).collect()
+}
+
+impl Actor for FlowRouterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.deps.progress.restarted();
+        self.group = Group::default();
+        self.writing = false;
+        // A job of the incarnation before may still be writing; its end decides from where on we take messages.
+        let desk = Arc::clone(&self.deps.desk);
+        let safe = tokio::task::spawn_blocking(move || desk.lock().unwrap_or_else(PoisonError::into_inner).safe());
+        ctx.wait(safe.into_actor(self).map(|safe, act, ctx| match safe {
+            Ok(safe) => {
+                act.deps.progress.rewind(safe);
+                act.announce(true, ctx);
+            }
+            Err(reason) => act.exit.fail(ctx, reason),
+        }));
+    }
+}
+
+impl Supervised for FlowRouterActor {}
+
+impl Handler<Arrived> for FlowRouterActor {
+    type Result = ();
+
+    fn handle(&mut self, Arrived(batch): Arrived, ctx: &mut Self::Context) {
+        match self.deps.progress.admit(&batch) {
+            Admission::From(index) => {
+                self.route(&batch, index);
+                self.deps.progress.advance(batch.last());
+                self.group.close_batch(batch);
+                self.write(ctx);
+            }
+            Admission::Duplicate | Admission::Gap => {
+                if !self.writing {
+                    self.settle(ctx);
+                }
+            }
+        }
+    }
+}
+
+impl Handler<Confirmed> for FlowRouterActor {
+    type Result = ();
+
+    fn handle(&mut self, Confirmed(ticket): Confirmed, ctx: &mut Self::Context) {
+        self.confirmed = Some(ticket);
+        self.write(ctx);
+    }
+}
+
+impl Handler<ReplaceFlows> for FlowRouterActor {
+    type Result = ();
+
+    fn handle(&mut self, ReplaceFlows(table): ReplaceFlows, ctx: &mut Self::Context) {
+        self.deps.table.send_replace(table);
+        self.announce(false, ctx);
+    }
+}

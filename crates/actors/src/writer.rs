@@ -1,0 +1,260 @@
+//! RecordWriterActor: carries accepted messages from the journal into the SQL database, each exactly once.
+//!
+//! Its place in the journal is in the database, moved in the same transaction as the rows. While the database is away the
+//! journal keeps what comes; there is no other path for bad times. Bad data never stops it: a record that the database
+//! refuses becomes a dead letter before the rest is committed.
+
+use crate::letters;
+use crate::metrics::{Counter, Outcome};
+use crate::pace::Pace;
+use actix::prelude::*;
+use hearthgate_domain::flow::Flow;
+use hearthgate_domain::payload::{Payload, ValueFormat, field_text};
+use hearthgate_domain::routing::RoutingTable;
+use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
+use hearthgate_storage::journal::{self, Reader, StoredEntry, Verdict};
+use hearthgate_storage::sql::{Batch, Committed, Database, ErrorKind, Record, RecordWriter, WriteError};
+use hearthgate_supervision::Exit;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+/// The name under which the journal keeps what it still needs.
+pub const CONSUMER: &str = "records";
+/// Size of the messages of one transaction, in bytes, as a bound beside their number.
+const BATCH_BYTES: usize = 1 << 20;
+/// Entries after which the journal is told to delete what is written.
+const RELEASE_EVERY: u64 = 50_000;
+
+/// What the actor works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// The journal.
+    pub journal: journal::Handle,
+    /// The database, once there is one.
+    pub database: watch::Receiver<Option<Database>>,
+    /// The flows by number.
+    pub table: watch::Receiver<Arc<RoutingTable>>,
+    /// Where refused records go.
+    pub letters: DeadLetters,
+    /// Messages of one transaction.
+    pub batch: usize,
+    /// How values that are no strings are written.
+    pub value_format: ValueFormat,
+    /// Why nothing is written, for readiness; empty when all is well.
+    pub trouble: watch::Sender<String>,
+}
+
+/// See the module.
+pub struct RecordWriterActor {
+    deps: Deps,
+    exit: Exit,
+}
+
+impl RecordWriterActor {
+    /// An actor that writes as soon as it is started.
+    #[must_use]
+    pub fn new(deps: Deps, exit: Exit) -> Self {
+        RecordWriterActor { deps, exit }
+    }
+}
+
+impl Actor for RecordWriterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let work = Work { deps: self.deps.clone(), counters: HashMap::new(), released: 0 };
+        ctx.spawn(work.run().into_actor(self).map(|end, act, ctx| match end {
+            Ok(()) => info!("the record writer is done"),
+            Err(reason) => act.exit.fail(ctx, reason),
+        }));
+    }
+}
+
+impl Supervised for RecordWriterActor {}
+
+struct Work {
+    deps: Deps,
+    counters: HashMap<i64, Counter>,
+    released: u64,
+}
+
+impl Work {
+    /// Goes on until the gateway ends, through any outage of the database.
+    async fn run(mut self) -> Result<(), String> {
+        let mut pace = Pace::new();
+        loop {
+            let Some(database) = self.database().await else { return Ok(()) };
+            let mut writer = RecordWriter::new(&database, self.deps.journal.id()).map_err(|error| error.to_string())?;
+            match self.drain(&mut writer, &mut pace).await? {
+                End::Closed => return Ok(()),
+                End::Trouble(reason) => {
+                    self.report(&reason);
+                    pace.pause().await;
+                }
+            }
+        }
+    }
+
+    async fn database(&mut self) -> Option<Database> {
+        self.deps.database.wait_for(Option::is_some).await.ok().and_then(|database| database.clone())
+    }
+
+    /// Writes what is in the journal until something goes wrong.
+    async fn drain(&mut self, writer: &mut RecordWriter, pace: &mut Pace) -> Result<End, String> {
+        let position = match writer.recover().await {
+            Ok(position) => position,
+            Err(error) => return Ok(End::Trouble(error.to_string())),
+        };
+        let mut reader = self.deps.journal.reader_after(position);
+        loop {
+            let reader_was = reader.next_seq() - 1;
+            let (batch, refused, caught_up) = self.next(&mut reader)?;
+            if batch.through > reader_was {
+                letters::keep(&self.deps.letters, &refused).await?;
+                while let Err(error) = self.write(writer, &batch).await {
+                    match error.kind() {
+                        ErrorKind::Connection | ErrorKind::ReadOnly | ErrorKind::DiskFull | ErrorKind::Permission => {
+                            return Ok(End::Trouble(error.to_string()));
+                        }
+                        _ => {
+                            self.report(&error.to_string());
+                            pace.pause().await;
+                        }
+                    }
+                }
+                pace.reset();
+                self.deps.trouble.send_if_modified(|trouble| !std::mem::take(trouble).is_empty());
+                self.release(batch.through, caught_up).await?;
+            }
+            if caught_up && reader.ready().await.is_err() {
+                return Ok(End::Closed);
+            }
+        }
+    }
+
+    /// The next records, those whose flow is gone, and whether there is nothing more.
+    fn next(&self, reader: &mut Reader) -> Result<(Batch, Vec<NewDeadLetter>, bool), String> {
+        let table = Arc::clone(&self.deps.table.borrow());
+        let read = reader.next_batch(self.deps.batch, BATCH_BYTES).map_err(|error| error.to_string())?;
+        for skipped in &read.skipped {
+            error!(from = skipped.seqs.start, to = skipped.seqs.end - 1, why = ?skipped.why, "journal entries are lost");
+        }
+        let mut records = Vec::with_capacity(read.entries.len());
+        let mut refused = Vec::new();
+        for entry in &read.entries {
+            for target in entry.targets.iter() {
+                let (Some(flow_id), Verdict::Accepted) = (target.flow_id, target.verdict) else { continue };
+                match table.flow(flow_id) {
+                    Some(flow) => records.push(self.record(entry, flow)?),
+                    None => {
+                        let reason = "the flow was removed or switched off";
+                        refused.push(letters::letter(&self.deps.journal, &table, entry, Some(flow_id), reason));
+                    }
+                }
+            }
+        }
+        Ok((Batch { records, through: read.through }, refused, read.caught_up))
+    }
+
+    fn record(&self, entry: &StoredEntry<'_>, flow: &Flow) -> Result<Record, String> {
+        let store = flow.store.as_ref().is_some_and(|store| store.attributes);
+        let format = flow.value_format.unwrap_or(self.deps.value_format);
+        let fields = if store {
+            let payload = Payload::parse(entry.payload).map_err(|error| error.to_string())?;
+            let text = |field: &hearthgate_domain::payload::Field<'_>| {
+                (Arc::from(&*field.name), Arc::from(&*field_text(&field.value, format)))
+            };
+            payload.fields().iter().map(text).collect()
+        } else {
+            Vec::new()
+        };
+        Ok(Record {
+            seq: entry.seq,
+            flow_id: flow.id,
+            flow_code: Arc::clone(&flow.code),
+            received_at: entry.received_at,
+            store,
+            fields,
+            typed: None,
+        })
+    }
+
+    /// Writes a batch; what the database refuses is kept as dead letters before the commit.
+    async fn write(&mut self, writer: &mut RecordWriter, batch: &Batch) -> Result<(), WriteError> {
+        let prepared = writer.prepare(batch).await?;
+        for rejected in prepared.rejected() {
+            let record = &batch.records[rejected.index];
+            warn!(flow = %record.flow_code, seq = rejected.seq, reason = %rejected.reason, "dead letter");
+        }
+        let rejected = prepared.rejected().to_vec();
+        if !rejected.is_empty() {
+            let letters = self.letters_of(&rejected);
+            if let Err(reason) = letters::keep(&self.deps.letters, &letters).await {
+                error!(%reason, "dead letters could not be kept; the batch is tried again");
+                return Err(WriteError::Rejected(rejected));
+            }
+        }
+        let committed = prepared.commit().await?;
+        self.count(batch, &committed);
+        Ok(())
+    }
+
+    /// Reads the original messages again: records hold only what goes into the rows.
+    fn letters_of(&self, rejected: &[hearthgate_storage::sql::Rejected]) -> Vec<NewDeadLetter> {
+        let table = Arc::clone(&self.deps.table.borrow());
+        let mut letters = Vec::new();
+        for refused in rejected {
+            let mut reader = self.deps.journal.reader_after(refused.seq - 1);
+            if let Ok(read) = reader.next_batch(1, BATCH_BYTES)
+                && let Some(entry) = read.entries.first()
+            {
+                let reason = refused.reason.to_string();
+                letters.push(letters::letter(&self.deps.journal, &table, entry, Some(refused.flow_id), &reason));
+            }
+        }
+        letters
+    }
+
+    fn count(&mut self, batch: &Batch, committed: &Committed) {
+        for numbers in &committed.numbers {
+            let code = batch.records.iter().find(|record| record.flow_id == numbers.flow_id).map(|r| &r.flow_code);
+            let written = self.counters.entry(numbers.flow_id).or_insert_with(|| {
+                let code = code.map_or("", |code| code);
+                Counter::stored(code, Outcome::Ok)
+            });
+            written.add(numbers.count.unsigned_abs());
+        }
+    }
+
+    /// Lets the journal delete what is written, now and then, and when there is nothing else to do.
+    async fn release(&mut self, through: u64, idle: bool) -> Result<(), String> {
+        self.deps.journal.release(CONSUMER, through).map_err(|error| error.to_string())?;
+        if !idle && through < self.released + RELEASE_EVERY {
+            return Ok(());
+        }
+        self.released = through;
+        let journal = self.deps.journal.clone();
+        let flushed = tokio::task::spawn_blocking(move || journal.flush()).await;
+        flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+
+    fn report(&self, reason: &str) {
+        let is_news = self.deps.trouble.send_if_modified(|trouble| {
+            let is_news = trouble != reason;
+            reason.clone_into(trouble);
+            is_news
+        });
+        if is_news {
+            error!(%reason, "records wait in the journal");
+        }
+    }
+}
+
+enum End {
+    /// The journal was closed.
+    Closed,
+    /// To be tried again after a pause.
+    Trouble(String),
+}

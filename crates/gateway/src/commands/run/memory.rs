@@ -1,0 +1,98 @@
+//! The file in which the MQTT session's identity outlives the process.
+
+use hearthgate_actors::mqtt::SessionMemory;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// What is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// Identifies the broker's session for us; none before the first connection.
+    pub(super) session: Option<u64>,
+    /// The filters that the broker holds for us.
+    pub(super) filters: Vec<String>,
+}
+
+/// A file that holds [`Kept`], replaced as a whole and synced.
+pub(super) struct SessionFile {
+    path: PathBuf,
+    kept: Kept,
+}
+
+impl SessionFile {
+    /// Reads the file; an absent one is empty.
+    ///
+    /// # Errors
+    /// It is there and can not be read.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let kept = match fs::read(path) {
+            Ok(text) => serde_json::from_slice(&text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Kept::default(),
+            Err(error) => return Err(error),
+        };
+        Ok(SessionFile { path: path.to_owned(), kept })
+    }
+
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    fn store(&self) -> Result<(), String> {
+        let store = || -> io::Result<()> {
+            let new = self.path.with_extension("new");
+            let mut file = File::create(&new)?;
+            file.write_all(&serde_json::to_vec(&self.kept)?)?;
+            file.sync_all()?;
+            fs::rename(&new, &self.path)?;
+            match self.path.parent() {
+                Some(folder) => File::open(folder)?.sync_all(),
+                None => Ok(()),
+            }
+        };
+        store().map_err(|error| format!("{}: {error}", self.path.display()))
+    }
+}
+
+impl SessionMemory for SessionFile {
+    fn session(&mut self, session: u64) -> Result<(), String> {
+        if self.kept.session == Some(session) {
+            return Ok(());
+        }
+        self.kept.session = Some(session);
+        self.store()
+    }
+
+    fn subscribed(&mut self, filters: &[String]) -> Result<(), String> {
+        if self.kept.filters == filters {
+            return Ok(());
+        }
+        self.kept.filters = filters.to_vec();
+        self.store()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_is_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.json");
+        let mut file = SessionFile::open(&path).unwrap();
+        file.session(u64::MAX).unwrap();
+        file.subscribed(&["a/#".into()]).unwrap();
+        let kept = Kept { session: Some(u64::MAX), filters: vec!["a/#".into()] };
+        assert_eq!(*SessionFile::open(&path).unwrap().kept(), kept);
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_and_not_a_new_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.json");
+        fs::write(&path, "{").unwrap();
+        assert!(SessionFile::open(&path).is_err());
+    }
+}

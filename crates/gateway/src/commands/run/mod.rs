@@ -1,0 +1,125 @@
+//! The running gateway: from the settings to the actors and back to an exit code.
+
+mod banner;
+mod interfaces;
+mod memory;
+mod options;
+mod shutdown;
+mod wiring;
+
+use crate::exit::{Exit, Failure};
+use crate::settings::Loaded;
+use anyhow::Context as _;
+use hearthgate_admin::{Metrics, Parts, Server};
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+use wiring::Running;
+
+/// Runs until a signal, or until an essential part is given up.
+///
+/// # Errors
+/// Something that only the user can mend: a port in use, a state folder that cannot be written.
+pub fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let loaded = &loaded;
+    actix::System::new().block_on(async {
+        let mut signals = Signals::new()?;
+        let metrics = Metrics::install().context("preparing metrics")?;
+        let http = bind_http(loaded)?;
+        let running = wiring::start(loaded).await?;
+        banner::print(loaded, &running);
+        let mut http = match http {
+            Some(server) => Some(server.run(Parts {
+                registry: running.registry.clone(),
+                readiness: running.readiness(),
+                metrics,
+                version: env!("CARGO_PKG_VERSION"),
+            })?),
+            None => None,
+        };
+        let exit = serve(&running, &mut signals, &mut http).await;
+        info!("stopping; a second signal ends at once");
+        let patience = loaded.settings.gateway.shutdown_timeout.0;
+        tokio::select! {
+            finished = tokio::time::timeout(patience, shutdown::in_order(&running)) => if finished.is_err() {
+                warn!(timeout = ?patience, "not everything was finished in time; what is left is safe in the journal");
+            },
+            () = signals.ended() => warn!("ended at once"),
+        }
+        Ok(exit.into())
+    })
+}
+
+/// Waits for the reason to end.
+async fn serve(running: &Running, signals: &mut Signals, http: &mut Option<actix_web::dev::Server>) -> Exit {
+    loop {
+        let api = async {
+            match http.as_mut() {
+                Some(server) => server.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = api => {
+                error!(?ended, "the HTTP API has ended; everything else goes on");
+                *http = None;
+            }
+            is_end = signals.next() => {
+                if is_end {
+                    return Exit::Ok;
+                }
+                info!("reloading flows and maps");
+                running.reload().await;
+            }
+            failure = running.registry.essential_failure() => {
+                error!(part = %failure.actor, reason = %failure.error, "an essential part is given up; the gateway ends");
+                return Exit::Internal;
+            }
+        }
+    }
+}
+
+/// Takes the API's port before anything is started, so that one in use is told at once.
+fn bind_http(loaded: &Loaded) -> anyhow::Result<Option<Server>> {
+    let http = &loaded.settings.http;
+    if !http.enabled {
+        return Ok(None);
+    }
+    let settings = hearthgate_admin::Settings::new(http.listen.0, http.token.clone(), Vec::new())
+        .map_err(|error| Failure::Config(error.to_string()))?;
+    let server = hearthgate_admin::bind(settings).map_err(|error| Failure::Unavailable(format!("{error:#}")))?;
+    Ok(Some(server))
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let on = |kind| signal(kind).map_err(|error| Failure::Unavailable(format!("listening to signals: {error}")));
+        Ok(Signals {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+
+    async fn ended(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// The next signal: true to end, false to reload.
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            _ = self.terminate.recv() => true,
+            _ = self.interrupt.recv() => true,
+            _ = self.hangup.recv() => false,
+        }
+    }
+}

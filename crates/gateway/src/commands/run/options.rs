@@ -1,0 +1,176 @@
+//! From the settings to what each part wants to know.
+
+use crate::settings::{
+    Broker, Loaded, Protocol, Remote, Server as ServerSetting, Settings, Transport, ValueFormat, WhenFull,
+};
+use hearthgate_domain::delivery::QoS;
+use hearthgate_domain::payload;
+use hearthgate_mqtt::broker::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
+use hearthgate_mqtt::session::{self, Backoff, ClientCertificate, Credentials, Server, SessionOptions, Tls, Will};
+use hearthgate_storage::dead_letters::DeadLetterOptions;
+use hearthgate_storage::journal;
+use hearthgate_storage::sql::DatabaseOptions;
+use secrecy::ExposeSecret;
+use std::path::Path;
+use std::time::Duration;
+
+/// `0` in the settings means never.
+fn unless_zero(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
+}
+
+pub(super) fn journal(settings: &Settings) -> journal::Options {
+    journal::Options {
+        segment_bytes: settings.journal.segment_size.0,
+        max_bytes: settings.journal.max_size.0,
+        max_age: unless_zero(settings.journal.max_age.0),
+        when_full: match settings.journal.when_full {
+            WhenFull::Block => journal::WhenFull::Block,
+            WhenFull::DropOldest => journal::WhenFull::DropOldest,
+            WhenFull::Reject => journal::WhenFull::Reject,
+        },
+    }
+}
+
+pub(super) fn dead_letters(settings: &Settings) -> DeadLetterOptions {
+    DeadLetterOptions {
+        path: settings.gateway.state_dir.join("dead-letters.db"),
+        max_letters: settings.dead_letters.max_messages,
+        max_bytes: settings.dead_letters.max_size.0,
+    }
+}
+
+pub(super) fn value_format(settings: &Settings) -> payload::ValueFormat {
+    match settings.flows.value_format {
+        ValueFormat::Json => payload::ValueFormat::Json,
+        ValueFormat::Python => payload::ValueFormat::Python,
+    }
+}
+
+pub(super) fn database(settings: &Settings) -> DatabaseOptions {
+    let mut options = DatabaseOptions::new(settings.database.url.connection_url(), &settings.gateway.state_dir);
+    options.max_connections = settings.database.max_connections;
+    options.connect_timeout = settings.database.connect_timeout.0;
+    options
+}
+
+pub(super) fn client_id(settings: &Settings) -> String {
+    match settings.mqtt.client_id.as_str() {
+        "" => format!("hearthgate-{}", settings.gateway.name),
+        own => own.to_owned(),
+    }
+}
+
+/// First levels of our own topics; none when the prefix is empty.
+pub(super) fn status_prefix(settings: &Settings) -> Option<String> {
+    let prefix = settings.mqtt.status_prefix.trim_end_matches('/');
+    (!prefix.is_empty()).then(|| format!("{prefix}/{}", settings.gateway.name))
+}
+
+/// Options of the session with the broker at `remote`.
+pub(super) fn session(settings: &Settings, remote: &Remote) -> SessionOptions {
+    let mqtt = &settings.mqtt;
+    let mut options = SessionOptions::new(server(settings, remote), client_id(settings));
+    options.protocol = match mqtt.protocol {
+        Protocol::V311 => session::Protocol::V3,
+        Protocol::V5 => session::Protocol::V5,
+    };
+    options.clean = mqtt.clean_session;
+    options.credentials = mqtt.username.clone().map(|username| Credentials {
+        username,
+        password: mqtt.password.as_ref().map(|password| password.expose_secret().to_owned()).unwrap_or_default(),
+    });
+    options.keep_alive = mqtt.keep_alive.0;
+    options.session_expiry = mqtt.session_expiry.0;
+    options.connect_timeout = mqtt.connect_timeout.0;
+    options.backoff = Backoff { first: mqtt.reconnect.initial.0, longest: mqtt.reconnect.max.0, ..Backoff::default() };
+    options.max_incoming_packet = size(mqtt.limits.max_packet_size.0);
+    options.max_outgoing_packet = size(mqtt.limits.max_packet_size.0);
+    options.max_inflight = mqtt.limits.max_inflight;
+    options.outbox_messages = mqtt.limits.max_outgoing;
+    options.outbox_bytes = size(mqtt.limits.max_outgoing_size.0);
+    options.will = status_prefix(settings).map(|prefix| Will {
+        topic: format!("{prefix}/status"),
+        payload: "offline".into(),
+        qos: QoS::AtLeastOnce,
+        retain: true,
+        delay: Duration::ZERO,
+    });
+    options
+}
+
+fn server(settings: &Settings, remote: &Remote) -> Server {
+    let Remote { transport, host, port, path } = remote.clone();
+    match transport {
+        Transport::Tcp => Server::Tcp { host, port },
+        Transport::Tls => Server::Tls { host, port, tls: tls(settings) },
+        Transport::Ws => Server::WebSocket { host, port, path, tls: None },
+        Transport::Wss => Server::WebSocket { host, port, path, tls: Some(tls(settings)) },
+    }
+}
+
+fn tls(settings: &Settings) -> Tls {
+    let tls = &settings.mqtt.tls;
+    Tls {
+        ca: tls.ca.clone(),
+        client: tls
+            .certificate
+            .clone()
+            .zip(tls.key.clone())
+            .map(|(certificate, key)| ClientCertificate { certificate, key }),
+        alpn: tls.alpn.clone(),
+        server_name: None,
+        insecure_skip_verify: !tls.verify,
+    }
+}
+
+pub(super) fn broker(broker: &Broker, state_dir: &Path) -> BrokerOptions {
+    let limits = LimitOptions {
+        max_connections: broker.limits.max_connections,
+        max_packet_size: size(broker.limits.max_packet_size.0),
+        max_inflight: broker.limits.max_inflight,
+        max_queued_messages: broker.limits.max_queued_messages,
+        max_total_queued_bytes: size(broker.limits.max_queued_size.0),
+        max_retained_messages: broker.limits.max_retained_messages,
+        max_session_expiry: broker.limits.max_session_expiry.0,
+        connect_timeout: broker.connect_timeout.0,
+        ..LimitOptions::default()
+    };
+    let users = broker.users.iter().map(|(name, user)| {
+        let options = UserOptions {
+            password: user.password.expose_secret().to_owned(),
+            publish: user.publish.clone(),
+            subscribe: user.subscribe.clone(),
+        };
+        (name.clone(), options)
+    });
+    let tls = match (&broker.tls.listen, &broker.tls.certificate, &broker.tls.key) {
+        (Some(listen), Some(certificate), Some(key)) => Some(TlsOptions {
+            listen: listen.0.to_string(),
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_ca: broker.tls.client_ca.clone(),
+        }),
+        _ => None,
+    };
+    BrokerOptions {
+        listen: broker.listen.0.to_string(),
+        tls,
+        users: users.collect(),
+        acl: AclOptions::default(),
+        limits,
+        state_dir: Some(state_dir.to_owned()),
+    }
+}
+
+/// The broker that the settings name; the table's row is only known later.
+pub(super) fn remote(loaded: &Loaded) -> Option<Remote> {
+    match &loaded.settings.mqtt.server {
+        ServerSetting::Remote(remote) => Some(remote.clone()),
+        ServerSetting::Embedded | ServerSetting::Database => None,
+    }
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

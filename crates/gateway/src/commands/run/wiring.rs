@@ -1,0 +1,422 @@
+//! Who talks to whom: the only place that knows the graph of actors. A subsystem that is off is absent here.
+
+use super::interfaces::{self, Interface};
+use super::memory::SessionFile;
+use super::options;
+use crate::exit::Failure;
+use crate::settings::{Loaded, Server, Settings};
+use actix::prelude::*;
+use anyhow::Context as _;
+use hearthgate_actors::messages::{Close, Consumer, Reload, ReplaceMap};
+use hearthgate_actors::mqtt::{LinkStatus, Source};
+use hearthgate_actors::progress::Progress;
+use hearthgate_actors::{broker, catalog, desk, interface, letters, mapper, mqtt, router, supervisor, writer};
+use hearthgate_admin::Readiness;
+use hearthgate_domain::delivery::{Outbound, QoS};
+use hearthgate_domain::routing::RoutingTable;
+use hearthgate_mqtt::broker::Broker;
+use hearthgate_mqtt::session;
+use hearthgate_storage::dead_letters::DeadLetters;
+use hearthgate_storage::journal::{self, Journal, Start};
+use hearthgate_supervision::{Exit, Guarded, Registry};
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+/// Messages that an actor's mailbox holds; senders see when it is full.
+const MAILBOX: usize = 256;
+
+/// The gateway as it runs.
+pub(crate) struct Running {
+    /// All actors.
+    pub(crate) registry: Registry,
+    /// Their names in the order in which they are ended.
+    pub(crate) order: Vec<String>,
+    /// The interfaces that run.
+    pub(crate) interfaces: Vec<Interface>,
+    /// Where the broker listens, if it does.
+    pub(crate) broker: Vec<std::net::SocketAddr>,
+    /// What can go wrong without anything being restarted, by the part's name.
+    pub(crate) troubles: Vec<(&'static str, watch::Receiver<String>)>,
+    /// The connection to the broker.
+    pub(crate) link: watch::Receiver<LinkStatus>,
+    /// The journal.
+    pub(crate) journal: Option<journal::Handle>,
+    mqtt: Option<Addr<mqtt::MqttActor>>,
+    mapper: Option<Addr<mapper::MapperActor>>,
+    catalog: Option<Addr<catalog::CatalogActor>>,
+    arbiters: Vec<Arbiter>,
+}
+
+impl Running {
+    /// Whether messages get through each part that is no actor, for `/readyz`.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let (has_mqtt, link, troubles) = (self.mqtt.is_some(), self.link.clone(), self.troubles.clone());
+        Arc::new(move || {
+            let mut parts = Vec::new();
+            let link = link.borrow();
+            let state = match (has_mqtt, link.connected, link.refused.first()) {
+                (false, _, _) => Err("switched off (mqtt.enabled)".to_owned()),
+                (true, false, _) => Err(link.reason.clone()),
+                (true, true, Some((filter, reason))) => Err(format!("the broker refuses {filter}: {reason}")),
+                (true, true, None) => Ok(()),
+            };
+            parts.push(("broker connection".to_owned(), state));
+            for (part, trouble) in &troubles {
+                let trouble = trouble.borrow().clone();
+                parts.push(((*part).to_owned(), if trouble.is_empty() { Ok(()) } else { Err(trouble) }));
+            }
+            parts
+        })
+    }
+
+    /// Reads flows and maps anew; what can not be used is told, and the old goes on.
+    pub(crate) async fn reload(&self) {
+        if let Some(catalog) = &self.catalog
+            && catalog.send(Reload).await.is_err()
+        {
+            error!("the flows could not be reloaded: their keeper is down");
+        }
+        let Some(mapper) = &self.mapper else { return };
+        for (place, interface) in self.interfaces.iter().enumerate() {
+            match interface.reread() {
+                Ok(codec) => {
+                    if mapper.send(ReplaceMap { interface: place, codec }).await.is_err() {
+                        error!(interface = %interface.name, "the map could not be replaced: the mapper is down");
+                    }
+                }
+                Err(reason) => error!(%reason, "the new map is refused, the old one goes on"),
+            }
+        }
+    }
+
+    /// Ends the connection to the broker, after the acknowledgements that are due.
+    pub(crate) async fn close_intake(&self) {
+        if let Some(mqtt) = &self.mqtt
+            && mqtt.send(Close).await.is_err()
+        {
+            warn!("the connection to the broker was not closed in order");
+        }
+    }
+
+    /// Waits until the database has all that the journal holds for it.
+    pub(crate) async fn drained(&self) {
+        let Some(journal) = &self.journal else { return };
+        loop {
+            let usage = journal.usage();
+            if usage.consumers.iter().filter(|consumer| consumer.name == writer::CONSUMER).all(|c| c.lag == 0) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// An actor that is started and waits for what it works with, so that actors can refer to each other.
+struct Place<A: Actor, D> {
+    addr: Addr<A>,
+    deps: SyncSender<D>,
+}
+
+impl<A: Actor, D> Place<A, D> {
+    fn fill(&self, deps: D) -> anyhow::Result<()> {
+        self.deps.send(deps).map_err(|_| anyhow::anyhow!("an actor ended before it was wired"))
+    }
+}
+
+/// Starts actors, each on a thread of its own.
+struct Starter<'a> {
+    settings: &'a Settings,
+    registry: Registry,
+    arbiters: Vec<Arbiter>,
+    order: Vec<String>,
+}
+
+impl Starter<'_> {
+    /// `part` names the section of the supervision policy, `name` the actor.
+    fn start<A, D>(
+        &mut self,
+        name: &str,
+        part: &str,
+        build: impl FnOnce(D, Exit) -> A + Send + 'static,
+    ) -> anyhow::Result<Place<A, D>>
+    where
+        A: Supervised + Actor<Context = Context<A>>,
+        D: Send + 'static,
+    {
+        let (deps, taken): (SyncSender<D>, Receiver<D>) = sync_channel(1);
+        let arbiter = Arbiter::new();
+        let policy = self.settings.supervision.of(part);
+        #[expect(
+            clippy::expect_used,
+            reason = "the guard reports it as an actor that could not be made; only a failed start drops the sender"
+        )]
+        let make = move |exit| build(taken.recv().expect("the gateway gave up starting"), exit);
+        let guarded: Guarded<A> = self.registry.start(name, &arbiter.handle(), MAILBOX, policy, make)?;
+        self.arbiters.push(arbiter);
+        self.order.push(name.to_owned());
+        Ok(Place { addr: guarded.addr, deps })
+    }
+}
+
+/// Starts everything that is switched on.
+///
+/// # Errors
+/// What only the user can mend.
+pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
+    let settings = &loaded.settings;
+    let state = &settings.gateway.state_dir;
+    fs::create_dir_all(state).map_err(|error| {
+        Failure::Unavailable(format!("making the state folder {} (gateway.state_dir): {error}", state.display()))
+    })?;
+    let interfaces = if settings.mapper.enabled { interfaces::load(loaded)? } else { Vec::new() };
+    let has_flows = settings.flows.enabled && settings.database.enabled;
+    if settings.flows.enabled && !settings.database.enabled {
+        warn!("flows need [database], which is off: no flow runs");
+    }
+    let mut starter = Starter { settings, registry: Registry::new(), arbiters: Vec::new(), order: Vec::new() };
+    let (link_tx, link) = watch::channel(LinkStatus::default());
+
+    // Started first, wired below: later ones are ended first, except that intake is closed before all of them.
+    let mut broker_place = None;
+    let mut listens = Vec::new();
+    if settings.broker.is_enabled() {
+        let options = options::broker(&settings.broker, state);
+        let bound = Broker::bind(options.clone()).map_err(|error| Failure::Unavailable(error.to_string()))?;
+        listens = bound.addresses();
+        let expects_port = settings.mqtt.enabled && settings.mqtt.server == Server::Embedded;
+        let place = starter.start("broker", "broker", move |(options, bound), exit| {
+            broker::BrokerActor::new(options, bound, expects_port, exit)
+        })?;
+        place.fill((options, bound))?;
+        broker_place = Some(place.addr);
+    }
+    let mqtt_place = match settings.mqtt.enabled {
+        true => Some(starter.start("mqtt", "mqtt", |make: Box<dyn FnOnce() -> mqtt::Deps + Send>, exit| {
+            mqtt::MqttActor::new(make(), exit)
+        })?),
+        false => None,
+    };
+    let mapper_place = match &mqtt_place {
+        Some(_) if settings.mapper.enabled && !interfaces.is_empty() => {
+            Some(starter.start("mapper", "mapper", |deps, _| mapper::MapperActor::new(deps))?)
+        }
+        _ => None,
+    };
+    let router_place = match &mqtt_place {
+        Some(_) if has_flows => Some(starter.start("router", "router", router::FlowRouterActor::new)?),
+        _ => None,
+    };
+
+    let mut troubles = Vec::new();
+    let mut running_journal = None;
+    let mut catalog_addr = None;
+    let mut confirmed = None;
+    if let (Some(mqtt), Some(router)) = (&mqtt_place, &router_place) {
+        let wired = wire_flows(&mut starter, loaded, mqtt, router, &mut troubles).await?;
+        running_journal = Some(wired.journal);
+        catalog_addr = Some(wired.catalog);
+        confirmed = Some(router.addr.clone().recipient());
+    }
+
+    let mut watched = Vec::new();
+    if let (Some(mqtt), Some(mapper)) = (&mqtt_place, &mapper_place) {
+        let host = host(loaded)?;
+        let mut mapped = Vec::new();
+        for (place, interface) in interfaces.iter().enumerate() {
+            let actor_name = format!("interface {}", interface.name);
+            let started = starter.start(&actor_name, &interface.name, interface::DeviceInterfaceActor::new)?;
+            let (state, device) = watch::channel(interface::DeviceState::default());
+            started.fill(interface::Deps {
+                name: Arc::clone(&interface.name),
+                place,
+                config: Arc::clone(&interface.config),
+                host: Arc::clone(&host),
+                emissions: mapper.addr.clone().recipient(),
+                state,
+            })?;
+            watched.push(supervisor::Watched {
+                interface: Arc::clone(&interface.name),
+                actor: actor_name.into(),
+                device,
+            });
+            mapped.push(mapper::Mapped {
+                name: Arc::clone(&interface.name),
+                codec: Arc::clone(&interface.codec),
+                config: Arc::clone(&interface.config),
+                filters: interface.filters(),
+                to: started.addr.recipient(),
+            });
+        }
+        mapper.fill(mapper::Deps {
+            interfaces: mapped,
+            settled: mqtt.addr.clone().recipient(),
+            wanted: mqtt.addr.clone().recipient(),
+            publish: mqtt.addr.clone().recipient(),
+            progress: Arc::new(Progress::default()),
+        })?;
+    }
+
+    let prefix = options::status_prefix(settings);
+    if let Some(mqtt) = &mqtt_place {
+        let mut consumers = Vec::new();
+        consumers.extend(mapper_place.as_ref().map(|place| (Consumer::Mapper, place.addr.clone().recipient())));
+        consumers.extend(router_place.as_ref().map(|place| (Consumer::Router, place.addr.clone().recipient())));
+        let memory = SessionFile::open(&state.join("mqtt-session.json"))
+            .with_context(|| format!("reading {}", state.join("mqtt-session.json").display()))?;
+        let session_options = options::remote(loaded).map(|remote| {
+            let mut options = options::session(settings, &remote);
+            options.session = memory.kept().session;
+            options.remembered.clone_from(&memory.kept().filters);
+            options
+        });
+        let greeting = prefix.iter().map(|prefix| online(prefix)).collect();
+        let attach = broker_place.map(|broker| broker.recipient());
+        mqtt.fill(Box::new(move || mqtt::Deps {
+            source: source(session_options, attach),
+            memory: Box::new(memory),
+            consumers,
+            confirmed,
+            greeting,
+            status: link_tx,
+        }))?;
+    }
+    let supervisor = starter.start("supervisor", "supervisor", supervisor::SupervisorActor::new)?;
+    supervisor.fill(supervisor::Deps {
+        registry: starter.registry.clone(),
+        interfaces: watched,
+        prefix,
+        publish: mqtt_place.as_ref().map(|place| place.addr.clone().recipient()),
+        link: link.clone(),
+    })?;
+
+    starter.order.reverse();
+    Ok(Running {
+        registry: starter.registry,
+        order: starter.order,
+        interfaces,
+        broker: listens,
+        troubles,
+        link,
+        journal: running_journal,
+        mqtt: mqtt_place.map(|place| place.addr),
+        mapper: mapper_place.map(|place| place.addr),
+        catalog: catalog_addr,
+        arbiters: starter.arbiters,
+    })
+}
+
+struct Flows {
+    journal: journal::Handle,
+    catalog: Addr<catalog::CatalogActor>,
+}
+
+type MakeMqtt = Box<dyn FnOnce() -> mqtt::Deps + Send>;
+
+/// The journal and everyone around it.
+async fn wire_flows(
+    starter: &mut Starter<'_>,
+    loaded: &Loaded,
+    mqtt: &Place<mqtt::MqttActor, MakeMqtt>,
+    router: &Place<router::FlowRouterActor, router::Deps>,
+    troubles: &mut Vec<(&'static str, watch::Receiver<String>)>,
+) -> anyhow::Result<Flows> {
+    let settings = &loaded.settings;
+    let state = &settings.gateway.state_dir;
+    let (journal, recovery) = open_journal(settings, &state.join("journal"))?;
+    let handle = journal.handle();
+    for consumer in [writer::CONSUMER, letters::CONSUMER] {
+        handle.register(consumer, Start::Oldest).context("registering with the journal")?;
+    }
+    let dead_letters = DeadLetters::open(&options::dead_letters(settings))
+        .await
+        .map_err(|error| Failure::Unavailable(error.to_string()))?;
+    let (table_tx, table) = watch::channel(Arc::new(RoutingTable::new(Vec::new())));
+    let (database_tx, database) = watch::channel(None);
+    let mut trouble = |part| {
+        let (tx, rx) = watch::channel(String::new());
+        troubles.push((part, rx));
+        tx
+    };
+
+    router.fill(router::Deps {
+        desk: Arc::new(Mutex::new(desk::Desk::new(journal, &recovery.owed))),
+        table: table_tx,
+        settled: mqtt.addr.clone().recipient(),
+        wanted: mqtt.addr.clone().recipient(),
+        progress: Arc::new(Progress::default()),
+        trouble: trouble("journal"),
+    })?;
+    let writer = starter.start("writer", "writer", writer::RecordWriterActor::new)?;
+    writer.fill(writer::Deps {
+        journal: handle.clone(),
+        database: database.clone(),
+        table: table.clone(),
+        letters: dead_letters.clone(),
+        batch: settings.store.batch,
+        value_format: options::value_format(settings),
+        trouble: trouble("writer"),
+    })?;
+    let letters = starter.start("letters", "writer", letters::DeadLetterActor::new)?;
+    letters.fill(letters::Deps { journal: handle.clone(), table: table.clone(), letters: dead_letters.clone() })?;
+    let catalog = starter.start("catalog", "router", catalog::CatalogActor::new)?;
+    catalog.fill(catalog::Deps {
+        options: options::database(settings),
+        database: database_tx,
+        router: router.addr.clone().recipient(),
+        reload_interval: settings.flows.reload_interval.0,
+        cache: state.join("flows.json"),
+        unloadable: watch::channel(Vec::new()).0,
+        trouble: trouble("database"),
+    })?;
+    Ok(Flows { journal: handle, catalog: catalog.addr })
+}
+
+fn open_journal(settings: &Settings, folder: &Path) -> anyhow::Result<(Journal, journal::Recovery)> {
+    let opened = Journal::open(folder, options::journal(settings));
+    let (journal, recovery) = opened.map_err(|error| Failure::Unavailable(error.to_string()))?;
+    for damage in &recovery.damaged {
+        error!(%damage, "the journal was damaged");
+    }
+    if !recovery.owed.is_empty() {
+        info!(
+            messages = recovery.owed.len(),
+            "messages of the last run may be delivered again; they will be recognised"
+        );
+    }
+    Ok((journal, recovery))
+}
+
+/// Runs on the MQTT actor's thread, where its futures will be.
+fn source(
+    options: Option<session::SessionOptions>,
+    attach: Option<Recipient<hearthgate_actors::messages::Attach>>,
+) -> Source {
+    match (options, attach) {
+        (Some(options), _) => Source::Remote(Box::new(move |port| {
+            let run = session::run(options.clone(), port);
+            Box::pin(async move { format!("the session with the broker has ended: {:?}", run.await) })
+        })),
+        (None, Some(broker)) => Source::Embedded(broker),
+        (None, None) => Source::Remote(Box::new(|_| {
+            Box::pin(async { "neither a broker elsewhere nor the embedded one is configured".to_owned() })
+        })),
+    }
+}
+
+fn online(prefix: &str) -> Outbound {
+    Outbound { topic: format!("{prefix}/status").into(), payload: "online".into(), qos: QoS::AtLeastOnce, retain: true }
+}
+
+fn host(loaded: &Loaded) -> anyhow::Result<Arc<hearthgate_interfaces::Host>> {
+    let runtime_dir = loaded.settings.gateway.state_dir.join("runtime");
+    fs::create_dir_all(&runtime_dir).with_context(|| format!("making {}", runtime_dir.display()))?;
+    Ok(Arc::new(hearthgate_interfaces::Host {
+        guard: vec!["/proc/self/exe".into(), "__exec-guard".into()],
+        runtime_dir,
+        base_dir: loaded.base.clone(),
+    }))
+}

@@ -1,0 +1,7 @@
+//! End to end: the real binary, real brokers, real databases, real endpoints.
+
+mod brokers;
+mod crash;
+mod first_run;
+mod malformed;
+mod switches;
