@@ -1,1 +1,17 @@
-//! Calls to HTTP endpoints: request, outcome, signature.
+//! Calls to HTTP endpoints: what is sent, how it is signed, and what the answer means for the message.
+//!
+//! One call is one attempt. Never in here: retry schedules, queues, circuit breakers and the decision when to call, which
+//! belong to the caller; redirects, which are not followed; and answers in memory beyond their first KiB.
+
+mod call;
+mod client;
+mod hosts;
+mod outcome;
+mod signing;
+pub mod template;
+
+pub use call::{Auth, Call};
+pub use client::{ClientError, ClientOptions, EndpointClient};
+pub use outcome::Outcome;
+pub use reqwest::Method;
+pub use signing::{SecretError, SigningSecret};

@@ -440,7 +440,7 @@ impl Journal {
             })
             .filter(|(_, count)| *count > 0)
             .collect();
-        (!unreleased.is_empty()).then(|| Dropped { seqs: removed.base..removed.end, unreleased })
+        (!unreleased.is_empty()).then_some(Dropped { seqs: removed.base..removed.end, unreleased })
     }
 }
 

@@ -10,7 +10,6 @@ const CHILD_DIR: &str = "HEARTHGATE_JOURNAL_CHILD";
 /// Not a test of its own: the process that `a_killed_writer_loses_nothing_that_it_had_synced` starts and kills. It prints
 /// what is safe, and keeps what it prints true.
 #[test]
-#[expect(clippy::print_stdout, reason = "its parent reads along")]
 fn child_that_appends_until_it_is_killed() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
     let (mut journal, recovery) = Journal::open(Path::new(&dir), small()).unwrap();

@@ -1,0 +1,225 @@
+//! Making the call.
+
+use crate::hosts::Hosts;
+use crate::{Auth, Call, Outcome};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response, redirect};
+use rustls::{ClientConfig, RootCertStore};
+use secrecy::ExposeSecret;
+use std::error::Error;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use url::Url;
+
+/// How much of an answer is kept for the reason, in bytes.
+const REASON_BYTES: usize = 1024;
+/// How much of an answer is read so that its connection can be used again, in bytes.
+const DRAIN_BYTES: usize = 64 << 10;
+/// How long that may take after the status is known.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// How endpoints are called.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// Time for a whole call, from connecting to the answer; 10 s.
+    pub timeout: Duration,
+    /// Time to connect, within `timeout`; 5 s.
+    pub connect_timeout: Duration,
+    /// Hosts that may be called: `host`, `host:port` or `*.domain`. Empty: all.
+    pub allowed_hosts: Vec<String>,
+    /// The `User-Agent` header.
+    pub user_agent: String,
+    /// Idle connections kept for each host; 8.
+    pub idle_per_host: usize,
+    /// How long an idle connection is kept; 60 s.
+    pub idle_timeout: Duration,
+    /// Whether the proxy of the environment (`HTTP_PROXY` and so on) is used; yes.
+    pub proxy_from_environment: bool,
+    /// TLS settings; without them, the system's certificates and the process's crypto provider.
+    pub tls: Option<ClientConfig>,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        ClientOptions {
+            timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            allowed_hosts: Vec::new(),
+            user_agent: concat!("hearthgate/", env!("CARGO_PKG_VERSION")).to_owned(),
+            idle_per_host: 8,
+            idle_timeout: Duration::from_secs(60),
+            proxy_from_environment: true,
+            tls: None,
+        }
+    }
+}
+
+/// Why a client could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// An entry of the allow-list is no host.
+    #[error("allowed_hosts: {0:?} is no host, host:port or *.domain")]
+    Host(String),
+    /// The process has no crypto provider.
+    #[error("no crypto provider is installed in this process; install rustls's ring provider first")]
+    Provider,
+    /// The HTTP library refused the options.
+    #[error("could not make the HTTP client: {0}")]
+    Build(#[from] reqwest::Error),
+}
+
+/// Calls endpoints, over connections that are kept. Cheap to clone. It belongs to the runtime on which it was made.
+#[derive(Clone, Debug)]
+pub struct EndpointClient {
+    client: Client,
+    hosts: Hosts,
+}
+
+impl EndpointClient {
+    /// Makes a client. Reads the system's certificates unless TLS settings are given; when there are none, calls over
+    /// HTTPS fail, and say so.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
+        let hosts = Hosts::new(&options.allowed_hosts).map_err(ClientError::Host)?;
+        let tls = match options.tls {
+            Some(tls) => tls,
+            None => system_tls()?,
+        };
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .timeout(options.timeout)
+            .connect_timeout(options.connect_timeout)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .user_agent(options.user_agent)
+            .pool_max_idle_per_host(options.idle_per_host)
+            .pool_idle_timeout(options.idle_timeout)
+            .tcp_nodelay(true);
+        if !options.proxy_from_environment {
+            builder = builder.no_proxy();
+        }
+        Ok(EndpointClient { client: builder.build()?, hosts })
+    }
+
+    /// Makes one attempt and tells what became of it. It ends within the timeout.
+    pub async fn call(&self, call: &Call<'_>) -> Outcome {
+        let request = match self.prepare(call) {
+            Ok(request) => request,
+            Err(reason) => return Outcome::Refused { status: None, reason },
+        };
+        match request.send().await {
+            Ok(response) => read_answer(response, call.timestamp).await,
+            Err(error) => failure(error),
+        }
+    }
+
+    fn prepare(&self, call: &Call<'_>) -> Result<RequestBuilder, String> {
+        let url = Url::parse(call.url).map_err(|error| format!("the URL is not valid: {error}"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(format!("the URL's scheme is {}, only http and https are called", url.scheme()));
+        }
+        if !self.hosts.allow(&url) {
+            return Err(format!("the host {} is not in allowed_hosts", url.host_str().unwrap_or_default()));
+        }
+        let headers = headers(call)?;
+        let request = self.client.request(call.method.clone(), url).headers(headers).body(call.body.clone());
+        Ok(match &call.auth {
+            Auth::None => request,
+            Auth::Bearer(token) => request.bearer_auth(token.expose_secret()),
+            Auth::Basic { user, password } => request.basic_auth(user, Some(password.expose_secret())),
+        })
+    }
+}
+
+fn system_tls() -> Result<ClientConfig, ClientError> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        return Err(ClientError::Provider);
+    }
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "a certificate of the system could not be read");
+    }
+    let mut roots = RootCertStore::empty();
+    let (usable, _) = roots.add_parsable_certificates(found.certs);
+    if usable == 0 {
+        tracing::warn!(
+            "the system has no certificate authorities; calls over HTTPS will fail (install ca-certificates)"
+        );
+    }
+    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+fn headers(call: &Call<'_>) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::with_capacity(call.headers.len() + 5);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for (name, value) in call.headers {
+        let header = HeaderName::try_from(name.as_str()).map_err(|_| format!("{name:?} is no header name"))?;
+        // The value may be a secret, so it is not repeated.
+        let mut value =
+            HeaderValue::try_from(value.as_str()).map_err(|_| format!("the value of header {name} is not valid"))?;
+        value.set_sensitive(header == AUTHORIZATION);
+        headers.insert(header, value);
+    }
+    if let Some(secret) = call.secret {
+        let timestamp = call.timestamp.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let signature = secret.sign(call.message_id, timestamp, &call.body);
+        for (name, value) in [
+            ("webhook-id", call.message_id),
+            ("webhook-timestamp", &timestamp.to_string()),
+            ("webhook-signature", &signature),
+        ] {
+            let value = HeaderValue::try_from(value).map_err(|_| format!("the value of {name} is not valid"))?;
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    Ok(headers)
+}
+
+async fn read_answer(mut response: Response, now: SystemTime) -> Outcome {
+    let status = response.status();
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+    let mut answer = Vec::new();
+    // The status decides; an answer that breaks off or dawdles does not change it.
+    let drained = tokio::time::timeout(DRAIN_TIME, drain(&mut response, &mut answer)).await;
+    tracing::trace!(status = status.as_u16(), drained = matches!(drained, Ok(Ok(()))), "answer read");
+    let text = String::from_utf8_lossy(&answer);
+    let text: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    Outcome::of_answer(status, retry_after.as_deref(), now, &text)
+}
+
+async fn drain(response: &mut Response, answer: &mut Vec<u8>) -> Result<(), reqwest::Error> {
+    let mut read = 0;
+    while read < DRAIN_BYTES
+        && let Some(chunk) = response.chunk().await?
+    {
+        read += chunk.len();
+        let room = REASON_BYTES - answer.len();
+        answer.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    }
+    Ok(())
+}
+
+/// A call without an answer. URLs can hold secrets, so they stay out of the reason.
+fn failure(error: reqwest::Error) -> Outcome {
+    let unfit = error.is_builder();
+    let what = if error.is_timeout() {
+        "no answer in time"
+    } else if error.is_connect() {
+        "could not connect"
+    } else {
+        "the call failed"
+    };
+    let error = error.without_url();
+    let mut cause: &dyn Error = &error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let reason = format!("{what}: {cause}");
+    if unfit {
+        Outcome::Refused { status: None, reason }
+    } else {
+        Outcome::RetryLater { status: None, after: None, reason }
+    }
+}
