@@ -5,6 +5,7 @@
 pub mod broker;
 pub mod client;
 pub mod database;
+pub mod endpoint;
 pub mod gateway;
 
 use std::net::TcpListener;

@@ -13,6 +13,7 @@ pub mod messages;
 pub mod metrics;
 pub mod mqtt;
 mod pace;
+pub mod poster;
 pub mod progress;
 pub mod router;
 pub mod supervisor;

@@ -2,6 +2,7 @@
 
 mod brokers;
 mod crash;
+mod endpoints;
 mod first_run;
 mod malformed;
 mod switches;

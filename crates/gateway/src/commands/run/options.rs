@@ -1,16 +1,20 @@
 //! From the settings to what each part wants to know.
 
+use crate::exit::Failure;
 use crate::settings::{
     Broker, Loaded, Protocol, Remote, Server as ServerSetting, Settings, Transport, ValueFormat, WhenFull,
 };
 use hearthgate_domain::delivery::QoS;
+use hearthgate_domain::flow::SecretRef;
 use hearthgate_domain::payload;
+use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
+use hearthgate_domain::span::Span;
 use hearthgate_mqtt::broker::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
 use hearthgate_mqtt::session::{self, Backoff, ClientCertificate, Credentials, Server, SessionOptions, Tls, Will};
 use hearthgate_storage::dead_letters::DeadLetterOptions;
 use hearthgate_storage::journal;
 use hearthgate_storage::sql::DatabaseOptions;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::path::Path;
 use std::time::Duration;
 
@@ -169,6 +173,28 @@ pub(super) fn remote(loaded: &Loaded) -> Option<Remote> {
         ServerSetting::Remote(remote) => Some(remote.clone()),
         ServerSetting::Embedded | ServerSetting::Database => None,
     }
+}
+
+pub(super) fn retry(settings: &Settings) -> anyhow::Result<RetrySchedule> {
+    let delays = settings.endpoints.retry.iter().map(|delay| Span::new(delay.0)).collect();
+    Ok(RetrySchedule::new(delays).map_err(|error| Failure::Config(format!("endpoints.retry: {error}")))?)
+}
+
+pub(super) fn breaker(settings: &Settings) -> BreakerSettings {
+    let breaker = &settings.endpoints.breaker;
+    BreakerSettings { failures: breaker.failures, pause: breaker.rest.0, ..BreakerSettings::default() }
+}
+
+/// Finds a secret where a flow says that it is: in the environment, or in a file whose last line break does not count.
+pub(super) fn secret(reference: &SecretRef) -> Result<SecretString, String> {
+    let text = match reference {
+        SecretRef::Env(name) => std::env::var(&**name).map_err(|error| format!("{reference}: {error}"))?,
+        SecretRef::File(path) => {
+            let text = std::fs::read_to_string(&**path).map_err(|error| format!("{reference}: {error}"))?;
+            text.trim_end_matches(['\r', '\n']).to_owned()
+        }
+    };
+    Ok(text.into())
 }
 
 fn size(bytes: u64) -> usize {

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use hearthgate_actors::messages::{Close, Consumer, Reload, ReplaceMap};
 use hearthgate_actors::mqtt::{LinkStatus, Source};
 use hearthgate_actors::progress::Progress;
-use hearthgate_actors::{broker, catalog, desk, interface, letters, mapper, mqtt, router, supervisor, writer};
+use hearthgate_actors::{broker, catalog, desk, interface, letters, mapper, mqtt, poster, router, supervisor, writer};
 use hearthgate_admin::Readiness;
 use hearthgate_domain::delivery::{Outbound, QoS};
 use hearthgate_domain::routing::RoutingTable;
@@ -362,6 +362,21 @@ async fn wire_flows(
     })?;
     let letters = starter.start("letters", "writer", letters::DeadLetterActor::new)?;
     letters.fill(letters::Deps { journal: handle.clone(), table: table.clone(), letters: dead_letters.clone() })?;
+    let poster = starter.start("poster", "poster", poster::EndpointPosterActor::new)?;
+    poster.fill(poster::Deps {
+        journal: handle.clone(),
+        table,
+        endpoints: poster::Endpoints {
+            timeout: settings.endpoints.http_timeout.0,
+            allowed_hosts: settings.endpoints.allow_hosts.clone(),
+            retry: options::retry(settings)?,
+            breaker: options::breaker(settings),
+            letters: dead_letters,
+            database,
+            publish: mqtt.addr.clone().recipient(),
+            secrets: Arc::new(options::secret),
+        },
+    })?;
     let catalog = starter.start("catalog", "router", catalog::CatalogActor::new)?;
     catalog.fill(catalog::Deps {
         options: options::database(settings),

@@ -1,0 +1,383 @@
+//! One message through a flow's deliveries: the call, its outcome, when to try again, and when to give up.
+
+use super::lane::Job;
+use crate::letters;
+use crate::messages::Publish;
+use crate::metrics::{Counter, Outcome as Counted};
+use crate::pace::Pace;
+use actix::Recipient;
+use hearthgate_domain::delivery::{Micros, Outbound};
+use hearthgate_domain::flow::{self, Action, Endpoint, Flow, HeaderValue, LogLevel, SecretRef};
+use hearthgate_domain::payload::Payload;
+use hearthgate_domain::retry::{BreakerSettings, CircuitBreaker, Permission, RetrySchedule};
+use hearthgate_http::template::{Message, Purpose, Template};
+use hearthgate_http::{Auth, Call, ClientOptions, EndpointClient, Method, Outcome, SigningSecret};
+use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
+use hearthgate_storage::journal::Seq;
+use hearthgate_storage::sql::Database;
+use secrecy::SecretString;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+use tracing::{debug, error, info, trace, warn};
+use uuid::Uuid;
+
+/// Longest sleep while somebody else tries out whether an endpoint is back.
+const PROBE_WAIT: Duration = Duration::from_secs(1);
+
+/// How a message is delivered, from the settings.
+#[derive(Clone)]
+pub struct Endpoints {
+    /// How long a call may take, unless the flow says otherwise.
+    pub timeout: Duration,
+    /// Hosts that may be called; empty: any.
+    pub allowed_hosts: Vec<String>,
+    /// When to try again, unless the flow says otherwise.
+    pub retry: RetrySchedule,
+    /// When an endpoint is left alone for a while.
+    pub breaker: BreakerSettings,
+    /// Where given-up messages go.
+    pub letters: DeadLetters,
+    /// For switching a flow off whose endpoint is gone for good.
+    pub database: watch::Receiver<Option<Database>>,
+    /// Where `PUBLISH` goes.
+    pub publish: Recipient<Publish>,
+    /// Finds a secret where its reference says.
+    pub secrets: Arc<dyn Fn(&SecretRef) -> Result<SecretString, String> + Send + Sync>,
+}
+
+/// A message that is delivered or given up.
+pub(super) struct Done {
+    pub(super) flow_id: i64,
+    pub(super) seq: Seq,
+}
+
+/// Delivers; shared by all lanes of one incarnation.
+pub(super) struct Deliverer {
+    endpoints: Endpoints,
+    client: EndpointClient,
+    journal: Uuid,
+    breakers: RefCell<HashMap<String, Rc<RefCell<CircuitBreaker>>>>,
+    counters: RefCell<HashMap<i64, Rc<Counters>>>,
+}
+
+struct Counters {
+    delivered: Counter,
+    retried: Counter,
+    dead: Counter,
+}
+
+impl Deliverer {
+    /// Makes the HTTP client; to be called on the thread that will use it.
+    ///
+    /// # Errors
+    /// In words.
+    pub(super) fn new(endpoints: &Endpoints, journal: Uuid) -> Result<Self, String> {
+        // Each flow has its own limit for a call, kept here; the client's own only bounds what that forgets.
+        let options = ClientOptions {
+            timeout: Duration::from_secs(3600),
+            connect_timeout: endpoints.timeout,
+            allowed_hosts: endpoints.allowed_hosts.clone(),
+            ..ClientOptions::default()
+        };
+        let client = EndpointClient::new(options).map_err(|error| error.to_string())?;
+        let (breakers, counters) = (RefCell::default(), RefCell::default());
+        Ok(Deliverer { endpoints: endpoints.clone(), client, journal, breakers, counters })
+    }
+
+    /// Takes a message through all deliveries of its flow, however long that takes.
+    pub(super) async fn deliver(&self, flow_id: i64, flow: Option<Arc<Flow>>, job: Job) -> Done {
+        let done = Done { flow_id, seq: job.seq };
+        let Some(flow) = flow else {
+            self.give_up(None, flow_id, &job, "the flow was removed or switched off", 0).await;
+            return done;
+        };
+        for action in &flow.actions {
+            match action {
+                Action::StoreDb {} => {}
+                Action::PostEndpoint {} => {
+                    if let Some(endpoint) = &flow.endpoint {
+                        self.post(&flow, endpoint, &job).await;
+                    }
+                }
+                Action::Publish { topic, qos, retain } => self.publish(&flow, &job, topic, *qos, *retain).await,
+                Action::Log { level } => log(&flow, &job, *level),
+            }
+        }
+        done
+    }
+
+    async fn post(&self, flow: &Arc<Flow>, endpoint: &Endpoint, job: &Job) {
+        let counters = self.counters(flow);
+        let schedule = endpoint.retry.as_ref().unwrap_or(&self.endpoints.retry);
+        let call = match self.prepare(flow, endpoint, job) {
+            Ok(call) => call,
+            Err(reason) => {
+                counters.dead.add(1);
+                return self.give_up(Some(flow), flow.id, job, &reason, 0).await;
+            }
+        };
+        let breaker = self.breaker(&call.url);
+        let (mut failed, mut after) = (0, None);
+        loop {
+            let Some(delay) = schedule.next_delay(failed, fastrand::f64(), after) else {
+                counters.dead.add(1);
+                let reason = format!("given up after {failed} attempts; the last one: {}", call.reason.borrow());
+                return self.give_up(Some(flow), flow.id, job, &reason, failed).await;
+            };
+            tokio::time::sleep(delay).await;
+            wait_for(&breaker).await;
+            match self.attempt(endpoint, &call).await {
+                Outcome::Delivered { status } => {
+                    breaker.borrow_mut().succeeded();
+                    counters.delivered.add(1);
+                    trace!(flow = %flow.code, seq = job.seq, status, "delivered");
+                    return;
+                }
+                Outcome::RetryLater { after: wait, reason, .. } => {
+                    breaker.borrow_mut().failed(letters::now(), fastrand::f64());
+                    counters.retried.add(1);
+                    warn!(flow = %flow.code, attempt = failed + 1, %reason, "not delivered, it will be tried again");
+                    call.reason.replace(reason);
+                    (failed, after) = (failed + 1, wait);
+                }
+                Outcome::Refused { reason, .. } => {
+                    breaker.borrow_mut().succeeded();
+                    counters.dead.add(1);
+                    return self.give_up(Some(flow), flow.id, job, &reason, failed + 1).await;
+                }
+                Outcome::Gone { reason } => {
+                    breaker.borrow_mut().succeeded();
+                    counters.dead.add(1);
+                    self.switch_off(flow).await;
+                    return self.give_up(Some(flow), flow.id, job, &reason, failed + 1).await;
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, endpoint: &Endpoint, call: &Prepared) -> Outcome {
+        let timeout = endpoint.timeout.unwrap_or(self.endpoints.timeout);
+        let request = Call {
+            url: &call.url,
+            method: Method::POST,
+            headers: &call.headers,
+            auth: call.auth.clone(),
+            body: call.body.clone(),
+            message_id: &call.message_id,
+            timestamp: SystemTime::now(),
+            secret: call.secret.as_ref(),
+        };
+        match tokio::time::timeout(timeout, self.client.call(&request)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let reason = format!("no answer within {timeout:?}");
+                Outcome::RetryLater { status: None, after: None, reason }
+            }
+        }
+    }
+
+    /// Everything about a call that stays the same from attempt to attempt.
+    fn prepare(&self, flow: &Flow, endpoint: &Endpoint, job: &Job) -> Result<Prepared, String> {
+        let secret = |reference: &SecretRef| (self.endpoints.secrets)(reference);
+        let message_id = format!("{}-{}-{}", self.journal.simple(), job.seq, flow.id);
+        let mut headers = vec![("webhook-id".to_owned(), message_id.clone())];
+        for (name, value) in &endpoint.headers {
+            let value = match value {
+                HeaderValue::Text(text) => text.clone(),
+                HeaderValue::Secret { secret: reference } => expose(&secret(reference)?),
+            };
+            headers.push((name.to_string(), value));
+        }
+        let auth = match &endpoint.auth {
+            None => Auth::None,
+            Some(flow::Auth::Bearer(token)) => Auth::Bearer(secret(token)?),
+            Some(flow::Auth::Basic { username, password }) => {
+                Auth::Basic { user: username.clone(), password: secret(password)? }
+            }
+        };
+        let signing = endpoint.webhook_secret.as_ref().map(|reference| {
+            let text = secret(reference)?;
+            SigningSecret::parse(&expose(&text)).map_err(|error| format!("webhook_secret: {error}"))
+        });
+        let render = |template: &str, purpose| render(template, purpose, flow, job, &message_id);
+        let url = endpoint.url_template.as_deref().map(|source| render(source, Purpose::Url)).transpose()?;
+        let body = endpoint.body_template.as_deref().map(|source| render(source, Purpose::Body)).transpose()?;
+        Ok(Prepared {
+            url: url.unwrap_or_else(|| endpoint.url.to_string()),
+            body: body.map_or_else(|| job.payload.clone(), Into::into),
+            headers,
+            auth,
+            secret: signing.transpose()?,
+            message_id,
+            reason: RefCell::default(),
+        })
+    }
+
+    async fn publish(
+        &self,
+        flow: &Arc<Flow>,
+        job: &Job,
+        topic: &str,
+        qos: hearthgate_domain::delivery::QoS,
+        retain: bool,
+    ) {
+        let message_id = format!("{}-{}-{}", self.journal.simple(), job.seq, flow.id);
+        let topic = match render(topic, Purpose::Body, flow, job, &message_id) {
+            Ok(topic) => topic,
+            Err(reason) => return self.give_up(Some(flow), flow.id, job, &reason, 0).await,
+        };
+        if let Err(reason) = hearthgate_domain::topic::validate_topic_name(&topic) {
+            return self.give_up(Some(flow), flow.id, job, &format!("PUBLISH to {topic:?}: {reason}"), 0).await;
+        }
+        if flow.topic.filter().matches(&topic) {
+            let reason = format!("PUBLISH to {topic:?} would come back to the same flow, again and again");
+            return self.give_up(Some(flow), flow.id, job, &reason, 0).await;
+        }
+        let message = Outbound { topic: topic.into(), payload: job.payload.clone(), qos, retain };
+        let mut pace = Pace::new();
+        loop {
+            match self.endpoints.publish.send(Publish(vec![message.clone()])).await {
+                Ok(Ok(())) => return self.counters(flow).delivered.add(1),
+                Ok(Err(reason)) => debug!(flow = %flow.code, %reason, "publishing waits"),
+                Err(reason) => debug!(flow = %flow.code, %reason, "publishing waits"),
+            }
+            pace.pause().await;
+        }
+    }
+
+    /// Keeps a message as a dead letter; tried until it is kept, since it must not get lost.
+    async fn give_up(&self, flow: Option<&Flow>, flow_id: i64, job: &Job, reason: &str, attempts: usize) {
+        let code = flow.map_or_else(|| format!("(flow {flow_id}, removed)"), |flow| flow.code.to_string());
+        warn!(flow = %code, seq = job.seq, reason, "dead letter");
+        let letter = NewDeadLetter {
+            journal: self.journal,
+            seq: Some(job.seq),
+            flow_code: Some(code),
+            topic: job.topic.to_string(),
+            payload: job.payload.clone(),
+            reason: reason.to_owned(),
+            pointer: None,
+            received_at: job.received_at,
+            dead_at: letters::now(),
+            attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        };
+        let mut pace = Pace::new();
+        while let Err(reason) = letters::keep(&self.endpoints.letters, std::slice::from_ref(&letter)).await {
+            error!(%reason, "a dead letter can not be kept yet");
+            pace.pause().await;
+        }
+    }
+
+    /// The endpoint said 410: nobody will ever take these messages.
+    async fn switch_off(&self, flow: &Flow) {
+        let database = self.endpoints.database.borrow().clone();
+        let Some(database) = database else { return };
+        match database.set_flow_enabled(flow.id, false).await {
+            Ok(_) => info!(flow = %flow.code, "switched off: its endpoint answered 410 Gone"),
+            Err(reason) => error!(flow = %flow.code, %reason, "could not be switched off after 410 Gone"),
+        }
+    }
+
+    fn breaker(&self, url: &str) -> Rc<RefCell<CircuitBreaker>> {
+        let settings = self.endpoints.breaker;
+        let new = || Rc::new(RefCell::new(CircuitBreaker::new(settings)));
+        Rc::clone(self.breakers.borrow_mut().entry(origin(url).to_owned()).or_insert_with(new))
+    }
+
+    fn counters(&self, flow: &Flow) -> Rc<Counters> {
+        let new = || {
+            Rc::new(Counters {
+                delivered: Counter::delivered(&flow.code, Counted::Ok),
+                retried: Counter::delivered(&flow.code, Counted::Retried),
+                dead: Counter::delivered(&flow.code, Counted::Dead),
+            })
+        };
+        Rc::clone(self.counters.borrow_mut().entry(flow.id).or_insert_with(new))
+    }
+}
+
+/// A call, ready to be made more than once.
+struct Prepared {
+    url: String,
+    headers: Vec<(String, String)>,
+    auth: Auth,
+    body: bytes::Bytes,
+    secret: Option<SigningSecret>,
+    message_id: String,
+    /// Why the last attempt failed.
+    reason: RefCell<String>,
+}
+
+/// Waits until the endpoint may be called.
+async fn wait_for(breaker: &Rc<RefCell<CircuitBreaker>>) {
+    loop {
+        let now = letters::now();
+        let permission = breaker.borrow_mut().ask(now);
+        match permission {
+            Permission::Call | Permission::Probe => return,
+            Permission::Wait { until } => tokio::time::sleep(micros(until - now)).await,
+            Permission::WaitForProbe => tokio::time::sleep(PROBE_WAIT).await,
+        }
+    }
+}
+
+fn micros(time: Micros) -> Duration {
+    Duration::from_micros(u64::try_from(time).unwrap_or_default())
+}
+
+/// Scheme, host and port: what is up or down as a whole.
+fn origin(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
+    &url[..end]
+}
+
+fn render(source: &str, purpose: Purpose, flow: &Flow, job: &Job, message_id: &str) -> Result<String, String> {
+    let template = Template::new(source, purpose).map_err(|error| error.to_string())?;
+    let payload = Payload::parse(&job.payload).map_err(|error| error.to_string())?;
+    let value = payload.to_value().map_err(|error| error.to_string())?;
+    let captures: Vec<(String, String)> =
+        flow.topic.captures(&job.topic).map(|(name, level)| (name.to_owned(), level.to_owned())).collect();
+    let message = Message {
+        payload: &value,
+        raw: payload.text(),
+        topic: &job.topic,
+        captures: &captures,
+        flow: &flow.code,
+        message_id,
+        received_at: job.received_at,
+    };
+    template.render(&message).map_err(|error| error.to_string())
+}
+
+fn log(flow: &Flow, job: &Job, level: LogLevel) {
+    let text = String::from_utf8_lossy(&job.payload);
+    let (flow, topic) = (&flow.code, &job.topic);
+    match level {
+        LogLevel::Trace => trace!(%flow, %topic, payload = %text, "message"),
+        LogLevel::Debug => debug!(%flow, %topic, payload = %text, "message"),
+        LogLevel::Info => info!(%flow, %topic, payload = %text, "message"),
+        LogLevel::Warn => warn!(%flow, %topic, payload = %text, "message"),
+        LogLevel::Error => error!(%flow, %topic, payload = %text, "message"),
+    }
+}
+
+fn expose(secret: &SecretString) -> String {
+    secrecy::ExposeSecret::expose_secret(secret).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_its_scheme_host_and_port() {
+        assert_eq!(origin("http://a:8000/x?y"), "http://a:8000");
+        assert_eq!(origin("https://a"), "https://a");
+        assert_eq!(origin("https://a?x"), "https://a");
+    }
+}

@@ -1,0 +1,115 @@
+//! One flow's messages on their way out, in order.
+
+use hearthgate_domain::delivery::Micros;
+use hearthgate_storage::journal::{Handle, Reader, Seq, StoredEntry, Verdict};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Messages that a lane holds in memory; what is beyond them stays in the journal.
+const ROOM: usize = 64;
+const ROOM_BYTES: usize = 1 << 20;
+const READ_BYTES: usize = 256 << 10;
+
+/// A message to be delivered.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) seq: Seq,
+    pub(super) topic: Arc<str>,
+    pub(super) payload: bytes::Bytes,
+    pub(super) received_at: Micros,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// Its name among the journal's consumers.
+    pub(super) name: String,
+    queue: VecDeque<Job>,
+    bytes: usize,
+    /// The message that is being delivered.
+    under_way: Option<Seq>,
+    /// Everything of this flow through here is delivered, or given up and kept as a dead letter.
+    done: Seq,
+    /// What it reads for itself, having fallen behind the common reader.
+    behind: Option<Reader>,
+    /// The first entry that it did not take from the common reader.
+    missed: Option<Seq>,
+}
+
+impl Lane {
+    pub(super) fn new(name: String, done: Seq) -> Self {
+        Lane { name, queue: VecDeque::new(), bytes: 0, under_way: None, done, behind: None, missed: None }
+    }
+
+    /// Takes an entry from the common reader, if it is not done yet and there is room.
+    pub(super) fn offer(&mut self, entry: &StoredEntry<'_>) {
+        if entry.seq <= self.done || self.missed.is_some() {
+            return;
+        }
+        if self.has_room() {
+            self.push(entry);
+        } else {
+            self.missed = Some(entry.seq);
+        }
+    }
+
+    /// Reads what it missed, as far as there is room; `head` is where the common reader goes on.
+    pub(super) fn catch_up(&mut self, flow_id: i64, head: Seq, journal: &Handle) -> Result<(), String> {
+        while let Some(missed) = self.missed.filter(|_| self.queue.len() < ROOM / 2 && self.has_room()) {
+            let mut reader = self.behind.take().unwrap_or_else(|| journal.reader_after(missed - 1));
+            let is_ours = |entry: &StoredEntry<'_>| {
+                entry.seq < head
+                    && entry.targets.iter().any(|t| t.flow_id == Some(flow_id) && t.verdict == Verdict::Accepted)
+            };
+            let read = reader.next_batch_where(ROOM / 2, READ_BYTES, is_ours).map_err(|error| error.to_string())?;
+            for entry in &read.entries {
+                self.push(entry);
+            }
+            let next = read.through + 1;
+            if next >= head || read.caught_up {
+                self.missed = None;
+            } else {
+                self.missed = Some(next);
+                self.behind = Some(reader);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next message, unless one is under way.
+    pub(super) fn next(&mut self) -> Option<Job> {
+        if self.under_way.is_some() {
+            return None;
+        }
+        let job = self.queue.pop_front()?;
+        self.bytes -= job.payload.len();
+        self.under_way = Some(job.seq);
+        Some(job)
+    }
+
+    /// The message under way is delivered or given up.
+    pub(super) fn finish(&mut self, seq: Seq) {
+        self.under_way = None;
+        self.done = self.done.max(seq);
+    }
+
+    /// Through which entry it is done; with nothing left to do, everything before `head` is.
+    pub(super) fn done(&self, head: Seq) -> Seq {
+        let is_idle = self.under_way.is_none() && self.queue.is_empty() && self.missed.is_none();
+        if is_idle { head.saturating_sub(1).max(self.done) } else { self.done }
+    }
+
+    fn has_room(&self) -> bool {
+        self.queue.len() < ROOM && self.bytes < ROOM_BYTES
+    }
+
+    fn push(&mut self, entry: &StoredEntry<'_>) {
+        self.bytes += entry.payload.len();
+        self.queue.push_back(Job {
+            seq: entry.seq,
+            topic: entry.topic.into(),
+            payload: bytes::Bytes::copy_from_slice(entry.payload),
+            received_at: entry.received_at,
+        });
+    }
+}

@@ -1,0 +1,202 @@
+//! EndpointPosterActor: carries accepted messages from the journal to HTTP endpoints, to MQTT and to the log.
+//!
+//! Each flow is a lane of its own: its messages go out in order, one after the other, and a lane that hangs holds up
+//! nobody else. One reader follows the journal's end and hands out; a lane that falls behind reads the journal for itself
+//! until it has caught up. How far each lane is done is kept in the journal's positions, so after a crash only calls whose
+//! outcome was not noted yet are made again, with the same `webhook-id`.
+
+mod delivery;
+mod lane;
+
+pub use delivery::Endpoints;
+
+use actix::prelude::*;
+use delivery::{Deliverer, Done};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hearthgate_domain::flow::Action;
+use hearthgate_domain::routing::RoutingTable;
+use hearthgate_storage::journal::{self, Reader, Start, StoredEntry, Verdict};
+use hearthgate_supervision::Exit;
+use lane::Lane;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{error, info};
+
+/// The name under which the journal keeps what was not handed out yet.
+pub const CONSUMER: &str = "deliveries";
+/// Before a lane's flow number in its own name.
+const LANE_PREFIX: &str = "deliveries of flow ";
+/// Entries looked at in one turn.
+const BATCH: usize = 256;
+const BATCH_BYTES: usize = 256 << 10;
+/// Outcomes are noted on disk at most this often.
+const NOTE_EVERY: Duration = Duration::from_millis(50);
+
+/// What the actor works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// The journal.
+    pub journal: journal::Handle,
+    /// The flows by number.
+    pub table: watch::Receiver<Arc<RoutingTable>>,
+    /// How a message is delivered.
+    pub endpoints: Endpoints,
+}
+
+/// See the module.
+pub struct EndpointPosterActor {
+    deps: Deps,
+    exit: Exit,
+}
+
+impl EndpointPosterActor {
+    /// An actor that delivers as soon as it is started.
+    #[must_use]
+    pub fn new(deps: Deps, exit: Exit) -> Self {
+        EndpointPosterActor { deps, exit }
+    }
+}
+
+impl Actor for EndpointPosterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let deps = self.deps.clone();
+        let work = async move { Work::begin(deps)?.run().await };
+        ctx.spawn(work.into_actor(self).map(|end, act, ctx| match end {
+            Ok(()) => info!("the poster is done"),
+            Err(reason) => act.exit.fail(ctx, reason),
+        }));
+    }
+}
+
+impl Supervised for EndpointPosterActor {}
+
+struct Work {
+    deps: Deps,
+    reader: Reader,
+    lanes: HashMap<i64, Lane>,
+    deliverer: Rc<Deliverer>,
+    under_way: FuturesUnordered<futures_util::future::LocalBoxFuture<'static, Done>>,
+    has_news: bool,
+}
+
+impl Work {
+    /// Takes up where the positions say.
+    fn begin(deps: Deps) -> Result<Self, String> {
+        let head = deps.journal.register(CONSUMER, Start::Newest).map_err(|error| error.to_string())?;
+        let mut lanes = HashMap::new();
+        let mut from = head;
+        for name in deps.journal.consumers() {
+            let Some(flow_id) = name.strip_prefix(LANE_PREFIX).and_then(|id| id.parse().ok()) else { continue };
+            let done = deps.journal.register(&name, Start::After(head)).map_err(|error| error.to_string())?;
+            from = from.min(done);
+            lanes.insert(flow_id, Lane::new(name, done));
+        }
+        let reader = deps.journal.reader_after(from);
+        let deliverer = Rc::new(Deliverer::new(&deps.endpoints, deps.journal.id())?);
+        Ok(Work { deps, reader, lanes, deliverer, under_way: FuturesUnordered::new(), has_news: false })
+    }
+
+    async fn run(mut self) -> Result<(), String> {
+        let mut note_at = None;
+        loop {
+            let is_at_end = self.hand_out()?;
+            self.start_idle_lanes()?;
+            if self.has_news && note_at.is_none() {
+                note_at = Some(tokio::time::Instant::now() + NOTE_EVERY);
+            }
+            let note = async {
+                match note_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(done) = self.under_way.next() => self.on_done(&done),
+                open = self.reader.ready(), if is_at_end => if open.is_err() { return Ok(()) },
+                () = note => {
+                    note_at = None;
+                    self.note().await?;
+                }
+                () = tokio::task::yield_now(), if !is_at_end => {}
+            }
+        }
+    }
+
+    /// Hands the next entries to their lanes; tells whether the journal's end is reached.
+    fn hand_out(&mut self) -> Result<bool, String> {
+        let table = Arc::clone(&self.deps.table.borrow());
+        let read = self.reader.next_batch(BATCH, BATCH_BYTES).map_err(|error| error.to_string())?;
+        for skipped in &read.skipped {
+            error!(from = skipped.seqs.start, to = skipped.seqs.end - 1, why = ?skipped.why, "journal entries are lost");
+        }
+        for entry in &read.entries {
+            for flow_id in accepted(entry) {
+                let flow = table.flow(flow_id);
+                if flow.is_some_and(|flow| flow.actions.iter().all(|action| matches!(action, Action::StoreDb {}))) {
+                    continue;
+                }
+                let lane = match self.lanes.entry(flow_id) {
+                    std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+                    // A flow that is gone and never had a lane: the record writer makes it a dead letter.
+                    std::collections::hash_map::Entry::Vacant(_) if flow.is_none() => continue,
+                    std::collections::hash_map::Entry::Vacant(new) => {
+                        let name = format!("{LANE_PREFIX}{flow_id}");
+                        let before = Start::After(entry.seq - 1);
+                        let done = self.deps.journal.register(&name, before).map_err(|error| error.to_string())?;
+                        new.insert(Lane::new(name, done))
+                    }
+                };
+                lane.offer(entry);
+            }
+        }
+        self.has_news |= read.through > 0 && !read.entries.is_empty();
+        Ok(read.caught_up)
+    }
+
+    /// Sets every lane going that has something to do and nothing under way.
+    fn start_idle_lanes(&mut self) -> Result<(), String> {
+        let table = Arc::clone(&self.deps.table.borrow());
+        let head = self.reader.next_seq();
+        for (flow_id, lane) in &mut self.lanes {
+            lane.catch_up(*flow_id, head, &self.deps.journal)?;
+            if let Some(job) = lane.next() {
+                let (deliverer, flow_id) = (Rc::clone(&self.deliverer), *flow_id);
+                let flow = table.flow(flow_id).cloned();
+                self.under_way.push(Box::pin(async move { deliverer.deliver(flow_id, flow, job).await }));
+            }
+        }
+        Ok(())
+    }
+
+    fn on_done(&mut self, done: &Done) {
+        if let Some(lane) = self.lanes.get_mut(&done.flow_id) {
+            lane.finish(done.seq);
+            self.has_news = true;
+        }
+    }
+
+    /// Keeps on disk how far each lane is, so that the journal can delete what nobody needs.
+    async fn note(&mut self) -> Result<(), String> {
+        self.has_news = false;
+        let head = self.reader.next_seq();
+        let journal = self.deps.journal.clone();
+        journal.release(CONSUMER, head.saturating_sub(1)).map_err(|error| error.to_string())?;
+        for lane in self.lanes.values() {
+            journal.release(&lane.name, lane.done(head)).map_err(|error| error.to_string())?;
+        }
+        let flushed = tokio::task::spawn_blocking(move || journal.flush()).await;
+        flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+}
+
+/// The flows that take an entry.
+fn accepted<'a>(entry: &StoredEntry<'a>) -> impl Iterator<Item = i64> + use<'a> {
+    let targets = entry.targets;
+    targets.iter().filter(|target| target.verdict == Verdict::Accepted).filter_map(|target| target.flow_id)
+}
