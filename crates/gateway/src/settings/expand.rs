@@ -118,7 +118,7 @@ mod tests {
 
         #[test]
         fn no_text_makes_it_panic(text in "(\\$|\\{|\\}|:-|[a-zä])*") {
-            prop_assert!(format!("{:?}", expanded(&text)).len() > 1);
+            prop_assert!(format!("{:?}", expanded(&text)).len() > 1, "it has a debug form");
         }
     }
 }

@@ -349,7 +349,7 @@ proptest! {
     #[test]
     fn no_file_makes_it_panic(text in "(\\[|\\]|mqtt|broker|interfaces|\\.|=|\"|'|\\{|\\}|\\$|\n| |[0-9]|true|ä)*") {
         let outcome = Home::with(&text).load();
-        prop_assert!(format!("{outcome:?}").len() > 1);
+        prop_assert!(format!("{outcome:?}").len() > 1, "it has a debug form");
     }
 
     #[test]

@@ -300,7 +300,7 @@ mod tests {
         #[test]
         fn no_text_makes_a_value_panic(text in ".*") {
             let read = (text.parse::<Period>(), text.parse::<Size>(), text.parse::<Listen>());
-            prop_assert!(format!("{read:?}").len() > 1);
+            prop_assert!(format!("{read:?}").len() > 1, "it has a debug form");
         }
     }
 }

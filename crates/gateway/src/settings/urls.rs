@@ -350,7 +350,7 @@ mod tests {
         #[test]
         fn no_url_makes_it_panic(text in ".*", secret in "[a-z0-9/@:]{8}") {
             let read = (text.parse::<Server>(), text.parse::<DatabaseUrl>(), without_userinfo(&secret).into_owned());
-            prop_assert!(format!("{read:?}").len() > 1);
+            prop_assert!(format!("{read:?}").len() > 1, "it has a debug form");
         }
     }
 }
