@@ -117,8 +117,7 @@ mod tests {
     #[test]
     fn being_closed_right_away_again_and_again_is_called_a_shared_client_id() {
         let mut waits = Waits::new(Backoff::default());
-        let reasons: Vec<String> =
-            (0..3).map(|_| wait(&mut waits, LossKind::ClosedByBroker, Some(SECOND)).1).collect();
+        let reasons: Vec<String> = (0..3).map(|_| wait(&mut waits, LossKind::ClosedByBroker, Some(SECOND)).1).collect();
         assert_eq!(reasons[..2], ["closed", "closed"]);
         assert!(reasons[2].contains("client id `gateway`"), "{}", reasons[2]);
         assert_eq!(wait(&mut waits, LossKind::ClosedByBroker, Some(SECOND * 60)).1, "closed");

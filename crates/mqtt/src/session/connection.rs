@@ -243,11 +243,11 @@ impl<'a> Connection<'a> {
         if !self.desk.closing {
             return Ok(());
         }
+        // Not closed for sending: the gateway takes that for the end, and the end is after DISCONNECT.
+        while let Ok(batch) = self.desk.port.outgoing.try_recv() {
+            self.desk.outbox.push(batch);
+        }
         let since = *self.closing_since.get_or_insert_with(|| {
-            self.desk.port.outgoing.close();
-            while let Ok(batch) = self.desk.port.outgoing.try_recv() {
-                self.desk.outbox.push(batch);
-            }
             self.pings.write(&mut self.standing.wire.output, now);
             now
         });

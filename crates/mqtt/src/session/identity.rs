@@ -22,9 +22,9 @@ fn owner_mask() -> u64 {
 /// FNV-1a: the same in every build, as the number is kept in files.
 fn owner(options: &SessionOptions) -> u64 {
     let text = format!("{}\0{}", options.server, options.client_id);
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     (hash ^ (hash >> OWNER_BITS)) & owner_mask()
 }
 

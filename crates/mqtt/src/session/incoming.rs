@@ -4,12 +4,11 @@
 //! and without allocating known topics again; everything else is read by rumqttc's codec. A packet that is too large is
 //! read past instead of refused: on 3.1.1 a refusal would have the broker send it again with each connection, for ever.
 
+use super::control::{control_v3, control_v5};
 use super::options::Protocol;
-use super::reason;
+use super::topics::TopicCache;
 use bytes::{Buf, Bytes, BytesMut};
 use hearthgate_domain::delivery::QoS;
-use rumqttc::mqttbytes::v4;
-use rumqttc::v5::mqttbytes::v5;
 use std::sync::Arc;
 
 /// What a broker can send.
@@ -17,19 +16,40 @@ use std::sync::Arc;
 pub(super) enum Incoming {
     ConnAck(Accepted),
     /// CONNACK with a code other than success.
-    Refused { code: u8, reason: String },
+    Refused {
+        code: u8,
+        reason: String,
+    },
     Publish(Publish),
     /// A PUBLISH that we can't hand over, but must acknowledge.
     Unusable(Unusable),
-    PubAck { packet_id: u16, code: u8 },
-    PubRec { packet_id: u16, code: u8 },
-    PubRel { packet_id: u16 },
-    PubComp { packet_id: u16 },
-    SubAck { packet_id: u16, results: Vec<Result<QoS, String>> },
-    UnsubAck { packet_id: u16 },
+    PubAck {
+        packet_id: u16,
+        code: u8,
+    },
+    PubRec {
+        packet_id: u16,
+        code: u8,
+    },
+    PubRel {
+        packet_id: u16,
+    },
+    PubComp {
+        packet_id: u16,
+    },
+    SubAck {
+        packet_id: u16,
+        results: Vec<Result<QoS, String>>,
+    },
+    UnsubAck {
+        packet_id: u16,
+    },
     PingResp,
     /// MQTT 5: the broker says why it ends the connection.
-    Disconnect { code: u8, reason: String },
+    Disconnect {
+        code: u8,
+        reason: String,
+    },
 }
 
 /// What CONNACK granted; limits that a 3.1.1 broker can't state are the protocol's own.
@@ -66,9 +86,8 @@ pub(super) struct Unusable {
 /// Why the byte stream can't be read any further.
 #[derive(Debug, thiserror::Error)]
 #[error("the broker sent what is not MQTT: {0}")]
-pub(super) struct Malformed(String);
+pub(super) struct Malformed(pub(super) String);
 
-const PROTOCOL_MAX_PACKET: usize = 268_435_460;
 const PUBLISH: u8 = 3;
 
 /// Cuts the byte stream of one connection into packets.
@@ -80,10 +99,13 @@ pub(super) struct Parser {
     topics: TopicCache,
 }
 
-struct Header {
-    kind: u8,
+/// A fixed header (MQTT 3.1.1, section 2.2).
+pub(super) struct Header {
+    pub(super) kind: u8,
     flags: u8,
-    length: usize,
+    /// Its own length.
+    pub(super) length: usize,
+    /// Length of the whole packet.
     total: usize,
 }
 
@@ -171,8 +193,7 @@ impl Parser {
             return Ok(None);
         }
         let topic = String::from_utf8_lossy(&input[start + 2..topic_end]).into_owned();
-        let packet_id =
-            if end == topic_end { 0 } else { u16::from_be_bytes([input[topic_end], input[topic_end + 1]]) };
+        let packet_id = if end == topic_end { 0 } else { u16::from_be_bytes([input[topic_end], input[topic_end + 1]]) };
         let here = header.total.min(input.len());
         input.advance(here);
         self.skip = header.total - here;
@@ -226,150 +247,6 @@ fn acknowledgement(header: &Header, body: &[u8]) -> Result<Incoming, Malformed> 
         6 => Incoming::PubRel { packet_id },
         _ => Incoming::PubComp { packet_id },
     })
-}
-
-fn control_v3(header: &Header, mut frame: BytesMut) -> Result<Incoming, Malformed> {
-    if let (2, Some(&code @ 1..)) = (header.kind, frame.get(header.length + 1)) {
-        return Ok(Incoming::Refused { code, reason: reason::connack_v3(code).into() });
-    }
-    match v4::Packet::read(&mut frame, PROTOCOL_MAX_PACKET).map_err(|error| Malformed(error.to_string()))? {
-        v4::Packet::ConnAck(ack) => Ok(Incoming::ConnAck(Accepted {
-            session_present: ack.session_present,
-            receive_maximum: u16::MAX,
-            max_packet: PROTOCOL_MAX_PACKET,
-            max_qos: QoS::ExactlyOnce,
-            retain_available: true,
-            keep_alive_seconds: None,
-        })),
-        v4::Packet::SubAck(ack) => Ok(Incoming::SubAck {
-            packet_id: ack.pkid,
-            results: ack.return_codes.into_iter().map(granted_v3).collect(),
-        }),
-        v4::Packet::UnsubAck(ack) => Ok(Incoming::UnsubAck { packet_id: ack.pkid }),
-        other => Err(Malformed(format!("an unexpected packet, {other:?}"))),
-    }
-}
-
-fn granted_v3(code: v4::SubscribeReasonCode) -> Result<QoS, String> {
-    match code {
-        v4::SubscribeReasonCode::Success(qos) => QoS::try_from(qos as u8),
-        v4::SubscribeReasonCode::Failure => Err("refused by the broker (0x80)".into()),
-    }
-}
-
-fn control_v5(header: &Header, mut frame: BytesMut) -> Result<Incoming, Malformed> {
-    let first = frame.get(header.length).copied();
-    if header.kind == 14 {
-        return Ok(disconnect_v5(first.unwrap_or(0), &mut frame));
-    }
-    if let (2, Some(&code @ 1..)) = (header.kind, frame.get(header.length + 1)) {
-        return Ok(refused_v5(code, &mut frame));
-    }
-    match v5::Packet::read(&mut frame, None).map_err(|error| Malformed(error.to_string()))? {
-        v5::Packet::ConnAck(ack) => Ok(Incoming::ConnAck(accepted_v5(&ack))),
-        v5::Packet::SubAck(ack) => Ok(Incoming::SubAck {
-            packet_id: ack.pkid,
-            results: ack.return_codes.into_iter().map(granted_v5).collect(),
-        }),
-        v5::Packet::UnsubAck(ack) => Ok(Incoming::UnsubAck { packet_id: ack.pkid }),
-        other => Err(Malformed(format!("an unexpected packet, {other:?}"))),
-    }
-}
-
-fn accepted_v5(ack: &v5::ConnAck) -> Accepted {
-    let given = ack.properties.as_ref();
-    Accepted {
-        session_present: ack.session_present,
-        receive_maximum: given.and_then(|p| p.receive_max).unwrap_or(u16::MAX).max(1),
-        max_packet: given.and_then(|p| p.max_packet_size).map_or(PROTOCOL_MAX_PACKET, |size| size as usize),
-        max_qos: given.and_then(|p| p.max_qos).and_then(|qos| QoS::try_from(qos).ok()).unwrap_or(QoS::ExactlyOnce),
-        retain_available: given.and_then(|p| p.retain_available) != Some(0),
-        keep_alive_seconds: given.and_then(|p| p.server_keep_alive),
-    }
-}
-
-fn refused_v5(code: u8, frame: &mut BytesMut) -> Incoming {
-    let said = match v5::Packet::read(frame, None) {
-        Ok(v5::Packet::ConnAck(ack)) => ack.properties.and_then(|p| p.reason_string),
-        _ => None,
-    };
-    Incoming::Refused { code, reason: with_reason_string(code, said) }
-}
-
-fn disconnect_v5(code: u8, frame: &mut BytesMut) -> Incoming {
-    let said = match v5::Packet::read(frame, None) {
-        Ok(v5::Packet::Disconnect(packet)) => packet.properties.and_then(|p| p.reason_string),
-        _ => None,
-    };
-    Incoming::Disconnect { code, reason: with_reason_string(code, said) }
-}
-
-fn with_reason_string(code: u8, said: Option<String>) -> String {
-    let words = reason::reason_v5(code);
-    match said {
-        Some(said) => format!("{words} (0x{code:02x}): {said}"),
-        None => format!("{words} (0x{code:02x})"),
-    }
-}
-
-fn granted_v5(code: v5::SubscribeReasonCode) -> Result<QoS, String> {
-    use v5::SubscribeReasonCode as Code;
-    let code = match code {
-        Code::Success(qos) => return QoS::try_from(qos as u8),
-        Code::Failure | Code::Unspecified => 0x80,
-        Code::ImplementationSpecific => 0x83,
-        Code::NotAuthorized => 0x87,
-        Code::TopicFilterInvalid => 0x8f,
-        Code::PkidInUse => 0x91,
-        Code::QuotaExceeded => 0x97,
-        Code::SharedSubscriptionsNotSupported => 0x9e,
-        Code::SubscriptionIdNotSupported => 0xa1,
-        Code::WildcardSubscriptionsNotSupported => 0xa2,
-    };
-    Err(with_reason_string(code, None))
-}
-
-/// Topics come again and again: the last one seen in each slot is shared instead of allocated and checked anew.
-#[derive(Default)]
-struct TopicCache {
-    slots: Vec<Option<Arc<str>>>,
-}
-
-const TOPIC_SLOTS: usize = 512;
-const LONGEST_CACHED_TOPIC: usize = 256;
-
-impl TopicCache {
-    /// The topic as text; `None` when it is no valid topic name (MQTT 3.1.1, section 4.7).
-    fn get(&mut self, bytes: &[u8]) -> Option<Arc<str>> {
-        if bytes.len() > LONGEST_CACHED_TOPIC {
-            return valid_topic(bytes).map(Arc::from);
-        }
-        if self.slots.is_empty() {
-            self.slots.resize(TOPIC_SLOTS, None);
-        }
-        let slot = &mut self.slots[slot_of(bytes)];
-        match slot {
-            Some(topic) if topic.as_bytes() == bytes => Some(Arc::clone(topic)),
-            _ => {
-                let topic: Arc<str> = Arc::from(valid_topic(bytes)?);
-                *slot = Some(Arc::clone(&topic));
-                Some(topic)
-            }
-        }
-    }
-}
-
-fn slot_of(bytes: &[u8]) -> usize {
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    // The low bits of FNV are its good ones; a few high ones folded in cost nothing.
-    usize::try_from((hash ^ (hash >> 32)) % TOPIC_SLOTS as u64).unwrap_or(0)
-}
-
-fn valid_topic(bytes: &[u8]) -> Option<&str> {
-    let topic = std::str::from_utf8(bytes).ok()?;
-    (!topic.is_empty() && !topic.contains(['+', '#', '\0'])).then_some(topic)
 }
 
 #[cfg(test)]

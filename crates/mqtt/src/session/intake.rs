@@ -167,9 +167,7 @@ mod tests {
     #[test]
     fn acknowledgements_go_out_in_order_of_arrival_and_no_further_than_allowed() {
         let (mut intake, mut out) = (connected(), BytesMut::new());
-        for (qos, id) in
-            [(QoS::AtLeastOnce, 9), (QoS::ExactlyOnce, 3), (QoS::AtMostOnce, 0), (QoS::AtLeastOnce, 5)]
-        {
+        for (qos, id) in [(QoS::AtLeastOnce, 9), (QoS::ExactlyOnce, 3), (QoS::AtMostOnce, 0), (QoS::AtLeastOnce, 5)] {
             assert!(intake.accept(message(qos, id), 0).is_some());
         }
         assert_eq!(intake.acknowledge(ticket(3), &mut out), 2);

@@ -9,6 +9,7 @@
 
 mod backoff;
 mod connection;
+mod control;
 mod identity;
 mod incoming;
 mod intake;
@@ -21,7 +22,9 @@ mod reason;
 mod reports;
 mod subscriptions;
 mod tls;
+mod topics;
 mod transport;
+mod websocket;
 mod wire;
 
 pub use options::{Backoff, Credentials, Protocol, Server, SessionOptions, Will};
@@ -115,7 +118,7 @@ impl Session {
 
     async fn connect_for_ever(&mut self) -> Stop {
         loop {
-            let connecting = transport::connect(&self.options);
+            let connecting = Box::pin(transport::connect(&self.options));
             let (loss, lasted) = match self.desk.beside(connecting).await {
                 Err(stop) => return stop,
                 Ok(Err(loss)) => (loss, None),
@@ -157,7 +160,9 @@ impl Desk {
         if stale > 0 {
             tracing::warn!(count = stale, "dropped QoS 0 messages that could not be published in time");
         }
-        self.outbox.connected(standing.accepted.clone(), &mut self.ids);
+        if let Some(culprit) = self.outbox.connected(standing.accepted.clone(), &mut self.ids) {
+            self.reports.dropped(culprit);
+        }
         self.subscriptions.connected(standing.accepted.session_present, &mut self.ids);
     }
 

@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 /// Writing pauses while so many bytes wait for the socket.
 const OUTPUT_LIMIT: usize = 256 << 10;
 
+/// A broker that can't stand a message may close the connection instead of saying so (3.1.1 has no other way). So many
+/// connections in a row that were lost on the same unacknowledged message make it the culprit.
+const LOSSES_PER_MESSAGE: u32 = 10;
+
 /// A message that was let go, with the reason.
 #[derive(Debug)]
 pub(super) struct Rejected {
@@ -36,12 +40,16 @@ pub(super) struct Outbox {
     again: VecDeque<u16>,
     bytes: usize,
     sent: u64,
+    /// The oldest unacknowledged message when connections were lost, and how many that were.
+    suspect: (u64, u32),
 }
 
 #[derive(Debug)]
 struct Waiting {
     message: Outbound,
     since: Instant,
+    /// Its place among all messages sent, once it was sent.
+    order: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -67,6 +75,7 @@ impl Outbox {
             again: VecDeque::new(),
             bytes: 0,
             sent: 0,
+            suspect: (0, 0),
         }
     }
 
@@ -88,14 +97,15 @@ impl Outbox {
         let since = Instant::now();
         for message in messages {
             self.bytes += cost(&message);
-            self.waiting.push_back(Waiting { message, since });
+            self.waiting.push_back(Waiting { message, since, order: None });
         }
     }
 
     /// A connection stands. With the session the broker still knows our packet identifiers: the same go out again, marked
     /// DUP. Without it they mean nothing, and the messages are sent as new ones; for QoS 2 that may repeat one that was
     /// released at the very moment the session was lost, but never loses it.
-    pub(super) fn connected(&mut self, grants: Accepted, ids: &mut PacketIds) {
+    pub(super) fn connected(&mut self, grants: Accepted, ids: &mut PacketIds) -> Option<Rejected> {
+        let culprit = self.culprit(ids);
         let mut order: Vec<(u64, u16)> = self.flights.iter().map(|(id, flight)| (flight.order, *id)).collect();
         order.sort_unstable();
         self.again.clear();
@@ -103,14 +113,28 @@ impl Outbox {
             self.again.extend(order.into_iter().map(|(_, id)| id));
         } else {
             let since = Instant::now();
-            for (_, id) in order.into_iter().rev() {
+            for (order, id) in order.into_iter().rev() {
                 ids.free(id);
                 if let Some(flight) = self.flights.remove(&id) {
-                    self.waiting.push_front(Waiting { message: flight.message, since });
+                    self.waiting.push_front(Waiting { message: flight.message, since, order: Some(order) });
                 }
             }
         }
         self.grants = Some(grants);
+        culprit
+    }
+
+    /// Takes out the message on which connection after connection was lost, if there is one.
+    fn culprit(&mut self, ids: &mut PacketIds) -> Option<Rejected> {
+        let (order, id) = self.flights.iter().map(|(id, flight)| (flight.order, *id)).min()?;
+        self.suspect = if self.suspect.0 == order { (order, self.suspect.1 + 1) } else { (order, 1) };
+        if self.suspect.1 < LOSSES_PER_MESSAGE {
+            return None;
+        }
+        self.settle(id, ids).map(|message| {
+            let reason = format!("given up: the connection was lost {LOSSES_PER_MESSAGE} times in a row with it");
+            self.rejection(&message, reason)
+        })
     }
 
     /// Drops QoS 0 messages that are stale; returns how many.
@@ -186,8 +210,11 @@ impl Outbox {
             return false;
         };
         outgoing::publish(out, self.protocol, &next.message, id, false);
-        self.sent += 1;
-        self.flights.insert(id, Flight { order: self.sent, message: next.message, recorded: false });
+        let order = next.order.unwrap_or_else(|| {
+            self.sent += 1;
+            self.sent
+        });
+        self.flights.insert(id, Flight { order, message: next.message, recorded: false });
         true
     }
 
@@ -218,13 +245,13 @@ impl Outbox {
             Some(flight) if flight.message.qos == QoS::AtLeastOnce => {}
             _ => return None,
         }
-        self.settle(id, code, ids)
+        self.refused(id, code, ids)
     }
 
     /// PUBREC: answered with PUBREL, unless the broker refuses the message.
     pub(super) fn recorded(&mut self, id: u16, code: u8, ids: &mut PacketIds, out: &mut BytesMut) -> Option<Rejected> {
         if code >= 0x80 {
-            return self.settle(id, code, ids);
+            return self.refused(id, code, ids);
         }
         if let Some(flight) = self.flights.get_mut(&id) {
             flight.recorded = true;
@@ -236,21 +263,27 @@ impl Outbox {
     /// PUBCOMP.
     pub(super) fn completed(&mut self, id: u16, ids: &mut PacketIds) {
         if self.flights.get(&id).is_some_and(|flight| flight.recorded) {
-            self.settle(id, 0, ids);
+            self.settle(id, ids);
         }
     }
 
-    fn settle(&mut self, id: u16, code: u8, ids: &mut PacketIds) -> Option<Rejected> {
+    /// The broker's last word on a message; a report if it is a refusal.
+    fn refused(&mut self, id: u16, code: u8, ids: &mut PacketIds) -> Option<Rejected> {
+        let message = self.settle(id, ids)?;
+        (code >= 0x80).then(|| {
+            let reason = format!("refused by the broker: {} (0x{code:02x})", super::reason::reason_v5(code));
+            self.rejection(&message, reason)
+        })
+    }
+
+    fn settle(&mut self, id: u16, ids: &mut PacketIds) -> Option<Outbound> {
         let flight = self.flights.remove(&id)?;
         if let Some(at) = self.again.iter().position(|other| *other == id) {
             self.again.remove(at);
         }
         ids.free(id);
         self.bytes -= cost(&flight.message);
-        (code >= 0x80).then(|| {
-            let reason = format!("refused by the broker: {} (0x{code:02x})", super::reason::reason_v5(code));
-            self.rejection(&flight.message, reason)
-        })
+        Some(flight.message)
     }
 }
 
@@ -337,6 +370,21 @@ mod tests {
         sent(&mut outbox, &mut ids);
         outbox.connected(grants(false), &mut ids);
         assert_eq!(sent(&mut outbox, &mut ids), [("a".into(), false, 3), ("b".into(), false, 4)]);
+    }
+
+    #[test]
+    fn a_message_on_which_every_connection_is_lost_is_given_up() {
+        for session_present in [false, true] {
+            let (mut outbox, mut ids) = (outbox(10), PacketIds::default());
+            outbox.push(["poison", "good"].map(|it| message(it, QoS::AtLeastOnce)).into());
+            for _ in 0..LOSSES_PER_MESSAGE {
+                assert!(outbox.connected(grants(session_present), &mut ids).is_none());
+                sent(&mut outbox, &mut ids);
+            }
+            assert!(outbox.connected(grants(session_present), &mut ids).is_some());
+            assert_eq!(sent(&mut outbox, &mut ids)[0].0, "good");
+            assert_eq!(outbox.len(), 1);
+        }
     }
 
     #[test]

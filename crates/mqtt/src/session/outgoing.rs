@@ -16,6 +16,7 @@ pub(super) const PINGREQ: [u8; 2] = [0xc0, 0];
 pub(super) const DISCONNECT: [u8; 2] = [0xe0, 0];
 
 /// The four acknowledgements in their short form, which means success in MQTT 5.
+#[expect(clippy::enum_variant_names, reason = "MQTT's own names")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ack {
     PubAck = 0x40,
@@ -217,12 +218,8 @@ mod tests {
     #[test]
     fn a_published_message_is_what_rumqttc_reads() {
         for size in [0, 1, 120, 130, 20_000, 3_000_000] {
-            let message = Outbound {
-                topic: "a/b".into(),
-                payload: vec![7; size].into(),
-                qos: QoS::AtLeastOnce,
-                retain: true,
-            };
+            let message =
+                Outbound { topic: "a/b".into(), payload: vec![7; size].into(), qos: QoS::AtLeastOnce, retain: true };
             let mut out = BytesMut::new();
             publish(&mut out, Protocol::V3, &message, 9, true);
             assert_eq!(out.len(), publish_size(Protocol::V3, &message));

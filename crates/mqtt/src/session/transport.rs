@@ -5,6 +5,7 @@ use super::incoming::{Accepted, Incoming, Parser};
 use super::options::{Protocol, Server, SessionOptions};
 use super::outgoing;
 use super::reason;
+use super::websocket;
 use super::wire::{Stream, Wire};
 use std::io;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
@@ -69,7 +70,16 @@ async fn open(server: &Server) -> io::Result<Box<dyn Stream>> {
     match server {
         Server::Tcp { host, port } => Ok(Box::new(tcp(host, *port).await?)),
         Server::Tls { host, port, tls } => Ok(Box::new(tls.connect(host, tcp(host, *port).await?).await?)),
-        Server::WebSocket { .. } => Err(io::Error::new(io::ErrorKind::Unsupported, "WebSocket is not built in yet")),
+        Server::WebSocket { host, port, path, tls } => {
+            let stream = tcp(host, *port).await?;
+            Ok(match tls {
+                None => Box::new(websocket::connect(stream, host, *port, path).await?),
+                Some(tls) => {
+                    let encrypted = tls.connect(host, stream).await?;
+                    Box::new(websocket::connect(encrypted, host, *port, path).await?)
+                }
+            })
+        }
         Server::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
     }
 }

@@ -46,11 +46,19 @@ impl Wire {
 
     fn poll_exchange(&mut self, context: &mut Context<'_>, read: bool) -> Poll<io::Result<()>> {
         let had_output = self.unflushed || !self.output.is_empty();
-        let written = self.poll_write_all(context)?.is_ready();
-        if read && self.poll_read_some(context)?.is_ready() {
-            return Poll::Ready(Ok(()));
+        let written = self.poll_write_all(context);
+        // A peer that parts says why before it closes: read that even when writing fails already.
+        if read {
+            match self.poll_read_some(context) {
+                Poll::Ready(Err(error)) if !matches!(written, Poll::Ready(Err(_))) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(_)) | Poll::Pending => {}
+            }
         }
-        if had_output && written { Poll::Ready(Ok(())) } else { Poll::Pending }
+        match written {
+            Poll::Ready(Ok(())) if !had_output => Poll::Pending,
+            other => other,
+        }
     }
 
     fn poll_write_all(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

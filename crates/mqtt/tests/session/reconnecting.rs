@@ -1,0 +1,153 @@
+//! Broker restarts, lost sessions, subscriptions, and clients that fight over a name.
+
+use crate::broker::{Mosquitto, free_port};
+use crate::gateway::{BOTH, Gateway, lines, options};
+use hearthgate_domain::delivery::QoS;
+use hearthgate_mqtt::session::{Credentials, Protocol};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_broker_that_forgot_us_gets_all_subscriptions_again() {
+    for protocol in BOTH {
+        let mut broker = Mosquitto::start_with("allow_anonymous true\npersistence false\n", "");
+        let names: Vec<String> = (0..500).map(|it| format!("a/{it}/+")).collect();
+        let filters: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut gateway = Gateway::subscribed(options(broker.port, protocol), &filters).await;
+        broker.stop();
+        gateway.until("disconnected", |it| !it.reasons.is_empty()).await;
+        gateway.publish("a/7/out", &lines("kept", 3), QoS::AtLeastOnce);
+        gateway.held.clear();
+        broker.resume();
+        gateway.until("subscribed again", |it| it.held.len() == 500).await;
+        broker.publish("a/499/x", &lines("m", 1));
+        gateway.until("a message", |it| it.payloads().contains(&"m0".to_owned())).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_broker_with_our_session_delivers_what_came_meanwhile() {
+    for protocol in BOTH {
+        let mut broker = Mosquitto::start();
+        let mut gateway = Gateway::subscribed(options(broker.port, protocol), &["a"]).await;
+        broker.publish("a", &lines("before", 5));
+        gateway.until_messages(5).await;
+        broker.stop();
+        broker.resume();
+        gateway.until_messages(10).await;
+        assert_eq!(gateway.payloads()[5..], lines("before", 5), "unacknowledged, so they come again");
+        broker.publish("a", &lines("after", 5));
+        gateway.until_messages(15).await;
+        gateway.acknowledge_all().await;
+        assert!(gateway.session_present);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_difference_is_subscribed_and_left_overs_of_an_earlier_run_go() {
+    for protocol in BOTH {
+        let broker = Mosquitto::start();
+        let first = Gateway::subscribed(options(broker.port, protocol), &["a", "b", "old"]).await;
+        let held = first.held.clone();
+        first.close().await;
+
+        let mut again = options(broker.port, protocol);
+        again.remembered = held;
+        let mut second = Gateway::subscribed(again, &["a", "c"]).await;
+        assert!(second.session_present);
+        for topic in ["old", "b", "a", "c"] {
+            broker.publish(topic, &lines(topic, 1));
+        }
+        second.until_messages(2).await;
+        assert_eq!(second.payloads(), ["a0", "c0"]);
+
+        second.subscribe(&["c", "d"]);
+        second.until("c and d", |it| it.held == ["c", "d"]).await;
+        for topic in ["a", "d"] {
+            broker.publish(topic, &lines(topic, 1));
+        }
+        second.until_messages(3).await;
+        assert_eq!(second.payloads(), ["a0", "c0", "d0"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shared_subscription_passes_through() {
+    let broker = Mosquitto::start();
+    let mut gateway = Gateway::subscribed(options(broker.port, Protocol::V5), &["$share/home/a/#"]).await;
+    broker.publish("a/b", &lines("m", 3));
+    gateway.until_messages(3).await;
+}
+
+/// Accepts one client and answers its SUBSCRIBE (packet identifier 1) with these bytes.
+async fn answering(connack: &'static [u8], suback: &'static [u8]) -> (u16, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, mut task) = (listener.local_addr().unwrap().port(), JoinSet::new());
+    task.spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut bytes = [0; 1024];
+        assert!(client.read(&mut bytes).await.unwrap() > 0);
+        client.write_all(connack).await.unwrap();
+        assert!(client.read(&mut bytes).await.unwrap() > 0);
+        client.write_all(suback).await.unwrap();
+        while client.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
+    });
+    (port, task)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_that_the_broker_refuses_is_reported_and_the_others_stand() {
+    let v3 = answering(&[0x20, 2, 0, 0], &[0x90, 4, 0, 1, 0x80, 1]).await;
+    let v5 = answering(&[0x20, 3, 0, 0, 0], &[0x90, 5, 0, 1, 0, 0x87, 1]).await;
+    for (protocol, (port, _broker), words) in [(Protocol::V3, v3, "refused"), (Protocol::V5, v5, "not authorized")] {
+        let mut gateway = Gateway::start(options(port, protocol), &["secret", "a"]);
+        gateway.until("an answer", |it| it.held == ["a"]).await;
+        assert_eq!(gateway.refused.len(), 1, "{:?}", gateway.reasons);
+        assert_eq!(gateway.refused[0].0, "secret");
+        assert!(gateway.refused[0].1.contains(words), "{:?}", gateway.refused);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_gateways_with_one_client_id_are_told_so() {
+    for protocol in BOTH {
+        let broker = Mosquitto::start();
+        let mut first = Gateway::start(options(broker.port, protocol), &[]);
+        let _second = Gateway::start(options(broker.port, protocol), &[]);
+        first.until("recognised", |it| it.reasons.iter().any(|it| it.contains("client id `gateway` too"))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_reason_that_an_mqtt_5_broker_gives_is_passed_on() {
+    let (port, _broker) = answering(&[0x20, 3, 0, 0, 0], &[0xe0, 2, 0x8e, 0]).await;
+    let mut gateway = Gateway::start(options(port, Protocol::V5), &["a"]);
+    gateway.until("disconnected", |it| !it.reasons.is_empty()).await;
+    assert!(gateway.reasons[0].contains("took the session over"), "{:?}", gateway.reasons);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password_is_reported_as_such_and_tried_again() {
+    for protocol in BOTH {
+        let mut broker = Mosquitto::start_with("allow_anonymous false\n", "");
+        let mut options = options(broker.port, protocol);
+        options.credentials = Some(Credentials { username: "me".into(), password: "wrong".into() });
+        let mut gateway = Gateway::start(options, &[]);
+        gateway.until("two refusals", |it| it.reasons.len() >= 2).await;
+        assert!(gateway.reasons[0].contains("not authorized"), "{:?}", gateway.reasons);
+        broker.stop();
+        broker.configure("allow_anonymous true\n", "");
+        broker.resume();
+        gateway.until("connected", |it| it.connected > 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_not_there_is_named() {
+    let port = free_port();
+    let mut gateway = Gateway::start(options(port, Protocol::V5), &[]);
+    gateway.until("two failures", |it| it.reasons.len() >= 2).await;
+    assert!(gateway.reasons[0].contains(&format!("mqtt://127.0.0.1:{port}")), "{:?}", gateway.reasons);
+    gateway.close().await;
+}
