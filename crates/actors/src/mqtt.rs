@@ -77,7 +77,8 @@ pub struct Deps {
 struct Lane {
     by: Consumer,
     to: Recipient<Arrived>,
-    wanted: Vec<Subscription>,
+    /// None until it has said so: filters that an earlier run left must not be given up before.
+    wanted: Option<Vec<Subscription>>,
     settled: Ticket,
     /// Index in `unsettled` of the first batch that it was not given.
     next: usize,
@@ -101,7 +102,7 @@ impl MqttActor {
     pub fn new(mut deps: Deps, exit: Exit) -> Self {
         let lanes = std::mem::take(&mut deps.consumers)
             .into_iter()
-            .map(|(by, to)| Lane { by, to, wanted: Vec::new(), settled: Ticket::default(), next: 0 })
+            .map(|(by, to)| Lane { by, to, wanted: None, settled: Ticket::default(), next: 0 })
             .collect();
         MqttActor {
             deps,
@@ -256,8 +257,11 @@ impl MqttActor {
 
     fn subscribe(&self) {
         let Some((handle, _)) = &self.link else { return };
+        if self.lanes.iter().any(|lane| lane.wanted.is_none()) {
+            return;
+        }
         let mut wanted: BTreeMap<&str, QoS> = BTreeMap::new();
-        for subscription in self.lanes.iter().flat_map(|lane| &lane.wanted) {
+        for subscription in self.lanes.iter().flat_map(|lane| lane.wanted.iter().flatten()) {
             let qos = wanted.entry(&subscription.filter).or_insert(subscription.qos);
             *qos = subscription.qos.max(*qos);
         }
@@ -334,7 +338,7 @@ impl Handler<Wanted> for MqttActor {
 
     fn handle(&mut self, wanted: Wanted, _: &mut Self::Context) {
         if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.by == wanted.by) {
-            lane.wanted = wanted.filters;
+            lane.wanted = Some(wanted.filters);
             if wanted.send_again {
                 lane.next = 0;
             }

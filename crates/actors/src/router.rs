@@ -47,6 +47,8 @@ pub struct FlowRouterActor {
     /// What is prepared while a job writes.
     group: Group,
     writing: bool,
+    /// Whether the flows are known. Before that nothing is taken: a message would find no flow and be let go.
+    has_flows: bool,
     confirmed: Option<Ticket>,
     found: Vec<Arc<Flow>>,
     counters: Counters,
@@ -70,7 +72,16 @@ impl FlowRouterActor {
             dropped: Counter::journal(Outcome::Dropped),
         };
         let found = Vec::new();
-        FlowRouterActor { deps, exit, group: Group::default(), writing: false, confirmed: None, found, counters }
+        FlowRouterActor {
+            deps,
+            exit,
+            group: Group::default(),
+            writing: false,
+            has_flows: false,
+            confirmed: None,
+            found,
+            counters,
+        }
     }
 
     fn route(&mut self, batch: &Arc<Batch>, from: usize) {
@@ -222,7 +233,9 @@ impl Actor for FlowRouterActor {
         ctx.wait(safe.into_actor(self).map(|safe, act, ctx| match safe {
             Ok(safe) => {
                 act.deps.progress.rewind(safe);
-                act.announce(true, ctx);
+                if act.has_flows {
+                    act.announce(true, ctx);
+                }
             }
             Err(reason) => act.exit.fail(ctx, reason),
         }));
@@ -235,6 +248,9 @@ impl Handler<Arrived> for FlowRouterActor {
     type Result = ();
 
     fn handle(&mut self, Arrived(batch): Arrived, ctx: &mut Self::Context) {
+        if !self.has_flows {
+            return; // it is sent again when we say what we want
+        }
         match self.deps.progress.admit(&batch) {
             Admission::From(index) => {
                 self.route(&batch, index);
@@ -265,6 +281,7 @@ impl Handler<ReplaceFlows> for FlowRouterActor {
 
     fn handle(&mut self, ReplaceFlows(table): ReplaceFlows, ctx: &mut Self::Context) {
         self.deps.table.send_replace(table);
-        self.announce(false, ctx);
+        let is_first = !std::mem::replace(&mut self.has_flows, true);
+        self.announce(is_first, ctx);
     }
 }

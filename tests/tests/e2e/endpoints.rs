@@ -21,10 +21,11 @@ async fn add_flow(database: &Database, code: &str, url: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_a_failing_and_a_refusing_endpoint_do_not_hold_up_a_good_one() {
     let home = Home::new();
-    home.configure(
-        "[broker]\nenabled = true\n[endpoints]\nhttp_timeout = \"500ms\"\n\
-         retry = [\"0s\", \"100ms\", \"100ms\", \"200ms\", \"10m\"]\n[endpoints.breaker]\nrest = \"1s\"\n",
-    );
+    let pauses = vec!["\"1s\""; 90].join(", ");
+    home.configure(&format!(
+        "[broker]\nenabled = true\n[endpoints]\nhttp_timeout = \"500ms\"\nretry = [\"0s\", {pauses}]\n\
+         [endpoints.breaker]\nrest = \"1s\"\n"
+    ));
     let mut gateway = home.start();
     gateway.wait_for_log(&["flows loaded"]);
     let database = Database::sqlite(home.path()).await;
