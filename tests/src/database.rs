@@ -81,6 +81,16 @@ impl Database {
         sqlx::query(statement).execute(&self.pool).await.expect("running a statement");
     }
 
+    /// A flow's `last_msg_id` is the number of its messages, and each has a number of its own.
+    pub async fn assert_numbers_without_gap_or_repeat(&self, flow: &str) {
+        let last = self.number(&format!("SELECT last_msg_id FROM flows WHERE code = '{flow}'")).await;
+        let count = |what: &str| {
+            format!("SELECT COUNT({what}) FROM data WHERE flow_code = '{flow}' AND attribute_name = 'temperature'")
+        };
+        assert_eq!(self.number(&count("*")).await, last, "rows, last_msg_id");
+        assert_eq!(self.number(&count("DISTINCT last_msg_id")).await, last, "distinct numbers, last_msg_id");
+    }
+
     /// A single number.
     pub async fn number(&self, query: &str) -> i64 {
         let row = sqlx::query(sqlx::AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await.expect("a number");

@@ -5,4 +5,5 @@ mod crash;
 mod endpoints;
 mod first_run;
 mod malformed;
+mod supervision;
 mod switches;

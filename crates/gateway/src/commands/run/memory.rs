@@ -2,9 +2,11 @@
 
 use hearthgate_actors::mqtt::SessionMemory;
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// What is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,10 +37,6 @@ impl SessionFile {
         Ok(SessionFile { path: path.to_owned(), kept })
     }
 
-    pub(super) fn kept(&self) -> &Kept {
-        &self.kept
-    }
-
     fn store(&self) -> Result<(), String> {
         let store = || -> io::Result<()> {
             let new = self.path.with_extension("new");
@@ -55,21 +53,37 @@ impl SessionFile {
     }
 }
 
-impl SessionMemory for SessionFile {
+/// Shared with whoever starts a session again: it must be told what the one before learned.
+#[derive(Clone)]
+pub(super) struct SharedSessionFile(Rc<RefCell<SessionFile>>);
+
+impl SharedSessionFile {
+    pub(super) fn new(file: SessionFile) -> Self {
+        SharedSessionFile(Rc::new(RefCell::new(file)))
+    }
+
+    pub(super) fn kept(&self) -> Kept {
+        self.0.borrow().kept.clone()
+    }
+}
+
+impl SessionMemory for SharedSessionFile {
     fn session(&mut self, session: u64) -> Result<(), String> {
-        if self.kept.session == Some(session) {
+        let mut file = self.0.borrow_mut();
+        if file.kept.session == Some(session) {
             return Ok(());
         }
-        self.kept.session = Some(session);
-        self.store()
+        file.kept.session = Some(session);
+        file.store()
     }
 
     fn subscribed(&mut self, filters: &[String]) -> Result<(), String> {
-        if self.kept.filters == filters {
+        let mut file = self.0.borrow_mut();
+        if file.kept.filters == filters {
             return Ok(());
         }
-        self.kept.filters = filters.to_vec();
-        self.store()
+        file.kept.filters = filters.to_vec();
+        file.store()
     }
 }
 
@@ -81,11 +95,11 @@ mod tests {
     fn what_was_kept_is_there_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("session.json");
-        let mut file = SessionFile::open(&path).unwrap();
+        let mut file = SharedSessionFile::new(SessionFile::open(&path).unwrap());
         file.session(u64::MAX).unwrap();
         file.subscribed(&["a/#".into()]).unwrap();
         let kept = Kept { session: Some(u64::MAX), filters: vec!["a/#".into()] };
-        assert_eq!(*SessionFile::open(&path).unwrap().kept(), kept);
+        assert_eq!(SessionFile::open(&path).unwrap().kept, kept);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Who talks to whom: the only place that knows the graph of actors. A subsystem that is off is absent here.
 
 use super::interfaces::{self, Interface};
-use super::memory::SessionFile;
+use super::memory::{SessionFile, SharedSessionFile};
 use super::options;
 use crate::exit::Failure;
 use crate::settings::{Loaded, Server, Settings};
@@ -267,21 +267,19 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
         consumers.extend(router_place.as_ref().map(|place| (Consumer::Router, place.addr.clone().recipient())));
         let memory = SessionFile::open(&state.join("mqtt-session.json"))
             .with_context(|| format!("reading {}", state.join("mqtt-session.json").display()))?;
-        let session_options = options::remote(loaded).map(|remote| {
-            let mut options = options::session(settings, &remote);
-            options.session = memory.kept().session;
-            options.remembered.clone_from(&memory.kept().filters);
-            options
-        });
+        let session_options = options::remote(loaded).map(|remote| options::session(settings, &remote));
         let greeting = prefix.iter().map(|prefix| online(prefix)).collect();
         let attach = broker_place.map(|broker| broker.recipient());
-        mqtt.fill(Box::new(move || mqtt::Deps {
-            source: source(session_options, attach),
-            memory: Box::new(memory),
-            consumers,
-            confirmed,
-            greeting,
-            status: link_tx,
+        mqtt.fill(Box::new(move || {
+            let memory = SharedSessionFile::new(memory);
+            mqtt::Deps {
+                source: source(session_options, memory.clone(), attach),
+                memory: Box::new(memory),
+                consumers,
+                confirmed,
+                greeting,
+                status: link_tx,
+            }
         }))?;
     }
     let supervisor = starter.start("supervisor", "supervisor", supervisor::SupervisorActor::new)?;
@@ -408,11 +406,15 @@ fn open_journal(settings: &Settings, folder: &Path) -> anyhow::Result<(Journal, 
 /// Runs on the MQTT actor's thread, where its futures will be.
 fn source(
     options: Option<session::SessionOptions>,
+    memory: SharedSessionFile,
     attach: Option<Recipient<hearthgate_actors::messages::Attach>>,
 ) -> Source {
     match (options, attach) {
         (Some(options), _) => Source::Remote(Box::new(move |port| {
-            let run = session::run(options.clone(), port);
+            let kept = memory.kept();
+            let options =
+                session::SessionOptions { session: kept.session, remembered: kept.filters, ..options.clone() };
+            let run = session::run(options, port);
             Box::pin(async move { format!("the session with the broker has ended: {:?}", run.await) })
         })),
         (None, Some(broker)) => Source::Embedded(broker),
