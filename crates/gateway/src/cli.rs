@@ -111,7 +111,7 @@ pub enum Command {
     /// Create, upgrade and inspect the tables
     #[command(subcommand)]
     Db(DbCommand),
-    /// Review, replay and drop what could not be delivered
+    /// Review and drop what could not be delivered
     #[command(subcommand)]
     Dlq(DlqCommand),
     /// List, change, test and move flows
@@ -221,8 +221,6 @@ pub enum DlqCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Send dead letters through their flow as it is now
-    Replay(DeadLetterChoice),
     /// Give dead letters up for good
     Drop(DeadLetterChoice),
 }
@@ -298,13 +296,10 @@ pub enum FlowCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Watch a topic and propose a schema and a flow
-    Learn {
-        /// Topic filter
-        topic: String,
-        /// How long to watch
-        #[arg(long = "for", value_name = "DURATION", default_value = "1m")]
-        period: crate::settings::Period,
+    /// Print the SQL that creates a flow's own table (option `table`)
+    Ddl {
+        /// Its code
+        code: String,
     },
 }
 
@@ -328,6 +323,9 @@ pub struct FlowFields {
     /// Where POST_ENDPOINT posts
     #[arg(long, value_name = "URL")]
     pub endpoint_url: Option<String>,
+    /// Further options as JSON (actions, table, headers, templates, …); @FILE reads a file
+    #[arg(long, value_name = "JSON")]
+    pub options: Option<String>,
     /// Add it switched off
     #[arg(long)]
     pub disabled: bool,
@@ -342,6 +340,12 @@ pub enum ActionName {
     /// Post the payload
     #[value(name = "POST_ENDPOINT")]
     PostEndpoint,
+    /// Publish it again, as the options say
+    #[value(name = "PUBLISH")]
+    Publish,
+    /// Write it to the log
+    #[value(name = "LOG")]
+    Log,
 }
 
 /// `interface …`

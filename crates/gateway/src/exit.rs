@@ -42,6 +42,9 @@ pub enum Failure {
     /// Something needed can't be reached.
     #[error("{0}")]
     Unavailable(String),
+    /// The running gateway said no.
+    #[error("{0}")]
+    Refused(String),
     /// A file that the configuration, or the command line, names is wrong.
     #[error("{0}")]
     Config(String),
@@ -56,6 +59,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<Failure>() {
         Some(Failure::Usage(_)) => return Exit::Usage,
         Some(Failure::Unavailable(_)) => return Exit::Unavailable,
+        Some(Failure::Refused(_)) => return Exit::Findings,
         Some(Failure::Config(_)) => return Exit::Config,
         None => {}
     }

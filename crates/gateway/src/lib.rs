@@ -5,6 +5,8 @@
 
 pub mod cli;
 pub mod commands;
+pub mod database;
 pub mod exit;
+pub mod maps;
 pub mod settings;
 pub mod telemetry;

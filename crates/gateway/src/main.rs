@@ -9,7 +9,7 @@ use hearthgate_interfaces::exec_guard;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Before any thread: this process may be the one that watches over a device's child process.
+    // The guard of an `exec` child: before anything else happens in this process.
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|first| first == exec_guard::SUBCOMMAND) {
         return exec_guard::main(arguments);

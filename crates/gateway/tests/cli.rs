@@ -221,57 +221,22 @@ fn a_reader_that_had_enough_is_no_error() {
 }
 
 #[test]
-fn a_new_interface_speaks_the_protocol_and_is_never_overwritten() {
+fn a_new_interface_is_complete_and_never_overwritten() {
     let folder = here();
-    for (language, program) in [("python", "python3"), ("shell", "sh")] {
-        let name = format!("lamp-{language}");
+    let mut configuration = String::new();
+    for language in ["python", "shell"] {
+        let name = format!("lamp_{language}");
         let arguments = ["interface", "new", &name, "--language", language];
         let output = run(folder.path(), &arguments, b"");
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        assert!(text(&output.stdout).starts_with(&format!("[interfaces.{name}]\nkind = \"exec\"\n")));
         assert_eq!(run(folder.path(), &arguments, b"").status.code(), Some(64));
-
-        let map = folder.path().join(format!("maps/{name}.json"));
-        let decoded = run(
-            folder.path(),
-            &["map", "decode", "--map", map.to_str().unwrap(), "--name", &name],
-            b"{\"topic\":\"home/lighting//kitchen//me/C\",\"payload\":\"light_on\"}\n",
-        );
-        let message = serde_json::from_slice::<Value>(&decoded.stdout).unwrap()["ok"].clone();
-        assert_eq!(message["action"], "LIGHT_ON");
-
-        let file = std::fs::read_dir(folder.path().join("interfaces"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .find(|path| path.file_stem().is_some_and(|stem| stem == name.as_str()))
-            .unwrap();
-        let answers = converse(program, &file, &message);
-        let kinds: Vec<&str> = answers.iter().map(|answer| answer["type"].as_str().unwrap()).collect();
-        assert!(kinds.contains(&"ready") && kinds.contains(&"pong"), "{answers:?}");
-        let status = answers.iter().find(|answer| answer["type"] == "message").unwrap();
-        assert_eq!(status["message"]["action"], "LIGHT_ON");
-        assert_eq!(status["message"]["location"], "Kitchen");
-        assert_eq!(status["message"]["iscmd"], false);
+        configuration += &text(&output.stdout);
     }
-}
-
-/// Plays the gateway to a skeleton: hello, a command, a ping, stop.
-fn converse(program: &str, file: &Path, message: &Value) -> Vec<Value> {
-    let mut child = Command::new(program).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let lines = [
-        json!({"type": "hello", "protocol": 1, "name": "lamp", "params": {}}),
-        json!({"type": "message", "message": message}),
-        json!({"type": "ping", "id": 7}),
-        json!({"type": "stop"}),
-    ];
-    let mut stdin = child.stdin.take().unwrap();
-    for line in lines {
-        writeln!(stdin, "{line}").unwrap();
-    }
-    drop(stdin);
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    std::fs::write(folder.path().join("hearthgate.toml"), configuration).unwrap();
+    let check = run(folder.path(), &["check", "--offline"], b"");
+    assert_eq!(check.status.code(), Some(0), "{}{}", text(&check.stdout), text(&check.stderr));
+    assert!(text(&check.stdout).contains("interface lamp_python"), "{}", text(&check.stdout));
+    assert_eq!(run(folder.path(), &["interface", "new", "a/b"], b"").status.code(), Some(64));
 }
 
 #[test]
@@ -286,4 +251,146 @@ fn a_password_becomes_a_section_that_does_not_show_it() {
     std::fs::write(folder.path().join("hearthgate.toml"), file).unwrap();
     assert_eq!(run(folder.path(), &["config", "show"], b"").status.code(), Some(0));
     assert_eq!(run(folder.path(), &["broker", "passwd", "garden"], b"\n").status.code(), Some(64));
+}
+
+#[test]
+fn check_tells_each_thing_and_a_broken_map_with_its_line() {
+    let folder = here();
+    std::fs::write(
+        folder.path().join("bad.json"),
+        "{\"root\":\"r\",\"topics\":[\"r/#\"],\n\"function\":{\"maptype\":\"fuzzy\"}}",
+    )
+    .unwrap();
+    let file = "[interfaces.good]\nkind = \"dummy\"\nmap = \"builtin:dummy\"\n[interfaces.bad]\nkind = \"dummy\"\nmap = \"bad.json\"\n";
+    std::fs::write(folder.path().join("hearthgate.toml"), file).unwrap();
+    let output = run(folder.path(), &["check", "--offline"], b"");
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("ok    interface good: dummy, listens to testmqttgtw/+/dummy/"), "{shown}");
+    assert!(shown.contains("WRONG interface bad: ") && shown.contains("bad.json: line 2"), "{shown}");
+    assert!(!folder.path().join("data").exists(), "check has created something");
+}
+
+#[test]
+fn check_ends_with_69_when_the_broker_does_not_answer() {
+    let folder = here();
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let file = format!(
+        "[mqtt]\nserver = \"mqtt://127.0.0.1:{port}\"\n[http]\nenabled = false\n[database]\nenabled = false\n[flows]\nenabled = false\n"
+    );
+    std::fs::write(folder.path().join("hearthgate.toml"), file).unwrap();
+    let output = run(folder.path(), &["check"], b"");
+    assert_eq!(output.status.code(), Some(69), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains(&format!("DOWN  mqtt: mqtt://127.0.0.1:{port}")), "{}", text(&output.stdout));
+}
+
+#[test]
+fn status_ends_with_69_when_no_gateway_runs() {
+    let folder = here();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = format!("http.listen=127.0.0.1:{port}");
+    for arguments in [&["status"][..], &["restart", "mqtt"]] {
+        let output = run(folder.path(), &[arguments, &["--set", &listen]].concat(), b"");
+        assert_eq!(output.status.code(), Some(69), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("no gateway answers"), "{}", text(&output.stderr));
+    }
+}
+
+/// A folder with the database that a first start leaves behind.
+fn with_database() -> tempfile::TempDir {
+    let folder = here();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    let migrate = run(folder.path(), &["db", "migrate"], b"");
+    assert_eq!(migrate.status.code(), Some(0), "{}", text(&migrate.stderr));
+    let add = ["flow", "add", "GARDEN", "--topic", "sensors/{room}/temp", "--schema", "{\"t\":\"float\"}"];
+    let added = run(folder.path(), &add, b"");
+    assert_eq!(added.status.code(), Some(0), "{}", text(&added.stderr));
+    folder
+}
+
+#[test]
+fn flows_are_added_changed_moved_and_removed() {
+    let folder = with_database();
+    let ok = |arguments: &[&str], input: &[u8]| {
+        let output = run(folder.path(), arguments, input);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert!(ok(&["db", "status"], b"").contains("applied"));
+    assert!(ok(&["flow", "list"], b"").contains("AHT10_SENSOR"), "the samples of a first start are missing");
+    ok(&["flow", "disable", "GARDEN"], b"");
+    let shown: Value = serde_json::from_str(&ok(&["flow", "show", "GARDEN", "--json"], b"")).unwrap();
+    assert_eq!((&shown["enabled"], &shown["schema"]), (&json!(false), &json!({"t": "float"})));
+    let exported = ok(&["flow", "export"], b"");
+    ok(&["flow", "remove", "GARDEN"], b"");
+    assert!(!ok(&["flow", "list"], b"").contains("GARDEN"));
+    let planned = ok(&["flow", "import", "--dry-run"], exported.as_bytes());
+    assert!(planned.contains("added GARDEN") && planned.contains("unchanged AHT10_SENSOR"), "{planned}");
+    assert!(!ok(&["flow", "list"], b"").contains("GARDEN"), "a dry run has written");
+    ok(&["flow", "import"], exported.as_bytes());
+    assert_eq!(ok(&["flow", "export"], b"").matches("GARDEN").count(), 1);
+}
+
+#[test]
+fn a_flow_that_could_not_run_is_not_let_in() {
+    let folder = with_database();
+    let add = ["flow", "add", "BAD", "--topic", "a/#/b", "--schema", "{\"t\":\"flaot\"}"];
+    let output = run(folder.path(), &add, b"");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("BAD"), "{}", text(&output.stderr));
+    assert_eq!(run(folder.path(), &["flow", "show", "BAD"], b"").status.code(), Some(64));
+}
+
+#[test]
+fn samples_run_through_a_flow_without_storing_anything() {
+    let folder = with_database();
+    let arguments = ["flow", "test", "GARDEN", "--topic", "sensors/kitchen/temp"];
+    let output = run(folder.path(), &arguments, b"{\"t\":21.50}\n{\"t\":\"warm\"}\nnothing\n{\"t\":1}\n");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let answers: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers[0]["captures"], json!({"room": "kitchen"}));
+    assert_eq!(answers[0]["actions"][0]["rows"][0]["attribute_value"], "21.50");
+    assert_eq!(answers[1]["errors"][0]["pointer"], "/t");
+    assert_eq!(answers[2]["valid"], false);
+    assert_eq!((&answers[0]["last_msg_id"], &answers[3]["last_msg_id"]), (&json!(1), &json!(2)));
+    let shown = run(folder.path(), &["flow", "show", "GARDEN", "--json"], b"");
+    assert_eq!(serde_json::from_slice::<Value>(&shown.stdout).unwrap()["last_msg_id"], 0);
+}
+
+#[test]
+fn explain_tells_what_interfaces_and_flows_would_make_of_a_message() {
+    let folder = with_database();
+    let explain = |topic: &str, payload: &str| {
+        let output = run(folder.path(), &["explain", topic, payload, "--json"], b"");
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).unwrap())
+    };
+    let (code, answer) = explain("testmqttgtw/dummyfunction//kitchen//me/C", "audio_on");
+    assert_eq!(code, Some(0), "{answer}");
+    assert_eq!(answer["interfaces"][0]["message"]["action"], "POWER_ON");
+    let (code, answer) = explain("sensors/aht10", "{\"temperature\":23.5,\"humidity\":65.20}");
+    assert_eq!(code, Some(0), "{answer}");
+    assert_eq!(answer["flows"][0]["flow"], "AHT10_SENSOR");
+    assert_eq!(answer["flows"][0]["actions"][0]["rows"][1]["attribute_value"], "65.20");
+    let (code, answer) = explain("sensors/aht10", "{\"temperature\":true}");
+    assert_eq!(code, Some(1), "{answer}");
+    assert_eq!(answer["flows"][0]["errors"][0]["pointer"], "/temperature");
+    assert_eq!(explain("nobody/listens", "x").0, Some(1));
+    assert_eq!(run(folder.path(), &["explain", "a/+", "x"], b"").status.code(), Some(64));
+    let words = run(folder.path(), &["explain", "sensors/aht10", "-"], b"{\"temperature\":1,\"humidity\":2}");
+    assert!(text(&words.stdout).contains("row temperature = \"1\""), "{}", text(&words.stdout));
+}
+
+#[test]
+fn hostile_payloads_are_explained_without_a_panic() {
+    let folder = with_database();
+    let deep = [b"[".repeat(10_000), b"]".repeat(10_000)].concat();
+    let big = [b"{\"temperature\":\"".to_vec(), vec![b'x'; 5 << 20], b"\"}".to_vec()].concat();
+    for payload in [Vec::new(), vec![0xff, 0xfe], deep, big] {
+        for topic in ["sensors/aht10", "testmqttgtw/dummyfunction//kitchen//me/C"] {
+            let output = run(folder.path(), &["explain", topic, "-"], &payload);
+            assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+            assert!(matches!(output.status.code(), Some(0 | 1)), "{:?}", output.status);
+        }
+    }
 }

@@ -77,7 +77,8 @@ fn data_folder(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     if !is_root() || folder.ancestors().all(is_open_to_all) {
         return Ok(folder);
     }
-    let name: String = folder.display().to_string().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+    let name: String =
+        folder.display().to_string().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
     let elsewhere = Path::new("/var/tmp").join(format!("hearthgate{name}"));
     std::fs::create_dir_all(&elsewhere).with_context(|| format!("creating {}", elsewhere.display()))?;
     Ok(elsewhere)

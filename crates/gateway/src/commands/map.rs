@@ -3,7 +3,8 @@
 use super::lines;
 use crate::cli::{MapArgs, MapCommand};
 use crate::exit::{Exit, Failure};
-use hearthgate_domain::mapping::{Codec, KeywordMaps};
+use crate::maps;
+use hearthgate_domain::mapping::Codec;
 use hearthgate_domain::message::InternalMsg;
 use hearthgate_domain::topic::{TopicFilter, validate_topic_name};
 use serde::Deserialize;
@@ -49,10 +50,7 @@ pub fn run(command: &MapCommand, input: impl Read, output: impl Write) -> anyhow
 }
 
 fn codec(args: &MapArgs) -> anyhow::Result<Codec> {
-    let file = args.map.display();
-    let text = std::fs::read_to_string(&args.map)
-        .map_err(|error| Failure::Usage(format!("can't read the map file {file}: {error}")))?;
-    let maps = KeywordMaps::from_json(&text).map_err(|error| Failure::Config(format!("{file}: {error}")))?;
+    let maps = maps::read(&args.map).map_err(Failure::Config)?;
     Ok(Codec::new(Arc::new(maps), &args.name))
 }
 

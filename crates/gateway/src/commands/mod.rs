@@ -1,18 +1,26 @@
 //! What each command does.
 
+pub mod check;
 pub mod config;
+pub mod control;
+pub mod db;
+pub mod dlq;
+pub mod explain;
+pub mod flow;
 pub mod interface;
 mod lines;
 pub mod map;
 pub mod passwd;
+mod reach;
+mod report;
 pub mod run;
 pub mod schema;
 
 use crate::cli::{BrokerCommand, Cli, Command, Global, SchemaCommand, TopicCommand};
-use crate::exit::Exit;
 use crate::settings::{self, Environment, Loaded, Sources};
 use crate::telemetry;
 use anyhow::Context;
+use hearthgate_supervision::Command as Order;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -29,13 +37,22 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             drop(out);
             return start(load()?);
         }
+        Command::Check { offline } => check::run(&load()?, offline, &mut out)?,
+        Command::Explain { topic, payload, json } => explain::run(&load()?, &topic, &payload, json, &mut out)?,
         Command::Config(command) => config::run(&command, load, &mut out)?,
         Command::Map(command) => map::run(&command, io::stdin().lock(), &mut out)?,
         Command::Topic(TopicCommand::Match) => map::topic_match(io::stdin().lock(), &mut out)?,
         Command::Schema(SchemaCommand::Validate) => schema::validate(io::stdin().lock(), &mut out)?,
         Command::Broker(BrokerCommand::Passwd { name }) => passwd::run(&name, &mut out)?,
+        Command::Status { json } => control::status(&load()?.settings, json, &mut out)?,
+        Command::Restart(part) => control::order(&load()?.settings, &part.name, Order::Restart, &mut out)?,
+        Command::Resume(part) => control::order(&load()?.settings, &part.name, Order::Resume, &mut out)?,
+        Command::Stop(part) => control::order(&load()?.settings, &part.name, Order::Stop, &mut out)?,
+        Command::Start(part) => control::order(&load()?.settings, &part.name, Order::Start, &mut out)?,
         Command::Interface(command) => interface::run(&command, &mut out)?,
-        _ => anyhow::bail!("this command is not part of this build"),
+        Command::Db(command) => db::run(&load()?.settings, &command, &mut out)?,
+        Command::Dlq(command) => dlq::run(&load()?.settings, &command, &mut out)?,
+        Command::Flow(command) => flow::run(&load()?.settings, &command, &mut out)?,
     };
     out.flush()?;
     Ok(exit.into())

@@ -1,11 +1,13 @@
 //! What a single value can't tell: combinations, names, files. Also fills in what follows from other keys.
 
+use super::BUILTIN_DUMMY;
 use super::finding::{Finding, closest};
 use super::origin::{Origin, Origins};
 use super::sections::{Protocol, Settings, Supervision};
 use super::types::Switch;
 use super::urls::Server;
 use config::{Value, ValueKind};
+use hearthgate_interfaces::InterfaceConfig;
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +18,7 @@ pub(crate) fn complete(settings: &mut Settings, tree: &Value, origins: &Origins,
     let mut rules = Rules { tree, origins, findings: Vec::new() };
     rules.secrets(settings);
     rules.names(settings);
+    rules.interfaces(settings, base);
     rules.gateway(settings);
     rules.broker(settings);
     rules.mqtt(settings);
@@ -135,12 +138,6 @@ impl Rules<'_> {
                 "use letters, digits, - and _",
             );
         }
-        for name in settings.interfaces.keys().filter(|name| !is_plain_name(name)) {
-            let finding = Finding::error(format!("interfaces.{name}"), "this name can't be part of a topic")
-                .remedy("use letters, digits, - and _");
-            let header = self.origins.header(&["interfaces".to_owned(), name.clone()]);
-            self.findings.push(finding.at(header));
-        }
         for (key, topic) in [
             ("mqtt.status_prefix", &settings.mqtt.status_prefix),
             ("homeassistant.discovery_prefix", &settings.homeassistant.discovery_prefix),
@@ -148,6 +145,46 @@ impl Rules<'_> {
             if topic.starts_with(['$', '/']) || topic.ends_with('/') || topic.contains(['+', '#', '\0']) {
                 self.error(key, format!("\"{topic}\" can't be published on"), "use topic levels without $, + and #");
             }
+        }
+    }
+
+    fn interfaces(&mut self, settings: &mut Settings, base: &Path) {
+        for (name, table) in &settings.interface_tables {
+            let header = self.origins.header(&["interfaces".to_owned(), name.clone()]).cloned();
+            if let Err(problem) = hearthgate_interfaces::config::check_name(name) {
+                self.findings.push(Finding::error(format!("interfaces.{name}"), problem).at(header.as_ref()));
+            }
+            match InterfaceConfig::from_table(table.clone()) {
+                Ok(mut config) => {
+                    if let Some(map) = config.map.as_mut().filter(|map| map.as_os_str() != BUILTIN_DUMMY) {
+                        *map = base.join(&*map);
+                    }
+                    settings.interfaces.insert(name.clone(), config);
+                }
+                Err(error) => {
+                    let place = self.nearest_origin(&format!("interfaces.{name}.{}", error.path)).or(header);
+                    let key = match error.path.as_str() {
+                        "" => format!("interfaces.{name}"),
+                        path => format!("interfaces.{name}.{path}"),
+                    };
+                    self.findings.push(Finding::error(key, error.problem).at(place.as_ref()));
+                }
+            }
+        }
+    }
+
+    /// The place of a key, or of the nearest key above it that has one.
+    fn nearest_origin(&self, path: &str) -> Option<Origin> {
+        let mut key = path.split('[').next().unwrap_or(path);
+        loop {
+            if let Some(origin) = self.origin(key) {
+                return Some(origin);
+            }
+            let parts: Vec<String> = key.split('.').map(str::to_owned).collect();
+            if let Some(origin) = self.origins.header(&parts) {
+                return Some(origin.clone());
+            }
+            key = key.rsplit_once('.')?.0;
         }
     }
 
@@ -342,7 +379,7 @@ impl Rules<'_> {
             self.error("log.level", format!("{error}"), "use error, warn, info, debug or trace, or module=level,…");
         }
         for part in settings.supervision.parts.keys() {
-            let interfaces = settings.interfaces.keys().map(String::as_str);
+            let interfaces = settings.interface_tables.keys().map(String::as_str);
             let known: Vec<&str> = Supervision::PARTS.into_iter().chain(interfaces).collect();
             if !known.contains(&part.as_str()) {
                 let remedy = match closest(part, known.iter().copied()) {

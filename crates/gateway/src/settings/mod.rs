@@ -33,7 +33,10 @@ use std::path::{Path, PathBuf};
 /// The commented default configuration: the lowest layer, and the reference of all keys.
 pub const DEFAULTS: &str = include_str!("../../../../config/hearthgate.default.toml");
 
-/// What `map = "builtin:dummy"` stands for: the reference's map of the dummy interface.
+/// The map of an interface that needs no file: the reference's map of the dummy interface, [`DUMMY_MAP`].
+pub const BUILTIN_DUMMY: &str = "builtin:dummy";
+
+/// What [`BUILTIN_DUMMY`] stands for.
 pub const DUMMY_MAP: &str = include_str!("../../../../config/maps/dummy.json");
 
 /// Where the layers come from.

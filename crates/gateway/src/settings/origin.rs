@@ -68,7 +68,11 @@ impl Origins {
         (self.all.len() - 1).to_string()
     }
 
+    /// Headers of the defaults are no place that a person can go to.
     pub(crate) fn add_header(&mut self, path: &[String], origin: Origin) {
+        if origin == Origin::Default {
+            return;
+        }
         self.headers.insert(path.join("."), origin);
     }
 

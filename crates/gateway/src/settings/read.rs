@@ -49,13 +49,9 @@ impl Problem {
         self
     }
 
-    /// Whether a key is absent that has no default: nothing at the path itself can be taken away.
-    pub(crate) fn is_missing_key(&self) -> bool {
-        matches!(self.what, What::Missing(_))
-    }
-
     pub(crate) fn into_finding(self, origins: &Origins) -> Finding {
-        let origin = self.origin.or_else(|| origins.header(&self.path).cloned());
+        // A section is looked for at its header, not at its first key.
+        let origin = origins.header(&self.path).cloned().or(self.origin);
         let key = self.path.join(".").replace(".[", "[");
         let finding = match self.what {
             What::UnknownKey(known) => {

@@ -63,7 +63,7 @@ fn the_defaults_alone_are_a_usable_configuration() {
     let settings = loaded.settings;
     assert_eq!(settings.mqtt.server, Server::Embedded);
     assert!(settings.broker.is_enabled());
-    assert_eq!(settings.interfaces["dummy"].kind, "dummy");
+    assert_eq!(settings.interfaces["dummy"].kind().as_str(), "dummy");
     assert_eq!(settings.gateway.state_dir, home.folder.path().join("data"));
     assert_eq!(settings.mqtt.client_id, "hearthgate");
 }
@@ -178,7 +178,7 @@ fn a_wrong_variable_is_named() {
 
 #[test]
 fn an_interfaces_name_with_capitals_is_reached_from_the_environment() {
-    let settings = Home::with("[interfaces.FrontDoor]\nkind = \"dummy\"\n")
+    let settings = Home::with("[interfaces.FrontDoor]\nkind = \"dummy\"\nroot = \"home\"\n")
         .env("HEARTHGATE__INTERFACES__FRONTDOOR__ENABLED", "false")
         .settings();
     assert_eq!(settings.interfaces.len(), 1);
@@ -320,7 +320,18 @@ fn an_unknown_part_or_key_of_supervision_is_named() {
 #[test]
 fn an_interface_without_a_kind_is_named() {
     let findings = Home::with("[interfaces.entry]\nmap = \"maps/entry.json\"\n").findings();
-    assert_eq!(findings, ["hearthgate.toml:1: interfaces.entry: the key \"kind\" is missing"]);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].starts_with("hearthgate.toml:1: interfaces.entry.kind: is missing"), "{findings:?}");
+}
+
+#[test]
+fn a_wrong_option_of_an_interface_is_named_with_its_line() {
+    let text =
+        "[interfaces.a]\nkind = \"dummy\"\nperiot = \"5s\"\n[interfaces.b]\nkind = \"dummy\"\nroot = \"r\"\nqos = 3\n";
+    let findings = Home::with(text).findings();
+    assert_eq!(findings.len(), 2, "{findings:?}");
+    assert!(findings[0].starts_with("hearthgate.toml:3: interfaces.a.periot: "), "{findings:?}");
+    assert!(findings[1].starts_with("hearthgate.toml:7: interfaces.b.qos: "), "{findings:?}");
 }
 
 #[test]

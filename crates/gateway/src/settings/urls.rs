@@ -260,7 +260,7 @@ read_from_text!(DatabaseUrl, "DatabaseUrl", "a database URL such as \"sqlite:dat
 
 /// The text of a URL with whatever stands between `//` and `@` hidden; for messages and for `config show`.
 #[must_use]
-pub fn without_userinfo(text: &str) -> Cow<'_, str> {
+pub(crate) fn without_userinfo(text: &str) -> Cow<'_, str> {
     let Some(start) = text.find("//").map(|at| at + 2) else { return text.into() };
     let authority = &text[start..];
     let end = authority.find(['/', '?', '#']).unwrap_or(authority.len());

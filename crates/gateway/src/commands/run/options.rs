@@ -11,9 +11,7 @@ use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
 use hearthgate_domain::span::Span;
 use hearthgate_mqtt::broker::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
 use hearthgate_mqtt::session::{self, Backoff, ClientCertificate, Credentials, Server, SessionOptions, Tls, Will};
-use hearthgate_storage::dead_letters::DeadLetterOptions;
 use hearthgate_storage::journal;
-use hearthgate_storage::sql::DatabaseOptions;
 use secrecy::{ExposeSecret, SecretString};
 use std::path::Path;
 use std::time::Duration;
@@ -36,26 +34,11 @@ pub(super) fn journal(settings: &Settings) -> journal::Options {
     }
 }
 
-pub(super) fn dead_letters(settings: &Settings) -> DeadLetterOptions {
-    DeadLetterOptions {
-        path: settings.gateway.state_dir.join("dead-letters.db"),
-        max_letters: settings.dead_letters.max_messages,
-        max_bytes: settings.dead_letters.max_size.0,
-    }
-}
-
 pub(super) fn value_format(settings: &Settings) -> payload::ValueFormat {
     match settings.flows.value_format {
         ValueFormat::Json => payload::ValueFormat::Json,
         ValueFormat::Python => payload::ValueFormat::Python,
     }
-}
-
-pub(super) fn database(settings: &Settings) -> DatabaseOptions {
-    let mut options = DatabaseOptions::new(settings.database.url.connection_url(), &settings.gateway.state_dir);
-    options.max_connections = settings.database.max_connections;
-    options.connect_timeout = settings.database.connect_timeout.0;
-    options
 }
 
 pub(super) fn client_id(settings: &Settings) -> String {

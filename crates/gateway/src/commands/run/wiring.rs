@@ -329,7 +329,7 @@ async fn wire_flows(
     for consumer in [writer::CONSUMER, letters::CONSUMER] {
         handle.register(consumer, Start::Oldest).context("registering with the journal")?;
     }
-    let dead_letters = DeadLetters::open(&options::dead_letters(settings))
+    let dead_letters = DeadLetters::open(&crate::database::dead_letter_options(settings))
         .await
         .map_err(|error| Failure::Unavailable(error.to_string()))?;
     let (table_tx, table) = watch::channel(Arc::new(RoutingTable::new(Vec::new())));
@@ -377,7 +377,7 @@ async fn wire_flows(
     })?;
     let catalog = starter.start("catalog", "router", catalog::CatalogActor::new)?;
     catalog.fill(catalog::Deps {
-        options: options::database(settings),
+        options: crate::database::options(settings),
         database: database_tx,
         router: router.addr.clone().recipient(),
         reload_interval: settings.flows.reload_interval.0,

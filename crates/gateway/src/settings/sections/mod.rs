@@ -2,17 +2,19 @@
 //! so no field has a default here; what is absent there is an `Option`.
 
 mod flows;
-mod interfaces;
+mod mapper;
 mod mqtt;
 mod operation;
 
 pub use flows::{Breaker, Database, DeadLetters, Endpoints, Flows, Journal, Store, ValueFormat, WhenFull};
-pub use interfaces::{Interface, Mapper};
+pub use mapper::Mapper;
 pub use mqtt::{Broker, BrokerLimits, BrokerTls, BrokerUser, Mqtt, MqttLimits, MqttTls, Protocol, Reconnect};
 pub use operation::{Gateway, HomeAssistant, Http, Log, LogFormat, PolicyOverride, Supervision};
 
+use hearthgate_interfaces::InterfaceConfig;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The whole configuration, validated.
@@ -29,9 +31,14 @@ pub struct Settings {
     pub mqtt: Mqtt,
     /// Mapping between topics and device interfaces.
     pub mapper: Mapper,
-    /// Device interfaces by name.
-    #[serde(default)]
-    pub interfaces: BTreeMap<String, Interface>,
+    /// Device interfaces by name, as they stand.
+    #[serde(default, rename = "interfaces")]
+    pub(super) interface_tables: BTreeMap<String, Map<String, Value>>,
+    /// Device interfaces by name, disabled ones too. A map's path is absolute, or [`BUILTIN_DUMMY`].
+    ///
+    /// [`BUILTIN_DUMMY`]: super::BUILTIN_DUMMY
+    #[serde(skip)]
+    pub interfaces: BTreeMap<String, InterfaceConfig>,
     /// Routing.
     pub flows: Flows,
     /// The durable queue between acknowledgement and action.

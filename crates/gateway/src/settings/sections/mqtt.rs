@@ -132,7 +132,7 @@ pub enum Protocol {
     #[serde(rename = "3.1.1")]
     V311,
     /// MQTT 5.
-    #[serde(rename = "5", alias = "5.0")]
+    #[serde(rename = "5")]
     V5,
 }
 

@@ -1,0 +1,138 @@
+//! `dlq list|show|drop`: what could not be delivered. The file is shared with a running gateway.
+
+use crate::cli::{DeadLetterChoice, DlqCommand};
+use crate::database::{block_on, dead_letter_options};
+use crate::exit::{Exit, Failure};
+use crate::settings::Settings;
+use chrono::{DateTime, Utc};
+use hearthgate_domain::delivery::Micros;
+use hearthgate_storage::dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters};
+use serde_json::{Value, json};
+use std::io::Write;
+
+/// Letters fetched at a time.
+const PAGE: u32 = 1000;
+
+/// Lists, shows or drops dead letters.
+///
+/// # Errors
+/// The file can't be read or written; there is no letter of that number.
+pub fn run(settings: &Settings, command: &DlqCommand, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let options = dead_letter_options(settings);
+    if !options.path.exists() {
+        eprintln!("there are no dead letters");
+        return Ok(Exit::Ok);
+    }
+    block_on(async {
+        let letters = DeadLetters::open(&options).await.map_err(unavailable)?;
+        let outcome = match command {
+            DlqCommand::List { flow, limit, json } => list(&letters, flow.clone(), *limit, *json, out).await,
+            DlqCommand::Show { id, json } => show(&letters, *id, *json, out).await,
+            DlqCommand::Drop(choice) => give_up(&letters, choice, out).await,
+        };
+        letters.close().await;
+        outcome
+    })
+}
+
+async fn list(
+    letters: &DeadLetters,
+    flow_code: Option<String>,
+    limit: u32,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let filter = DeadLetterFilter { flow_code, ..DeadLetterFilter::default() };
+    for letter in letters.list(&filter, limit).await.map_err(unavailable)? {
+        if as_json {
+            writeln!(out, "{}", in_json(&letter))?;
+        } else {
+            let flow = letter.letter.flow_code.as_deref().unwrap_or("(every flow)");
+            let DeadLetter { id, letter, payload_len, .. } = &letter;
+            writeln!(
+                out,
+                "{id:>6}  {}  {flow}  {}  {payload_len} B  {}",
+                time(letter.dead_at),
+                letter.topic,
+                letter.reason
+            )?;
+        }
+    }
+    let totals = letters.totals().await.map_err(unavailable)?;
+    if !as_json {
+        writeln!(
+            out,
+            "{} dead letters, {} bytes; {} were given up to make room",
+            totals.letters, totals.bytes, totals.evicted
+        )?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn show(letters: &DeadLetters, id: i64, as_json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let found = letters.get(id).await.map_err(unavailable)?;
+    let found =
+        found.ok_or_else(|| Failure::Usage(format!("there is no dead letter {id}; see `hearthgate dlq list`")))?;
+    if as_json {
+        writeln!(out, "{}", in_json(&found))?;
+        return Ok(Exit::Ok);
+    }
+    let letter = &found.letter;
+    writeln!(out, "number    {}", found.id)?;
+    writeln!(out, "flow      {}", letter.flow_code.as_deref().unwrap_or("(every flow)"))?;
+    writeln!(out, "topic     {}", letter.topic)?;
+    writeln!(out, "reason    {}", letter.reason)?;
+    if let Some(pointer) = &letter.pointer {
+        writeln!(out, "at        {pointer}")?;
+    }
+    writeln!(out, "received  {}", time(letter.received_at))?;
+    writeln!(out, "given up  {} after {} attempts", time(letter.dead_at), letter.attempts)?;
+    if let Some(at) = found.replayed_at {
+        writeln!(out, "replayed  {}", time(at))?;
+    }
+    writeln!(out, "payload   {} bytes", found.payload_len)?;
+    out.write_all(&letter.payload)?;
+    writeln!(out)?;
+    Ok(Exit::Ok)
+}
+
+async fn give_up(letters: &DeadLetters, choice: &DeadLetterChoice, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let mut dropped = 0;
+    if choice.ids.is_empty() {
+        let filter = DeadLetterFilter { flow_code: choice.flow.clone(), ..DeadLetterFilter::default() };
+        loop {
+            let page = letters.list(&filter, PAGE).await.map_err(unavailable)?;
+            if page.is_empty() {
+                break;
+            }
+            let ids: Vec<i64> = page.iter().map(|letter| letter.id).collect();
+            dropped += letters.drop_letters(&ids).await.map_err(unavailable)?;
+        }
+    } else {
+        dropped = letters.drop_letters(&choice.ids).await.map_err(unavailable)?;
+    }
+    writeln!(out, "dropped {dropped}")?;
+    Ok(Exit::Ok)
+}
+
+fn in_json(found: &DeadLetter) -> Value {
+    let letter = &found.letter;
+    let (key, payload) = match std::str::from_utf8(&letter.payload) {
+        Ok(text) => ("payload", text.to_owned()),
+        Err(_) => ("payload_hex", letter.payload.iter().map(|byte| format!("{byte:02x}")).collect()),
+    };
+    json!({
+        "id": found.id, "flow": letter.flow_code, "topic": letter.topic, "reason": letter.reason,
+        "pointer": letter.pointer, "received_at": time(letter.received_at), "dead_at": time(letter.dead_at),
+        "attempts": letter.attempts, "replayed_at": found.replayed_at.map(time), "bytes": found.payload_len, key: payload,
+    })
+}
+
+fn time(at: Micros) -> String {
+    let time: Option<DateTime<Utc>> = DateTime::from_timestamp_micros(at);
+    time.map_or_else(|| at.to_string(), |time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Failure {
+    Failure::Unavailable(error.to_string())
+}

@@ -1,0 +1,217 @@
+//! `explain`: what would become of one message. The real configuration, maps, flows and validation; nothing is sent,
+//! written or counted.
+
+use crate::database;
+use crate::exit::{Exit, Failure};
+use crate::maps;
+use crate::settings::{Loaded, Settings, ValueFormat};
+use anyhow::Context;
+use hearthgate_domain::flow::{Action, Flow};
+use hearthgate_domain::mapping::Codec;
+use hearthgate_domain::payload::{self, Payload, field_text};
+use hearthgate_domain::topic::validate_topic_name;
+use serde_json::{Map, Value, json};
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+/// Explains a message.
+///
+/// # Errors
+/// The topic is not valid, the payload's file can't be read, the database can't be reached.
+pub fn run(loaded: &Loaded, topic: &str, payload: &str, as_json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    validate_topic_name(topic).map_err(|error| Failure::Usage(error.to_string()))?;
+    let payload = payload_bytes(payload)?;
+    let interfaces = of_interfaces(&loaded.settings, topic, &payload);
+    let (flows, notes) = of_flows(&loaded.settings, topic, &payload)?;
+    let nobody = interfaces.is_empty() && flows.is_empty();
+    if as_json {
+        writeln!(out, "{}", json!({"topic": topic, "interfaces": interfaces, "flows": flows, "notes": notes}))?;
+    } else {
+        in_words(&interfaces, &flows, &notes, out)?;
+    }
+    let refused = |entry: &Value| entry.get("error").is_some() || entry.get("errors").is_some();
+    let findings = nobody || interfaces.iter().chain(&flows).any(refused);
+    Ok(if findings { Exit::Findings } else { Exit::Ok })
+}
+
+/// `-` is standard input, `@FILE` a file, anything else itself.
+pub(super) fn payload_bytes(argument: &str) -> anyhow::Result<Vec<u8>> {
+    if argument == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).context("reading standard input")?;
+        return Ok(bytes);
+    }
+    match argument.strip_prefix('@') {
+        Some(file) => std::fs::read(file)
+            .map_err(|error| Failure::Usage(format!("can't read the payload's file {file}: {error}")).into()),
+        None => Ok(argument.as_bytes().to_vec()),
+    }
+}
+
+fn of_interfaces(settings: &Settings, topic: &str, payload: &[u8]) -> Vec<Value> {
+    if !settings.mapper.enabled {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (name, config) in settings.interfaces.iter().filter(|(_, config)| config.enabled) {
+        let maps = match maps::of(config) {
+            Ok(maps) => maps,
+            Err(problem) => {
+                found.push(json!({"interface": name, "error": problem}));
+                continue;
+            }
+        };
+        if !maps.topics().iter().any(|filter| filter.matches(topic)) {
+            continue;
+        }
+        let codec = Codec::new(Arc::new(maps), config.name.as_deref().unwrap_or(name));
+        found.push(match codec.decode(topic, payload) {
+            Ok(message) if codec.is_echo(&message) => json!({"interface": name, "echo": true, "message": message}),
+            Ok(message) => json!({"interface": name, "message": message}),
+            Err(error) => json!({"interface": name, "error": error.reason.to_string()}),
+        });
+    }
+    found
+}
+
+fn of_flows(settings: &Settings, topic: &str, payload: &[u8]) -> anyhow::Result<(Vec<Value>, Vec<String>)> {
+    if !settings.flows.enabled {
+        return Ok((Vec::new(), vec!["flows are switched off (flows.enabled)".into()]));
+    }
+    let rows = match database::flow_rows(settings)? {
+        Some(rows) => rows,
+        None => return Ok((Vec::new(), vec!["there is no database yet, so there are no flows".into()])),
+    };
+    let mut notes = Vec::new();
+    let mut found = Vec::new();
+    for row in rows.into_iter().filter(|row| row.enabled) {
+        let next = row.last_msg_id + 1;
+        match Flow::compile(row) {
+            Ok(flow) if flow.topic.filter().matches(topic) => {
+                found.push(of_flow(&flow, topic, payload, next, settings.flows.value_format));
+            }
+            Ok(_) => {}
+            Err(error) => notes.push(format!("not loaded: {error}")),
+        }
+    }
+    Ok((found, notes))
+}
+
+/// What one flow makes of a payload: its verdict, and the rows and the request that would follow.
+pub(super) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, format: ValueFormat) -> Value {
+    let mut answer = Map::new();
+    answer.insert("flow".into(), json!(&*flow.code));
+    let captures: Map<String, Value> =
+        flow.topic.captures(topic).map(|(name, level)| (name.to_owned(), json!(level))).collect();
+    if !captures.is_empty() {
+        answer.insert("captures".into(), captures.into());
+    }
+    let parsed = match Payload::parse(payload) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            answer.insert("valid".into(), false.into());
+            answer.insert("errors".into(), json!([{"pointer": "", "message": error.to_string()}]));
+            return answer.into();
+        }
+    };
+    if let Err(violations) = flow.schema.validate(&parsed) {
+        let errors: Vec<Value> = violations
+            .iter()
+            .map(|violation| json!({"pointer": violation.pointer, "message": violation.to_string()}))
+            .collect();
+        answer.insert("valid".into(), false.into());
+        answer.insert("errors".into(), errors.into());
+        return answer.into();
+    }
+    answer.insert("valid".into(), true.into());
+    answer.insert("last_msg_id".into(), number.into());
+    let actions: Vec<Value> = flow.actions.iter().map(|action| of_action(flow, action, &parsed, format)).collect();
+    answer.insert("actions".into(), actions.into());
+    answer.into()
+}
+
+fn of_action(flow: &Flow, action: &Action, payload: &Payload<'_>, format: ValueFormat) -> Value {
+    let name = action.name();
+    match action {
+        Action::StoreDb {} => {
+            let format = flow.value_format.unwrap_or(match format {
+                ValueFormat::Json => payload::ValueFormat::Json,
+                ValueFormat::Python => payload::ValueFormat::Python,
+            });
+            let mut answer = json!({"action": name});
+            let store = flow.store.as_ref();
+            if store.is_none_or(|store| store.attributes) {
+                let rows: Vec<Value> = payload
+                    .fields()
+                    .iter()
+                    .map(|field| {
+                        json!({"flow_code": &*flow.code, "attribute_name": field.name,
+                            "attribute_value": field_text(&field.value, format)})
+                    })
+                    .collect();
+                answer["rows"] = rows.into();
+            }
+            if let Some(table) = store.and_then(|store| store.table.as_deref()) {
+                answer["table"] = table.into();
+            }
+            answer
+        }
+        Action::PostEndpoint {} => {
+            let Some(endpoint) = &flow.endpoint else { return json!({"action": name}) };
+            let url = endpoint.url_template.as_deref().unwrap_or(&endpoint.url);
+            let body = endpoint.body_template.as_deref().unwrap_or(payload.text());
+            let headers: Vec<&str> = endpoint.headers.iter().map(|(header, _)| &**header).collect();
+            json!({"action": name, "request": {"method": "POST", "url": url, "headers": headers,
+                "signed": endpoint.webhook_secret.is_some(), "body": body}})
+        }
+        Action::Publish { topic, qos, retain } => {
+            json!({"action": name, "topic": topic, "qos": u8::from(*qos), "retain": retain})
+        }
+        Action::Log { level } => json!({"action": name, "level": level}),
+    }
+}
+
+fn in_words(interfaces: &[Value], flows: &[Value], notes: &[String], out: &mut dyn Write) -> std::io::Result<()> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    for entry in interfaces {
+        write!(out, "interface {}: ", text(&entry["interface"]))?;
+        match (entry.get("error"), entry.get("echo")) {
+            (Some(error), _) => writeln!(out, "refused: {}", text(error))?,
+            (None, Some(_)) => writeln!(out, "its own message, not handed back to it")?,
+            (None, None) => writeln!(out, "gets {}", entry["message"])?,
+        }
+    }
+    for entry in flows {
+        writeln!(out, "flow {}:", text(&entry["flow"]))?;
+        if let Some(captures) = entry.get("captures") {
+            writeln!(out, "  captured {captures}")?;
+        }
+        for error in entry["errors"].as_array().into_iter().flatten() {
+            writeln!(out, "  refused at \"{}\": {}", text(&error["pointer"]), text(&error["message"]))?;
+        }
+        if entry["valid"] == true {
+            writeln!(out, "  valid, would be number {}", entry["last_msg_id"])?;
+        }
+        for action in entry["actions"].as_array().into_iter().flatten() {
+            writeln!(out, "  {}", text(&action["action"]))?;
+            for row in action["rows"].as_array().into_iter().flatten() {
+                writeln!(out, "    row {} = {}", text(&row["attribute_name"]), row["attribute_value"])?;
+            }
+            if let Some(request) = action.get("request") {
+                writeln!(out, "    POST {} {}", text(&request["url"]), text(&request["body"]))?;
+            }
+            for key in ["table", "topic", "level"] {
+                if let Some(value) = action.get(key) {
+                    writeln!(out, "    {key} {}", text(value))?;
+                }
+            }
+        }
+    }
+    if interfaces.is_empty() && flows.is_empty() {
+        writeln!(out, "nobody wants it: no interface and no enabled flow listens to this topic")?;
+    }
+    for note in notes {
+        writeln!(out, "note: {note}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! The database as commands use it: opened for one question, then closed.
+
+use crate::exit::Failure;
+use crate::settings::{DatabaseUrl, Settings};
+use anyhow::Context;
+use hearthgate_domain::flow::FlowRow;
+use hearthgate_storage::dead_letters::DeadLetterOptions;
+use hearthgate_storage::sql::{Database, DatabaseOptions};
+use std::future::Future;
+
+/// How to reach the configured database.
+#[must_use]
+pub fn options(settings: &Settings) -> DatabaseOptions {
+    let mut options = DatabaseOptions::new(settings.database.url.connection_url(), settings.gateway.state_dir.clone());
+    options.max_connections = settings.database.max_connections;
+    options.connect_timeout = settings.database.connect_timeout.0;
+    options.guest = !settings.database.migrate;
+    options
+}
+
+/// Where dead letters are kept, and how many.
+#[must_use]
+pub fn dead_letter_options(settings: &Settings) -> DeadLetterOptions {
+    DeadLetterOptions {
+        path: settings.gateway.state_dir.join("dead-letters.db"),
+        max_letters: settings.dead_letters.max_messages,
+        max_bytes: settings.dead_letters.max_size.0,
+    }
+}
+
+/// Runs a future to its end on this thread.
+///
+/// # Errors
+/// What the future answers, or the system has no resources for a runtime.
+pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
+    runtime.block_on(work)
+}
+
+/// Connects without changing anything; `None` when it is an SQLite file that does not exist yet.
+///
+/// # Errors
+/// [`Failure::Unavailable`] when the database is switched off or can't be reached.
+pub async fn connect(settings: &Settings) -> anyhow::Result<Option<Database>> {
+    if !settings.database.enabled {
+        return Err(Failure::Unavailable("the database is switched off (database.enabled)".into()).into());
+    }
+    if let DatabaseUrl::Sqlite(file) = &settings.database.url
+        && !file.exists()
+    {
+        return Ok(None);
+    }
+    let database = Database::connect(&options(settings)).await;
+    database.map(Some).map_err(|error| Failure::Unavailable(format!("{error} (database.url)")).into())
+}
+
+/// All flows, disabled ones too; `None` when there is no database yet.
+///
+/// # Errors
+/// The database can't be reached or read.
+pub fn flow_rows(settings: &Settings) -> anyhow::Result<Option<Vec<FlowRow>>> {
+    if !settings.database.enabled {
+        return Ok(None);
+    }
+    block_on(async {
+        let Some(database) = connect(settings).await? else { return Ok(None) };
+        let rows = database.load_flows().await;
+        database.close().await;
+        Ok(Some(rows.map_err(|error| Failure::Unavailable(error.to_string()))?))
+    })
+}
