@@ -27,10 +27,16 @@ use tokio::time::{Instant, Sleep};
 const SMALL_READ: usize = 512;
 /// A busy one so much.
 const LARGE_READ: usize = 64 * 1024;
+/// Who lets so much output wait is not read: each packet of its own would add to it.
+const CROWDED_OUTPUT: usize = 4 * SOFT_OUTPUT;
 /// CONNECT may hold four strings of 64 KiB.
 const MAX_CONNECT: usize = 300 * 1024;
 /// Time for the last packet to be written.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// After its last packet a connection is drained until it is silent for so long, or at most for the other time.
+const LINGER_PAUSE: Duration = Duration::from_millis(300);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A connected client.
 pub(crate) struct Connection {
@@ -51,7 +57,7 @@ pub(crate) struct Connection {
     pub(super) stalled: bool,
     max_packet_size: usize,
     keep_alive: Option<Duration>,
-    last_read: Instant,
+    last_active: Instant,
     timer: Pin<Box<Sleep>>,
     pub(super) farewell: Farewell,
     _alive: Rc<()>,
@@ -188,7 +194,7 @@ impl Connection {
             stalled: false,
             max_packet_size: shared.max_packet_size,
             keep_alive,
-            last_read: now,
+            last_active: now,
             timer: Box::pin(tokio::time::sleep_until(first_look)),
             farewell: Farewell::Lost,
             _alive: admitted.alive.clone(),
@@ -218,8 +224,7 @@ impl Connection {
     async fn fail(&mut self, violation: Violation) {
         {
             let mut hub = self.hub.borrow_mut();
-            let client = hub.links.get(self.link).map(|link| link.client_id.clone());
-            tracing::info!(client = client.as_deref(), %violation, "closed a connection");
+            hub.report(self.link, &violation);
             hub.end_link(self.link, violation.reason);
         }
         let written = poll_fn(|cx| match self.poll_output(cx) {
@@ -231,15 +236,21 @@ impl Connection {
         self.linger().await;
     }
 
-    /// Lets the client read our last words: closing with unread input would reset the connection.
+    /// Lets the client read our last words, as long as it still sends: closing with unread input would reset the
+    /// connection, and take them back.
     async fn linger(&mut self) {
-        let mut rest = [0; 1024];
         let drain = async {
             self.stream.shutdown().await?;
-            while self.stream.read(&mut rest).await? > 0 {}
-            io::Result::Ok(())
+            let mut rest = vec![0; 4096];
+            loop {
+                match tokio::time::timeout(LINGER_PAUSE, self.stream.read(&mut rest)).await {
+                    Ok(Ok(count)) if count > 0 => {}
+                    Ok(Ok(_) | Err(_)) | Err(_) => return io::Result::Ok(()),
+                }
+            }
         };
-        let _ = tokio::time::timeout(Duration::from_millis(200), drain).await;
+        // Either way the connection is closed now.
+        let _ = tokio::time::timeout(LINGER_TIMEOUT, drain).await;
     }
 
     /// Writes what there is to write, reads what there is to read.
@@ -252,7 +263,7 @@ impl Connection {
             let mut hub = self.hub.borrow_mut();
             let Some(link) = hub.links.get_mut(self.link) else { return Poll::Ready(Event::Closed) };
             link.wait_with(cx.waker());
-            (link.closing, link.out.len() >= SOFT_OUTPUT)
+            (link.closing, link.out.len() >= CROWDED_OUTPUT)
         };
         if closing {
             return self.poll_farewell(cx, written.is_ready());
@@ -285,6 +296,10 @@ impl Connection {
             let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &link.out))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            if link.out.len() >= CROWDED_OUTPUT {
+                // It is not read meanwhile; that it reads shows that it lives.
+                self.last_active = Instant::now();
             }
             link.out.advance(count);
             wrote = true;
@@ -331,7 +346,7 @@ impl Connection {
         } else if count < room / 8 && self.read_size > SMALL_READ {
             self.read_size /= 2;
         }
-        self.last_read = Instant::now();
+        self.last_active = Instant::now();
         Poll::Ready(Ok(count))
     }
 
@@ -345,9 +360,9 @@ impl Connection {
             };
             // Who is not read can't be blamed for silence.
             if self.stalled {
-                self.last_read = now;
+                self.last_active = now;
             }
-            let due = self.last_read + keep_alive;
+            let due = self.last_active + keep_alive;
             if due <= now {
                 return Poll::Ready(Event::Timeout);
             }

@@ -1,18 +1,24 @@
 //! What goes to the gateway in this process: batches in order of arrival, and the account of what it has acknowledged.
 
+use super::confirm::Confirmations;
 use super::session::LinkKey;
-use crate::link::{Batch, Connection, Ticket};
+use crate::link::{Batch, Connection, Event, Ticket};
 use hearthgate_domain::delivery::Inbound;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// A batch is handed over as it is; these only bound it.
 const BATCH_MESSAGES: usize = 1_000;
 const BATCH_BYTES: usize = 256 * 1024;
 /// So fine is the account of unacknowledged bytes.
 const ACCOUNT_MESSAGES: u64 = 64;
+
+/// Confirmations only free memory, so they may wait.
+const CONFIRM_EVERY: Duration = Duration::from_secs(1);
 
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
@@ -47,6 +53,11 @@ pub(crate) struct Gateway {
     unacknowledged_bytes: usize,
     max_unacknowledged_bytes: usize,
     waiting: VecDeque<Run>,
+    pub(crate) confirmations: Confirmations,
+    /// The last confirmation that was reported, and when.
+    confirmed: u64,
+    looked_at: Option<Instant>,
+    to_report: Option<u64>,
     /// Wakes whoever hands batches over.
     pub(crate) ready: Rc<Notify>,
 }
@@ -65,6 +76,10 @@ impl Gateway {
             unacknowledged_bytes: 0,
             max_unacknowledged_bytes,
             waiting: VecDeque::new(),
+            confirmations: Confirmations::default(),
+            confirmed: 0,
+            looked_at: None,
+            to_report: None,
             ready: Rc::default(),
         }
     }
@@ -119,6 +134,30 @@ impl Gateway {
         Some(Batch { first, messages })
     }
 
+    /// What to tell the gateway next: messages first.
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        if let Some(batch) = self.take() {
+            return Some(Event::Messages(batch));
+        }
+        let number = self.to_report.take()?;
+        Some(Event::Confirmed(Ticket { connection: self.connection, number }))
+    }
+
+    /// Finds out, once in a while, how far all publishers have their acknowledgements.
+    fn look_for_confirmations(&mut self) {
+        let now = Instant::now();
+        if self.looked_at.is_some_and(|at| now.duration_since(at) < CONFIRM_EVERY) {
+            return;
+        }
+        self.looked_at = Some(now);
+        let through = self.confirmations.through(self.acknowledged);
+        if through > self.confirmed {
+            self.confirmed = through;
+            self.to_report = Some(through);
+            self.ready.notify_one();
+        }
+    }
+
     /// Notes an acknowledgement; returns the connections whose publishers may now get theirs.
     pub(crate) fn acknowledge(&mut self, through: Ticket) -> Vec<LinkKey> {
         // More than was handed over can't be acknowledged.
@@ -133,6 +172,7 @@ impl Gateway {
             self.unacknowledged_bytes -= portion.bytes;
             self.portions.pop_front();
         }
+        self.look_for_confirmations();
         let mut links = Vec::new();
         let mut before = 0;
         while let Some(run) = self.waiting.front().copied() {

@@ -9,10 +9,25 @@
 //! hashes are computed elsewhere. Every queue is bounded, see [`LimitOptions`]; when the gateway or the store can't
 //! keep up, publishers are not read until there is room.
 //!
-//! Never in here: what a message means. Not offered: enhanced authentication (AUTH), `$SYS` topics; clients can't
-//! publish to any topic that begins with `$`.
+//! Never in here: what a message means.
+//!
+//! # What is decided where the specifications leave it open
+//! - Not offered: enhanced authentication (AUTH is refused with 0x8C), `$SYS` topics. Clients can't publish to a topic
+//!   that begins with `$` (reason 0x87).
+//! - QoS 2, retained messages, wildcards, subscription identifiers and shared subscriptions are available, so CONNACK
+//!   names none of them.
+//! - Overlapping subscriptions of a client deliver one copy, with the highest QoS and all identifiers.
+//! - When a client's queue is full, the newer messages for it are dropped, counted and logged; the publisher is not told.
+//! - What comes by a shared subscription goes to members in turn; what a member did not acknowledge (QoS 1) or was not
+//!   sent yet goes to another connected one when it leaves, else it waits for it.
+//! - A session belongs to the user who began it; another user's CONNECT with its client id is refused.
+//! - Filters have at most 128 levels and 4,096 bytes. Keep-alives over `limits.max_keep_alive` are replaced in MQTT 5.
+//! - Wills are not sent when the broker itself ends, and do not survive it.
+//! - After a crash, a subscriber that was connected may miss what was on its way to it in the last moments, and may
+//!   get again what it had; what was queued for an absent one, and what the gateway has acknowledged, is safe.
 
 mod auth;
+mod confirm;
 mod connection;
 mod gateway;
 mod hub;

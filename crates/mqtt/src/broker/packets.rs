@@ -159,6 +159,9 @@ impl Connection {
             let topic = self.aliases.get(&alias).ok_or(Violation::protocol("topic alias is unknown"))?;
             return Ok(hub.tree.route(topic));
         }
+        if publish.topic.len() > super::topic::MAX_REMEMBERED_BYTES {
+            return Err(Violation { reason: Reason::QuotaExceeded, what: "topic is too long for an alias" });
+        }
         let route = hub.tree.route(publish.topic);
         self.aliases.insert(alias, route.topic.clone());
         Ok(route)

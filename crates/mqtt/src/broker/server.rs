@@ -36,7 +36,8 @@ pub(crate) async fn run(broker: Broker) -> Result<(), BrokerError> {
 }
 
 async fn run_here(broker: Broker) -> Result<(), BrokerError> {
-    let Broker { options, listeners, gatekeeper, port } = broker;
+    // The link stays open until everything is done: its end is the sign for the gateway.
+    let Broker { options, listeners, gatekeeper, mut port } = broker;
     let mut store = open_store(&options).await?;
     let mut hub = Hub::new(options.limits.clone(), store.is_some());
     if let Some(store) = &mut store {
@@ -53,11 +54,12 @@ async fn run_here(broker: Broker) -> Result<(), BrokerError> {
         let accept = accept_all(&listeners, &shared, &options.limits, &mut connections);
         tokio::select! {
             ended = accept => ended,
-            ended = serve_gateway(hub.clone(), port) => ended,
+            ended = serve_gateway(hub.clone(), port.as_mut()) => ended,
             ended = &mut keep => ended,
             () = keep_time(hub.clone()) => Ok(()),
         }
     };
+    take_last_words(&mut hub.borrow_mut(), port.as_mut());
     hub.borrow_mut().close_all();
     let all_gone = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, all_gone).await.is_err() {
@@ -160,8 +162,8 @@ async fn serve(stream: tokio::net::TcpStream, acceptor: Option<TlsAcceptor>, sha
 }
 
 /// The gateway's link: its filters, its messages, its acknowledgements; and what it gets.
-async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<Port>) -> Result<(), BrokerError> {
-    let Some(Port { mut acknowledged, mut wanted, mut outgoing, mut closing, events }) = port else {
+async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<&mut Port>) -> Result<(), BrokerError> {
+    let Some(Port { acknowledged, wanted, outgoing, closing, events }) = port else {
         return std::future::pending().await;
     };
     let gone = |_| BrokerError::GatewayGone;
@@ -178,14 +180,14 @@ async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<Port>) -> Result<(), 
     let hand_over = async {
         loop {
             let permit = events.reserve().await.map_err(|_| BrokerError::GatewayGone)?;
-            let next = || hub.borrow_mut().gateway.as_mut().and_then(super::gateway::Gateway::take);
-            let batch = loop {
+            let next = || hub.borrow_mut().gateway.as_mut().and_then(super::gateway::Gateway::next_event);
+            let event = loop {
                 match next() {
-                    Some(batch) => break batch,
+                    Some(event) => break event,
                     None => ready.notified().await,
                 }
             };
-            permit.send(Event::Messages(batch));
+            permit.send(event);
         }
     };
     let take_acknowledgements = async {
@@ -226,6 +228,18 @@ async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<Port>) -> Result<(), 
         ended = follow_filters => ended,
         ended = publish => ended,
         ended = told_to_end => ended,
+    }
+}
+
+/// What the gateway acknowledged and published before it closed its link.
+fn take_last_words(hub: &mut Hub, port: Option<&mut Port>) {
+    let Some(port) = port else { return };
+    let through = *port.acknowledged.borrow_and_update();
+    hub.gateway_acknowledged(through);
+    while let Ok(batch) = port.outgoing.try_recv() {
+        for message in batch {
+            hub.publish_from_gateway(message);
+        }
     }
 }
 

@@ -7,10 +7,16 @@ pub(crate) fn is_name(name: &str) -> bool {
 
 /// More levels than any home has; it bounds the depth of the subscription tree.
 const MAX_FILTER_LEVELS: usize = 128;
+/// Longer than any in use; what is remembered of a client is bounded by it.
+pub(crate) const MAX_REMEMBERED_BYTES: usize = 4096;
 
-/// Whether `filter` can be subscribed to: `+` fills a level, `#` the last one, and there are at most 128 levels.
+/// Whether `filter` can be subscribed to: `+` fills a level, `#` the last one, and there are at most 128 levels and
+/// 4,096 bytes.
 pub(crate) fn is_filter(filter: &str) -> bool {
-    if filter.is_empty() || filter.bytes().filter(|&byte| byte == b'/').count() >= MAX_FILTER_LEVELS {
+    if filter.is_empty()
+        || filter.len() > MAX_REMEMBERED_BYTES
+        || filter.bytes().filter(|&byte| byte == b'/').count() >= MAX_FILTER_LEVELS
+    {
         return false;
     }
     let mut levels = filter.split('/').peekable();

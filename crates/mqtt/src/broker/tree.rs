@@ -64,20 +64,21 @@ impl Node {
     }
 }
 
-/// How many topics are remembered with those who get them.
-const REMEMBERED_ROUTES: usize = 4096;
+/// Bytes, about, of the topics that are remembered with those who get them.
+const REMEMBERED_BYTES: usize = 4 * 1024 * 1024;
 
 /// All subscriptions.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     root: Node,
     routes: HashMap<Arc<str>, Rc<Route>>,
+    route_bytes: usize,
 }
 
 impl Tree {
     /// Adds or replaces a session's subscription; `share` is the whole shared filter.
     pub(crate) fn subscribe(&mut self, filter: &str, share: Option<&Arc<str>>, member: Member) {
-        self.routes.clear();
+        self.forget_routes();
         let node = self.node(filter);
         let members = match share {
             None => &mut node.members,
@@ -97,7 +98,7 @@ impl Tree {
 
     /// Removes a session's subscription.
     pub(crate) fn unsubscribe(&mut self, filter: &str, share: Option<&str>, session: SessionKey) {
-        self.routes.clear();
+        self.forget_routes();
         self.change(filter, |node| match share {
             None => node.members.retain(|member| member.session != session),
             Some(name) => {
@@ -111,7 +112,7 @@ impl Tree {
 
     /// Sets or removes what the gateway wants at a filter.
     pub(crate) fn set_gateway(&mut self, filter: &str, qos: Option<QoS>) {
-        self.routes.clear();
+        self.forget_routes();
         if qos.is_some() {
             self.node(filter).gateway = qos;
         } else {
@@ -137,11 +138,18 @@ impl Tree {
         let levels: Vec<&str> = topic.split('/').collect();
         collect(&self.root, &levels, !topic.starts_with('$'), &mut route);
         let route = Rc::new(route);
-        if self.routes.len() >= REMEMBERED_ROUTES {
-            self.routes.clear();
+        let members: usize = route.groups.iter().map(|group| group.members.len() + 2).sum();
+        self.route_bytes += 128 + topic.len() + 64 * (route.targets.len() + members);
+        if self.route_bytes > REMEMBERED_BYTES {
+            self.forget_routes();
         }
         self.routes.insert(route.topic.clone(), route.clone());
         route
+    }
+
+    fn forget_routes(&mut self) {
+        self.routes.clear();
+        self.route_bytes = 0;
     }
 
     fn node(&mut self, filter: &str) -> &mut Node {

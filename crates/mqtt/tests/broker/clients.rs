@@ -1,6 +1,7 @@
 //! Clients that others have written.
 
 use crate::harness::*;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -18,25 +19,23 @@ fn mosquitto_clients_exchange_messages_at_every_qos_and_version() {
     let mut seen = 0;
     for version in ["mqttv31", "mqttv311", "mqttv5"] {
         for qos in ["0", "1", "2"] {
-            let arguments = ["-t", "m/#", "-q", qos, "-C", "3", "-W", "20", "-F", "%t %q %p", "-i", "subscriber"];
-            let subscriber = mosquitto("mosquitto_sub", &broker, version, &arguments).spawn().unwrap();
-            // A retained message shows that it has subscribed.
-            let arguments = ["-t", "m/ready", "-q", qos, "-m", "ready", "-r"];
-            assert!(mosquitto("mosquitto_pub", &broker, version, &arguments).status().unwrap().success());
-            seen += 1;
-            let mut ready = broker.v5("probe");
-            ready.subscribe("m/ready", 0);
-            assert_eq!(ready.message().text(), "ready");
-            std::thread::sleep(Duration::from_millis(300));
-            for text in ["one", "two"] {
-                let arguments = ["-t", "m/x", "-q", qos, "-m", text];
-                assert!(mosquitto("mosquitto_pub", &broker, version, &arguments).status().unwrap().success());
-                seen += 1;
-            }
-            let output = subscriber.wait_with_output().unwrap();
-            let text = String::from_utf8(output.stdout).unwrap();
-            let expected = format!("m/ready {qos} ready\nm/x {qos} one\nm/x {qos} two\n");
-            assert_eq!(text, expected, "{version}: {}", String::from_utf8_lossy(&output.stderr));
+            let topic = |last: &str| format!("m/{version}/{qos}/{last}");
+            let publish = |arguments: &[&str]| {
+                let mut publisher = mosquitto("mosquitto_pub", &broker, version, &["-q", qos]);
+                assert!(publisher.args(arguments).status().unwrap().success());
+            };
+            let filter = topic("#");
+            let arguments = ["-t", &filter, "-q", qos, "-C", "3", "-W", "20", "-F", "%q %p", "-i", "subscriber"];
+            let mut subscriber = mosquitto("mosquitto_sub", &broker, version, &arguments).spawn().unwrap();
+            let mut lines = BufReader::new(subscriber.stdout.take().unwrap()).lines().map(Result::unwrap);
+            // Retained, so that it arrives before or after the subscription, and shows that there is one.
+            publish(&["-t", &topic("ready"), "-m", "ready", "-r"]);
+            assert_eq!(lines.next().unwrap(), format!("{qos} ready"));
+            publish(&["-t", &topic("x"), "-m", "one"]);
+            publish(&["-t", &topic("x"), "-m", "two"]);
+            assert_eq!(lines.collect::<Vec<_>>(), [format!("{qos} one"), format!("{qos} two")]);
+            assert!(subscriber.wait().unwrap().success());
+            seen += 3;
             assert_eq!(broker.gateway_messages(seen).len(), seen);
         }
     }

@@ -11,22 +11,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// No test waits longer for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// So long nothing may come where nothing must.
-pub const SILENCE: Duration = Duration::from_millis(150);
+pub(crate) const SILENCE: Duration = Duration::from_millis(150);
 
 /// A running broker, ended in order when it is dropped.
-pub struct Running {
-    pub address: SocketAddr,
-    pub handle: Handle,
-    pub received: Arc<Mutex<Vec<(Ticket, Inbound)>>>,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) handle: Handle,
+    pub(crate) received: Arc<Mutex<Vec<(Ticket, Inbound)>>>,
     crash: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<Result<(), BrokerError>>>,
 }
 
 /// How the gateway behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Gateway {
+pub(crate) enum Gateway {
     /// Wants nothing.
     Absent,
     /// Wants everything and acknowledges at once.
@@ -35,15 +35,15 @@ pub enum Gateway {
     Held,
 }
 
-pub fn options() -> BrokerOptions {
+pub(crate) fn options() -> BrokerOptions {
     BrokerOptions { listen: "127.0.0.1:0".into(), ..BrokerOptions::default() }
 }
 
-pub fn start() -> Running {
+pub(crate) fn start() -> Running {
     start_with(options(), Gateway::Absent)
 }
 
-pub fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
+pub(crate) fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
     let (handle, port, mut events) = link(64, 64);
     if gateway != Gateway::Absent {
         handle.subscribe_exactly(vec![Subscription { filter: "#".into(), qos: QoS::ExactlyOnce }]);
@@ -99,32 +99,32 @@ fn take(
 
 impl Running {
     /// Ends the broker as `kill -9` would: nothing more is written.
-    pub fn crash(mut self) {
+    pub(crate) fn crash(mut self) {
         self.crash.take().unwrap().send(()).unwrap();
         self.server.take().unwrap().join().unwrap().unwrap();
     }
 
     /// Ends the broker in order.
-    pub fn stop(mut self) -> Result<(), BrokerError> {
+    pub(crate) fn stop(mut self) -> Result<(), BrokerError> {
         self.handle.close();
         self.server.take().unwrap().join().unwrap()
     }
 
     /// What the gateway got, once there are so many.
-    pub fn gateway_messages(&self, count: usize) -> Vec<(Ticket, Inbound)> {
+    pub(crate) fn gateway_messages(&self, count: usize) -> Vec<(Ticket, Inbound)> {
         wait_until(|| self.received.lock().unwrap().len() >= count);
         self.received.lock().unwrap().clone()
     }
 
-    pub fn v4(&self, id: &str) -> Client {
+    pub(crate) fn v4(&self, id: &str) -> Client {
         Client::connect(self.address, &Connect { id: id.into(), ..Connect::v4() }).0
     }
 
-    pub fn v5(&self, id: &str) -> Client {
+    pub(crate) fn v5(&self, id: &str) -> Client {
         Client::connect(self.address, &Connect { id: id.into(), ..Connect::v5() }).0
     }
 
-    pub fn connect(&self, connect: &Connect) -> (Client, Connack) {
+    pub(crate) fn connect(&self, connect: &Connect) -> (Client, Connack) {
         Client::connect(self.address, connect)
     }
 }
@@ -139,7 +139,7 @@ impl Drop for Running {
     }
 }
 
-pub fn wait_until(mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "it did not come about in time");
@@ -149,20 +149,20 @@ pub fn wait_until(mut condition: impl FnMut() -> bool) {
 
 /// CONNECT, field by field.
 #[derive(Clone)]
-pub struct Connect {
-    pub level: u8,
-    pub id: String,
-    pub clean: bool,
-    pub keep_alive: u16,
-    pub properties: Vec<u8>,
+pub(crate) struct Connect {
+    pub(crate) level: u8,
+    pub(crate) id: String,
+    pub(crate) clean: bool,
+    pub(crate) keep_alive: u16,
+    pub(crate) properties: Vec<u8>,
     /// Flags (QoS and retain bits), topic, payload and properties.
-    pub will: Option<(u8, String, Vec<u8>, Vec<u8>)>,
-    pub user: Option<String>,
-    pub password: Option<String>,
+    pub(crate) will: Option<(u8, String, Vec<u8>, Vec<u8>)>,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
 }
 
 impl Connect {
-    pub fn v4() -> Self {
+    pub(crate) fn v4() -> Self {
         Connect {
             level: 4,
             id: "client".into(),
@@ -175,17 +175,17 @@ impl Connect {
         }
     }
 
-    pub fn v5() -> Self {
+    pub(crate) fn v5() -> Self {
         Connect { level: 5, ..Connect::v4() }
     }
 
     /// A session that is kept for an hour, and resumed.
-    pub fn kept(level: u8, id: &str) -> Self {
+    pub(crate) fn kept(level: u8, id: &str) -> Self {
         let properties = if level == 5 { property_u32(0x11, 3600) } else { Vec::new() };
         Connect { level, id: id.into(), clean: false, properties, ..Connect::v4() }
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut flags = u8::from(self.clean) << 1;
         flags |= self.will.as_ref().map_or(0, |will| 0x04 | will.0);
         flags |= u8::from(self.user.is_some()) << 7 | u8::from(self.password.is_some()) << 6;
@@ -211,45 +211,45 @@ impl Connect {
 
 /// CONNACK.
 #[derive(Debug)]
-pub struct Connack {
-    pub present: bool,
-    pub code: u8,
-    pub properties: Vec<u8>,
+pub(crate) struct Connack {
+    pub(crate) present: bool,
+    pub(crate) code: u8,
+    pub(crate) properties: Vec<u8>,
 }
 
 /// PUBLISH as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    pub topic: String,
-    pub payload: Vec<u8>,
-    pub qos: u8,
-    pub retain: bool,
-    pub dup: bool,
-    pub id: u16,
-    pub properties: Vec<u8>,
+pub(crate) struct Message {
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+    pub(crate) dup: bool,
+    pub(crate) id: u16,
+    pub(crate) properties: Vec<u8>,
 }
 
 impl Message {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.payload).unwrap()
     }
 }
 
 /// A client made of bytes.
-pub struct Client {
-    pub stream: TcpStream,
-    pub level: u8,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    pub(crate) level: u8,
     buffer: Vec<u8>,
 }
 
 impl Client {
-    pub fn open(address: SocketAddr, level: u8) -> Client {
+    pub(crate) fn open(address: SocketAddr, level: u8) -> Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         Client { stream, level, buffer: Vec::new() }
     }
 
-    pub fn connect(address: SocketAddr, connect: &Connect) -> (Client, Connack) {
+    pub(crate) fn connect(address: SocketAddr, connect: &Connect) -> (Client, Connack) {
         let mut client = Client::open(address, connect.level);
         client.send(&connect.bytes());
         let (header, body) = client.receive();
@@ -258,17 +258,17 @@ impl Client {
         (client, Connack { present: body[0] == 1, code: body[1], properties })
     }
 
-    pub fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
 
     /// The next packet: first byte and body.
-    pub fn receive(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn receive(&mut self) -> (u8, Vec<u8>) {
         self.next(PATIENCE).expect("a packet, not the end of the connection").expect("a packet in time")
     }
 
     /// `Err` at the end of the connection, `None` when nothing comes.
-    pub fn next(&mut self, within: Duration) -> Result<Option<(u8, Vec<u8>)>, ()> {
+    pub(crate) fn next(&mut self, within: Duration) -> Result<Option<(u8, Vec<u8>)>, ()> {
         let deadline = Instant::now() + within;
         loop {
             if let Some((header, body, end)) = whole(&self.buffer) {
@@ -292,20 +292,20 @@ impl Client {
         }
     }
 
-    pub fn expect(&mut self, expected: &[u8]) {
+    pub(crate) fn expect(&mut self, expected: &[u8]) {
         let (header, body) = self.receive();
         assert_eq!(packet(header, &body), expected);
     }
 
     /// Nothing comes, and everything sent before was worked off: a ping is answered next.
-    pub fn expect_nothing(&mut self) {
+    pub(crate) fn expect_nothing(&mut self) {
         self.send(&[0xc0, 0]);
         self.expect(&[0xd0, 0]);
         assert_eq!(self.next(SILENCE), Ok(None));
     }
 
     /// The broker ends the connection, in MQTT 5 with this reason.
-    pub fn expect_end(&mut self, reason: u8) {
+    pub(crate) fn expect_end(&mut self, reason: u8) {
         let mut last = None;
         while let Ok(Some(packet)) = self.next(PATIENCE) {
             last = Some(packet);
@@ -318,12 +318,12 @@ impl Client {
         }
     }
 
-    pub fn subscribe(&mut self, filter: &str, options: u8) -> u8 {
+    pub(crate) fn subscribe(&mut self, filter: &str, options: u8) -> u8 {
         self.subscribe_with(filter, options, &[])
     }
 
     /// Returns the code of SUBACK.
-    pub fn subscribe_with(&mut self, filter: &str, options: u8, properties: &[u8]) -> u8 {
+    pub(crate) fn subscribe_with(&mut self, filter: &str, options: u8, properties: &[u8]) -> u8 {
         let mut body = vec![0, 77];
         if self.level == 5 {
             body.extend(section(properties));
@@ -336,7 +336,7 @@ impl Client {
         *body.last().unwrap()
     }
 
-    pub fn unsubscribe(&mut self, filter: &str) -> Vec<u8> {
+    pub(crate) fn unsubscribe(&mut self, filter: &str) -> Vec<u8> {
         let mut body = vec![0, 78];
         if self.level == 5 {
             body.push(0);
@@ -349,16 +349,16 @@ impl Client {
     }
 
     /// Sends PUBLISH. `flags` are DUP, QoS and RETAIN as they stand in the first byte.
-    pub fn publish(&mut self, flags: u8, topic: &str, id: u16, payload: impl AsRef<[u8]>) {
+    pub(crate) fn publish(&mut self, flags: u8, topic: &str, id: u16, payload: impl AsRef<[u8]>) {
         self.publish_with(flags, topic, id, payload, &[]);
     }
 
-    pub fn publish_with(&mut self, flags: u8, topic: &str, id: u16, payload: impl AsRef<[u8]>, properties: &[u8]) {
+    pub(crate) fn publish_with(&mut self, flags: u8, topic: &str, id: u16, payload: impl AsRef<[u8]>, properties: &[u8]) {
         let bytes = self.publish_bytes(flags, topic, id, payload.as_ref(), properties);
         self.send(&bytes);
     }
 
-    pub fn publish_bytes(&self, flags: u8, topic: &str, id: u16, payload: &[u8], properties: &[u8]) -> Vec<u8> {
+    pub(crate) fn publish_bytes(&self, flags: u8, topic: &str, id: u16, payload: &[u8], properties: &[u8]) -> Vec<u8> {
         let mut body = text(topic);
         if flags & 6 != 0 {
             body.extend(id.to_be_bytes());
@@ -371,12 +371,12 @@ impl Client {
     }
 
     /// The next packet is a PUBLISH.
-    pub fn message(&mut self) -> Message {
+    pub(crate) fn message(&mut self) -> Message {
         let (header, body) = self.receive();
         self.as_message(header, &body)
     }
 
-    pub fn as_message(&self, header: u8, body: &[u8]) -> Message {
+    pub(crate) fn as_message(&self, header: u8, body: &[u8]) -> Message {
         assert_eq!(header & 0xf0, 0x30, "PUBLISH, not {header:02x} {body:02x?}");
         let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
         let topic = String::from_utf8(body[2..2 + length].to_vec()).unwrap();
@@ -398,39 +398,39 @@ impl Client {
     }
 
     /// A message at QoS 1, acknowledged.
-    pub fn message_acknowledged(&mut self) -> Message {
+    pub(crate) fn message_acknowledged(&mut self) -> Message {
         let message = self.message();
         self.acknowledge(4, message.id);
         message
     }
 
     /// PUBACK (4), PUBREC (5), PUBREL (6), PUBCOMP (7).
-    pub fn acknowledge(&mut self, kind: u8, id: u16) {
+    pub(crate) fn acknowledge(&mut self, kind: u8, id: u16) {
         self.send(&acknowledgement(kind, id));
     }
 
-    pub fn expect_acknowledgement(&mut self, kind: u8, id: u16) {
+    pub(crate) fn expect_acknowledgement(&mut self, kind: u8, id: u16) {
         self.expect(&acknowledgement(kind, id));
     }
 
-    pub fn disconnect(mut self) {
+    pub(crate) fn disconnect(mut self) {
         self.send(&[0xe0, 0]);
         while let Ok(Some(_)) = self.next(PATIENCE) {}
     }
 }
 
-pub fn acknowledgement(kind: u8, id: u16) -> Vec<u8> {
+pub(crate) fn acknowledgement(kind: u8, id: u16) -> Vec<u8> {
     packet(kind << 4 | if kind == 6 { 2 } else { 0 }, &id.to_be_bytes())
 }
 
-pub fn packet(header: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn packet(header: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![header];
     bytes.extend(variable(body.len()));
     bytes.extend(body);
     bytes
 }
 
-pub fn variable(mut value: usize) -> Vec<u8> {
+pub(crate) fn variable(mut value: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         let byte = (value % 128) as u8;
@@ -443,17 +443,17 @@ pub fn variable(mut value: usize) -> Vec<u8> {
     }
 }
 
-pub fn text(value: &str) -> Vec<u8> {
+pub(crate) fn text(value: &str) -> Vec<u8> {
     binary(value.as_bytes())
 }
 
-pub fn binary(value: &[u8]) -> Vec<u8> {
+pub(crate) fn binary(value: &[u8]) -> Vec<u8> {
     let mut bytes = (value.len() as u16).to_be_bytes().to_vec();
     bytes.extend(value);
     bytes
 }
 
-pub fn section(properties: &[u8]) -> Vec<u8> {
+pub(crate) fn section(properties: &[u8]) -> Vec<u8> {
     let mut bytes = variable(properties.len());
     bytes.extend(properties);
     bytes
@@ -483,25 +483,25 @@ fn whole(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     }
 }
 
-pub fn property_u32(id: u8, value: u32) -> Vec<u8> {
+pub(crate) fn property_u32(id: u8, value: u32) -> Vec<u8> {
     let mut bytes = vec![id];
     bytes.extend(value.to_be_bytes());
     bytes
 }
 
-pub fn property_u16(id: u8, value: u16) -> Vec<u8> {
+pub(crate) fn property_u16(id: u8, value: u16) -> Vec<u8> {
     let mut bytes = vec![id];
     bytes.extend(value.to_be_bytes());
     bytes
 }
 
-pub fn property_text(id: u8, value: &str) -> Vec<u8> {
+pub(crate) fn property_text(id: u8, value: &str) -> Vec<u8> {
     let mut bytes = vec![id];
     bytes.extend(text(value));
     bytes
 }
 
 /// Whether CONNACK's properties hold these bytes.
-pub fn has(properties: &[u8], wanted: &[u8]) -> bool {
+pub(crate) fn has(properties: &[u8], wanted: &[u8]) -> bool {
     properties.windows(wanted.len()).any(|window| window == wanted)
 }

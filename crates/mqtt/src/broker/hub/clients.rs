@@ -75,6 +75,9 @@ impl Hub {
         session.left = None;
         session.will = connect.will.take();
         session.outgoing.resent = 0;
+        if let Some(gateway) = &mut self.gateway {
+            gateway.confirmations.connected(session.origin);
+        }
         self.cancel_timers(key);
         if present && expiry == 0 {
             // It was kept, and ends with this connection now.
@@ -218,7 +221,11 @@ impl Hub {
             session.expiry = expiry.min(most);
         }
         let expiry = session.expiry;
-        if matches!(farewell, Farewell::Orderly { .. }) || self.closing {
+        let orderly = matches!(farewell, Farewell::Orderly { .. });
+        if let Some(gateway) = &mut self.gateway {
+            gateway.confirmations.disconnected(session.origin, expiry > 0, orderly && expiry == 0);
+        }
+        if orderly || self.closing {
             session.will = None;
         }
         let delay = session.will.as_ref().map(|will| will.delay.min(expiry));

@@ -74,7 +74,7 @@ impl Link {
 
     /// The alias for a topic, and whether the client knows it; gives one out while there are any.
     pub(crate) fn alias(&mut self, topic: &Arc<str>) -> Option<(u16, bool)> {
-        if self.alias_maximum == 0 {
+        if self.alias_maximum == 0 || topic.len() > crate::broker::topic::MAX_REMEMBERED_BYTES {
             return None;
         }
         if let Some(&alias) = self.aliases.get(topic) {

@@ -44,6 +44,8 @@ const MAX_UNSTORED_BYTES: usize = 8 * 1024 * 1024;
 pub(crate) struct Counters {
     /// Messages that a client did not get because its queue was full.
     pub(crate) dropped: u64,
+    /// Connections that were closed for what the client did.
+    pub(crate) violations: u64,
 }
 
 /// Everything.
@@ -271,6 +273,18 @@ impl Hub {
             }
         }
         self.room.notify_waiters();
+    }
+
+    /// Logs what a client did wrong; a flood of it is told at each power of two.
+    pub(crate) fn report(&mut self, link: LinkKey, violation: &super::wire::Violation) {
+        self.counters.violations += 1;
+        let client = self.links.get(link).map(|link| link.client_id.clone());
+        let (client, total) = (client.as_deref(), self.counters.violations);
+        if total.is_power_of_two() {
+            tracing::info!(client, total, %violation, "closed a connection for what its client did");
+        } else {
+            tracing::debug!(client, total, %violation, "closed a connection for what its client did");
+        }
     }
 
     /// Ends every connection in order.

@@ -61,6 +61,9 @@ impl Hub {
     pub(crate) fn forget_received(&mut self, session: SessionKey, packet_id: u16) -> bool {
         let Some(session) = self.sessions.get_mut(session) else { return false };
         let known = session.received.remove(&packet_id).is_some();
+        if let Some(gateway) = &mut self.gateway {
+            gateway.confirmations.released(session.origin, packet_id);
+        }
         if known && session.is_persistent() {
             let number = session.number;
             self.store(|delta| delta.receive(number, packet_id, false));
@@ -111,6 +114,9 @@ impl Hub {
         let received_at = published.received_at;
         let inbound = Inbound { topic, payload, qos, retain: false, received_at, origin };
         let ticket = gateway.push(inbound, waits);
+        if let (Some(_), Some(origin)) = (publisher, origin) {
+            gateway.confirmations.published(origin.session, origin.packet_id, origin.dup, ticket);
+        }
         if waits.is_some() { ticket } else { 0 }
     }
 

@@ -76,6 +76,13 @@ impl Hub {
         self.timers.add(at, Timer { session, number, due });
     }
 
+    fn expire_session(&mut self, session: SessionKey) {
+        if let (Some(gateway), Some(session)) = (&mut self.gateway, self.sessions.get(session)) {
+            gateway.confirmations.disconnected(session.origin, false, true);
+        }
+        self.remove_session(session);
+    }
+
     /// Does what is due.
     pub(crate) fn run_timers(&mut self) {
         let now = Instant::now();
@@ -96,7 +103,7 @@ impl Hub {
             }
             match timer.due {
                 Due::Will => self.publish_will(timer.session),
-                Due::Session => self.remove_session(timer.session),
+                Due::Session => self.expire_session(timer.session),
             }
         }
     }
