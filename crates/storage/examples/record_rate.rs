@@ -34,7 +34,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let database = Database::open(&DatabaseOptions { guest, ..options.clone() }).await?;
             for &size in &batches {
                 let rate = written(&database, flow, messages, size).await?;
-                println!("round {round}: {} batches of {size:>5}: {rate:>9.0} messages/s", if guest { "guest" } else { "own  " });
+                println!(
+                    "round {round}: {} batches of {size:>5}: {rate:>9.0} messages/s",
+                    if guest { "guest" } else { "own  " }
+                );
             }
         }
     }
@@ -78,7 +81,8 @@ async fn written(database: &Database, flow: i64, messages: usize, size: usize) -
 }
 
 fn one(seq: u64, flow_id: i64, flow_code: &Arc<str>, names: &[Arc<str>; 3]) -> Record {
-    let values: [Arc<str>; 3] = [format!("{}.5", seq % 40).into(), format!("{}.20", seq % 100).into(), seq.to_string().into()];
+    let values: [Arc<str>; 3] =
+        [format!("{}.5", seq % 40).into(), format!("{}.20", seq % 100).into(), seq.to_string().into()];
     Record {
         seq,
         flow_id,
@@ -113,9 +117,11 @@ macro_rules! bare {
             for message in 0..BARE {
                 let seq = (batch * BARE + message) as i64;
                 let at = chrono::DateTime::from_timestamp_micros(1_795_264_496_000_000 + seq * 10).unwrap_or_default();
-                for (name, value) in
-                    [("temperature", format!("{}.5", seq % 40)), ("humidity", format!("{}.20", seq % 100)), ("battery", seq.to_string())]
-                {
+                for (name, value) in [
+                    ("temperature", format!("{}.5", seq % 40)),
+                    ("humidity", format!("{}.20", seq % 100)),
+                    ("battery", seq.to_string()),
+                ] {
                     query = query.bind(at.naive_utc()).bind("RATE").bind(name).bind(value).bind(seq as i32);
                 }
             }

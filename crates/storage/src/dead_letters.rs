@@ -161,7 +161,9 @@ impl DeadLetters {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
-            .connect_with(sqlite_file(&options.path).busy_timeout(Duration::from_secs(5)).thread_name(|_| "dead-letters".into()))
+            .connect_with(
+                sqlite_file(&options.path).busy_timeout(Duration::from_secs(5)).thread_name(|_| "dead-letters".into()),
+            )
             .await
             .attempted(format!("open {label}"))?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await.attempted(format!("prepare {label}"))?;
@@ -274,7 +276,11 @@ impl DeadLetters {
             .fetch_one(&self.pool)
             .await
             .attempted(format!("count {}", self.label))?;
-        Ok(DeadLetterTotals { letters: letters.unsigned_abs(), bytes: bytes.unsigned_abs(), evicted: evicted.unsigned_abs() })
+        Ok(DeadLetterTotals {
+            letters: letters.unsigned_abs(),
+            bytes: bytes.unsigned_abs(),
+            evicted: evicted.unsigned_abs(),
+        })
     }
 
     /// Closes the file.

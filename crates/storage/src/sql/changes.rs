@@ -27,12 +27,8 @@ impl Database {
                 sqlx::query_as("SELECT value FROM hearthgate_meta WHERE name = 'change_mark'").fetch_one(read).await
             }
             Pools::Sqlite { read, .. } => sqlx::query_as(SQLITE_GUEST).fetch_one(read).await,
-            Pools::MySql(pool) => {
-                sqlx::query_as(sqlx::AssertSqlSafe(mysql_mark(guest))).fetch_one(pool).await
-            }
-            Pools::Postgres(pool) => {
-                sqlx::query_as(sqlx::AssertSqlSafe(postgres_mark(guest))).fetch_one(pool).await
-            }
+            Pools::MySql(pool) => sqlx::query_as(sqlx::AssertSqlSafe(mysql_mark(guest))).fetch_one(pool).await,
+            Pools::Postgres(pool) => sqlx::query_as(sqlx::AssertSqlSafe(postgres_mark(guest))).fetch_one(pool).await,
         }
         .attempted(attempted)?;
         Ok(ChangeMark(mark))
@@ -88,7 +84,9 @@ fn mysql_mark(guest: bool) -> String {
 
 fn postgres_mark(guest: bool) -> String {
     let sum = |table: &str, columns: &str| {
-        format!("(SELECT count(*) || ':' || coalesce(sum(hashtext(concat_ws('|', {columns}))::bigint), 0) FROM {table})")
+        format!(
+            "(SELECT count(*) || ':' || coalesce(sum(hashtext(concat_ws('|', {columns}))::bigint), 0) FROM {table})"
+        )
     };
     let mut sums = vec![
         sum("flows", "id, code, description, topic, action, payload_schema, coalesce(endpoint_url, '-'), enabled"),

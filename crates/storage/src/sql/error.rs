@@ -134,13 +134,13 @@ fn classify_io(error: &std::io::Error) -> ErrorKind {
 /// Result codes: <https://www.sqlite.org/rescode.html>; the low byte is the primary code.
 fn classify_sqlite(code: i32) -> ErrorKind {
     match code & 0xff {
-        3 | 23 => ErrorKind::Permission,                 // PERM, AUTH
-        5 | 6 | 15 | 17 => ErrorKind::Contention,        // BUSY, LOCKED, PROTOCOL, SCHEMA
-        8 => ErrorKind::ReadOnly,                        // READONLY
-        13 => ErrorKind::DiskFull,                       // FULL
-        7 | 9 | 10 | 14 | 22 => ErrorKind::Connection,   // NOMEM, INTERRUPT, IOERR, CANTOPEN, NOLFS
-        18..=20 | 25 => ErrorKind::Row,                  // TOOBIG, CONSTRAINT, MISMATCH, RANGE
-        _ => ErrorKind::Other,                           // ERROR, CORRUPT, NOTADB, …
+        3 | 23 => ErrorKind::Permission,               // PERM, AUTH
+        5 | 6 | 15 | 17 => ErrorKind::Contention,      // BUSY, LOCKED, PROTOCOL, SCHEMA
+        8 => ErrorKind::ReadOnly,                      // READONLY
+        13 => ErrorKind::DiskFull,                     // FULL
+        7 | 9 | 10 | 14 | 22 => ErrorKind::Connection, // NOMEM, INTERRUPT, IOERR, CANTOPEN, NOLFS
+        18..=20 | 25 => ErrorKind::Row,                // TOOBIG, CONSTRAINT, MISMATCH, RANGE
+        _ => ErrorKind::Other,                         // ERROR, CORRUPT, NOTADB, …
     }
 }
 
@@ -148,8 +148,29 @@ fn classify_sqlite(code: i32) -> ErrorKind {
 fn classify_mysql(number: u16) -> ErrorKind {
     match number {
         // too many connections, shutdown, network, killed, resource limits of the account, timeouts
-        1040 | 1041 | 1042 | 1043 | 1053 | 1077 | 1078 | 1079 | 1080 | 1129 | 1135 | 1152 | 1154..=1161 | 1184 | 1203
-        | 1226 | 1317 | 1927 | 1969 | 2000..=2099 | 3024 | 3169 | 4031 => ErrorKind::Connection,
+        1040
+        | 1041
+        | 1042
+        | 1043
+        | 1053
+        | 1077
+        | 1078
+        | 1079
+        | 1080
+        | 1129
+        | 1135
+        | 1152
+        | 1154..=1161
+        | 1184
+        | 1203
+        | 1226
+        | 1317
+        | 1927
+        | 1969
+        | 2000..=2099
+        | 3024
+        | 3169
+        | 4031 => ErrorKind::Connection,
         1020 | 1205 | 1213 | 3572 => ErrorKind::Contention,
         1044 | 1045 | 1095 | 1131 | 1132 | 1133 | 1142 | 1143 | 1227 | 1370 | 1410 | 1419 | 1698 | 3118 => {
             ErrorKind::Permission
@@ -158,7 +179,9 @@ fn classify_mysql(number: u16) -> ErrorKind {
         1021 | 1114 => ErrorKind::DiskFull,
         // null, duplicate, packet or row too big, out of range, truncated, wrong value, foreign key, check, signal, JSON
         1022 | 1048 | 1062 | 1118 | 1136 | 1138 | 1153 | 1169 | 1216 | 1264 | 1265 | 1292 | 1300 | 1301 | 1364
-        | 1366 | 1406 | 1411 | 1451 | 1452 | 1586 | 1644 | 1690 | 3140 | 3819 | 3903 | 3988 | 4025 | 4038 => ErrorKind::Row,
+        | 1366 | 1406 | 1411 | 1451 | 1452 | 1586 | 1644 | 1690 | 3140 | 3819 | 3903 | 3988 | 4025 | 4038 => {
+            ErrorKind::Row
+        }
         _ => ErrorKind::Other,
     }
 }

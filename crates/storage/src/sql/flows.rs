@@ -94,8 +94,7 @@ impl Database {
     pub async fn insert_flow(&self, flow: &NewFlow) -> Result<i64, DatabaseError> {
         self.check_options(flow)?;
         let attempted = || format!("add the flow {} to {}", flow.code, self.label());
-        const COLUMNS: &str =
-            "INSERT INTO flows (code, description, topic, action, payload_schema, endpoint_url, last_msg_id, enabled) VALUES ";
+        const COLUMNS: &str = "INSERT INTO flows (code, description, topic, action, payload_schema, endpoint_url, last_msg_id, enabled) VALUES ";
         macro_rules! insert {
             ($values:expr) => {
                 sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS}{}", $values)))
@@ -111,7 +110,8 @@ impl Database {
         let id = match &self.inner.pools {
             Pools::Sqlite { write, .. } => {
                 let mut transaction = write.begin_with("BEGIN IMMEDIATE").await.attempted(attempted())?;
-                let done = insert!("(?, ?, ?, ?, ?, ?, 0, ?)").execute(&mut *transaction).await.attempted(attempted())?;
+                let done =
+                    insert!("(?, ?, ?, ?, ?, ?, 0, ?)").execute(&mut *transaction).await.attempted(attempted())?;
                 transaction.commit().await.attempted(attempted())?;
                 done.last_insert_rowid()
             }
@@ -192,12 +192,15 @@ impl Database {
     /// Kind `Permission` where the account may not delete: disable the flow instead.
     pub async fn remove_flow(&self, id: i64) -> Result<bool, DatabaseError> {
         let (flow, options) = match &self.inner.pools {
-            Pools::Postgres(_) => ("DELETE FROM flows WHERE id = $1", "DELETE FROM hearthgate_flow_options WHERE flow_id = $1"),
+            Pools::Postgres(_) => {
+                ("DELETE FROM flows WHERE id = $1", "DELETE FROM hearthgate_flow_options WHERE flow_id = $1")
+            }
             Pools::Sqlite { .. } | Pools::MySql(_) => {
                 ("DELETE FROM flows WHERE id = ?", "DELETE FROM hearthgate_flow_options WHERE flow_id = ?")
             }
         };
-        let attempted = format!("remove the flow with id {id} from {} (where that is not allowed, disable it)", self.label());
+        let attempted =
+            format!("remove the flow with id {id} from {} (where that is not allowed, disable it)", self.label());
         let removed = on_pool!(&self.inner.pools, pool => {
             let removed = sqlx::query(flow).bind(id).execute(pool).await.attempted(attempted.clone())?.rows_affected();
             if !self.layout.is_guest() {

@@ -7,7 +7,8 @@ const NEEDED: [&str; 5] = ["CREATE", "SELECT", "INSERT", "UPDATE", "DELETE"];
 pub(crate) fn may_create_tables(grants: &[String], database: &str) -> bool {
     let held: Vec<&str> = grants.iter().filter_map(|grant| privileges_on(grant, database)).collect();
     let has = |wanted: &str| {
-        held.iter().any(|list| list.split(',').map(str::trim).any(|one| one == wanted || one.starts_with("ALL PRIVILEGES")))
+        held.iter()
+            .any(|list| list.split(',').map(str::trim).any(|one| one == wanted || one.starts_with("ALL PRIVILEGES")))
     };
     NEEDED.into_iter().all(has)
 }

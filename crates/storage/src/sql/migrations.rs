@@ -11,9 +11,6 @@ static SQLITE: LazyLock<Migrator> = LazyLock::new(|| ours(sqlx::migrate!("../../
 static MYSQL: LazyLock<Migrator> = LazyLock::new(|| ours(sqlx::migrate!("../../migrations/mysql")));
 static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| ours(sqlx::migrate!("../../migrations/postgres")));
 
-/// Name of the sample flows' entry in `hearthgate_meta`, set to `due` by the migration that created the base tables.
-pub(crate) const SAMPLES: &str = "sample_flows";
-
 fn ours(mut migrator: Migrator) -> Migrator {
     migrator.dangerous_set_table_name("hearthgate_migrations");
     migrator
@@ -57,22 +54,14 @@ impl Database {
         let before = self.layout.applied.clone();
         let attempted = format!("create tables in {}", self.label());
         let pools = &self.inner.pools;
-        on_pool!(pools, pool => {
-            match migrator(pools).run(pool).await {
-                // Only MySQL gets here, where a crash leaves a mark behind; its migrations are safe to repeat.
-                Err(MigrateError::Dirty(_)) => {
-                    sqlx::query("DELETE FROM hearthgate_migrations WHERE success = false")
-                        .execute(pool)
-                        .await
-                        .attempted(attempted.clone())?;
-                    migrator(pools).run(pool).await
-                }
-                other => other,
-            }
-        })
-        .map_err(|source| DatabaseError::Migration { attempted: attempted.into(), source })?;
+        let migrated = match pools {
+            Pools::Sqlite { write, .. } => SQLITE.run(write).await,
+            Pools::MySql(pool) => migrate_mysql(pool).await,
+            Pools::Postgres(pool) => POSTGRES.run(pool).await,
+        };
+        migrated.map_err(|source| DatabaseError::Migration { attempted: attempted.into(), source })?;
         if created {
-            self.set_meta(SAMPLES, "due").await?;
+            self.note_samples_due().await?;
         }
         self.reinspect().await?;
         Ok(MigrationReport { applied: self.layout.applied.difference(&before).copied().collect(), created })
@@ -90,37 +79,54 @@ impl Database {
             .collect()
     }
 
-    pub(crate) async fn set_meta(&self, name: &'static str, value: &str) -> Result<(), DatabaseError> {
-        let attempted = format!("note {name} in {}", self.label());
-        let (delete, insert) = match &self.inner.pools {
-            Pools::Postgres(_) => (
-                "DELETE FROM hearthgate_meta WHERE name = $1",
-                "INSERT INTO hearthgate_meta (name, value) VALUES ($1, $2)",
-            ),
-            Pools::Sqlite { .. } | Pools::MySql(_) => (
-                "DELETE FROM hearthgate_meta WHERE name = ?",
-                "INSERT INTO hearthgate_meta (name, value) VALUES (?, ?)",
-            ),
+    /// Of several gateways that start on an empty database one notes it first.
+    async fn note_samples_due(&self) -> Result<(), DatabaseError> {
+        let insert = match &self.inner.pools {
+            Pools::Sqlite { .. } => {
+                "INSERT OR IGNORE INTO hearthgate_meta (name, value) VALUES ('sample_flows', 'due')"
+            }
+            Pools::MySql(_) => "INSERT IGNORE INTO hearthgate_meta (name, value) VALUES ('sample_flows', 'due')",
+            Pools::Postgres(_) => {
+                "INSERT INTO hearthgate_meta (name, value) VALUES ('sample_flows', 'due') ON CONFLICT DO NOTHING"
+            }
         };
-        on_pool!(&self.inner.pools, pool => {
-            let mut transaction = pool.begin().await.attempted(attempted.clone())?;
-            sqlx::query(delete).bind(name).execute(&mut *transaction).await.attempted(attempted.clone())?;
-            sqlx::query(insert).bind(name).bind(value).execute(&mut *transaction).await.attempted(attempted.clone())?;
-            transaction.commit().await.attempted(attempted)
-        })
+        on_pool!(&self.inner.pools, pool => sqlx::query(insert).execute(pool).await.map(drop))
+            .attempted(format!("note in {} that it is new", self.label()))
     }
 
-    pub(crate) async fn meta(&self, name: &'static str) -> Result<Option<String>, DatabaseError> {
-        let query = match &self.inner.pools {
-            Pools::Postgres(_) => "SELECT value FROM hearthgate_meta WHERE name = $1",
-            Pools::Sqlite { .. } | Pools::MySql(_) => "SELECT value FROM hearthgate_meta WHERE name = ?",
-        };
-        let row: Option<(String,)> = on_pool!(&self.inner.pools, pool => {
-            sqlx::query_as(query).bind(name).fetch_optional(pool).await
+    /// Whether the sample flows are due, and now up to the caller.
+    pub(crate) async fn claim_samples(&self) -> Result<bool, DatabaseError> {
+        const CLAIM: &str = "UPDATE hearthgate_meta SET value = 'done' WHERE name = 'sample_flows' AND value = 'due'";
+        let claimed = on_pool!(&self.inner.pools, pool => {
+            sqlx::query(CLAIM).execute(pool).await.map(|done| done.rows_affected())
         })
-        .attempted(format!("read {name} from {}", self.label()))?;
-        Ok(row.map(|(value,)| value))
+        .attempted(format!("look in {} whether it is new", self.label()))?;
+        Ok(claimed == 1)
     }
+}
+
+/// How long to wait for another gateway that migrates, in seconds.
+const MIGRATION_LOCK_WAIT: i32 = 120;
+
+/// The migrator's own lock waits for ever on MySQL, and not at all on MariaDB: there a negative time is none.
+async fn migrate_mysql(pool: &sqlx::MySqlPool) -> Result<(), MigrateError> {
+    let mut holder = pool.acquire().await?;
+    let (locked,): (Option<i64>,) =
+        sqlx::query_as("SELECT CAST(GET_LOCK(CONCAT('hearthgate_', MD5(DATABASE())), ?) AS SIGNED)")
+            .bind(MIGRATION_LOCK_WAIT)
+            .fetch_one(&mut *holder)
+            .await?;
+    if locked != Some(1) {
+        return Err(MigrateError::Execute(sqlx::Error::PoolTimedOut));
+    }
+    let mut migrated = MYSQL.run(&mut *holder).await;
+    if let Err(MigrateError::Dirty(_)) = migrated {
+        // A crash in the middle left a mark; each of these migrations is one statement that is safe to repeat.
+        sqlx::query("DELETE FROM hearthgate_migrations WHERE success = false").execute(&mut *holder).await?;
+        migrated = MYSQL.run(&mut *holder).await;
+    }
+    sqlx::query("SELECT RELEASE_LOCK(CONCAT('hearthgate_', MD5(DATABASE())))").execute(&mut *holder).await?;
+    migrated
 }
 
 /// The highest version that this program knows.

@@ -21,7 +21,7 @@ pub use error::{DatabaseError, ErrorKind};
 pub use flows::{MqttServer, NewFlow};
 pub use migrations::{MigrationReport, MigrationState};
 pub use options::{DatabaseOptions, mysql_url};
-pub use records::{Batch, Committed, FlowNumbers, Prepared, Record, RecordWriter, Rejected, RejectReason, WriteError};
+pub use records::{Batch, Committed, FlowNumbers, Prepared, Record, RecordWriter, RejectReason, Rejected, WriteError};
 pub use schema::{Availability, Capabilities};
 pub use typed::{Dialect, TypedRow, TypedTable};
 

@@ -2,10 +2,10 @@
 
 use super::error::DatabaseError;
 use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::ConnectOptions as _;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::ConnectOptions as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -96,7 +96,12 @@ impl Target {
                 format!("mysql database {} at {}:{}", o.get_database().unwrap_or("(none)"), o.get_host(), o.get_port())
             }
             Self::Postgres(o) => {
-                format!("postgres database {} at {}:{}", o.get_database().unwrap_or("(none)"), o.get_host(), o.get_port())
+                format!(
+                    "postgres database {} at {}:{}",
+                    o.get_database().unwrap_or("(none)"),
+                    o.get_host(),
+                    o.get_port()
+                )
             }
         }
     }

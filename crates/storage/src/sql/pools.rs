@@ -35,7 +35,11 @@ macro_rules! on_pool {
 pub(crate) use on_pool;
 
 impl Pools {
-    pub(crate) async fn connect(target: &Target, options: &DatabaseOptions, label: &str) -> Result<Self, DatabaseError> {
+    pub(crate) async fn connect(
+        target: &Target,
+        options: &DatabaseOptions,
+        label: &str,
+    ) -> Result<Self, DatabaseError> {
         let max = options.max_connections.max(1);
         match target {
             Target::Sqlite(file) => {
@@ -54,7 +58,8 @@ impl Pools {
             }
             Target::MySql(server) => {
                 // The pool would hide why it can't connect behind its own timeout: the first connection is made by hand.
-                let first = connect_mysql(server, options.connect_timeout).await.attempted(format!("connect to {label}"))?;
+                let first =
+                    connect_mysql(server, options.connect_timeout).await.attempted(format!("connect to {label}"))?;
                 first.close().await.attempted(format!("connect to {label}"))?;
                 let pool = MySqlPoolOptions::new()
                     .max_connections(max)
@@ -65,10 +70,12 @@ impl Pools {
                 Ok(Self::MySql(pool))
             }
             Target::Postgres(server) => {
-                let first = connect_postgres(server, options.connect_timeout).await.attempted(format!("connect to {label}"))?;
+                let first =
+                    connect_postgres(server, options.connect_timeout).await.attempted(format!("connect to {label}"))?;
                 first.close().await.attempted(format!("connect to {label}"))?;
+                // One of them may be listening for changes.
                 let pool = PgPoolOptions::new()
-                    .max_connections(max)
+                    .max_connections(max.max(2))
                     .idle_timeout(IDLE)
                     .acquire_timeout(options.connect_timeout)
                     .connect_lazy_with((**server).clone());
@@ -97,7 +104,10 @@ impl Pools {
 }
 
 /// A connection of one's own, outside the pool, with strict checking of values.
-pub(crate) async fn connect_mysql(server: &MySqlConnectOptions, timeout: Duration) -> Result<MySqlConnection, sqlx::Error> {
+pub(crate) async fn connect_mysql(
+    server: &MySqlConnectOptions,
+    timeout: Duration,
+) -> Result<MySqlConnection, sqlx::Error> {
     in_time(timeout, async {
         let mut connection = server.connect().await?;
         strict(&mut connection).await?;
@@ -107,11 +117,17 @@ pub(crate) async fn connect_mysql(server: &MySqlConnectOptions, timeout: Duratio
 }
 
 /// A connection of one's own, outside the pool.
-pub(crate) async fn connect_postgres(server: &PgConnectOptions, timeout: Duration) -> Result<PgConnection, sqlx::Error> {
+pub(crate) async fn connect_postgres(
+    server: &PgConnectOptions,
+    timeout: Duration,
+) -> Result<PgConnection, sqlx::Error> {
     in_time(timeout, server.connect()).await
 }
 
-async fn in_time<T>(timeout: Duration, connecting: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+async fn in_time<T>(
+    timeout: Duration,
+    connecting: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
     tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| {
         let message = format!("no connection within {} s", timeout.as_secs_f32());
         Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message)))

@@ -1,20 +1,17 @@
 //! The sample flows of the first run.
 
-use super::migrations::SAMPLES;
 use super::{Database, DatabaseError, NewFlow};
 
 impl Database {
     /// Adds the three sample flows, once, to a database that we created; they are not added again when removed.
     pub(crate) async fn insert_sample_flows(&self) -> Result<(), DatabaseError> {
-        if self.layout.is_guest() || self.meta(SAMPLES).await?.as_deref() != Some("due") {
+        if self.layout.is_guest() || !self.claim_samples().await? {
             return Ok(());
         }
-        if self.load_flows().await?.is_empty() {
-            for flow in sample_flows() {
-                self.insert_flow(&flow).await?;
-            }
+        for flow in sample_flows() {
+            self.insert_flow(&flow).await?;
         }
-        self.set_meta(SAMPLES, "done").await
+        Ok(())
     }
 }
 
@@ -36,7 +33,11 @@ fn sample_flows() -> [NewFlow; 3] {
             action: "POST_ENDPOINT".into(),
             endpoint_url: Some("http://localhost:8000/api/sensors/aht10".into()),
             enabled: false,
-            ..sample("AHT10_ENDPOINT", "An AHT10 sensor's readings to an HTTP endpoint; set the URL, then enable it", "sensors/aht10/http")
+            ..sample(
+                "AHT10_ENDPOINT",
+                "An AHT10 sensor's readings to an HTTP endpoint; set the URL, then enable it",
+                "sensors/aht10/http",
+            )
         },
     ]
 }

@@ -102,7 +102,10 @@ impl Layout {
             match self.tables.get(table) {
                 None => missing.push(format!("table {table}")),
                 Some(there) => missing.extend(
-                    columns.iter().filter(|column| !there.contains(**column)).map(|column| format!("column {table}.{column}")),
+                    columns
+                        .iter()
+                        .filter(|column| !there.contains(**column))
+                        .map(|column| format!("column {table}.{column}")),
                 ),
             }
         }
@@ -202,9 +205,9 @@ async fn find_mysql(pool: &sqlx::MySqlPool) -> Result<Found, sqlx::Error> {
     )
     .fetch_all(pool)
     .await?;
-    let micros = columns
-        .iter()
-        .any(|(table, column, precision)| table == "data" && column == "received_at" && precision.is_none_or(|p| p >= 6));
+    let micros = columns.iter().any(|(table, column, precision)| {
+        table == "data" && column == "received_at" && precision.is_none_or(|p| p >= 6)
+    });
     let engines: Vec<(String, String)> = sqlx::query_as(
         "SELECT CAST(table_name AS CHAR), CAST(engine AS CHAR) FROM information_schema.tables \
          WHERE table_schema = DATABASE() AND table_name IN ('flows', 'data') AND engine NOT IN ('InnoDB')",

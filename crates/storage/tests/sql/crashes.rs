@@ -28,7 +28,8 @@ async fn kill_and_resume(kind: Kind, guest: bool) {
     database.close().await;
     let journal = Uuid::now_v7();
     let state = test.folder.path().join("state");
-    let arguments = serde_json::json!({ "url": test.url, "state": state, "guest": guest, "journal": journal.to_string() });
+    let arguments =
+        serde_json::json!({ "url": test.url, "state": state, "guest": guest, "journal": journal.to_string() });
     for round in 0..8_u64 {
         let before = test.data().await.len();
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -60,7 +61,8 @@ async fn kill_and_resume(kind: Kind, guest: bool) {
     assert_eq!(seen.len() as u64, position, "each message before the position, none after it");
     assert!(seen.values().all(|&rows| rows == 2), "each message with its two rows, once");
     for flow in database.load_flows().await.unwrap() {
-        let mut numbers: Vec<i64> = data.iter().filter(|row| row.flow_code == flow.code).map(|row| row.number).collect();
+        let mut numbers: Vec<i64> =
+            data.iter().filter(|row| row.flow_code == flow.code).map(|row| row.number).collect();
         numbers.dedup();
         assert_eq!(numbers, (1..=flow.last_msg_id).collect::<Vec<_>>(), "flow {}", flow.code);
     }

@@ -27,7 +27,8 @@ async fn an_empty_database_gets_tables_and_sample_flows_once(kind: Kind) {
     assert!(database.capabilities().own_tables.is_available());
     assert!(database.migration_status().iter().all(|migration| migration.applied));
     let flows = database.load_flows().await.unwrap();
-    let seen: Vec<_> = flows.iter().map(|f| (f.code.as_str(), f.topic.as_str(), f.action.as_str(), f.enabled)).collect();
+    let seen: Vec<_> =
+        flows.iter().map(|f| (f.code.as_str(), f.topic.as_str(), f.action.as_str(), f.enabled)).collect();
     assert_eq!(
         seen,
         [
@@ -138,7 +139,9 @@ async fn the_change_mark_follows_flows_and_servers_but_not_messages(kind: Kind) 
 }
 
 fn as_sqlite(statement: &str) -> String {
-    statement.replace("concat(topic, 'x')", "topic || 'x'").replace("concat(coalesce(endpoint_url, ''), 'y')", "coalesce(endpoint_url, '') || 'y'")
+    statement
+        .replace("concat(topic, 'x')", "topic || 'x'")
+        .replace("concat(coalesce(endpoint_url, ''), 'y')", "coalesce(endpoint_url, '') || 'y'")
 }
 
 async fn concurrent_starts_create_the_schema_once(kind: Kind) {
@@ -188,7 +191,14 @@ async fn errors_name_the_host_and_never_the_password() {
         assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
         assert!(!text.contains("s3cr3t"), "{text}");
     }
-    for url in ["mysql://user:s3cr3t@host", "mysql://user:s3cr3t@ho st/x", "oracle://s3cr3t", "sqlite:", "sqlite::memory:", "s3cr3t"] {
+    for url in [
+        "mysql://user:s3cr3t@host",
+        "mysql://user:s3cr3t@ho st/x",
+        "oracle://s3cr3t",
+        "sqlite:",
+        "sqlite::memory:",
+        "s3cr3t",
+    ] {
         let error = Database::connect(&DatabaseOptions::new(url, folder.path())).await.unwrap_err();
         assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{error}");
     }
@@ -210,7 +220,8 @@ async fn a_file_that_is_no_database_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");
     std::fs::write(&path, "these are notes, and rather a lot of them\n".repeat(100)).unwrap();
-    let error = Database::open(&DatabaseOptions::new(format!("sqlite:{}", path.display()), folder.path())).await.unwrap_err();
+    let error =
+        Database::open(&DatabaseOptions::new(format!("sqlite:{}", path.display()), folder.path())).await.unwrap_err();
     assert!(error.to_string().contains("notes.txt"), "{error}");
     assert_eq!(error.kind(), ErrorKind::Other);
 }

@@ -34,7 +34,10 @@ async fn a_letter_is_kept_as_it_was() {
     letters.close().await;
     let letters = open(&folder, 100, 1 << 20).await;
     let listed = letters.list(&DeadLetterFilter::default(), 10).await.unwrap();
-    assert_eq!(listed.iter().map(|one| one.letter.clone()).collect::<Vec<_>>(), [letter(1, None), letter(1, Some("a"))]);
+    assert_eq!(
+        listed.iter().map(|one| one.letter.clone()).collect::<Vec<_>>(),
+        [letter(1, None), letter(1, Some("a"))]
+    );
     assert_eq!(letters.get(listed[1].id).await.unwrap().as_ref(), Some(&listed[1]));
     assert_eq!(letters.get(99).await.unwrap(), None);
 }
@@ -58,7 +61,8 @@ async fn pages_go_from_new_to_old_without_repeating() {
     let folder = tempfile::tempdir().unwrap();
     let letters = open(&folder, 1_000, 1 << 20).await;
     letters.insert_batch(&(0..25).map(|seq| letter(seq, None)).collect::<Vec<_>>()).await.unwrap();
-    let (mut filter, mut seen) = (DeadLetterFilter { topic: Some("sensors/0".into()), ..Default::default() }, Vec::new());
+    let (mut filter, mut seen) =
+        (DeadLetterFilter { topic: Some("sensors/0".into()), ..Default::default() }, Vec::new());
     loop {
         let page = letters.list(&filter, 4).await.unwrap();
         let Some(last) = page.last() else { break };
@@ -96,7 +100,13 @@ async fn replayed_letters_are_marked_and_go_first() {
     assert_eq!(letters.totals().await.unwrap().evicted, 0, "a replayed letter that goes is no loss");
     assert_eq!(letters.insert_batch(&[letter(5, None)]).await.unwrap().evicted, 1);
     assert_eq!(letters.totals().await.unwrap().evicted, 1);
-    let left: Vec<_> = letters.list(&DeadLetterFilter::default(), 10).await.unwrap().iter().map(|one| one.letter.seq.unwrap()).collect();
+    let left: Vec<_> = letters
+        .list(&DeadLetterFilter::default(), 10)
+        .await
+        .unwrap()
+        .iter()
+        .map(|one| one.letter.seq.unwrap())
+        .collect();
     assert_eq!(left, [5, 4, 3, 1]);
 }
 

@@ -1,7 +1,9 @@
 //! The record writer: numbers, exactly once, and what can't be written.
 
 use crate::support::{DataRow, Kind, NOON, TestDatabase, on_every_database, record};
-use hearthgate_storage::sql::{Batch, Database, DatabaseOptions, ErrorKind, FlowNumbers, Record, RecordWriter, RejectReason, WriteError};
+use hearthgate_storage::sql::{
+    Batch, Database, DatabaseOptions, ErrorKind, FlowNumbers, Record, RecordWriter, RejectReason, WriteError,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -72,7 +74,8 @@ async fn values_are_stored_as_they_are(kind: Kind) {
     let (database, ids) = test.with_flows(&["a"]).await;
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
     let long = "x".repeat(900 << 10);
-    let values = ["65.20", "", "it's \\ \"quoted\"", "Größe 🙂", "123456789012345678901234567890", "  ", "%_\n\t", &long];
+    let values =
+        ["65.20", "", "it's \\ \"quoted\"", "Größe 🙂", "123456789012345678901234567890", "  ", "%_\n\t", &long];
     let fields: Vec<(String, &str)> = values.iter().enumerate().map(|(at, &value)| (format!("n{at}"), value)).collect();
     let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     writer.write(&batch(vec![record(1, ids[0], &fields)])).await.unwrap();
@@ -204,14 +207,21 @@ async fn a_poison_row_is_rejected_and_the_others_are_written(kind: Kind) {
     }
     let (database, ids) = test.with_flows(&["a", "b"]).await;
     let long = "n".repeat(256);
-    let poison: &[(&str, &str)] = if kind == Kind::Postgres { &[("ok", "1"), ("nul", "a\0b")] } else { &[("ok", "1"), (&long, "2")] };
+    let poison: &[(&str, &str)] =
+        if kind == Kind::Postgres { &[("ok", "1"), ("nul", "a\0b")] } else { &[("ok", "1"), (&long, "2")] };
     for guest in [false, true] {
         let database = Database::open(&DatabaseOptions { guest, ..test.options() }).await.unwrap();
         let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
         let before = test.data().await.len();
         let poisoned = [3, 500, 501, 999];
         let records: Vec<Record> = (1..1_001)
-            .map(|seq| record(seq, ids[(seq % 2) as usize], if poisoned.contains(&seq) { poison } else { &[("t", "1"), ("h", "2")] }))
+            .map(|seq| {
+                record(
+                    seq,
+                    ids[(seq % 2) as usize],
+                    if poisoned.contains(&seq) { poison } else { &[("t", "1"), ("h", "2")] },
+                )
+            })
             .collect();
         let prepared = writer.prepare(&batch(records)).await.unwrap();
         let rejected: Vec<u64> = prepared.rejected().iter().map(|one| one.seq).collect();
@@ -259,7 +269,13 @@ async fn writers_on_one_database_number_without_gap_or_repeat(kind: Kind) {
                 let value = format!("{gateway}/{round}");
                 // Each in its own order: whoever locked in that order would deadlock.
                 let records = (0..9)
-                    .map(|at| record(round * 9 + at + 1, ids[(at as usize * (gateway + 1) + gateway) % 3], &[("v", &value), ("w", &value)]))
+                    .map(|at| {
+                        record(
+                            round * 9 + at + 1,
+                            ids[(at as usize * (gateway + 1) + gateway) % 3],
+                            &[("v", &value), ("w", &value)],
+                        )
+                    })
                     .collect();
                 writer.write(&batch(records)).await.unwrap();
             }

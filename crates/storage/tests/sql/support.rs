@@ -30,6 +30,7 @@ pub struct TestDatabase {
     pub name: String,
     pub folder: TempDir,
     admin: Option<String>,
+    account: std::sync::Mutex<Option<String>>,
 }
 
 /// A row of `data`, without its id.
@@ -50,7 +51,7 @@ impl TestDatabase {
         let variable = match kind {
             Kind::Sqlite => {
                 let url = format!("sqlite:{}", folder.path().join("db/gateway.sqlite").display());
-                return Some(Self { kind, url, name, folder, admin: None });
+                return Some(Self { kind, url, name, folder, admin: None, account: Default::default() });
             }
             Kind::MySql => "HEARTHGATE_TEST_MYSQL_URL",
             Kind::Postgres => "HEARTHGATE_TEST_POSTGRES_URL",
@@ -68,7 +69,7 @@ impl TestDatabase {
         execute(kind, &admin, &create).await;
         let mut url: url::Url = admin.parse().unwrap();
         url.set_path(&name);
-        Some(Self { kind, url: url.to_string(), name, folder, admin: Some(admin) })
+        Some(Self { kind, url: url.to_string(), name, folder, admin: Some(admin), account: Default::default() })
     }
 
     pub fn options(&self) -> DatabaseOptions {
@@ -88,6 +89,7 @@ impl TestDatabase {
             let grant = if self.kind == Kind::MySql { grant.replace(&user, &format!("'{user}'@'%'")) } else { grant };
             self.execute(&grant).await;
         }
+        *self.account.lock().unwrap() = Some(user.clone());
         let mut url: url::Url = self.url.parse().unwrap();
         url.set_username(&user).unwrap();
         url.set_password(Some("pa:ss@/w0rd%")).unwrap();
@@ -118,7 +120,9 @@ impl TestDatabase {
 
     pub async fn data(&self) -> Vec<DataRow> {
         let query = match self.kind {
-            Kind::Sqlite => "SELECT flow_code, last_msg_id, attribute_name, attribute_value, received_at FROM data ORDER BY id",
+            Kind::Sqlite => {
+                "SELECT flow_code, last_msg_id, attribute_name, attribute_value, received_at FROM data ORDER BY id"
+            }
             Kind::MySql => {
                 "SELECT CAST(flow_code AS CHAR), CAST(last_msg_id AS SIGNED), CAST(attribute_name AS CHAR), \
                  CAST(attribute_value AS CHAR), CAST(received_at AS CHAR) FROM data ORDER BY id"
@@ -138,7 +142,13 @@ impl TestDatabase {
             }
         };
         rows.into_iter()
-            .map(|(flow_code, number, name, value, received_at)| DataRow { flow_code, number, name, value, received_at })
+            .map(|(flow_code, number, name, value, received_at)| DataRow {
+                flow_code,
+                number,
+                name,
+                value,
+                received_at,
+            })
             .collect()
     }
 
@@ -187,7 +197,7 @@ impl TestDatabase {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let Some(admin) = self.admin.take() else { return };
-        let (kind, name) = (self.kind, self.name.clone());
+        let (kind, name, account) = (self.kind, self.name.clone(), self.account.lock().unwrap().take());
         let drop_it = move || {
             let statement = match kind {
                 Kind::Postgres => format!("DROP DATABASE {name} WITH (FORCE)"),
@@ -195,6 +205,10 @@ impl Drop for TestDatabase {
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(execute(kind, &admin, &statement));
+            if let Some(account) = account {
+                let account = if kind == Kind::MySql { format!("'{account}'@'%'") } else { account };
+                runtime.block_on(execute(kind, &admin, &format!("DROP USER {account}")));
+            }
         };
         let _ = std::thread::spawn(drop_it).join();
     }

@@ -53,6 +53,7 @@ pub async fn python_gateway(kind: Kind) -> Option<(TestDatabase, DatabaseOptions
             test.account(
                 "py",
                 &[
+                    "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
                     "GRANT SELECT, INSERT, UPDATE ON mqtt_servers, flows TO USER",
                     "GRANT SELECT, INSERT ON data TO USER",
                     "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO USER",
@@ -68,14 +69,18 @@ async fn is_taken_over_as_it_stands(kind: Kind) {
     let Some((test, options)) = python_gateway(kind).await else { return };
     let database = Database::open(&options).await.unwrap();
     let capabilities = database.capabilities();
-    assert!(matches!(&capabilities.own_tables, Availability::Unavailable(why) if why.contains("may not create tables")), "{capabilities:?}");
+    assert!(
+        matches!(&capabilities.own_tables, Availability::Unavailable(why) if why.contains("may not create tables")),
+        "{capabilities:?}"
+    );
     assert_eq!(capabilities.warnings, [] as [String; 0]);
     assert_eq!(database.mqtt_server().await.unwrap().host, "broker");
     let flows = database.load_flows().await.unwrap();
     assert_eq!(flows.iter().map(|flow| flow.last_msg_id).collect::<Vec<_>>(), [41, 7]);
 
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
-    let records = (1..4).map(|seq| record(seq, flows[0].id, &[("temperature", "23.5"), ("humidity", "65.20")])).collect();
+    let records =
+        (1..4).map(|seq| record(seq, flows[0].id, &[("temperature", "23.5"), ("humidity", "65.20")])).collect();
     writer.write(&Batch { records, through: 3 }).await.unwrap();
     let data = test.data().await;
     assert_eq!(data.iter().map(|row| row.number).collect::<Vec<_>>(), [42, 42, 43, 43, 44, 44]);

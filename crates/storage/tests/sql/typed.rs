@@ -32,9 +32,11 @@ async fn rows_have_the_types_of_the_schema(kind: Kind) {
         test.execute(statement).await;
     }
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
-    let full = r#"{"temp": 21.25, "Count": 7, "ok": true, "name": "Größe", "tags": [1, "x"], "at": "2026-01-01T00:00:00Z"}"#;
+    let full =
+        r#"{"temp": 21.25, "Count": 7, "ok": true, "name": "Größe", "tags": [1, "x"], "at": "2026-01-01T00:00:00Z"}"#;
     let mut records = vec![typed(1, ids[0], &table, full), typed(2, ids[0], &table, r#"{"temp": null, "at": "soon"}"#)];
-    records.extend((3..=5_000).map(|seq| typed(seq, ids[0], &table, &format!(r#"{{"temp": {seq}.5, "Count": {seq}}}"#))));
+    records
+        .extend((3..=5_000).map(|seq| typed(seq, ids[0], &table, &format!(r#"{{"temp": {seq}.5, "Count": {seq}}}"#))));
     records[0].store = true;
     records[0].fields = vec![("temp".into(), "21.25".into())];
     let committed = writer.write(&Batch { records, through: 5_000 }).await.unwrap();
@@ -47,7 +49,10 @@ async fn rows_have_the_types_of_the_schema(kind: Kind) {
     let column = if kind == Kind::MySql { "`Count`" } else { "\"Count\"" };
     let truth = if kind == Kind::Postgres { "ok" } else { "ok = 1" };
     assert_eq!(count("flow_code = 'a'").await, 5_000);
-    assert_eq!(count(&format!("temp = 21.25 AND {column} = 7 AND {truth} AND name = 'Größe' AND last_msg_id = 1")).await, 1);
+    assert_eq!(
+        count(&format!("temp = 21.25 AND {column} = 7 AND {truth} AND name = 'Größe' AND last_msg_id = 1")).await,
+        1
+    );
     let year = match kind {
         Kind::Sqlite => "strftime('%Y', event_time) = '2026'",
         Kind::MySql => "YEAR(event_time) = 2026",
@@ -71,7 +76,9 @@ async fn what_does_not_fit_a_column_is_rejected(kind: Kind) {
     }
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
     let records = (1..=9)
-        .map(|seq| typed(seq, ids[0], &table, if seq == 4 { r#"{"Count": 123456789012345678901234567890}"# } else { "{}" }))
+        .map(|seq| {
+            typed(seq, ids[0], &table, if seq == 4 { r#"{"Count": 123456789012345678901234567890}"# } else { "{}" })
+        })
         .collect();
     let prepared = writer.prepare(&Batch { records, through: 9 }).await.unwrap();
     assert_eq!(prepared.rejected().iter().map(|one| one.seq).collect::<Vec<_>>(), [4]);
@@ -83,7 +90,8 @@ async fn a_missing_table_holds_up_nobody_else(kind: Kind) {
     let (database, ids) = test.with_flows(&["a", "b"]).await;
     let table = table("nowhere");
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
-    let records = vec![record(1, ids[0], &[("t", "1")]), typed(1, ids[1], &table, "{}"), record(2, ids[0], &[("t", "2")])];
+    let records =
+        vec![record(1, ids[0], &[("t", "1")]), typed(1, ids[1], &table, "{}"), record(2, ids[0], &[("t", "2")])];
     let prepared = writer.prepare(&Batch { records, through: 2 }).await.unwrap();
     assert_eq!(prepared.rejected().len(), 1);
     let RejectReason::Values(reason) = &prepared.rejected()[0].reason else { panic!("{:?}", prepared.rejected()) };

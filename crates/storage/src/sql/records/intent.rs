@@ -21,9 +21,9 @@
 //! Two files are written in turn, each with a checksum: a torn write spoils only the intent of a batch that was not
 //! committed yet, and the other file still tells of the one before.
 
+use super::FlowNumbers;
 use super::numbering::{Numbered, Row};
 use super::session::{Link, Session};
-use super::FlowNumbers;
 use crate::sql::DatabaseError;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -97,8 +97,11 @@ impl Intent {
         let ids: Vec<i64> = self.flows.iter().map(|&(id, ..)| id).collect();
         let now = session.lock_flows(&ids).await?;
         let raised = |id| now.iter().find(|flow| flow.id == id).map(|flow| flow.last_msg_id);
-        let left: Vec<(i64, i64)> =
-            self.flows.iter().filter_map(|&(id, base, count)| Some((raised(id)?, base.saturating_add(count)))).collect();
+        let left: Vec<(i64, i64)> = self
+            .flows
+            .iter()
+            .filter_map(|&(id, base, count)| Some((raised(id)?, base.saturating_add(count))))
+            .collect();
         if left.iter().any(|&(now, then)| now < then) {
             return Ok(false);
         }
@@ -188,7 +191,7 @@ fn read_slot(path: &Path) -> std::io::Result<Option<Intent>> {
     match File::open(path) {
         Ok(mut file) => file.read_to_end(&mut text)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+        Err(error) => return Err(std::io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
     };
     let Some((checksum, json)) = text.split_at_checked(9) else { return Ok(None) };
     if checksum != format!("{:08x}\n", crc32c::crc32c(json)).as_bytes() {

@@ -13,7 +13,9 @@ use std::sync::{Arc, LazyLock};
 static INSERTS: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| {
     let insert = |rows| {
         let values = vec!["(?,?,?,?,?)"; rows].join(",");
-        format!("INSERT INTO data (received_at, flow_code, attribute_name, attribute_value, last_msg_id) VALUES {values}")
+        format!(
+            "INSERT INTO data (received_at, flow_code, attribute_name, attribute_value, last_msg_id) VALUES {values}"
+        )
     };
     SHAPES.into_iter().map(|rows| insert(rows).into()).collect()
 });
@@ -47,7 +49,8 @@ impl Connection {
             let (chunk, after) = rest.split_at(SHAPES[shape]);
             let size: usize = chunk.iter().map(Row::size).sum();
             if size.saturating_add(PACKET_OVERHEAD) > self.packet {
-                let reason = format!("{size} bytes are more than the server's max_allowed_packet of {} takes", self.packet);
+                let reason =
+                    format!("{size} bytes are more than the server's max_allowed_packet of {} takes", self.packet);
                 return Err(sqlx::Error::Encode(reason.into()));
             }
             let mut arguments = MySqlArguments::default();
@@ -82,8 +85,9 @@ impl Connection {
 }
 
 pub(super) async fn lock_flows(connection: &mut MySqlConnection, ids: &[i64]) -> Result<Vec<LockedFlow>, sqlx::Error> {
-    let mut query =
-        String::from("SELECT CAST(id AS SIGNED), CAST(code AS CHAR), CAST(last_msg_id AS SIGNED) FROM flows WHERE id IN (");
+    let mut query = String::from(
+        "SELECT CAST(id AS SIGNED), CAST(code AS CHAR), CAST(last_msg_id AS SIGNED) FROM flows WHERE id IN (",
+    );
     push_list(&mut query, ids.iter());
     query.push_str(") ORDER BY id FOR UPDATE");
     let rows = sqlx::raw_sql(AssertSqlSafe(query)).fetch_all(connection).await?;

@@ -113,8 +113,12 @@ pub(crate) async fn isolate(
     flows: &[LockedFlow],
 ) -> Result<Vec<Rejected>, sqlx::Error> {
     let found = |record: &Record| flows.binary_search_by_key(&record.flow_id, |flow| flow.id).ok();
-    let candidates: Vec<(usize, &LockedFlow)> =
-        records.iter().enumerate().skip(skip).filter_map(|(index, record)| Some((index, &flows[found(record)?]))).collect();
+    let candidates: Vec<(usize, &LockedFlow)> = records
+        .iter()
+        .enumerate()
+        .skip(skip)
+        .filter_map(|(index, record)| Some((index, &flows[found(record)?])))
+        .collect();
     let mut rejected = Vec::new();
     let mut open: Vec<&[(usize, &LockedFlow)]> = vec![&candidates];
     while let Some(part) = open.pop() {

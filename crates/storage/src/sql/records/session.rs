@@ -26,9 +26,8 @@ enum Server {
     Postgres(Box<sqlx::postgres::PgConnectOptions>),
 }
 
-/// A connection without a transaction.
+/// A connection without a transaction. That of SQLite is in its pool.
 pub(crate) enum Idle {
-    Sqlite,
     MySql(Box<mysql::Connection>),
     Postgres(Box<PgConnection>),
 }
@@ -57,33 +56,27 @@ impl Link {
         }
     }
 
-    pub(crate) fn give_back(&mut self, idle: Idle) {
-        self.idle = Some(idle);
+    pub(crate) fn give_back(&mut self, idle: Option<Idle>) {
+        self.idle = idle;
     }
 
     pub(crate) async fn begin(&mut self) -> Result<Session, sqlx::Error> {
-        match (&self.server, self.idle.take()) {
-            (Server::Sqlite(pool), _) => Ok(Session::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?)),
-            (Server::MySql(options), idle) => {
-                let mut connection = match idle {
-                    Some(Idle::MySql(connection)) => connection,
-                    _ => {
-                        let connection = connect_mysql(options, self.connect_timeout).await?;
-                        Box::new(mysql::Connection::new(connection, self.micros).await?)
-                    }
-                };
-                run_mysql(&mut connection.wire, "START TRANSACTION").await?;
-                Ok(Session::MySql(connection))
-            }
-            (Server::Postgres(options), idle) => {
-                let mut connection = match idle {
-                    Some(Idle::Postgres(connection)) => connection,
-                    _ => Box::new(connect_postgres(options, self.connect_timeout).await?),
-                };
-                run_postgres(&mut connection, "BEGIN").await?;
-                Ok(Session::Postgres(connection))
-            }
+        // A server may have closed a connection that was idle: that is no error, a new one is made.
+        if let Some(idle) = self.idle.take()
+            && let Ok(session) = idle.begin().await
+        {
+            return Ok(session);
         }
+        let timeout = self.connect_timeout;
+        let idle = match &self.server {
+            Server::Sqlite(pool) => return Ok(Session::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?)),
+            Server::MySql(options) => {
+                let wire = connect_mysql(options, timeout).await?;
+                Idle::MySql(Box::new(mysql::Connection::new(wire, self.micros).await?))
+            }
+            Server::Postgres(options) => Idle::Postgres(Box::new(connect_postgres(options, timeout).await?)),
+        };
+        idle.begin().await
     }
 
     /// The position of a journal, where there is one.
@@ -128,6 +121,21 @@ impl Link {
         let idle = session.commit().await?;
         self.give_back(idle);
         Ok(())
+    }
+}
+
+impl Idle {
+    async fn begin(self) -> Result<Session, sqlx::Error> {
+        match self {
+            Self::MySql(mut connection) => {
+                run_mysql(&mut connection.wire, "START TRANSACTION").await?;
+                Ok(Session::MySql(connection))
+            }
+            Self::Postgres(mut connection) => {
+                run_postgres(&mut connection, "BEGIN").await?;
+                Ok(Session::Postgres(connection))
+            }
+        }
     }
 }
 
@@ -227,36 +235,36 @@ impl Session {
         }
     }
 
-    pub(crate) async fn commit(self) -> Result<Idle, sqlx::Error> {
+    pub(crate) async fn commit(self) -> Result<Option<Idle>, sqlx::Error> {
         match self {
             Self::Sqlite(transaction) => {
                 transaction.commit().await?;
-                Ok(Idle::Sqlite)
+                Ok(None)
             }
             Self::MySql(mut connection) => {
                 run_mysql(&mut connection.wire, "COMMIT").await?;
-                Ok(Idle::MySql(connection))
+                Ok(Some(Idle::MySql(connection)))
             }
             Self::Postgres(mut connection) => {
                 run_postgres(&mut connection, "COMMIT").await?;
-                Ok(Idle::Postgres(connection))
+                Ok(Some(Idle::Postgres(connection)))
             }
         }
     }
 
-    pub(crate) async fn rollback(self) -> Result<Idle, sqlx::Error> {
+    pub(crate) async fn rollback(self) -> Result<Option<Idle>, sqlx::Error> {
         match self {
             Self::Sqlite(transaction) => {
                 transaction.rollback().await?;
-                Ok(Idle::Sqlite)
+                Ok(None)
             }
             Self::MySql(mut connection) => {
                 run_mysql(&mut connection.wire, "ROLLBACK").await?;
-                Ok(Idle::MySql(connection))
+                Ok(Some(Idle::MySql(connection)))
             }
             Self::Postgres(mut connection) => {
                 run_postgres(&mut connection, "ROLLBACK").await?;
-                Ok(Idle::Postgres(connection))
+                Ok(Some(Idle::Postgres(connection)))
             }
         }
     }

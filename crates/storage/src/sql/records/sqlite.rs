@@ -12,7 +12,9 @@ use std::sync::{Arc, LazyLock};
 static INSERTS: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| {
     let insert = |rows| {
         let values = vec!["(?,?,?,?,?)"; rows].join(",");
-        format!("INSERT INTO data (received_at, flow_code, attribute_name, attribute_value, last_msg_id) VALUES {values}")
+        format!(
+            "INSERT INTO data (received_at, flow_code, attribute_name, attribute_value, last_msg_id) VALUES {values}"
+        )
     };
     SHAPES.into_iter().map(|rows| insert(rows).into()).collect()
 });
@@ -47,7 +49,8 @@ pub(super) async fn insert(connection: &mut SqliteConnection, rows: &[Row<'_>]) 
             }
             bind(&mut arguments, row, &time.1).map_err(sqlx::Error::Encode)?;
         }
-        let done = sqlx::query_with(AssertSqlSafe(Arc::clone(&INSERTS[shape])), arguments).execute(&mut *connection).await?;
+        let done =
+            sqlx::query_with(AssertSqlSafe(Arc::clone(&INSERTS[shape])), arguments).execute(&mut *connection).await?;
         if anchor.is_none() {
             anchor = Some(Anchor::new(&chunk[chunk.len() - 1], done.last_insert_rowid()));
         }
