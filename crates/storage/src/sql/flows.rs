@@ -41,6 +41,7 @@ pub struct MqttServer {
 }
 
 type Columns = (i64, String, String, String, String, String, Option<String>, i64, i64, Option<String>);
+type ServerColumns = (i64, String, i64, Option<String>, Option<String>);
 
 const SQLITE: &str = "SELECT f.id, CAST(f.code AS TEXT), CAST(coalesce(f.description, '') AS TEXT), CAST(f.topic AS TEXT), \
     CAST(f.action AS TEXT), CAST(coalesce(f.payload_schema, 'null') AS TEXT), CAST(f.endpoint_url AS TEXT), \
@@ -230,7 +231,7 @@ impl Database {
                  FROM mqtt_servers WHERE enabled::boolean ORDER BY is_default DESC, id ASC LIMIT 1"
             }
         };
-        let row: Option<(i64, String, i64, Option<String>, Option<String>)> = match &self.inner.pools {
+        let row: Option<ServerColumns> = match &self.inner.pools {
             Pools::Sqlite { read, .. } => sqlx::query_as(query).fetch_optional(read).await,
             Pools::MySql(pool) => sqlx::query_as(query).fetch_optional(pool).await,
             Pools::Postgres(pool) => sqlx::query_as(query).fetch_optional(pool).await,

@@ -4,6 +4,7 @@ use super::error::{Attempted as _, DatabaseError};
 use super::pools::{Pools, on_pool};
 use super::{Database, ErrorKind};
 use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{ConnectOptions as _, Connection as _};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
@@ -110,22 +111,24 @@ const MIGRATION_LOCK_WAIT: i32 = 120;
 
 /// The migrator's own lock waits for ever on MySQL, and not at all on MariaDB: there a negative time is none.
 async fn migrate_mysql(pool: &sqlx::MySqlPool) -> Result<(), MigrateError> {
-    let mut holder = pool.acquire().await?;
+    // Outside the pool, which may have room for one connection only.
+    let mut holder = pool.connect_options().connect().await?;
     let (locked,): (Option<i64>,) =
         sqlx::query_as("SELECT CAST(GET_LOCK(CONCAT('hearthgate_', MD5(DATABASE())), ?) AS SIGNED)")
             .bind(MIGRATION_LOCK_WAIT)
-            .fetch_one(&mut *holder)
+            .fetch_one(&mut holder)
             .await?;
     if locked != Some(1) {
         return Err(MigrateError::Execute(sqlx::Error::PoolTimedOut));
     }
-    let mut migrated = MYSQL.run(&mut *holder).await;
+    let mut migrated = MYSQL.run(pool).await;
     if let Err(MigrateError::Dirty(_)) = migrated {
         // A crash in the middle left a mark; each of these migrations is one statement that is safe to repeat.
-        sqlx::query("DELETE FROM hearthgate_migrations WHERE success = false").execute(&mut *holder).await?;
-        migrated = MYSQL.run(&mut *holder).await;
+        sqlx::query("DELETE FROM hearthgate_migrations WHERE success = false").execute(&mut holder).await?;
+        migrated = MYSQL.run(pool).await;
     }
-    sqlx::query("SELECT RELEASE_LOCK(CONCAT('hearthgate_', MD5(DATABASE())))").execute(&mut *holder).await?;
+    // The lock goes with its connection.
+    holder.close().await?;
     migrated
 }
 

@@ -61,7 +61,7 @@ pub fn mysql_url(host: &str, port: u16, name: &str, user: &str, password: &Secre
 /// A database, by its kind.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
-    Sqlite(SqliteConnectOptions),
+    Sqlite(Box<SqliteConnectOptions>),
     MySql(Box<MySqlConnectOptions>),
     Postgres(Box<PgConnectOptions>),
 }
@@ -71,7 +71,7 @@ impl Target {
         let url = options.url.expose_secret().trim();
         let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
         match scheme {
-            "sqlite" => Ok(Self::Sqlite(sqlite(rest, options)?)),
+            "sqlite" => Ok(Self::Sqlite(Box::new(sqlite(rest, options)?))),
             "mysql" | "mariadb" => {
                 let options = parse_url::<MySqlConnectOptions>(&format!("mysql:{rest}"))?;
                 Ok(Self::MySql(Box::new(options.statement_cache_capacity(STATEMENT_CACHE).disable_statement_logging())))

@@ -48,12 +48,12 @@ impl Pools {
                 let write = pool(1)
                     .test_before_acquire(false)
                     .acquire_timeout(options.write_timeout)
-                    .connect_with(file.clone().thread_name(|_| "sqlite-write".into()))
+                    .connect_with((**file).clone().thread_name(|_| "sqlite-write".into()))
                     .await
                     .attempted(format!("open {label}"))?;
-                let read = pool(max)
-                    .acquire_timeout(options.connect_timeout)
-                    .connect_lazy_with(file.clone().pragma("query_only", "1").thread_name(|_| "sqlite-read".into()));
+                let read = pool(max).acquire_timeout(options.connect_timeout).connect_lazy_with(
+                    (**file).clone().pragma("query_only", "1").thread_name(|_| "sqlite-read".into()),
+                );
                 Ok(Self::Sqlite { read, write })
             }
             Target::MySql(server) => {

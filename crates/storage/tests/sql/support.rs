@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Sqlite,
     MySql,
     Postgres,
@@ -24,28 +24,28 @@ macro_rules! on_every_database {
 }
 pub(crate) use on_every_database;
 
-pub struct TestDatabase {
-    pub kind: Kind,
-    pub url: String,
-    pub name: String,
-    pub folder: TempDir,
+pub(crate) struct TestDatabase {
+    pub(crate) kind: Kind,
+    pub(crate) url: String,
+    pub(crate) name: String,
+    pub(crate) folder: TempDir,
     admin: Option<String>,
     account: std::sync::Mutex<Option<String>>,
 }
 
 /// A row of `data`, without its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataRow {
-    pub flow_code: String,
-    pub number: i64,
-    pub name: String,
-    pub value: String,
-    pub received_at: String,
+pub(crate) struct DataRow {
+    pub(crate) flow_code: String,
+    pub(crate) number: i64,
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) received_at: String,
 }
 
 impl TestDatabase {
     /// An empty database, or `None` when there is no server of this kind and none is required.
-    pub async fn new(kind: Kind) -> Option<Self> {
+    pub(crate) async fn new(kind: Kind) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let name = format!("hg_test_{}", Uuid::now_v7().simple());
         let variable = match kind {
@@ -72,12 +72,12 @@ impl TestDatabase {
         Some(Self { kind, url: url.to_string(), name, folder, admin: Some(admin), account: Default::default() })
     }
 
-    pub fn options(&self) -> DatabaseOptions {
+    pub(crate) fn options(&self) -> DatabaseOptions {
         DatabaseOptions::new(self.url.clone(), self.folder.path().join("state"))
     }
 
     /// The same database under another account, created for it.
-    pub async fn account(&self, user: &str, grants: &[&str]) -> DatabaseOptions {
+    pub(crate) async fn account(&self, user: &str, grants: &[&str]) -> DatabaseOptions {
         let user = format!("{user}{}", &self.name[self.name.len() - 12..]);
         match self.kind {
             Kind::Sqlite => unreachable!("SQLite has no accounts"),
@@ -96,12 +96,12 @@ impl TestDatabase {
         DatabaseOptions::new(url.to_string(), self.folder.path().join("state"))
     }
 
-    pub async fn open(&self) -> Database {
+    pub(crate) async fn open(&self) -> Database {
         Database::open(&self.options()).await.unwrap()
     }
 
     /// Opened, without the sample flows, and with these flows, all `STORE_DB`.
-    pub async fn with_flows(&self, codes: &[&str]) -> (Database, Vec<i64>) {
+    pub(crate) async fn with_flows(&self, codes: &[&str]) -> (Database, Vec<i64>) {
         let database = self.open().await;
         for flow in database.load_flows().await.unwrap() {
             assert!(database.remove_flow(flow.id).await.unwrap());
@@ -114,11 +114,11 @@ impl TestDatabase {
     }
 
     /// Statements, as the administrator.
-    pub async fn execute(&self, sql: &str) {
+    pub(crate) async fn execute(&self, sql: &str) {
         execute(self.kind, &self.url, sql).await;
     }
 
-    pub async fn data(&self) -> Vec<DataRow> {
+    pub(crate) async fn data(&self) -> Vec<DataRow> {
         let query = match self.kind {
             Kind::Sqlite => {
                 "SELECT flow_code, last_msg_id, attribute_name, attribute_value, received_at FROM data ORDER BY id"
@@ -153,7 +153,7 @@ impl TestDatabase {
     }
 
     /// One number.
-    pub async fn number(&self, query: &str) -> i64 {
+    pub(crate) async fn number(&self, query: &str) -> i64 {
         let query = AssertSqlSafe(query.to_owned());
         let row: (i64,) = match self.kind {
             Kind::Sqlite => sqlx::query_as(query).fetch_one(&mut sqlite(&self.url).await).await.unwrap(),
@@ -168,7 +168,7 @@ impl TestDatabase {
     }
 
     /// Ends all other connections to this database, as a server that goes down does.
-    pub async fn kill_connections(&self) {
+    pub(crate) async fn kill_connections(&self) {
         match self.kind {
             Kind::Sqlite => {}
             Kind::Postgres => {
@@ -231,7 +231,7 @@ async fn execute(kind: Kind, url: &str, sql: &str) {
     done.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
-pub fn flow(code: &str) -> NewFlow {
+pub(crate) fn flow(code: &str) -> NewFlow {
     NewFlow {
         code: code.into(),
         description: String::new(),
@@ -245,9 +245,9 @@ pub fn flow(code: &str) -> NewFlow {
 }
 
 /// 2026-11-21 12:34:56.789012 UTC.
-pub const NOON: i64 = 1_795_264_496_789_012;
+pub(crate) const NOON: i64 = 1_795_264_496_789_012;
 
-pub fn record(seq: u64, flow_id: i64, fields: &[(&str, &str)]) -> Record {
+pub(crate) fn record(seq: u64, flow_id: i64, fields: &[(&str, &str)]) -> Record {
     Record {
         seq,
         flow_id,

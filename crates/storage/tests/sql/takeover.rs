@@ -29,7 +29,7 @@ const SAMPLES: &str = "INSERT INTO flows (code, description, topic, action, payl
     ('AHT10_ENDPOINT', 'b', 'sensors/aht10/http', 'POST_ENDPOINT', '{\"temperature\": \"float\"}', 'http://x/', 7)";
 
 /// The tables and a few rows, as the Python gateway left them, and an account with the guide's rights.
-pub async fn python_gateway(kind: Kind) -> Option<(TestDatabase, DatabaseOptions)> {
+pub(crate) async fn python_gateway(kind: Kind) -> Option<(TestDatabase, DatabaseOptions)> {
     let test = TestDatabase::new(kind).await?;
     let tables = if kind == Kind::MySql { MYSQL_TABLES } else { POSTGRES_TABLES };
     for table in tables {

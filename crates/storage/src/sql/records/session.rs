@@ -71,10 +71,11 @@ impl Link {
         let idle = match &self.server {
             Server::Sqlite(pool) => return Ok(Session::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?)),
             Server::MySql(options) => {
-                let wire = connect_mysql(options, timeout).await?;
+                // Connecting is rare, and its future large.
+                let wire = Box::pin(connect_mysql(options, timeout)).await?;
                 Idle::MySql(Box::new(mysql::Connection::new(wire, self.micros).await?))
             }
-            Server::Postgres(options) => Idle::Postgres(Box::new(connect_postgres(options, timeout).await?)),
+            Server::Postgres(options) => Idle::Postgres(Box::new(Box::pin(connect_postgres(options, timeout)).await?)),
         };
         idle.begin().await
     }
@@ -114,9 +115,15 @@ impl Link {
         const QUESTION: &str = "INSERT INTO hearthgate_cursors (journal_id, position) VALUES (?, ?)";
         const DOLLAR: &str = "INSERT INTO hearthgate_cursors (journal_id, position) VALUES ($1, $2)";
         match &mut session {
-            Session::Sqlite(t) => drop(sqlx::query(QUESTION).bind(journal).bind(position).execute(&mut **t).await?),
-            Session::MySql(c) => drop(sqlx::query(QUESTION).bind(journal).bind(position).execute(&mut c.wire).await?),
-            Session::Postgres(c) => drop(sqlx::query(DOLLAR).bind(journal).bind(position).execute(&mut **c).await?),
+            Session::Sqlite(t) => {
+                sqlx::query(QUESTION).bind(journal).bind(position).execute(&mut **t).await?;
+            }
+            Session::MySql(c) => {
+                sqlx::query(QUESTION).bind(journal).bind(position).execute(&mut c.wire).await?;
+            }
+            Session::Postgres(c) => {
+                sqlx::query(DOLLAR).bind(journal).bind(position).execute(&mut **c).await?;
+            }
         }
         let idle = session.commit().await?;
         self.give_back(idle);
