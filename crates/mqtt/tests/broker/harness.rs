@@ -353,7 +353,14 @@ impl Client {
         self.publish_with(flags, topic, id, payload, &[]);
     }
 
-    pub(crate) fn publish_with(&mut self, flags: u8, topic: &str, id: u16, payload: impl AsRef<[u8]>, properties: &[u8]) {
+    pub(crate) fn publish_with(
+        &mut self,
+        flags: u8,
+        topic: &str,
+        id: u16,
+        payload: impl AsRef<[u8]>,
+        properties: &[u8],
+    ) {
         let bytes = self.publish_bytes(flags, topic, id, payload.as_ref(), properties);
         self.send(&bytes);
     }
