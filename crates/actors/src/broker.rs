@@ -26,6 +26,15 @@ impl BrokerActor {
         BrokerActor { options, bound: Some(bound), expects_port, running: None, exit }
     }
 
+    fn serve(&mut self, port: Port, ctx: &mut Context<Self>) {
+        if self.running.is_some() {
+            // The one before has lost its link and is about to end; the port must be free first.
+            ctx.run_later(Duration::from_millis(20), move |act, ctx| act.serve(port, ctx));
+            return;
+        }
+        self.run(Some(port), ctx);
+    }
+
     fn run(&mut self, port: Option<Port>, ctx: &mut Context<Self>) {
         let bound = match self.bound.take() {
             Some(bound) => Ok(bound),
@@ -71,11 +80,14 @@ impl Handler<Attach> for BrokerActor {
     type Result = ();
 
     fn handle(&mut self, Attach(port): Attach, ctx: &mut Self::Context) {
-        if self.running.is_some() {
-            // The one before has lost its link and is about to end; the port must be free first.
-            ctx.run_later(Duration::from_millis(20), move |act, ctx| act.handle(Attach(port), ctx));
-            return;
-        }
-        self.run(Some(port), ctx);
+        // Not a client is served before the gateway has said what it wants: what matches no filter is acknowledged at
+        // once, and a message that a flow wants must not be taken for such a one. Clients wait in the listener's backlog.
+        let mut wanted = port.wanted.clone();
+        let known = async move { wanted.changed().await.is_ok() }.into_actor(self);
+        ctx.spawn(known.map(move |is_known, act, ctx| {
+            if is_known {
+                act.serve(port, ctx);
+            }
+        }));
     }
 }

@@ -98,6 +98,10 @@ impl Work {
                     if self.apply(rows.clone()).await? {
                         self.keep(&rows);
                     }
+                    // Only now: whoever writes must know the flows of what the journal holds from the last run.
+                    if self.deps.database.borrow().is_none() {
+                        self.deps.database.send_replace(Some(database.clone()));
+                    }
                 }
                 Err(reason) => {
                     self.report(&format!("the flows could not be reloaded, the old ones go on: {reason}"));
@@ -118,7 +122,6 @@ impl Work {
             match Database::open(&self.deps.options).await {
                 Ok(database) => {
                     info!(database = database.label(), "connected to the database");
-                    self.deps.database.send_replace(Some(database.clone()));
                     return Ok(database);
                 }
                 Err(reason) => {

@@ -65,8 +65,14 @@ impl Actor for EndpointPosterActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let deps = self.deps.clone();
-        let work = async move { Work::begin(deps)?.run().await };
+        let mut deps = self.deps.clone();
+        let work = async move {
+            // What the journal holds from the last run is for flows that must be known first.
+            if deps.table.wait_for(|table| !table.flows().is_empty()).await.is_err() {
+                return Ok(());
+            }
+            Work::begin(deps)?.run().await
+        };
         ctx.spawn(work.into_actor(self).map(|end, act, ctx| match end {
             Ok(()) => info!("the poster is done"),
             Err(reason) => act.exit.fail(ctx, reason),

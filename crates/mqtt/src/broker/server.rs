@@ -172,6 +172,8 @@ async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<&mut Port>) -> Result
         let gateway = super::gateway::Gateway::new(hub.limits.max_unacknowledged_bytes);
         let (connection, ready) = (gateway.connection, gateway.ready.clone());
         hub.gateway = Some(gateway);
+        // Before any client is served: what matches no filter is acknowledged at once. Refusals are reported below.
+        hub.set_wanted(&wanted.borrow());
         (connection, ready, hub.room.clone())
     };
     // Sessions are the senders' own: each message's origin names its publisher.
