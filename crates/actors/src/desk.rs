@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// Messages that a sender may send again are remembered at least this far back, and at most twice as far.
 const OWED_AT_MOST: u64 = 100_000;
 
+/// Groups whose confirmation is waited for one by one; beyond that, the oldest is told together with the next.
+const MARKS_AT_MOST: usize = 4_096;
+
 /// Whom a message is for, and what was decided.
 #[derive(Clone, Debug)]
 pub enum Decision {
@@ -184,6 +187,9 @@ impl Desk {
             self.journal.sync()?;
         }
         let session = group.batches.last().and_then(|batch| batch.messages.last()?.origin).map(|origin| origin.session);
+        if self.marks.len() >= MARKS_AT_MOST {
+            self.marks.pop_front(); // the next one includes it
+        }
         self.marks.push_back(Mark { ticket: group.through, seq: self.journal.next_seq() - 1, session });
         self.safe = group.through;
         self.forget_old();

@@ -31,7 +31,10 @@ impl Service<'_> {
     pub(super) fn pid(&self) -> Option<u32> {
         let pid = fs::read_to_string(self.pid_file()).ok()?.lines().next()?.trim().parse().ok()?;
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        (name.trim() == self.process).then_some(pid)
+        // A child of ours that has ended stays in the table until we do; it is no running service.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let state = stat.rsplit(") ").next()?.chars().next()?;
+        (name.trim() == self.process && state != 'Z').then_some(pid)
     }
 
     pub(super) fn pid_file(&self) -> PathBuf {
