@@ -5,5 +5,5 @@ CREATE TABLE IF NOT EXISTS data (
     flow_code       VARCHAR(100) NOT NULL,
     attribute_name  VARCHAR(255) NOT NULL,
     attribute_value MEDIUMTEXT NOT NULL,
-    last_msg_id     INT NOT NULL
+    last_msg_id     BIGINT NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;

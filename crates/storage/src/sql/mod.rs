@@ -61,7 +61,7 @@ impl Database {
     /// The database can't be reached, lacks a base table or column that can't be created, or a migration failed.
     pub async fn open(options: &DatabaseOptions) -> Result<Self, DatabaseError> {
         let mut database = Self::connect(options).await?;
-        if database.layout.may_migrate() && database.layout.is_behind() {
+        if options.migrate && database.layout.may_migrate() && database.layout.is_behind() {
             match database.migrate().await {
                 Ok(_) => {}
                 // The right to create was there by its name only.

@@ -26,7 +26,9 @@ pub struct DatabaseOptions {
     pub write_timeout: Duration,
     /// How long to wait for a lock that another process holds on an SQLite file.
     pub busy_timeout: Duration,
-    /// Never create tables, not even when the account may: work with the base tables alone.
+    /// Create our own tables, and change them, where the account may. Without, those that are there are used.
+    pub migrate: bool,
+    /// Work with the base tables alone, even where our own are there or could be created.
     pub guest: bool,
     /// Where the write-ahead intents are kept that guest mode needs; on the same disk as the journal.
     pub state_dir: PathBuf,
@@ -41,6 +43,7 @@ impl DatabaseOptions {
             connect_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(60),
             busy_timeout: Duration::from_secs(5),
+            migrate: true,
             guest: false,
             state_dir: state_dir.into(),
         }

@@ -74,6 +74,11 @@ impl Layout {
         self.capabilities.create_tables.is_available()
     }
 
+    /// The journal's position may be in the database, from a time when this was no guest.
+    pub(crate) fn has_cursors(&self) -> bool {
+        self.tables.contains_key("hearthgate_cursors")
+    }
+
     /// None of the base tables is there.
     pub(crate) fn is_empty(&self) -> bool {
         BASE.iter().all(|(table, _)| !self.tables.contains_key(*table))

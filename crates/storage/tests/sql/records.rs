@@ -22,7 +22,7 @@ on_every_database! {
     writers_on_one_database_number_without_gap_or_repeat
     a_batch_out_of_order_is_refused
     a_renamed_flow_gets_its_rows_under_the_new_code
-    leaving_guest_mode_keeps_the_position
+    becoming_a_guest_and_back_keeps_the_position
 }
 
 fn batch(records: Vec<Record>) -> Batch {
@@ -316,19 +316,22 @@ async fn a_renamed_flow_gets_its_rows_under_the_new_code(kind: Kind) {
     assert_eq!(test.data().await[0].flow_code, "renamed");
 }
 
-async fn leaving_guest_mode_keeps_the_position(kind: Kind) {
+async fn becoming_a_guest_and_back_keeps_the_position(kind: Kind) {
     let Some(test) = TestDatabase::new(kind).await else { return };
     let (_, ids) = test.with_flows(&["a"]).await;
     let journal = Uuid::now_v7();
-    let guest = Database::open(&DatabaseOptions { guest: true, ..test.options() }).await.unwrap();
-    let records = batch(vec![record(1, ids[0], &[("t", "1")])]);
-    RecordWriter::new(&guest, journal).unwrap().write(&records).await.unwrap();
-    guest.close().await;
-    let own = test.open().await;
-    let mut writer = RecordWriter::new(&own, journal).unwrap();
-    assert_eq!(writer.recover().await.unwrap(), 1);
-    writer.write(&records).await.unwrap();
-    assert_eq!(test.data().await.len(), 1);
+    let mut next = 1;
+    for guest in [true, false, true, false, false] {
+        let database = Database::open(&DatabaseOptions { guest, ..test.options() }).await.unwrap();
+        let mut writer = RecordWriter::new(&database, journal).unwrap();
+        assert_eq!(writer.recover().await.unwrap(), next - 1);
+        let records = (1..=next + 1).map(|seq| record(seq, ids[0], &[("t", &seq.to_string())])).collect();
+        writer.write(&batch(records)).await.unwrap();
+        next += 2;
+        database.close().await;
+    }
+    let stored: Vec<String> = test.data().await.into_iter().map(|row| row.value).collect();
+    assert_eq!(stored, (1..next).map(|seq| seq.to_string()).collect::<Vec<_>>());
 }
 
 #[test]

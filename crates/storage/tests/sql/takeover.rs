@@ -163,3 +163,17 @@ async fn values_that_a_lax_server_would_cut_off_are_rejected() {
     prepared.commit().await.unwrap();
     assert_eq!(test.data().await.iter().map(|row| row.number).collect::<Vec<_>>(), [42]);
 }
+
+#[tokio::test]
+async fn a_flow_whose_numbers_are_used_up_holds_up_nobody_else() {
+    for kind in [Kind::MySql, Kind::Postgres] {
+        let Some((test, options)) = python_gateway(kind).await else { continue };
+        test.execute(&format!("UPDATE flows SET last_msg_id = {} WHERE id = 1", i32::MAX - 2)).await;
+        let database = Database::open(&options).await.unwrap();
+        let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
+        let records = (1..=10).map(|seq| record(seq, 1 + i64::try_from(seq % 2).unwrap(), &[("t", "1")])).collect();
+        let prepared = writer.prepare(&Batch { records, through: 10 }).await.unwrap();
+        assert_eq!(prepared.rejected().iter().map(|one| one.seq).collect::<Vec<_>>(), [6, 8, 10]);
+        assert_eq!(prepared.commit().await.unwrap().messages, 7);
+    }
+}

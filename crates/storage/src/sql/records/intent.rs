@@ -147,21 +147,21 @@ impl Intents {
         written.map_err(|source| DatabaseError::File { attempted, source })
     }
 
-    /// The position that the newest intent leads to.
-    pub(crate) async fn resolve(&mut self, link: &mut Link) -> Result<u64, sqlx::Error> {
+    /// The position that the newest intent leads to, when that is beyond what is `known` without it.
+    pub(crate) async fn resolve(&mut self, link: &mut Link, known: u64) -> Result<u64, sqlx::Error> {
         let slots = [0, 1].map(|at| read_slot(&slot(&self.folder, at)));
         let [first, second] = slots;
         let newest = [first?, second?].into_iter().flatten().max_by_key(|intent| intent.generation);
-        let Some(intent) = newest else { return Ok(0) };
+        let Some(intent) = newest else { return Ok(known) };
         self.generation = intent.generation;
-        if intent.journal != self.journal {
-            return Ok(0);
+        if intent.journal != self.journal || intent.through <= known {
+            return Ok(known);
         }
         let mut session = link.begin().await?;
         let committed = intent.is_committed(&mut session).await?;
         link.give_back(session.rollback().await?);
         tracing::debug!(from = intent.from, through = intent.through, committed, "resolved the newest record intent");
-        Ok(if committed { intent.through } else { intent.from })
+        Ok(known.max(if committed { intent.through } else { intent.from }))
     }
 }
 

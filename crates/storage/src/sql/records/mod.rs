@@ -37,6 +37,7 @@ pub struct RecordWriter {
     position: Option<u64>,
     intents: Intents,
     guest: bool,
+    has_cursors: bool,
     timeout: Duration,
     label: Arc<str>,
 }
@@ -71,6 +72,7 @@ impl RecordWriter {
             position: None,
             intents: Intents::open(&database.inner.options.state_dir, journal, guest)?,
             guest,
+            has_cursors: database.layout.has_cursors(),
             timeout: database.inner.options.write_timeout,
             label: database.label().into(),
         })
@@ -81,18 +83,19 @@ impl RecordWriter {
     /// # Errors
     /// The database fails.
     pub async fn recover(&mut self) -> Result<u64, WriteError> {
-        let (journal, timeout) = (self.journal, self.timeout);
+        let (journal, timeout, guest) = (self.journal, self.timeout, self.guest);
+        let (link, intents, has_cursors) = (&mut self.link, &mut self.intents, self.has_cursors);
         let recovering = async {
-            if self.guest {
-                return self.intents.resolve(&mut self.link).await;
+            // Both are looked at, since this may have been a guest before, or be one now for the first time.
+            let cursor = match has_cursors {
+                true => link.read_cursor(journal, guest).await?,
+                false => None,
+            };
+            let position = intents.resolve(link, cursor.unwrap_or(0)).await?;
+            if !guest && cursor != Some(position) {
+                link.set_cursor(journal, cursor, position).await?;
             }
-            if let Some(position) = self.link.read_cursor(journal).await? {
-                return Ok(position);
-            }
-            // The first time, or the first time after having been a guest here.
-            let position = self.intents.resolve(&mut self.link).await?;
-            self.link.insert_cursor(journal, position).await?;
-            Ok(position)
+            Ok::<u64, sqlx::Error>(position)
         };
         let position = in_time(timeout, &self.label, "read the journal's position from", recovering).await?;
         self.position = Some(position);

@@ -5,6 +5,7 @@ use super::{FlowNumbers, Record, RejectReason, Rejected, typed_rows};
 use crate::sql::ErrorKind;
 use crate::sql::error::classify;
 use crate::sql::typed::TypedRow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A flow whose row is locked by the transaction.
@@ -112,23 +113,26 @@ pub(crate) async fn isolate(
     skip: usize,
     flows: &[LockedFlow],
 ) -> Result<Vec<Rejected>, sqlx::Error> {
-    let found = |record: &Record| flows.binary_search_by_key(&record.flow_id, |flow| flow.id).ok();
-    let candidates: Vec<(usize, &LockedFlow)> = records
-        .iter()
-        .enumerate()
-        .skip(skip)
-        .filter_map(|(index, record)| Some((index, &flows[found(record)?])))
-        .collect();
+    // The highest numbers that they can get: a column may be too narrow for them.
+    let mut counts = vec![0_i64; flows.len()];
+    let mut candidates: Vec<Candidate<'_>> = Vec::with_capacity(records.len() - skip);
+    for (index, record) in records.iter().enumerate().skip(skip) {
+        if let Ok(at) = flows.binary_search_by_key(&record.flow_id, |flow| flow.id) {
+            counts[at] += 1;
+            let number = flows[at].last_msg_id.saturating_add(counts[at]);
+            candidates.push(Candidate { index, record, flow: &flows[at], number });
+        }
+    }
     let mut rejected = Vec::new();
-    let mut open: Vec<&[(usize, &LockedFlow)]> = vec![&candidates];
+    let mut open: Vec<&[Candidate<'_>]> = vec![&candidates];
     while let Some(part) = open.pop() {
-        let outcome = probe(session, records, part).await;
+        let outcome = probe(session, part).await;
         session.rollback_to_savepoint().await?;
         match outcome {
             Ok(_) => {}
             Err(error) if classify(&error) != ErrorKind::Row => return Err(error),
             Err(error) => match part {
-                [(index, _)] => rejected.push(reject(*index, &records[*index], RejectReason::Values(words(&error)))),
+                [one] => rejected.push(reject(one.index, one.record, RejectReason::Values(words(&error)))),
                 _ => {
                     let (first, second) = part.split_at(part.len() / 2);
                     open.extend([second, first]);
@@ -139,15 +143,25 @@ pub(crate) async fn isolate(
     Ok(rejected)
 }
 
-/// Inserts these records' rows, whatever their numbers.
-async fn probe(session: &mut Session, records: &[Record], part: &[(usize, &LockedFlow)]) -> Result<(), sqlx::Error> {
-    let number = |flow: &LockedFlow| flow.last_msg_id.saturating_add(1);
-    let rows: Vec<Row<'_>> =
-        part.iter().flat_map(|&(index, flow)| rows_of(&records[index], flow, number(flow))).collect();
+/// A record that may be at fault.
+struct Candidate<'a> {
+    index: usize,
+    record: &'a Record,
+    flow: &'a LockedFlow,
+    number: i64,
+}
+
+/// Does with these records alone what is to be done with all.
+async fn probe(session: &mut Session, part: &[Candidate<'_>]) -> Result<(), sqlx::Error> {
+    let rows: Vec<Row<'_>> = part.iter().flat_map(|one| rows_of(one.record, one.flow, one.number)).collect();
     session.insert(&rows, false).await?;
-    let typed: Vec<Typed<'_>> =
-        part.iter().filter_map(|&(index, flow)| typed_of(&records[index], flow, number(flow))).collect();
-    typed_rows::insert(session, &typed).await
+    let typed: Vec<Typed<'_>> = part.iter().filter_map(|one| typed_of(one.record, one.flow, one.number)).collect();
+    typed_rows::insert(session, &typed).await?;
+    // The last of a flow raises it highest.
+    let highest: BTreeMap<i64, i64> = part.iter().map(|one| (one.flow.id, one.number)).collect();
+    let raised: Vec<FlowNumbers> =
+        highest.into_iter().map(|(flow_id, base)| FlowNumbers { flow_id, base, count: 0 }).collect();
+    session.raise(&raised).await
 }
 
 fn rows_of<'a>(record: &'a Record, flow: &'a LockedFlow, number: i64) -> impl Iterator<Item = Row<'a>> {

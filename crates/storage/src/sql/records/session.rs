@@ -3,12 +3,15 @@
 use super::intent::{Anchor, Found};
 use super::numbering::{LockedFlow, Row};
 use super::{FlowNumbers, mysql, postgres, sqlite};
-use crate::sql::Database;
+use crate::sql::error::classify;
 use crate::sql::options::Target;
 use crate::sql::pools::{Pools, connect_mysql, connect_postgres};
+use crate::sql::{Database, ErrorKind};
 use sqlx::{MySqlConnection, PgConnection, Sqlite, SqlitePool, Transaction};
 use std::time::Duration;
 use uuid::Uuid;
+
+const READ_CURSOR: &str = "SELECT position FROM hearthgate_cursors WHERE journal_id = ?";
 
 /// Where transactions come from. A server's connection is the writer's own: after an error it is simply dropped, and
 /// with it whatever hung on it.
@@ -80,53 +83,27 @@ impl Link {
         idle.begin().await
     }
 
-    /// The position of a journal, where there is one.
-    pub(crate) async fn read_cursor(&mut self, journal: Uuid) -> Result<Option<u64>, sqlx::Error> {
+    /// The position of a journal, where there is one. A guest may not be allowed to read it, or to lock it.
+    pub(crate) async fn read_cursor(&mut self, journal: Uuid, guest: bool) -> Result<Option<u64>, sqlx::Error> {
         let mut session = self.begin().await?;
-        // A commit that got no answer may still be under way: its lock is waited for.
-        let position: Option<(i64,)> = match &mut session {
-            Session::Sqlite(t) => {
-                sqlx::query_as("SELECT position FROM hearthgate_cursors WHERE journal_id = ?")
-                    .bind(journal.to_string())
-                    .fetch_optional(&mut **t)
-                    .await?
+        match session.read_cursor(journal, !guest).await {
+            Ok(position) => {
+                self.give_back(session.rollback().await?);
+                Ok(position)
             }
-            Session::MySql(c) => {
-                sqlx::query_as("SELECT position FROM hearthgate_cursors WHERE journal_id = ? FOR UPDATE")
-                    .bind(journal.to_string())
-                    .fetch_optional(&mut c.wire)
-                    .await?
-            }
-            Session::Postgres(c) => {
-                sqlx::query_as("SELECT position FROM hearthgate_cursors WHERE journal_id = $1 FOR UPDATE")
-                    .bind(journal.to_string())
-                    .fetch_optional(&mut **c)
-                    .await?
-            }
-        };
-        let idle = session.rollback().await?;
-        self.give_back(idle);
-        Ok(position.map(|(position,)| u64::try_from(position).unwrap_or(0)))
+            Err(error) if guest && classify(&error) == ErrorKind::Permission => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
-    pub(crate) async fn insert_cursor(&mut self, journal: Uuid, position: u64) -> Result<(), sqlx::Error> {
+    /// Puts the position of a journal where it was not, or was behind.
+    pub(crate) async fn set_cursor(&mut self, journal: Uuid, old: Option<u64>, new: u64) -> Result<(), sqlx::Error> {
         let mut session = self.begin().await?;
-        let (journal, position) = (journal.to_string(), signed(position));
-        const QUESTION: &str = "INSERT INTO hearthgate_cursors (journal_id, position) VALUES (?, ?)";
-        const DOLLAR: &str = "INSERT INTO hearthgate_cursors (journal_id, position) VALUES ($1, $2)";
-        match &mut session {
-            Session::Sqlite(t) => {
-                sqlx::query(QUESTION).bind(journal).bind(position).execute(&mut **t).await?;
-            }
-            Session::MySql(c) => {
-                sqlx::query(QUESTION).bind(journal).bind(position).execute(&mut c.wire).await?;
-            }
-            Session::Postgres(c) => {
-                sqlx::query(DOLLAR).bind(journal).bind(position).execute(&mut **c).await?;
-            }
+        match old {
+            Some(old) => session.advance_cursor(journal, old, new).await.map(drop)?,
+            None => session.insert_cursor(journal, new).await?,
         }
-        let idle = session.commit().await?;
-        self.give_back(idle);
+        self.give_back(session.commit().await?);
         Ok(())
     }
 }
@@ -147,6 +124,42 @@ impl Idle {
 }
 
 impl Session {
+    async fn read_cursor(&mut self, journal: Uuid, lock: bool) -> Result<Option<u64>, sqlx::Error> {
+        let journal = journal.to_string();
+        // A commit that got no answer may still be under way: its lock is waited for.
+        let (question, dollar) = match lock {
+            true => (
+                "SELECT position FROM hearthgate_cursors WHERE journal_id = ? FOR UPDATE",
+                "SELECT position FROM hearthgate_cursors WHERE journal_id = $1 FOR UPDATE",
+            ),
+            false => (READ_CURSOR, "SELECT position FROM hearthgate_cursors WHERE journal_id = $1"),
+        };
+        let position: Option<(i64,)> = match self {
+            Self::Sqlite(t) => sqlx::query_as(READ_CURSOR).bind(journal).fetch_optional(&mut **t).await?,
+            Self::MySql(c) => sqlx::query_as(question).bind(journal).fetch_optional(&mut c.wire).await?,
+            Self::Postgres(c) => sqlx::query_as(dollar).bind(journal).fetch_optional(&mut **c).await?,
+        };
+        Ok(position.map(|(position,)| u64::try_from(position).unwrap_or(0)))
+    }
+
+    async fn insert_cursor(&mut self, journal: Uuid, position: u64) -> Result<(), sqlx::Error> {
+        let (journal, position) = (journal.to_string(), signed(position));
+        const QUESTION: &str = "INSERT INTO hearthgate_cursors (journal_id, position) VALUES (?, ?)";
+        const DOLLAR: &str = "INSERT INTO hearthgate_cursors (journal_id, position) VALUES ($1, $2)";
+        match self {
+            Self::Sqlite(t) => {
+                sqlx::query(QUESTION).bind(journal).bind(position).execute(&mut **t).await?;
+            }
+            Self::MySql(c) => {
+                sqlx::query(QUESTION).bind(journal).bind(position).execute(&mut c.wire).await?;
+            }
+            Self::Postgres(c) => {
+                sqlx::query(DOLLAR).bind(journal).bind(position).execute(&mut **c).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Moves the journal's position, if it is where we think it is.
     pub(crate) async fn advance_cursor(&mut self, journal: Uuid, from: u64, to: u64) -> Result<bool, sqlx::Error> {
         let (journal, from, to) = (journal.to_string(), signed(from), signed(to));
