@@ -38,7 +38,7 @@ impl Rule {
         let url = Url::parse(&format!("hosts://{entry}")).ok()?;
         let plain = url.path().is_empty() && url.query().is_none() && url.fragment().is_none();
         let host = Host::parse(url.host_str()?).ok()?;
-        (plain && url.username().is_empty() && !(below && !matches!(host, Host::Domain(_)))).then(|| Rule {
+        (plain && url.username().is_empty() && (!below || matches!(host, Host::Domain(_)))).then(|| Rule {
             host: host.to_string(),
             below,
             port: url.port(),

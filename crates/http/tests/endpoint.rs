@@ -1,4 +1,5 @@
 //! Calls to a real HTTP server on this machine whose answer can be switched.
+#![expect(clippy::unwrap_used, reason = "a test ends with its first surprise, in its helpers too")]
 
 use bytes::Bytes;
 use hearthgate_http::{Auth, Call, ClientOptions, EndpointClient, Method, Outcome, SigningSecret};

@@ -70,6 +70,16 @@
 //! sequence number, u16 packet identifier, u8 with bit 0 DUP and bit 1 held, 5 zero bytes). So recovery needs no more
 //! than the last segment, and old ones can be deleted.
 
+//!
+//! # Measured
+//! `cargo bench --bench journal` on a virtual machine with 2 cores under foreign load, ext4, 60-byte payloads, one
+//! fdatasync a group, medians: a group of 500 in 3.6 ms (140,000 entries a second), of 1,000 in 4.6 ms (216,000), of
+//! 2,000 in 7.5 ms (267,000), of 5,000 in 10.2 ms (490,000); without the sync 500 in 0.43 ms; reading 3.3 million a second. The
+//! sync is the bound, so groups should be as they come, and grow while a sync runs. Of 50,000 bytes and fdatasync, 150
+//! times, the median was 4.0 ms in every way that was tried: plain appending, reserved blocks, blocks written with zeros
+//! before, and direct I/O on either, with fdatasync or O_DSYNC. So blocks are reserved only to learn early that the disk
+//! is full, and to keep segments in one piece.
+
 mod ages;
 mod disk;
 mod entry;
