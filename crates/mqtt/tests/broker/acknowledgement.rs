@@ -3,6 +3,7 @@
 use crate::harness::*;
 use hearthgate_domain::delivery::QoS;
 use hearthgate_mqtt::link::Subscription;
+use std::sync::atomic::Ordering;
 
 #[test]
 fn a_publisher_is_acknowledged_only_after_the_gateway_and_in_order() {
@@ -197,4 +198,23 @@ fn what_the_gateway_publishes_reaches_subscribers_and_is_retained() {
     let mut late = broker.v4("late");
     late.subscribe("out/x", 0);
     assert!(late.message().retain);
+}
+
+#[test]
+fn a_publisher_that_reuses_a_packet_id_shows_that_it_has_the_acknowledgement() {
+    let broker = start_with(options(), Gateway::Prompt);
+    let mut publisher = broker.v4("p");
+    for id in 1..=3 {
+        publisher.publish(2, "a", id, "x");
+        publisher.expect_acknowledgement(4, id);
+    }
+    assert_eq!(broker.confirmed.load(Ordering::SeqCst), 0);
+    publisher.publish(2, "a", 2, "again");
+    publisher.expect_acknowledgement(4, 2);
+    // Confirmations are looked for when something is acknowledged, at most once a second.
+    wait_until(|| {
+        publisher.publish(0, "a", 0, "x");
+        broker.confirmed.load(Ordering::SeqCst) > 0
+    });
+    assert_eq!(broker.confirmed.load(Ordering::SeqCst), 2);
 }

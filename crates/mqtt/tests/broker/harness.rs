@@ -5,6 +5,7 @@ use hearthgate_mqtt::broker::{Broker, BrokerError, BrokerOptions};
 use hearthgate_mqtt::link::{Event, Handle, Subscription, Ticket, link};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,8 +19,12 @@ pub(crate) const SILENCE: Duration = Duration::from_millis(150);
 /// A running broker, ended in order when it is dropped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    /// Of the TLS listener, if there is one.
+    pub(crate) tls: Option<SocketAddr>,
     pub(crate) handle: Handle,
     pub(crate) received: Arc<Mutex<Vec<(Ticket, Inbound)>>>,
+    /// The last confirmed ticket.
+    pub(crate) confirmed: Arc<AtomicU64>,
     crash: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<Result<(), BrokerError>>>,
 }
@@ -50,7 +55,7 @@ pub(crate) fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
     }
     let mut broker = Broker::bind(options).unwrap();
     broker.attach(port);
-    let address = broker.addresses()[0];
+    let (address, tls) = (broker.addresses()[0], broker.addresses().get(1).copied());
     let (crash, crashed) = oneshot::channel();
     let (ready, is_ready) = std::sync::mpsc::channel();
     let server = std::thread::spawn(move || {
@@ -63,10 +68,12 @@ pub(crate) fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
         })
     });
     let received = Arc::new(Mutex::new(Vec::new()));
-    let (kept, acknowledger) = (received.clone(), handle.clone());
-    std::thread::spawn(move || take(&mut events, &kept, (gateway != Gateway::Held).then_some(acknowledger), &ready));
+    let confirmed = Arc::new(AtomicU64::new(0));
+    let acknowledger = (gateway != Gateway::Held).then_some(handle.clone());
+    let (kept, last) = (received.clone(), confirmed.clone());
+    std::thread::spawn(move || take(&mut events, &kept, &last, acknowledger, &ready));
     is_ready.recv_timeout(PATIENCE).unwrap();
-    Running { address, handle, received, crash: Some(crash), server: Some(server) }
+    Running { address, tls, handle, received, confirmed, crash: Some(crash), server: Some(server) }
 }
 
 type Kept = Mutex<Vec<(Ticket, Inbound)>>;
@@ -74,6 +81,7 @@ type Kept = Mutex<Vec<(Ticket, Inbound)>>;
 fn take(
     events: &mut mpsc::Receiver<Event>,
     kept: &Kept,
+    confirmed: &AtomicU64,
     acknowledger: Option<Handle>,
     ready: &std::sync::mpsc::Sender<()>,
 ) {
@@ -90,6 +98,7 @@ fn take(
                     handle.acknowledge(last);
                 }
             }
+            Event::Confirmed(ticket) => confirmed.store(ticket.number, Ordering::SeqCst),
             // The filters hold from the first report on.
             Event::Subscribed(_) => drop(ready.send(())),
             _ => {}

@@ -1,7 +1,10 @@
 //! Users, rights, TLS, addresses.
 
 use crate::harness::*;
-use hearthgate_mqtt::broker::{Broker, BrokerError, BrokerOptions};
+use hearthgate_mqtt::broker::{Broker, BrokerError, BrokerOptions, TlsOptions};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use std::path::Path;
+use std::process::Command;
 
 /// "open sesame", with cheap parameters.
 fn hash() -> String {
@@ -113,4 +116,73 @@ fn a_password_that_is_no_hash_is_refused_at_start() {
     options.users.get_mut("ann").unwrap().password = "open sesame".into();
     let error = Broker::bind(options).unwrap_err().to_string();
     assert!(error.contains("users.ann") && !error.contains("open sesame"), "{error}");
+}
+
+/// Writes ca.pem and {server,client}.{pem,key}.
+fn certificates(folder: &Path) {
+    let mut params = CertificateParams::new(vec![]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    std::fs::write(folder.join("ca.pem"), ca.pem()).unwrap();
+    for name in ["server", "client"] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".into(), "localhost".into()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let certificate = params.signed_by(&key, &ca).unwrap();
+        std::fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
+        std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+}
+
+#[test]
+fn a_tls_listener_with_client_certificates_serves_those_who_have_one() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let file = |name: &str| folder.path().join(name);
+    let mut options = options();
+    options.tls = Some(TlsOptions {
+        listen: "127.0.0.1:0".into(),
+        certificate: file("server.pem"),
+        key: file("server.key"),
+        client_ca: Some(file("ca.pem")),
+    });
+    let broker = start_with(options, Gateway::Prompt);
+    let port = broker.tls.unwrap().port().to_string();
+    let publish = |certified: bool| {
+        let mut publisher = Command::new("mosquitto_pub");
+        publisher.args(["-h", "localhost", "-p", &port, "-q", "1", "-t", "secret", "-m", "x", "--cafile"]);
+        publisher.arg(file("ca.pem")).stderr(std::process::Stdio::null());
+        if certified {
+            publisher.arg("--cert").arg(file("client.pem")).arg("--key").arg(file("client.key"));
+        }
+        publisher.status().unwrap().success()
+    };
+    assert!(publish(true));
+    assert_eq!(broker.gateway_messages(1)[0].1.payload, "x");
+    assert!(!publish(false), "without a certificate");
+    // Large enough for several records, both ways.
+    let large = "y".repeat(200_000);
+    std::fs::write(file("large"), &large).unwrap();
+    let status = Command::new("mosquitto_pub")
+        .args(["-h", "localhost", "-p", &port, "-q", "2", "-t", "secret", "-f"])
+        .arg(file("large"))
+        .arg("--cafile")
+        .arg(file("ca.pem"))
+        .arg("--cert")
+        .arg(file("client.pem"))
+        .arg("--key")
+        .arg(file("client.key"))
+        .status();
+    assert!(status.unwrap().success());
+    assert_eq!(broker.gateway_messages(2)[1].1.payload, large);
+}
+
+#[test]
+fn an_unusable_certificate_is_named() {
+    let mut options = options();
+    let file = |name: &str| std::path::PathBuf::from(name);
+    let (certificate, key) = (file("/nonexistent/server.pem"), file("/nonexistent/server.key"));
+    options.tls = Some(TlsOptions { listen: "127.0.0.1:0".into(), certificate, key, client_ca: None });
+    let error = Broker::bind(options).unwrap_err().to_string();
+    assert!(error.contains("/nonexistent/server"), "{error}");
 }
