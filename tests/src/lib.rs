@@ -7,6 +7,7 @@ pub mod client;
 pub mod database;
 pub mod endpoint;
 pub mod gateway;
+pub mod wire;
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};

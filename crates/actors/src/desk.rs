@@ -9,7 +9,7 @@ use hearthgate_domain::flow::{Flow, RetainedPolicy};
 use hearthgate_domain::gate::{self, Gate};
 use hearthgate_domain::payload::Payload;
 use hearthgate_domain::redelivery::{self, OwedEntry, Verdict as Delivery};
-use hearthgate_mqtt::link::{Batch, Connection, Ticket};
+use hearthgate_mqtt::link::{Batch, Ticket};
 use hearthgate_storage::journal::{Dropped, Entry, Journal, JournalError, Owed, Seq, Target, Verdict, content_hash};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -122,8 +122,6 @@ pub struct Desk {
     gates: Gates,
     /// Durable through here.
     safe: Ticket,
-    /// The connection whose messages came last.
-    connection: Connection,
     /// Which journal entry a ticket's group ended with, for confirmations; the newest at the end.
     marks: VecDeque<Mark>,
     confirmed: Seq,
@@ -147,7 +145,14 @@ impl Desk {
         });
         let owed = redelivery::Owed::restore(redelivery::MAX_WINDOW, entries);
         let gates = Gates::default();
-        Desk { journal, owed, gates, safe: Ticket::default(), connection: 0, marks: VecDeque::new(), confirmed: 0 }
+        Desk { journal, owed, gates, safe: Ticket::default(), marks: VecDeque::new(), confirmed: 0 }
+    }
+
+    /// Whoever hands in groups begins anew behind the answered ticket: what was handed in beyond it and could not be
+    /// written comes again, and is not to be taken for redelivered then.
+    pub fn begin_anew(&mut self) -> Ticket {
+        self.owed.retract_from(self.journal.next_seq());
+        self.safe
     }
 
     /// Makes a group durable.
@@ -209,8 +214,7 @@ impl Desk {
             let is_wanted = !prepared.decisions.is_empty();
             let mut passed_over = false;
             if let Some(origin) = message.origin {
-                if batch.first.connection > self.connection {
-                    self.connection = batch.first.connection;
+                if batch.beginnings.binary_search(&prepared.message).is_ok() {
                     self.owed.connected(origin.session);
                 }
                 let hash = content_hash(&message.topic, &message.payload);

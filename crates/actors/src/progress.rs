@@ -123,7 +123,7 @@ mod tests {
             received_at: 0,
             origin: None,
         };
-        Batch { first: Ticket { connection, number: first }, messages: vec![message; count] }
+        Batch { first: Ticket { connection, number: first }, messages: vec![message; count], beginnings: vec![] }
     }
 
     #[test]

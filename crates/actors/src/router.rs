@@ -229,7 +229,8 @@ impl Actor for FlowRouterActor {
         self.writing = false;
         // A job of the incarnation before may still be writing; its end decides from where on we take messages.
         let desk = Arc::clone(&self.deps.desk);
-        let safe = tokio::task::spawn_blocking(move || desk.lock().unwrap_or_else(PoisonError::into_inner).safe());
+        let safe =
+            tokio::task::spawn_blocking(move || desk.lock().unwrap_or_else(PoisonError::into_inner).begin_anew());
         ctx.wait(safe.into_actor(self).map(|safe, act, ctx| match safe {
             Ok(safe) => {
                 act.deps.progress.rewind(safe);

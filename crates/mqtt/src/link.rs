@@ -27,6 +27,10 @@ pub struct Batch {
     pub first: Ticket,
     /// Never empty.
     pub messages: Vec<Inbound>,
+    /// Indexes of the messages with an origin that are the first such from their sender on its connection, rising. What
+    /// a sender must send again begins there. It is part of the batch, and no event of its own, so that it keeps its
+    /// place in the order of arrival also when batches are handed out again.
+    pub beginnings: Vec<usize>,
 }
 
 impl Batch {

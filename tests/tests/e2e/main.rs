@@ -1,6 +1,7 @@
 //! End to end: the real binary, real brokers, real databases, real endpoints.
 
 mod brokers;
+mod clients;
 mod crash;
 mod endpoints;
 mod first_run;

@@ -37,6 +37,14 @@ struct Portion {
     bytes: usize,
 }
 
+/// A batch in the making.
+#[derive(Debug, Default)]
+struct Gathered {
+    messages: Vec<Inbound>,
+    beginnings: Vec<usize>,
+    bytes: usize,
+}
+
 /// The queue towards the gateway. It never drops: who fills it is not read any more.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -46,9 +54,8 @@ pub(crate) struct Gateway {
     acknowledged: u64,
     /// Number of the first message in `open` or `closed`.
     unsent: u64,
-    open: Vec<Inbound>,
-    open_bytes: usize,
-    closed: VecDeque<Vec<Inbound>>,
+    open: Gathered,
+    closed: VecDeque<Gathered>,
     portions: VecDeque<Portion>,
     unacknowledged_bytes: usize,
     max_unacknowledged_bytes: usize,
@@ -69,8 +76,7 @@ impl Gateway {
             last: 0,
             acknowledged: 0,
             unsent: 1,
-            open: Vec::new(),
-            open_bytes: 0,
+            open: Gathered::default(),
             closed: VecDeque::new(),
             portions: VecDeque::new(),
             unacknowledged_bytes: 0,
@@ -93,8 +99,9 @@ impl Gateway {
         number <= self.acknowledged
     }
 
-    /// Takes a message and returns its number. `waits` is the publisher's connection, if it is to be acknowledged.
-    pub(crate) fn push(&mut self, message: Inbound, waits: Option<LinkKey>) -> u64 {
+    /// Takes a message and returns its number. `waits` is the publisher's connection, if it is to be acknowledged;
+    /// `begins` says that the message is the first with an origin on it.
+    pub(crate) fn push(&mut self, message: Inbound, waits: Option<LinkKey>, begins: bool) -> u64 {
         self.last += 1;
         let bytes = message.topic.len() + message.payload.len() + size_of::<Inbound>();
         self.account(bytes);
@@ -104,34 +111,31 @@ impl Gateway {
                 _ => self.waiting.push_back(Run { last: self.last, link }),
             }
         }
-        if self.open.len() >= BATCH_MESSAGES || self.open_bytes + bytes > BATCH_BYTES && !self.open.is_empty() {
-            self.closed.push_back(std::mem::take(&mut self.open));
-            self.open_bytes = 0;
+        let open = &mut self.open;
+        let count = open.messages.len();
+        if count >= BATCH_MESSAGES || open.bytes + bytes > BATCH_BYTES && count > 0 {
+            self.closed.push_back(std::mem::take(open));
         }
-        if self.open.is_empty() {
+        if open.messages.is_empty() {
             self.ready.notify_one();
         }
-        self.open.push(message);
-        self.open_bytes += bytes;
+        open.beginnings.extend(begins.then_some(open.messages.len()));
+        open.messages.push(message);
+        open.bytes += bytes;
         self.last
     }
 
     /// The next batch, if there is anything.
     pub(crate) fn take(&mut self) -> Option<Batch> {
-        let messages = match self.closed.pop_front() {
-            Some(batch) => batch,
-            None => {
-                self.open_bytes = 0;
-                std::mem::take(&mut self.open)
-            }
-        };
+        let gathered = self.closed.pop_front().unwrap_or_else(|| std::mem::take(&mut self.open));
+        let Gathered { messages, beginnings, bytes: _ } = gathered;
         let count = messages.len() as u64;
         if count == 0 {
             return None;
         }
         let first = Ticket { connection: self.connection, number: self.unsent };
         self.unsent += count;
-        Some(Batch { first, messages })
+        Some(Batch { first, messages, beginnings })
     }
 
     /// What to tell the gateway next: messages first.
@@ -218,7 +222,7 @@ mod tests {
     fn tickets_rise_by_one_over_all_batches() {
         let mut gateway = Gateway::new(1 << 30);
         for _ in 0..2_500 {
-            gateway.push(inbound(10), Some(1));
+            gateway.push(inbound(10), Some(1), false);
         }
         let batches: Vec<Batch> = std::iter::from_fn(|| gateway.take()).collect();
         assert_eq!(batches.iter().map(|batch| batch.messages.len()).collect::<Vec<_>>(), [1000, 1000, 500]);
@@ -231,7 +235,7 @@ mod tests {
         let mut gateway = Gateway::new(20_000);
         for link in [1, 1, 2, 1] {
             for _ in 0..64 {
-                gateway.push(inbound(100), Some(link));
+                gateway.push(inbound(100), Some(link), false);
             }
         }
         assert!(gateway.is_full());
@@ -250,7 +254,7 @@ mod tests {
     #[test]
     fn an_acknowledgement_of_another_connection_is_void() {
         let mut gateway = Gateway::new(1 << 20);
-        gateway.push(inbound(1), Some(1));
+        gateway.push(inbound(1), Some(1), false);
         gateway.take();
         let other = Ticket { connection: gateway.connection + 1_000_000, number: 1 };
         assert!(gateway.acknowledge(other).is_empty());

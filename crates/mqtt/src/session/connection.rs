@@ -198,8 +198,8 @@ impl<'a> Connection<'a> {
             return;
         }
         let ticket = self.intake.next_ticket();
-        if let Some(message) = self.intake.accept(message, received_at) {
-            self.desk.reports.message(ticket, message);
+        if let Some((message, begins)) = self.intake.accept(message, received_at) {
+            self.desk.reports.message(ticket, message, begins);
         }
     }
 

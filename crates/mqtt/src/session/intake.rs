@@ -17,6 +17,8 @@ pub(super) struct Intake {
     session: u64,
     /// Number of the newest message handed over on this connection.
     newest: u64,
+    /// A message with an origin was handed over on this connection.
+    has_begun: bool,
     /// Everything up to this number may be acknowledged.
     through: u64,
     owed: VecDeque<Owed>,
@@ -48,6 +50,7 @@ impl Intake {
         self.connection = connection;
         self.session = session;
         self.newest = 0;
+        self.has_begun = false;
         self.through = 0;
         self.owed.clear();
         self.unacknowledged = 0;
@@ -73,8 +76,9 @@ impl Intake {
         Ticket { connection: self.connection, number: self.through }
     }
 
-    /// Takes a message in; `None` when it is a QoS 2 message that we have already.
-    pub(super) fn accept(&mut self, message: Publish, received_at: Micros) -> Option<Inbound> {
+    /// Takes a message in, and says whether it is the first with an origin on this connection; `None` when it is a QoS 2
+    /// message that we have already.
+    pub(super) fn accept(&mut self, message: Publish, received_at: Micros) -> Option<(Inbound, bool)> {
         let Publish { topic, payload, qos, retain, dup, packet_id } = message;
         if qos == QoS::ExactlyOnce && self.is_repeated(packet_id) {
             return None;
@@ -83,7 +87,8 @@ impl Intake {
         let bytes = topic.len() + payload.len() + OVERHEAD;
         self.owe(self.newest, bytes, packet_id, qos);
         let origin = (qos != QoS::AtMostOnce).then_some(Origin { session: self.session, packet_id, dup });
-        Some(Inbound { topic, payload, qos, retain, received_at, origin })
+        let begins = origin.is_some() && !std::mem::replace(&mut self.has_begun, true);
+        Some((Inbound { topic, payload, qos, retain, received_at, origin }, begins))
     }
 
     /// Lets a message go that nobody can take; it is acknowledged in its turn all the same.

@@ -43,7 +43,8 @@ impl Reports {
         self.queue.is_empty()
     }
 
-    pub(super) fn message(&mut self, ticket: Ticket, message: Inbound) {
+    /// `begins`: it is the connection's first message with an origin.
+    pub(super) fn message(&mut self, ticket: Ticket, message: Inbound, begins: bool) {
         let bytes = message.topic.len() + message.payload.len();
         match self.queue.back_mut() {
             Some(Event::Messages(batch))
@@ -52,11 +53,13 @@ impl Reports {
                     && self.open_bytes + bytes <= self.max_bytes =>
             {
                 self.open_bytes += bytes;
+                batch.beginnings.extend(begins.then_some(batch.messages.len()));
                 batch.messages.push(message);
             }
             _ => {
                 self.open_bytes = bytes;
-                self.queue.push_back(Event::Messages(Batch { first: ticket, messages: vec![message] }));
+                let beginnings = begins.then_some(0).into_iter().collect();
+                self.queue.push_back(Event::Messages(Batch { first: ticket, messages: vec![message], beginnings }));
             }
         }
     }
@@ -111,16 +114,16 @@ mod tests {
     fn messages_gather_up_to_the_bounds_and_keep_their_tickets() {
         let (mut reports, (events, mut taken)) = (Reports::new(2, 10), mpsc::channel(8));
         for number in 1..=3 {
-            reports.message(Ticket { connection: 1, number }, message(1));
+            reports.message(Ticket { connection: 1, number }, message(1), number == 2);
         }
-        reports.message(Ticket { connection: 1, number: 4 }, message(50));
-        reports.message(Ticket { connection: 2, number: 1 }, message(1));
+        reports.message(Ticket { connection: 1, number: 4 }, message(50), false);
+        reports.message(Ticket { connection: 2, number: 1 }, message(1), true);
         reports.deliver(&events).unwrap();
         let mut found = Vec::new();
         while let Ok(Event::Messages(batch)) = taken.try_recv() {
-            found.push((batch.first.connection, batch.first.number, batch.last().number));
+            found.push((batch.first.connection, batch.first.number, batch.last().number, batch.beginnings));
         }
-        assert_eq!(found, [(1, 1, 2), (1, 3, 3), (1, 4, 4), (2, 1, 1)]);
+        assert_eq!(found, [(1, 1, 2, vec![1]), (1, 3, 3, vec![]), (1, 4, 4, vec![]), (2, 1, 1, vec![0])]);
     }
 
     #[test]

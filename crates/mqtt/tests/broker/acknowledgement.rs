@@ -87,6 +87,26 @@ fn a_redelivery_carries_the_same_origin_with_dup() {
 }
 
 #[test]
+fn the_gateway_is_told_where_a_publisher_begins_on_each_connection() {
+    let broker = start_with(options(), Gateway::Prompt);
+    let (mut first, mut second) = (broker.v4("first"), broker.v5("second"));
+    first.publish(2, "a", 1, "x"); // ticket 1
+    broker.gateway_messages(1);
+    second.publish(0, "a", 0, "x"); // ticket 2, QoS 0
+    broker.gateway_messages(2);
+    second.publish(2, "a", 1, "x"); // ticket 3
+    broker.gateway_messages(3);
+    first.publish(2, "a", 2, "x"); // ticket 4
+    broker.gateway_messages(4);
+    drop(first);
+    let mut first = broker.v4("first");
+    first.publish(10, "a", 2, "x"); // ticket 5
+    first.publish(2, "a", 3, "x"); // ticket 6
+    broker.gateway_messages(6);
+    assert_eq!(*broker.beginnings.lock().unwrap(), [1, 3, 5]);
+}
+
+#[test]
 fn other_subscribers_do_not_wait_for_the_gateway() {
     let broker = start_with(options(), Gateway::Held);
     let mut subscriber = broker.v4("s");

@@ -23,6 +23,8 @@ pub(crate) struct Running {
     pub(crate) tls: Option<SocketAddr>,
     pub(crate) handle: Handle,
     pub(crate) received: Arc<Mutex<Vec<(Ticket, Inbound)>>>,
+    /// Tickets with which a publisher begins on a connection.
+    pub(crate) beginnings: Arc<Mutex<Vec<u64>>>,
     /// The last confirmed ticket.
     pub(crate) confirmed: Arc<AtomicU64>,
     crash: Option<oneshot::Sender<()>>,
@@ -70,10 +72,11 @@ pub(crate) fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
     let received = Arc::new(Mutex::new(Vec::new()));
     let confirmed = Arc::new(AtomicU64::new(0));
     let acknowledger = (gateway != Gateway::Held).then_some(handle.clone());
-    let (kept, last) = (received.clone(), confirmed.clone());
-    std::thread::spawn(move || take(&mut events, &kept, &last, acknowledger, &ready));
+    let beginnings = Arc::new(Mutex::new(Vec::new()));
+    let (kept, began, last) = (received.clone(), beginnings.clone(), confirmed.clone());
+    std::thread::spawn(move || take(&mut events, &kept, &began, &last, acknowledger, &ready));
     is_ready.recv_timeout(PATIENCE).unwrap();
-    Running { address, tls, handle, received, confirmed, crash: Some(crash), server: Some(server) }
+    Running { address, tls, handle, received, beginnings, confirmed, crash: Some(crash), server: Some(server) }
 }
 
 type Kept = Mutex<Vec<(Ticket, Inbound)>>;
@@ -81,6 +84,7 @@ type Kept = Mutex<Vec<(Ticket, Inbound)>>;
 fn take(
     events: &mut mpsc::Receiver<Event>,
     kept: &Kept,
+    beginnings: &Mutex<Vec<u64>>,
     confirmed: &AtomicU64,
     acknowledger: Option<Handle>,
     ready: &std::sync::mpsc::Sender<()>,
@@ -90,6 +94,7 @@ fn take(
             Event::Messages(batch) => {
                 let (mut ticket, last) = (batch.first, batch.last());
                 let mut kept = kept.lock().unwrap();
+                beginnings.lock().unwrap().extend(batch.beginnings.iter().map(|index| ticket.number + *index as u64));
                 for message in batch.messages {
                     kept.push((ticket, message));
                     ticket.number += 1;

@@ -172,6 +172,7 @@ impl Hub {
             limit: connect.maximum_packet_size,
             alias_maximum: connect.topic_alias_maximum.min(self.limits.topic_alias_maximum),
             aliases: HashMap::new(),
+            has_published: false,
             closing: false,
         })
     }

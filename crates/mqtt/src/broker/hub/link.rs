@@ -45,6 +45,8 @@ pub(crate) struct Link {
     /// Topic aliases that the client takes.
     pub(crate) alias_maximum: u16,
     pub(crate) aliases: HashMap<Arc<str>, u16>,
+    /// A message with an origin came on this connection and went to the gateway.
+    pub(super) has_published: bool,
     /// The connection ends once the output is written.
     pub(crate) closing: bool,
 }

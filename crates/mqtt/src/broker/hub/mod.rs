@@ -207,7 +207,7 @@ impl Hub {
             let origin = self.own_origin(qos);
             let Some(gateway) = &mut self.gateway else { return };
             let (topic, payload) = (message.topic.clone(), message.payload.clone());
-            gateway.push(Inbound { topic, payload, qos, retain: true, received_at, origin }, None);
+            gateway.push(Inbound { topic, payload, qos, retain: true, received_at, origin }, None, false);
         }
     }
 

@@ -109,11 +109,13 @@ impl Hub {
             None => self.own_origin(qos),
         };
         let Some(gateway) = &mut self.gateway else { return 0 };
+        let link = publisher.filter(|_| origin.is_some()).and_then(|publisher| self.links.get_mut(publisher.link));
+        let begins = link.is_some_and(|link| !std::mem::replace(&mut link.has_published, true));
         let waits = publisher.filter(|_| published.qos != QoS::AtMostOnce).map(|publisher| publisher.link);
         let (topic, payload) = (route.topic.clone(), published.payload.clone());
         let received_at = published.received_at;
         let inbound = Inbound { topic, payload, qos, retain: false, received_at, origin };
-        let ticket = gateway.push(inbound, waits);
+        let ticket = gateway.push(inbound, waits, begins);
         if let (Some(_), Some(origin)) = (publisher, origin) {
             gateway.confirmations.published(origin.session, origin.packet_id, origin.dup, ticket);
         }
