@@ -30,12 +30,12 @@ impl Client {
                 match events.poll().await {
                     Ok(Event::Incoming(Packet::ConnAck(_))) => {
                         if let Some(ready) = ready.take() {
-                            drop(ready.send(()));
+                            ready.send(()).ok();
                         }
                     }
                     Ok(Event::Incoming(Packet::Publish(message))) => drop(received.send(message)),
                     Ok(Event::Incoming(Packet::PubAck(_) | Packet::PubComp(_) | Packet::SubAck(_))) => {
-                        drop(confirm.send(()));
+                        confirm.send(()).ok();
                     }
                     Ok(_) => {}
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,

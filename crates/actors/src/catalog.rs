@@ -8,13 +8,18 @@ use crate::pace::Pace;
 use actix::prelude::*;
 use hearthgate_domain::flow::{Flow, FlowRow};
 use hearthgate_domain::routing::RoutingTable;
-use hearthgate_storage::sql::{Changes, Database, DatabaseOptions};
+use hearthgate_storage::sql::{Changes, Database, DatabaseOptions, TypedTable};
 use hearthgate_supervision::Exit;
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tracing::{error, info, warn};
+
+/// How long somebody who asks for a reload waits for its end.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the actor works with.
 #[derive(Clone)]
@@ -39,14 +44,30 @@ pub struct Deps {
 pub struct CatalogActor {
     deps: Deps,
     exit: Exit,
-    reload: Arc<Notify>,
+    asked: Asked,
+}
+
+/// Those who asked for a reload and wait for its end.
+#[derive(Clone, Default)]
+struct Asked {
+    wake: Rc<Notify>,
+    waiting: Rc<RefCell<Vec<oneshot::Sender<Result<(), String>>>>>,
+}
+
+impl Asked {
+    fn answer(waiting: Vec<oneshot::Sender<Result<(), String>>>, answer: &Result<(), String>) {
+        for one in waiting {
+            // Who is gone doesn't want to know.
+            let _ = one.send(answer.clone());
+        }
+    }
 }
 
 impl CatalogActor {
     /// An actor that connects as soon as it is started.
     #[must_use]
     pub fn new(deps: Deps, exit: Exit) -> Self {
-        CatalogActor { deps, exit, reload: Arc::new(Notify::new()) }
+        CatalogActor { deps, exit, asked: Asked::default() }
     }
 }
 
@@ -54,7 +75,7 @@ impl Actor for CatalogActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let work = Work { deps: self.deps.clone(), reload: Arc::clone(&self.reload), table: None };
+        let work = Work { deps: self.deps.clone(), asked: self.asked.clone(), table: None };
         ctx.spawn(work.run().into_actor(self).map(|end, act, ctx| match end {
             Ok(never) => match never {},
             Err(reason) => act.exit.fail(ctx, reason),
@@ -65,16 +86,26 @@ impl Actor for CatalogActor {
 impl Supervised for CatalogActor {}
 
 impl Handler<Reload> for CatalogActor {
-    type Result = ();
+    type Result = ResponseFuture<Result<(), String>>;
 
-    fn handle(&mut self, _: Reload, _: &mut Self::Context) {
-        self.reload.notify_one();
+    fn handle(&mut self, _: Reload, _: &mut Self::Context) -> Self::Result {
+        let (done, answer) = oneshot::channel();
+        self.asked.waiting.borrow_mut().push(done);
+        self.asked.wake.notify_one();
+        let trouble = self.deps.trouble.subscribe();
+        Box::pin(async move {
+            match tokio::time::timeout(RELOAD_PATIENCE, answer).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err("the keeper of the flows was restarted".to_owned()),
+                Err(_) => Err(format!("the flows are not reloaded yet: {}", *trouble.borrow())),
+            }
+        })
     }
 }
 
 struct Work {
     deps: Deps,
-    reload: Arc<Notify>,
+    asked: Asked,
     /// The flows in force; none before the first load.
     table: Option<Arc<RoutingTable>>,
 }
@@ -91,6 +122,7 @@ impl Work {
                     None
                 });
             }
+            let waiting = self.asked.waiting.take();
             match database.load_flows().await {
                 Ok(rows) => {
                     pace.reset();
@@ -102,9 +134,12 @@ impl Work {
                     if self.deps.database.borrow().is_none() {
                         self.deps.database.send_replace(Some(database.clone()));
                     }
+                    Asked::answer(waiting, &Ok(()));
                 }
                 Err(reason) => {
-                    self.report(&format!("the flows could not be reloaded, the old ones go on: {reason}"));
+                    let reason = format!("the flows could not be reloaded, the old ones go on: {reason}");
+                    self.report(&reason);
+                    Asked::answer(waiting, &Err(reason));
                     pace.pause().await;
                     continue;
                 }
@@ -148,7 +183,7 @@ impl Work {
         };
         tokio::select! {
             () = tokio::time::sleep(self.deps.reload_interval) => true,
-            () = self.reload.notified() => true,
+            () = self.asked.wake.notified() => true,
             told = told => told.is_ok(),
         }
     }
@@ -163,14 +198,14 @@ impl Work {
                 continue;
             }
             let code = row.code.clone();
-            match Flow::compile(row) {
+            match compile(row) {
                 Ok(flow) => {
                     for warning in flow.schema.warnings() {
                         warn!(flow = %code, %warning, "doubtful schema");
                     }
                     flows.push(Arc::new(flow));
                 }
-                Err(reason) => unloadable.push((code, reason.to_string())),
+                Err(reason) => unloadable.push((code, reason)),
             }
         }
         self.report_unloadable(unloadable);
@@ -226,6 +261,13 @@ impl Work {
             warn!(%reason, "the flows could not be kept for a start without the database");
         }
     }
+}
+
+/// A flow that can run, with a table of its own that can be, if it wants one.
+fn compile(row: FlowRow) -> Result<Flow, String> {
+    let flow = Flow::compile(row).map_err(|error| error.to_string())?;
+    TypedTable::of(&flow)?;
+    Ok(flow)
 }
 
 fn read_cache(path: &Path) -> Option<Vec<FlowRow>> {

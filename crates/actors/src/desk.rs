@@ -40,7 +40,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    fn target(&self) -> Option<Target<'_>> {
+    pub(crate) fn target(&self) -> Option<Target<'_>> {
         match self {
             Decision::Accepted(flow) => Some(Target { flow_id: Some(flow.id), verdict: Verdict::Accepted }),
             Decision::KeptBack => None,
@@ -234,6 +234,24 @@ impl Desk {
         }
     }
 
+    /// Makes a message durable that no sender waits for: a dead letter that is replayed.
+    ///
+    /// # Errors
+    /// Those of the journal; it is not durable then.
+    pub fn write_again(&mut self, message: &Inbound, targets: &[Target<'_>]) -> Result<(), JournalError> {
+        let entry = Entry {
+            topic: &message.topic,
+            payload: &message.payload,
+            received_at: message.received_at,
+            qos: message.qos,
+            retain: message.retain,
+            origin: None,
+            targets,
+        };
+        self.journal.append(&[entry], self.confirmed)?;
+        self.journal.sync().map(drop)
+    }
+
     /// The senders have our acknowledgements through this ticket. The next group carries it to disk.
     pub fn confirm(&mut self, ticket: Ticket) {
         while let Some(mark) = self.marks.front() {
@@ -269,12 +287,6 @@ impl Desk {
     /// Those of the journal.
     pub fn keep_confirmed(&mut self) -> Result<(), JournalError> {
         self.journal.confirm(self.confirmed)
-    }
-
-    /// The journal, for consumers and for looking.
-    #[must_use]
-    pub fn journal(&self) -> &Journal {
-        &self.journal
     }
 
     /// Everything through here is durable.

@@ -1,5 +1,6 @@
 //! DeadLetterActor: carries refused messages from the journal to the dead letters, where they can be looked at and replayed.
 
+use crate::messages::{ReplayLetter, RouteAgain};
 use crate::pace::Pace;
 use actix::prelude::*;
 use hearthgate_domain::delivery::Micros;
@@ -25,6 +26,8 @@ pub struct Deps {
     pub table: watch::Receiver<Arc<RoutingTable>>,
     /// Where they go.
     pub letters: DeadLetters,
+    /// Who takes a replayed one.
+    pub router: Recipient<RouteAgain>,
 }
 
 /// See the module.
@@ -54,6 +57,35 @@ impl Actor for DeadLetterActor {
 }
 
 impl Supervised for DeadLetterActor {}
+
+impl Handler<ReplayLetter> for DeadLetterActor {
+    type Result = ResponseFuture<Result<usize, String>>;
+
+    fn handle(&mut self, order: ReplayLetter, _: &mut Self::Context) -> Self::Result {
+        Box::pin(replay(self.deps.clone(), order))
+    }
+}
+
+/// The letter is marked before its message is taken: killed in between, it is still there and says when that was, and
+/// nothing is done twice without being asked for.
+async fn replay(deps: Deps, order: ReplayLetter) -> Result<usize, String> {
+    let ReplayLetter { id, again } = order;
+    let found = deps.letters.get(id).await.map_err(|error| error.to_string())?;
+    let found = found.ok_or_else(|| format!("there is no dead letter {id}"))?;
+    if found.replayed_at.is_some() && !again {
+        return Err(format!("dead letter {id} was replayed before; say that you want it again"));
+    }
+    let mark = async |at| deps.letters.mark_replayed(&[id], at).await.map_err(|error| error.to_string());
+    mark(Some(now())).await?;
+    let taken = match deps.router.send(RouteAgain(found.letter)).await {
+        Ok(taken) => taken,
+        Err(reason) => Err(format!("the router can not take it now: {reason}")),
+    };
+    if taken.is_err() {
+        mark(found.replayed_at).await?;
+    }
+    taken
+}
 
 async fn run(deps: Deps) -> Result<(), String> {
     let mut reader = deps.journal.reader(CONSUMER).map_err(|error| error.to_string())?;
@@ -88,7 +120,7 @@ async fn run(deps: Deps) -> Result<(), String> {
 
 fn refused(journal: &journal::Handle, table: &RoutingTable, entry: &StoredEntry<'_>) -> Vec<NewDeadLetter> {
     let refused = entry.targets.iter().filter_map(|target| match target.verdict {
-        Verdict::Accepted => None,
+        Verdict::Accepted | Verdict::Replayed(_) => None,
         Verdict::Refused { reason, pointer } => {
             let pointer = (!pointer.is_empty()).then(|| pointer.to_owned());
             Some(NewDeadLetter { pointer, ..letter(journal, table, entry, target.flow_id, reason) })
@@ -117,6 +149,7 @@ pub(crate) fn letter(
         received_at: entry.received_at,
         dead_at: now(),
         attempts: 0,
+        part: None,
     }
 }
 

@@ -6,6 +6,7 @@ use hearthgate_domain::mapping::Codec;
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_interfaces::{Command, Emission};
 use hearthgate_mqtt::link::{Batch, Port, PublishError, Subscription, Ticket};
+use hearthgate_storage::dead_letters::NewDeadLetter;
 use std::sync::Arc;
 
 /// Who takes part in an arrival: the broker is acknowledged when each of them has settled it.
@@ -84,10 +85,26 @@ pub struct ReplaceMap {
 #[rtype(result = "()")]
 pub struct ReplaceFlows(pub Arc<RoutingTable>);
 
-/// Read the flows again now.
+/// Read the flows again now; answered once the router has them, or with the reason why it has not.
 #[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Result<(), String>")]
 pub struct Reload;
+
+/// Take a dead letter through its flow once more, as the flow is now; answered once that is durable, with the number of
+/// flows that took it, or with the reason why none did.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<usize, String>")]
+pub struct ReplayLetter {
+    /// The letter's number.
+    pub id: i64,
+    /// Also when it was replayed before.
+    pub again: bool,
+}
+
+/// Route this message of a dead letter; answered as [`ReplayLetter`] is.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<usize, String>")]
+pub struct RouteAgain(pub NewDeadLetter);
 
 /// The gateway's own place at the embedded broker.
 #[derive(Debug, Message)]

@@ -4,7 +4,7 @@
 //! the busier it gets the larger the groups are.
 
 use crate::desk::{Decision, Desk, Group, Written};
-use crate::messages::{Arrived, Confirmed, Consumer, ReplaceFlows, Settled, Wanted};
+use crate::messages::{Arrived, Confirmed, Consumer, ReplaceFlows, RouteAgain, Settled, Wanted};
 use crate::metrics::{Counter, Outcome};
 use crate::progress::{Admission, Progress};
 use actix::prelude::*;
@@ -14,7 +14,8 @@ use hearthgate_domain::payload::Payload;
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_domain::topic::TopicFilter;
 use hearthgate_mqtt::link::{Batch, Subscription, Ticket};
-use hearthgate_storage::journal::JournalError;
+use hearthgate_storage::dead_letters::NewDeadLetter;
+use hearthgate_storage::journal::{JournalError, Target, Verdict};
 use hearthgate_supervision::Exit;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -266,6 +267,70 @@ impl Handler<Arrived> for FlowRouterActor {
             }
         }
     }
+}
+
+impl Handler<RouteAgain> for FlowRouterActor {
+    type Result = ResponseFuture<Result<usize, String>>;
+
+    fn handle(&mut self, RouteAgain(letter): RouteAgain, _: &mut Self::Context) -> Self::Result {
+        let table = Arc::clone(&self.deps.table.borrow());
+        let desk = Arc::clone(&self.deps.desk);
+        let journaled = self.counters.journaled.clone();
+        Box::pin(async move {
+            let (message, decisions) = replayed(letter.clone(), &table)?;
+            let accepted = decisions.iter().filter(|decision| matches!(decision, Decision::Accepted(_))).count();
+            let job = tokio::task::spawn_blocking(move || {
+                let targets: Vec<Target<'_>> = decisions
+                    .iter()
+                    .filter_map(Decision::target)
+                    .map(|target| match (target.verdict, letter.part) {
+                        (Verdict::Accepted, Some(part)) => Target { verdict: Verdict::Replayed(part), ..target },
+                        _ => target,
+                    })
+                    .collect();
+                desk.lock().unwrap_or_else(PoisonError::into_inner).write_again(&message, &targets)
+            });
+            job.await.map_err(|reason| reason.to_string())?.map_err(|reason| reason.to_string())?;
+            journaled.add(1);
+            Ok(accepted)
+        })
+    }
+}
+
+/// The message of a dead letter, with what its flows, or the one flow that it is of, say to it now.
+///
+/// # Errors
+/// No flow takes it, and why.
+fn replayed(letter: NewDeadLetter, table: &RoutingTable) -> Result<(Inbound, Vec<Decision>), String> {
+    let mut found = Vec::new();
+    table.matching(&letter.topic, &mut found);
+    if let Some(code) = &letter.flow_code {
+        found.retain(|flow| *flow.code == **code);
+    }
+    if found.is_empty() {
+        let flow = letter.flow_code.map_or_else(|| "no flow".to_owned(), |code| format!("no enabled flow {code}"));
+        return Err(format!("{flow} listens to {}", letter.topic));
+    }
+    let message = Inbound {
+        topic: letter.topic.into(),
+        payload: letter.payload,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        received_at: letter.received_at,
+        origin: None,
+    };
+    let decisions = decide(&message, &found);
+    if decisions.iter().any(|decision| matches!(decision, Decision::Accepted(_))) {
+        return Ok((message, decisions));
+    }
+    let reasons: Vec<&str> = decisions
+        .iter()
+        .filter_map(|decision| match decision {
+            Decision::Refused { reason, .. } => Some(reason.as_str()),
+            Decision::Accepted(_) | Decision::KeptBack => None,
+        })
+        .collect();
+    Err(format!("it is refused as before: {}", reasons.join("; ")))
 }
 
 impl Handler<Confirmed> for FlowRouterActor {

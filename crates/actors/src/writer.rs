@@ -12,11 +12,12 @@ use hearthgate_domain::flow::Flow;
 use hearthgate_domain::payload::{Payload, ValueFormat, field_text};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
-use hearthgate_storage::journal::{self, Reader, StoredEntry, Verdict};
-use hearthgate_storage::sql::{Batch, Committed, Database, ErrorKind, Record, RecordWriter, WriteError};
+use hearthgate_storage::journal::{self, Part, Reader, StoredEntry};
+use hearthgate_storage::sql::{Batch, Committed, Database, ErrorKind, Record, RecordWriter, TypedTable, WriteError};
 use hearthgate_supervision::Exit;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -40,6 +41,8 @@ pub struct Deps {
     pub letters: DeadLetters,
     /// Messages of one transaction.
     pub batch: usize,
+    /// How long to wait for a transaction to fill up; zero: not at all.
+    pub linger: Duration,
     /// How values that are no strings are written.
     pub value_format: ValueFormat,
     /// Why nothing is written, for readiness; empty when all is well.
@@ -64,7 +67,7 @@ impl Actor for RecordWriterActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let work = Work { deps: self.deps.clone(), counters: HashMap::new(), released: 0 };
+        let work = Work { deps: self.deps.clone(), counters: HashMap::new(), tables: Tables::default(), released: 0 };
         ctx.spawn(work.run().into_actor(self).map(|end, act, ctx| match end {
             Ok(()) => info!("the record writer is done"),
             Err(reason) => act.exit.fail(ctx, reason),
@@ -77,7 +80,23 @@ impl Supervised for RecordWriterActor {}
 struct Work {
     deps: Deps,
     counters: HashMap<i64, Counter>,
+    tables: Tables,
     released: u64,
+}
+
+/// The flows' own tables, made once for each version of a flow.
+#[derive(Default)]
+struct Tables(HashMap<i64, (Arc<Flow>, Option<Arc<TypedTable>>)>);
+
+impl Tables {
+    fn of(&mut self, flow: &Arc<Flow>) -> Result<Option<Arc<TypedTable>>, String> {
+        if let Some((_, table)) = self.0.get(&flow.id).filter(|(known, _)| Arc::ptr_eq(known, flow)) {
+            return Ok(table.clone());
+        }
+        let table = TypedTable::of(flow)?;
+        self.0.insert(flow.id, (Arc::clone(flow), table.clone()));
+        Ok(table)
+    }
 }
 
 impl Work {
@@ -128,14 +147,19 @@ impl Work {
                 self.deps.trouble.send_if_modified(|trouble| !std::mem::take(trouble).is_empty());
                 self.release(batch.through, caught_up).await?;
             }
-            if caught_up && reader.ready().await.is_err() {
-                return Ok(End::Closed);
+            if caught_up {
+                if reader.ready().await.is_err() {
+                    return Ok(End::Closed);
+                }
+                if !self.deps.linger.is_zero() {
+                    tokio::time::sleep(self.deps.linger).await;
+                }
             }
         }
     }
 
     /// The next records, those whose flow is gone, and whether there is nothing more.
-    fn next(&self, reader: &mut Reader) -> Result<(Batch, Vec<NewDeadLetter>, bool), String> {
+    fn next(&mut self, reader: &mut Reader) -> Result<(Batch, Vec<NewDeadLetter>, bool), String> {
         let table = Arc::clone(&self.deps.table.borrow());
         let read = reader.next_batch(self.deps.batch, BATCH_BYTES).map_err(|error| error.to_string())?;
         for skipped in &read.skipped {
@@ -145,7 +169,7 @@ impl Work {
         let mut refused = Vec::new();
         for entry in &read.entries {
             for target in entry.targets.iter() {
-                let (Some(flow_id), Verdict::Accepted) = (target.flow_id, target.verdict) else { continue };
+                let Some(flow_id) = target.flow_id.filter(|_| target.verdict.is_due(Part::Store)) else { continue };
                 match table.flow(flow_id) {
                     Some(flow) => records.push(self.record(entry, flow)?),
                     None => {
@@ -158,18 +182,21 @@ impl Work {
         Ok((Batch { records, through: read.through }, refused, read.caught_up))
     }
 
-    fn record(&self, entry: &StoredEntry<'_>, flow: &Flow) -> Result<Record, String> {
+    fn record(&mut self, entry: &StoredEntry<'_>, flow: &Arc<Flow>) -> Result<Record, String> {
         let store = flow.store.as_ref().is_some_and(|store| store.attributes);
-        let format = flow.value_format.unwrap_or(self.deps.value_format);
-        let fields = if store {
+        let table = self.tables.of(flow)?;
+        let (mut fields, mut typed) = (Vec::new(), None);
+        if store || table.is_some() {
             let payload = Payload::parse(entry.payload).map_err(|error| error.to_string())?;
-            let text = |field: &hearthgate_domain::payload::Field<'_>| {
-                (Arc::from(&*field.name), Arc::from(&*field_text(&field.value, format)))
-            };
-            payload.fields().iter().map(text).collect()
-        } else {
-            Vec::new()
-        };
+            if store {
+                let format = flow.value_format.unwrap_or(self.deps.value_format);
+                let text = |field: &hearthgate_domain::payload::Field<'_>| {
+                    (Arc::from(&*field.name), Arc::from(&*field_text(&field.value, format)))
+                };
+                fields = payload.fields().iter().map(text).collect();
+            }
+            typed = table.map(|table| table.row(&payload));
+        }
         Ok(Record {
             seq: entry.seq,
             flow_id: flow.id,
@@ -177,7 +204,7 @@ impl Work {
             received_at: entry.received_at,
             store,
             fields,
-            typed: None,
+            typed,
         })
     }
 
@@ -211,7 +238,8 @@ impl Work {
                 && let Some(entry) = read.entries.first()
             {
                 let reason = refused.reason.to_string();
-                letters.push(letters::letter(&self.deps.journal, &table, entry, Some(refused.flow_id), &reason));
+                let letter = letters::letter(&self.deps.journal, &table, entry, Some(refused.flow_id), &reason);
+                letters.push(NewDeadLetter { part: Some(Part::Store), ..letter });
             }
         }
         letters

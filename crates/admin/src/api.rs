@@ -56,6 +56,22 @@ pub struct OrderDone {
     pub actor: Actor,
 }
 
+/// The answer to `POST /api/v1/flows/reload`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowsReloaded {
+    /// Always true: what could not be done is a [`Problem`].
+    pub reloaded: bool,
+}
+
+/// The answer to `POST /api/v1/dead-letters/{id}/replay`: its message is safe in the journal again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LetterReplayed {
+    /// The letter's number.
+    pub id: i64,
+    /// How many flows took it.
+    pub flows: usize,
+}
+
 /// `GET /livez`: 503 when only ending the process can help.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Live {

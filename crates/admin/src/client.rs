@@ -2,7 +2,7 @@
 //!
 //! HTTP/1.1 over a socket, without a runtime: `hearthgate status` answers in a millisecond.
 
-use crate::api::{Actor, Actors, OrderDone, Problem, Ready};
+use crate::api::{Actor, Actors, FlowsReloaded, LetterReplayed, OrderDone, Problem, Ready};
 use hearthgate_supervision::Command;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -89,6 +89,22 @@ impl Client {
     /// See [`ClientError`].
     pub fn order(&self, name: &str, command: Command) -> Result<OrderDone, ClientError> {
         self.ask("POST", &format!("/api/v1/actors/{}/{}", encoded(name), command.as_str()))
+    }
+
+    /// Has the flows read again, and waits until they are in force.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn reload_flows(&self) -> Result<FlowsReloaded, ClientError> {
+        self.ask("POST", "/api/v1/flows/reload")
+    }
+
+    /// Replays a dead letter, a second time only with `again`, and waits until its message is safe.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn replay(&self, id: i64, again: bool) -> Result<LetterReplayed, ClientError> {
+        self.ask("POST", &format!("/api/v1/dead-letters/{id}/replay?again={again}"))
     }
 
     fn ask<T: DeserializeOwned>(&self, method: &str, path: &str) -> Result<T, ClientError> {

@@ -11,13 +11,15 @@ mod api;
 mod client;
 mod exposition;
 mod metrics;
+mod orders;
 mod problem;
 mod routes;
 mod server;
 mod settings;
 
-pub use api::{Actor, Actors, Live, OrderDone, PartState, Problem, Ready, Version};
+pub use api::{Actor, Actors, FlowsReloaded, LetterReplayed, Live, OrderDone, PartState, Problem, Ready, Version};
 pub use client::{Client, ClientError};
 pub use metrics::{InstallError, Metrics};
+pub use orders::{FlowOrders, Outcome};
 pub use server::{AdminError, Parts, Readiness, Server, bind};
 pub use settings::{Settings, SettingsError};

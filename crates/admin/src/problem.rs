@@ -19,6 +19,10 @@ pub(crate) enum Refusal {
     UnknownActor(String),
     #[error("{0}")]
     UnknownCommand(String),
+    #[error("flows are switched off (flows.enabled, database.enabled)")]
+    FlowsOff,
+    #[error("{0}")]
+    NotDone(String),
     #[error("there is nothing at this path")]
     NoSuchPath,
     #[error("this path does not take that method")]
@@ -38,6 +42,8 @@ impl Refusal {
             Refusal::TokenWrong => "token-wrong",
             Refusal::UnknownActor(_) => "unknown-actor",
             Refusal::UnknownCommand(_) => "unknown-command",
+            Refusal::FlowsOff => "flows-off",
+            Refusal::NotDone(_) => "not-done",
             Refusal::NoSuchPath => "no-such-path",
             Refusal::WrongMethod(_) => "wrong-method",
             Refusal::Control(ControlError::Gone(_)) => "actor-gone",
@@ -58,7 +64,9 @@ impl ResponseError for Refusal {
             Refusal::TokenMissing => StatusCode::UNAUTHORIZED,
             Refusal::UnknownActor(_) | Refusal::UnknownCommand(_) | Refusal::NoSuchPath => StatusCode::NOT_FOUND,
             Refusal::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::Control(ControlError::Stopped(_) | ControlError::NotMade(_)) => StatusCode::CONFLICT,
+            Refusal::Control(ControlError::Stopped(_) | ControlError::NotMade(_))
+            | Refusal::FlowsOff
+            | Refusal::NotDone(_) => StatusCode::CONFLICT,
             Refusal::Control(ControlError::Gone(_)) => StatusCode::GONE,
             Refusal::Control(ControlError::Busy(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Control(ControlError::Unresponsive(_)) => StatusCode::GATEWAY_TIMEOUT,

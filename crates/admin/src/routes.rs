@@ -1,9 +1,9 @@
 //! The paths and what they answer.
 
 use crate::api::{Actor, Actors, Live, OrderDone, PartState, Ready, Version};
-use crate::exposition;
 use crate::problem::Refusal;
 use crate::server::Parts;
+use crate::{exposition, orders};
 use actix_web::web::{self, Data, Json, Path, ServiceConfig};
 use actix_web::{HttpResponse, Resource};
 use hearthgate_supervision::{Answer, Command, Entry, Status};
@@ -16,6 +16,8 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
         .service(reading("/api/v1/version").route(web::get().to(version)))
         .service(reading("/api/v1/actors").route(web::get().to(actors)))
         .service(reading("/api/v1/actors/{name}").route(web::get().to(actor)))
+        .service(ordering("/api/v1/flows/reload").route(web::post().to(orders::reload)))
+        .service(ordering("/api/v1/dead-letters/{id}/replay").route(web::post().to(orders::replay)))
         .service(ordering("/api/v1/actors/{name}/{command}").route(web::post().to(order)));
     #[cfg(feature = "fault-injection")]
     app.service(ordering("/api/v1/actors/{name}/fault/{kind}").route(web::post().to(fault)));

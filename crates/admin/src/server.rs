@@ -1,5 +1,6 @@
 //! Binds the API and makes the server that runs it.
 
+use crate::orders::FlowOrders;
 use crate::settings::Settings;
 use crate::{access, exposition, metrics::Metrics, routes};
 use actix_web::middleware::{DefaultHeaders, from_fn};
@@ -27,6 +28,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// What was counted.
     pub metrics: Metrics,
+    /// Orders to the flows; absent where flows are switched off.
+    pub flows: Option<FlowOrders>,
     /// The gateway's version.
     pub version: &'static str,
 }

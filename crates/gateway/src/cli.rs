@@ -1,5 +1,6 @@
 //! The command line: what can be said, and the help that teaches it.
 
+use crate::settings::Period;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -221,6 +222,17 @@ pub enum DlqCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Take dead letters through their flows again, as these are now; needs the running gateway
+    #[command(after_help = "Example, after a flow's schema was mended:\n  hearthgate dlq replay --flow GARDEN\n\n\
+        What was replayed stays in the list, marked; the part of a flow that had succeeded is not done again.")]
+    Replay {
+        /// Which ones; those that were replayed before are left out
+        #[command(flatten)]
+        choice: DeadLetterChoice,
+        /// Also those that were replayed before
+        #[arg(long)]
+        again: bool,
+    },
     /// Give dead letters up for good
     Drop(DeadLetterChoice),
 }
@@ -296,11 +308,38 @@ pub enum FlowCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Watch a topic, and propose a flow with a schema for what comes by
+    #[command(after_help = "Example:\n  \
+        hearthgate flow learn 'sensors/garden/#' --for 10m > garden.toml\n  \
+        # review it, then:\n  hearthgate flow import garden.toml")]
+    Learn(LearnArgs),
     /// Print the SQL that creates a flow's own table (option `table`)
     Ddl {
         /// Its code
         code: String,
     },
+}
+
+/// What to watch, and for how long.
+#[derive(Debug, Args)]
+pub struct LearnArgs {
+    /// Topic filter, perhaps with named captures (sensors/{room}/#)
+    pub topic: String,
+    /// How long, such as 30s or 1h
+    #[arg(long = "for", value_name = "TIME", default_value = "1m")]
+    pub time: Period,
+    /// End after so many messages
+    #[arg(long, value_name = "N")]
+    pub messages: Option<u64>,
+    /// Code of the proposed flow [default: made of the topic]
+    #[arg(long)]
+    pub code: Option<String>,
+    /// User at the broker, instead of the configured one
+    #[arg(long, requires = "password_file")]
+    pub username: Option<String>,
+    /// File with the user's password
+    #[arg(long, value_name = "FILE", requires = "username")]
+    pub password_file: Option<PathBuf>,
 }
 
 /// The fields of a flow.

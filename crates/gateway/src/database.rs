@@ -14,7 +14,7 @@ pub fn options(settings: &Settings) -> DatabaseOptions {
     let mut options = DatabaseOptions::new(settings.database.url.connection_url(), settings.gateway.state_dir.clone());
     options.max_connections = settings.database.max_connections;
     options.connect_timeout = settings.database.connect_timeout.0;
-    options.guest = !settings.database.migrate;
+    options.migrate = settings.database.migrate;
     options
 }
 
@@ -25,6 +25,7 @@ pub fn dead_letter_options(settings: &Settings) -> DeadLetterOptions {
         path: settings.gateway.state_dir.join("dead-letters.db"),
         max_letters: settings.dead_letters.max_messages,
         max_bytes: settings.dead_letters.max_size.0,
+        max_age: settings.dead_letters.max_age.unless_zero(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! letter is known by journal, sequence number and flow: storing it again after a crash changes nothing. The file is
 //! bounded; the oldest letters make room, and are counted.
 
+use crate::journal::Part;
 use crate::sql::{Attempted, DatabaseError, sqlite_file};
 use bytes::Bytes;
 use hearthgate_domain::delivery::Micros;
@@ -34,9 +35,12 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     dead_at     INTEGER NOT NULL,
     attempts    INTEGER NOT NULL,
     replayed_at INTEGER,
-    size        INTEGER NOT NULL
+    size        INTEGER NOT NULL,
+    part        TEXT
 );
-CREATE UNIQUE INDEX IF NOT EXISTS dead_letters_once ON dead_letters (journal, seq, ifnull(flow_code, ''));
+CREATE UNIQUE INDEX IF NOT EXISTS dead_letters_each ON dead_letters
+    (journal, seq, ifnull(flow_code, ''), ifnull(part, ''));
+CREATE INDEX IF NOT EXISTS dead_letters_by_age ON dead_letters (dead_at);
 CREATE INDEX IF NOT EXISTS dead_letters_first_to_go ON dead_letters (replayed_at IS NULL, id);
 CREATE TABLE IF NOT EXISTS totals (
     only    INTEGER PRIMARY KEY CHECK (only = 1),
@@ -45,7 +49,13 @@ CREATE TABLE IF NOT EXISTS totals (
     evicted INTEGER NOT NULL
 );
 INSERT OR IGNORE INTO totals VALUES (1, 0, 0, 0);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
+";
+
+/// From the first version, which did not tell apart what of a flow had failed.
+const UPGRADE_1: &str = "
+ALTER TABLE dead_letters ADD COLUMN part TEXT;
+DROP INDEX dead_letters_once;
 ";
 
 /// Where dead letters are kept, and how many.
@@ -57,12 +67,14 @@ pub struct DeadLetterOptions {
     pub max_letters: u64,
     /// At most this many bytes of payloads and texts (the newest letter is kept even when it alone is larger).
     pub max_bytes: u64,
+    /// Letters older than this make room, whenever letters are added; none: they are kept whatever their age.
+    pub max_age: Option<Duration>,
 }
 
 impl DeadLetterOptions {
-    /// 100,000 letters, 256 MiB.
+    /// 100,000 letters, 256 MiB, whatever their age.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), max_letters: 100_000, max_bytes: 256 << 20 }
+        Self { path: path.into(), max_letters: 100_000, max_bytes: 256 << 20, max_age: None }
     }
 }
 
@@ -89,6 +101,8 @@ pub struct NewDeadLetter {
     pub dead_at: Micros,
     /// How often its delivery was tried.
     pub attempts: u32,
+    /// What of the flow's actions failed; `None`: none of them had begun.
+    pub part: Option<Part>,
 }
 
 /// A letter as it is kept.
@@ -145,6 +159,7 @@ pub struct DeadLetters {
     pool: SqlitePool,
     max_letters: i64,
     max_bytes: i64,
+    max_age: Option<Micros>,
     label: String,
 }
 
@@ -166,9 +181,16 @@ impl DeadLetters {
             )
             .await
             .attempted(format!("open {label}"))?;
+        let version: i64 =
+            sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.attempted(format!("read {label}"))?;
+        if version == 1 {
+            sqlx::raw_sql(UPGRADE_1).execute(&pool).await.attempted(format!("upgrade {label}"))?;
+        }
         sqlx::raw_sql(SCHEMA).execute(&pool).await.attempted(format!("prepare {label}"))?;
         let bound = |limit: u64| i64::try_from(limit.max(1)).unwrap_or(i64::MAX);
-        Ok(Self { pool, max_letters: bound(options.max_letters), max_bytes: bound(options.max_bytes), label })
+        let max_age = options.max_age.map(|age| Micros::try_from(age.as_micros()).unwrap_or(Micros::MAX));
+        let (max_letters, max_bytes) = (bound(options.max_letters), bound(options.max_bytes));
+        Ok(Self { pool, max_letters, max_bytes, max_age, label })
     }
 
     /// Keeps letters, durably, in one transaction. Those that are there already are left as they are.
@@ -194,7 +216,11 @@ impl DeadLetters {
             .bind(bytes)
             .execute(&mut *transaction)
             .await?;
-        let evicted = self.make_room(&mut transaction).await?;
+        let mut evicted = 0;
+        if let (Some(age), Some(newest)) = (self.max_age, letters.iter().map(|letter| letter.dead_at).max()) {
+            evicted += remove(&mut transaction, "WHERE dead_at <", newest.saturating_sub(age), 1).await?;
+        }
+        evicted += self.make_room(&mut transaction).await?;
         transaction.commit().await?;
         Ok(Inserted { new, repeated: letters.len() as u64 - new, evicted })
     }
@@ -238,11 +264,11 @@ impl DeadLetters {
         row.and_then(|row| row.as_ref().map(letter_of).transpose()).attempted(format!("read {}", self.label))
     }
 
-    /// Notes that letters were replayed. Answers how many of them there are.
+    /// Notes that letters were replayed, or with `None` that they were not after all. Answers how many of them there are.
     ///
     /// # Errors
     /// The file can't be written.
-    pub async fn mark_replayed(&self, ids: &[i64], at: Micros) -> Result<u64, DatabaseError> {
+    pub async fn mark_replayed(&self, ids: &[i64], at: Option<Micros>) -> Result<u64, DatabaseError> {
         let done = sqlx::query("UPDATE dead_letters SET replayed_at = ? WHERE id IN (SELECT value FROM json_each(?))")
             .bind(at)
             .bind(json(ids))
@@ -292,7 +318,7 @@ impl DeadLetters {
 async fn insert(connection: &mut SqliteConnection, letter: &NewDeadLetter, size: i64) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
         "INSERT INTO dead_letters (journal, seq, flow_code, topic, payload, reason, pointer, received_at, dead_at, attempts, \
-         size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+         size, part) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(letter.journal.to_string())
     .bind(letter.seq.map(signed))
@@ -305,6 +331,7 @@ async fn insert(connection: &mut SqliteConnection, letter: &NewDeadLetter, size:
     .bind(letter.dead_at)
     .bind(letter.attempts)
     .bind(size)
+    .bind(letter.part.map(name_of))
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -330,7 +357,7 @@ async fn remove(connection: &mut SqliteConnection, which: &str, bound: i64, weig
 fn select(payload: &str) -> QueryBuilder<Sqlite> {
     QueryBuilder::new(format!(
         "SELECT id, journal, seq, flow_code, topic, {payload} AS payload, length(payload) AS payload_len, reason, pointer, \
-         received_at, dead_at, attempts, replayed_at FROM dead_letters WHERE 1 = 1"
+         received_at, dead_at, attempts, replayed_at, part FROM dead_letters WHERE 1 = 1"
     ))
 }
 
@@ -356,6 +383,7 @@ fn letter_of(row: &sqlx::sqlite::SqliteRow) -> Result<DeadLetter, sqlx::Error> {
     let payload: Vec<u8> = row.try_get("payload")?;
     let payload_len: i64 = row.try_get("payload_len")?;
     let seq: Option<i64> = row.try_get("seq")?;
+    let part: Option<String> = row.try_get("part")?;
     Ok(DeadLetter {
         id: row.try_get("id")?,
         letter: NewDeadLetter {
@@ -369,10 +397,24 @@ fn letter_of(row: &sqlx::sqlite::SqliteRow) -> Result<DeadLetter, sqlx::Error> {
             received_at: row.try_get("received_at")?,
             dead_at: row.try_get("dead_at")?,
             attempts: row.try_get("attempts")?,
+            part: part.as_deref().and_then(part_of),
         },
         payload_len: payload_len.unsigned_abs(),
         replayed_at: row.try_get("replayed_at")?,
     })
+}
+
+/// As the column `part` holds it: the action's name.
+fn name_of(part: Part) -> &'static str {
+    match part {
+        Part::Store => "STORE_DB",
+        Part::Post => "POST_ENDPOINT",
+        Part::Publish => "PUBLISH",
+    }
+}
+
+fn part_of(name: &str) -> Option<Part> {
+    [Part::Store, Part::Post, Part::Publish].into_iter().find(|part| name_of(*part) == name)
 }
 
 fn size(letter: &NewDeadLetter) -> i64 {

@@ -5,6 +5,7 @@ mod clients;
 mod crash;
 mod endpoints;
 mod first_run;
+mod flows;
 mod malformed;
 mod supervision;
 mod switches;

@@ -2,7 +2,7 @@
 
 use super::lane::Job;
 use crate::letters;
-use crate::messages::Publish;
+use crate::messages::{Publish, Reload};
 use crate::metrics::{Counter, Outcome as Counted};
 use crate::pace::Pace;
 use actix::Recipient;
@@ -13,7 +13,7 @@ use hearthgate_domain::retry::{BreakerSettings, CircuitBreaker, Permission, Retr
 use hearthgate_http::template::{Message, Purpose, Template};
 use hearthgate_http::{Auth, Call, ClientOptions, EndpointClient, Method, Outcome, SigningSecret};
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
-use hearthgate_storage::journal::Seq;
+use hearthgate_storage::journal::{Part, Seq};
 use hearthgate_storage::sql::Database;
 use secrecy::SecretString;
 use std::cell::RefCell;
@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::{debug, error, info, trace, warn};
 use uuid::Uuid;
 
@@ -39,10 +39,14 @@ pub struct Endpoints {
     pub retry: RetrySchedule,
     /// When an endpoint is left alone for a while.
     pub breaker: BreakerSettings,
+    /// Calls under way to one endpoint, at least 1.
+    pub parallel: usize,
     /// Where given-up messages go.
     pub letters: DeadLetters,
     /// For switching a flow off whose endpoint is gone for good.
     pub database: watch::Receiver<Option<Database>>,
+    /// Who has to know of that.
+    pub reload: Recipient<Reload>,
     /// Where `PUBLISH` goes.
     pub publish: Recipient<Publish>,
     /// Finds a secret where its reference says.
@@ -60,8 +64,15 @@ pub(super) struct Deliverer {
     endpoints: Endpoints,
     client: EndpointClient,
     journal: Uuid,
-    breakers: RefCell<HashMap<String, Rc<RefCell<CircuitBreaker>>>>,
+    origins: RefCell<HashMap<String, Rc<Origin>>>,
     counters: RefCell<HashMap<i64, Rc<Counters>>>,
+}
+
+/// A host and port that are up or down as a whole.
+struct Origin {
+    breaker: RefCell<CircuitBreaker>,
+    /// Permits for calls under way.
+    calls: Semaphore,
 }
 
 struct Counters {
@@ -84,27 +95,35 @@ impl Deliverer {
             ..ClientOptions::default()
         };
         let client = EndpointClient::new(options).map_err(|error| error.to_string())?;
-        let (breakers, counters) = (RefCell::default(), RefCell::default());
-        Ok(Deliverer { endpoints: endpoints.clone(), client, journal, breakers, counters })
+        let (origins, counters) = (RefCell::default(), RefCell::default());
+        Ok(Deliverer { endpoints: endpoints.clone(), client, journal, origins, counters })
     }
 
     /// Takes a message through all deliveries of its flow, however long that takes.
     pub(super) async fn deliver(&self, flow_id: i64, flow: Option<Arc<Flow>>, job: Job) -> Done {
         let done = Done { flow_id, seq: job.seq };
         let Some(flow) = flow else {
-            self.give_up(None, flow_id, &job, "the flow was removed or switched off", 0).await;
+            self.give_up(None, flow_id, &job, None, "the flow was removed or switched off", 0).await;
             return done;
         };
         for action in &flow.actions {
             match action {
                 Action::StoreDb {} => {}
                 Action::PostEndpoint {} => {
-                    if let Some(endpoint) = &flow.endpoint {
+                    if let Some(endpoint) = flow.endpoint.as_ref().filter(|_| job.due.post) {
                         self.post(&flow, endpoint, &job).await;
                     }
                 }
-                Action::Publish { topic, qos, retain } => self.publish(&flow, &job, topic, *qos, *retain).await,
-                Action::Log { level } => log(&flow, &job, *level),
+                Action::Publish { topic, qos, retain } => {
+                    if job.due.publish {
+                        self.publish(&flow, &job, topic, *qos, *retain).await;
+                    }
+                }
+                Action::Log { level } => {
+                    if job.due.log {
+                        log(&flow, &job, *level);
+                    }
+                }
             }
         }
         done
@@ -117,20 +136,21 @@ impl Deliverer {
             Ok(call) => call,
             Err(reason) => {
                 counters.dead.add(1);
-                return self.give_up(Some(flow), flow.id, job, &reason, 0).await;
+                return self.give_up(Some(flow), flow.id, job, Some(Part::Post), &reason, 0).await;
             }
         };
-        let breaker = self.breaker(&call.url);
+        let origin = self.origin(&call.url);
+        let breaker = &origin.breaker;
         let (mut failed, mut after) = (0, None);
         loop {
             let Some(delay) = schedule.next_delay(failed, fastrand::f64(), after) else {
                 counters.dead.add(1);
                 let reason = format!("given up after {failed} attempts; the last one: {}", call.reason.borrow());
-                return self.give_up(Some(flow), flow.id, job, &reason, failed).await;
+                return self.give_up(Some(flow), flow.id, job, Some(Part::Post), &reason, failed).await;
             };
             tokio::time::sleep(delay).await;
-            wait_for(&breaker).await;
-            match self.attempt(endpoint, &call).await {
+            wait_for(breaker).await;
+            match self.attempt(endpoint, &call, &origin.calls).await {
                 Outcome::Delivered { status } => {
                     breaker.borrow_mut().succeeded();
                     counters.delivered.add(1);
@@ -147,19 +167,21 @@ impl Deliverer {
                 Outcome::Refused { reason, .. } => {
                     breaker.borrow_mut().succeeded();
                     counters.dead.add(1);
-                    return self.give_up(Some(flow), flow.id, job, &reason, failed + 1).await;
+                    return self.give_up(Some(flow), flow.id, job, Some(Part::Post), &reason, failed + 1).await;
                 }
                 Outcome::Gone { reason } => {
                     breaker.borrow_mut().succeeded();
                     counters.dead.add(1);
                     self.switch_off(flow).await;
-                    return self.give_up(Some(flow), flow.id, job, &reason, failed + 1).await;
+                    return self.give_up(Some(flow), flow.id, job, Some(Part::Post), &reason, failed + 1).await;
                 }
             }
         }
     }
 
-    async fn attempt(&self, endpoint: &Endpoint, call: &Prepared) -> Outcome {
+    async fn attempt(&self, endpoint: &Endpoint, call: &Prepared, calls: &Semaphore) -> Outcome {
+        // It is never closed.
+        let _permit = calls.acquire().await;
         let timeout = endpoint.timeout.unwrap_or(self.endpoints.timeout);
         let request = Call {
             url: &call.url,
@@ -228,14 +250,15 @@ impl Deliverer {
         let message_id = format!("{}-{}-{}", self.journal.simple(), job.seq, flow.id);
         let topic = match render(topic, Purpose::Body, flow, job, &message_id) {
             Ok(topic) => topic,
-            Err(reason) => return self.give_up(Some(flow), flow.id, job, &reason, 0).await,
+            Err(reason) => return self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 0).await,
         };
         if let Err(reason) = hearthgate_domain::topic::validate_topic_name(&topic) {
-            return self.give_up(Some(flow), flow.id, job, &format!("PUBLISH to {topic:?}: {reason}"), 0).await;
+            let reason = format!("PUBLISH to {topic:?}: {reason}");
+            return self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 0).await;
         }
         if flow.topic.filter().matches(&topic) {
             let reason = format!("PUBLISH to {topic:?} would come back to the same flow, again and again");
-            return self.give_up(Some(flow), flow.id, job, &reason, 0).await;
+            return self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 0).await;
         }
         let message = Outbound { topic: topic.into(), payload: job.payload.clone(), qos, retain };
         let mut pace = Pace::new();
@@ -250,7 +273,15 @@ impl Deliverer {
     }
 
     /// Keeps a message as a dead letter; tried until it is kept, since it must not get lost.
-    async fn give_up(&self, flow: Option<&Flow>, flow_id: i64, job: &Job, reason: &str, attempts: usize) {
+    async fn give_up(
+        &self,
+        flow: Option<&Flow>,
+        flow_id: i64,
+        job: &Job,
+        part: Option<Part>,
+        reason: &str,
+        attempts: usize,
+    ) {
         let code = flow.map_or_else(|| format!("(flow {flow_id}, removed)"), |flow| flow.code.to_string());
         warn!(flow = %code, seq = job.seq, reason, "dead letter");
         let letter = NewDeadLetter {
@@ -264,6 +295,7 @@ impl Deliverer {
             received_at: job.received_at,
             dead_at: letters::now(),
             attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+            part,
         };
         let mut pace = Pace::new();
         while let Err(reason) = letters::keep(&self.endpoints.letters, std::slice::from_ref(&letter)).await {
@@ -277,15 +309,22 @@ impl Deliverer {
         let database = self.endpoints.database.borrow().clone();
         let Some(database) = database else { return };
         match database.set_flow_enabled(flow.id, false).await {
-            Ok(_) => info!(flow = %flow.code, "switched off: its endpoint answered 410 Gone"),
+            Ok(_) => {
+                info!(flow = %flow.code, "switched off: its endpoint answered 410 Gone");
+                if let Err(reason) = self.endpoints.reload.try_send(Reload) {
+                    warn!(%reason, "the next reload of the flows will take it out");
+                }
+            }
             Err(reason) => error!(flow = %flow.code, %reason, "could not be switched off after 410 Gone"),
         }
     }
 
-    fn breaker(&self, url: &str) -> Rc<RefCell<CircuitBreaker>> {
-        let settings = self.endpoints.breaker;
-        let new = || Rc::new(RefCell::new(CircuitBreaker::new(settings)));
-        Rc::clone(self.breakers.borrow_mut().entry(origin(url).to_owned()).or_insert_with(new))
+    fn origin(&self, url: &str) -> Rc<Origin> {
+        let new = || {
+            let breaker = RefCell::new(CircuitBreaker::new(self.endpoints.breaker));
+            Rc::new(Origin { breaker, calls: Semaphore::new(self.endpoints.parallel) })
+        };
+        Rc::clone(self.origins.borrow_mut().entry(origin(url).to_owned()).or_insert_with(new))
     }
 
     fn counters(&self, flow: &Flow) -> Rc<Counters> {
@@ -313,7 +352,7 @@ struct Prepared {
 }
 
 /// Waits until the endpoint may be called.
-async fn wait_for(breaker: &Rc<RefCell<CircuitBreaker>>) {
+async fn wait_for(breaker: &RefCell<CircuitBreaker>) {
     loop {
         let now = letters::now();
         let permission = breaker.borrow_mut().ask(now);

@@ -1,8 +1,8 @@
-//! One flow's messages on their way out, in order.
+//! One flow's messages on their way out, set going in order.
 
 use hearthgate_domain::delivery::Micros;
-use hearthgate_storage::journal::{Handle, Reader, Seq, StoredEntry, Verdict};
-use std::collections::VecDeque;
+use hearthgate_storage::journal::{Handle, Part, Reader, Seq, StoredEntry, Target, Verdict};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Messages that a lane holds in memory; what is beyond them stays in the journal.
@@ -17,6 +17,31 @@ pub(super) struct Job {
     pub(super) topic: Arc<str>,
     pub(super) payload: bytes::Bytes,
     pub(super) received_at: Micros,
+    /// What is due of the flow's actions.
+    pub(super) due: Due,
+}
+
+/// Which of a flow's deliveries are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) post: bool,
+    pub(super) publish: bool,
+    pub(super) log: bool,
+}
+
+impl Due {
+    fn of(verdict: &Verdict<'_>) -> Self {
+        Due {
+            post: verdict.is_due(Part::Post),
+            publish: verdict.is_due(Part::Publish),
+            log: *verdict == Verdict::Accepted,
+        }
+    }
+}
+
+/// Whether a target brings something to deliver.
+pub(super) fn is_delivery(target: &Target<'_>) -> bool {
+    target.verdict.is_due(Part::Post) || target.verdict.is_due(Part::Publish)
 }
 
 /// See the module.
@@ -24,12 +49,15 @@ pub(super) struct Job {
 pub(super) struct Lane {
     /// Its name among the journal's consumers.
     pub(super) name: String,
+    flow_id: i64,
     queue: VecDeque<Job>,
     bytes: usize,
-    /// The message that is being delivered.
-    under_way: Option<Seq>,
-    /// Everything of this flow through here is delivered, or given up and kept as a dead letter.
+    /// The messages that are being delivered.
+    under_way: BTreeSet<Seq>,
+    /// Everything of this flow through here was delivered, or given up and kept as a dead letter, when it was taken up.
     done: Seq,
+    /// The last one that was set going.
+    last: Seq,
     /// What it reads for itself, having fallen behind the common reader.
     behind: Option<Reader>,
     /// The first entry that it did not take from the common reader.
@@ -37,8 +65,18 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(name: String, done: Seq) -> Self {
-        Lane { name, queue: VecDeque::new(), bytes: 0, under_way: None, done, behind: None, missed: None }
+    pub(super) fn new(name: String, flow_id: i64, done: Seq) -> Self {
+        Lane {
+            name,
+            flow_id,
+            queue: VecDeque::new(),
+            bytes: 0,
+            under_way: BTreeSet::new(),
+            done,
+            last: done,
+            behind: None,
+            missed: None,
+        }
     }
 
     /// Takes an entry from the common reader, if it is not done yet and there is room.
@@ -54,12 +92,13 @@ impl Lane {
     }
 
     /// Reads what it missed, as far as there is room; `head` is where the common reader goes on.
-    pub(super) fn catch_up(&mut self, flow_id: i64, head: Seq, journal: &Handle) -> Result<(), String> {
+    pub(super) fn catch_up(&mut self, head: Seq, journal: &Handle) -> Result<(), String> {
         while let Some(missed) = self.missed.filter(|_| self.queue.len() < ROOM / 2 && self.has_room()) {
             let mut reader = self.behind.take().unwrap_or_else(|| journal.reader_after(missed - 1));
+            let flow_id = self.flow_id;
             let is_ours = |entry: &StoredEntry<'_>| {
                 entry.seq < head
-                    && entry.targets.iter().any(|t| t.flow_id == Some(flow_id) && t.verdict == Verdict::Accepted)
+                    && entry.targets.iter().any(|target| target.flow_id == Some(flow_id) && is_delivery(&target))
             };
             let read = reader.next_batch_where(ROOM / 2, READ_BYTES, is_ours).map_err(|error| error.to_string())?;
             for entry in &read.entries {
@@ -76,26 +115,30 @@ impl Lane {
         Ok(())
     }
 
-    /// The next message, unless one is under way.
-    pub(super) fn next(&mut self) -> Option<Job> {
-        if self.under_way.is_some() {
+    /// The next message, unless `at_once` are under way.
+    pub(super) fn next(&mut self, at_once: usize) -> Option<Job> {
+        if self.under_way.len() >= at_once {
             return None;
         }
         let job = self.queue.pop_front()?;
         self.bytes -= job.payload.len();
-        self.under_way = Some(job.seq);
+        self.under_way.insert(job.seq);
+        self.last = job.seq;
         Some(job)
     }
 
-    /// The message under way is delivered or given up.
+    /// A message under way is delivered or given up.
     pub(super) fn finish(&mut self, seq: Seq) {
-        self.under_way = None;
-        self.done = self.done.max(seq);
+        self.under_way.remove(&seq);
+        self.done = match self.under_way.first() {
+            Some(oldest) => oldest - 1,
+            None => self.last,
+        };
     }
 
     /// Through which entry it is done; with nothing left to do, everything before `head` is.
     pub(super) fn done(&self, head: Seq) -> Seq {
-        let is_idle = self.under_way.is_none() && self.queue.is_empty() && self.missed.is_none();
+        let is_idle = self.under_way.is_empty() && self.queue.is_empty() && self.missed.is_none();
         if is_idle { head.saturating_sub(1).max(self.done) } else { self.done }
     }
 
@@ -104,12 +147,14 @@ impl Lane {
     }
 
     fn push(&mut self, entry: &StoredEntry<'_>) {
+        let Some(target) = entry.targets.iter().find(|target| target.flow_id == Some(self.flow_id)) else { return };
         self.bytes += entry.payload.len();
         self.queue.push_back(Job {
             seq: entry.seq,
             topic: entry.topic.into(),
             payload: bytes::Bytes::copy_from_slice(entry.payload),
             received_at: entry.received_at,
+            due: Due::of(&target.verdict),
         });
     }
 }

@@ -1,7 +1,7 @@
 //! EndpointPosterActor: carries accepted messages from the journal to HTTP endpoints, to MQTT and to the log.
 //!
-//! Each flow is a lane of its own: its messages go out in order, one after the other, and a lane that hangs holds up
-//! nobody else. One reader follows the journal's end and hands out; a lane that falls behind reads the journal for itself
+//! Each flow is a lane of its own: its messages go out in order, one after the other unless the flow's `concurrency` says
+//! otherwise, and a lane that hangs holds up nobody else. One reader follows the journal's end and hands out; a lane that falls behind reads the journal for itself
 //! until it has caught up. How far each lane is done is kept in the journal's positions, so after a crash only calls whose
 //! outcome was not noted yet are made again, with the same `webhook-id`.
 
@@ -16,7 +16,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hearthgate_domain::flow::Action;
 use hearthgate_domain::routing::RoutingTable;
-use hearthgate_storage::journal::{self, Reader, Start, StoredEntry, Verdict};
+use hearthgate_storage::journal::{self, Reader, Start, StoredEntry};
 use hearthgate_supervision::Exit;
 use lane::Lane;
 use std::collections::HashMap;
@@ -101,7 +101,7 @@ impl Work {
             let Some(flow_id) = name.strip_prefix(LANE_PREFIX).and_then(|id| id.parse().ok()) else { continue };
             let done = deps.journal.register(&name, Start::After(head)).map_err(|error| error.to_string())?;
             from = from.min(done);
-            lanes.insert(flow_id, Lane::new(name, done));
+            lanes.insert(flow_id, Lane::new(name, flow_id, done));
         }
         let reader = deps.journal.reader_after(from);
         let deliverer = Rc::new(Deliverer::new(&deps.endpoints, deps.journal.id())?);
@@ -155,7 +155,7 @@ impl Work {
                         let name = format!("{LANE_PREFIX}{flow_id}");
                         let before = Start::After(entry.seq - 1);
                         let done = self.deps.journal.register(&name, before).map_err(|error| error.to_string())?;
-                        new.insert(Lane::new(name, done))
+                        new.insert(Lane::new(name, flow_id, done))
                     }
                 };
                 lane.offer(entry);
@@ -165,15 +165,16 @@ impl Work {
         Ok(read.caught_up)
     }
 
-    /// Sets every lane going that has something to do and nothing under way.
+    /// Sets every lane going that has something to do and nothing under way, or less than its flow allows at once.
     fn start_idle_lanes(&mut self) -> Result<(), String> {
         let table = Arc::clone(&self.deps.table.borrow());
         let head = self.reader.next_seq();
         for (flow_id, lane) in &mut self.lanes {
-            lane.catch_up(*flow_id, head, &self.deps.journal)?;
-            if let Some(job) = lane.next() {
-                let (deliverer, flow_id) = (Rc::clone(&self.deliverer), *flow_id);
-                let flow = table.flow(flow_id).cloned();
+            lane.catch_up(head, &self.deps.journal)?;
+            let flow = table.flow(*flow_id);
+            let at_once = flow.and_then(|flow| flow.endpoint.as_ref()).map_or(1, |endpoint| endpoint.concurrency);
+            while let Some(job) = lane.next(usize::from(at_once)) {
+                let (deliverer, flow_id, flow) = (Rc::clone(&self.deliverer), *flow_id, flow.cloned());
                 self.under_way.push(Box::pin(async move { deliverer.deliver(flow_id, flow, job).await }));
             }
         }
@@ -201,8 +202,8 @@ impl Work {
     }
 }
 
-/// The flows that take an entry.
+/// The flows that have an entry to deliver.
 fn accepted<'a>(entry: &StoredEntry<'a>) -> impl Iterator<Item = i64> + use<'a> {
     let targets = entry.targets;
-    targets.iter().filter(|target| target.verdict == Verdict::Accepted).filter_map(|target| target.flow_id)
+    targets.iter().filter(lane::is_delivery).filter_map(|target| target.flow_id)
 }

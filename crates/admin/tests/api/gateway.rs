@@ -28,6 +28,7 @@ impl Gateway {
         let states = Arc::new(Mutex::new(vec![("database".to_owned(), Ok(()))]));
         let theirs = Arc::clone(&states);
         let parts = Parts {
+            flows: None,
             registry: registry.clone(),
             readiness: Arc::new(move || theirs.lock().expect("nobody panics while writing").clone()),
             metrics: metrics.clone(),

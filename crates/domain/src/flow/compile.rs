@@ -64,6 +64,10 @@ fn build(row: FlowRow) -> Result<Flow, Problem> {
     let store = if stores { Some(store(&options)?) } else { refuse_store_options(&options)? };
     let endpoint =
         if posts { Some(endpoint(row.endpoint_url.as_deref(), &options)?) } else { refuse_endpoint_options(&options)? };
+    if options.event_time.is_some() && options.table.is_none() {
+        let problem = "is a column of the flow's own table; name that with options.table".to_string();
+        return Err(("options.event_time", problem));
+    }
     Ok(Flow {
         id: row.id,
         code: row.code.into(),

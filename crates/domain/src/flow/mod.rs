@@ -4,6 +4,7 @@
 //! of which flow is wrong. One flow that cannot be compiled concerns no other.
 
 mod compile;
+pub mod learn;
 mod options;
 mod topic;
 

@@ -33,7 +33,11 @@ pub fn order(settings: &Settings, name: &str, command: Command, out: &mut dyn Wr
     Ok(Exit::Ok)
 }
 
-fn client(settings: &Settings) -> anyhow::Result<Client> {
+/// Who asks the running gateway.
+///
+/// # Errors
+/// Its API is switched off.
+pub(super) fn client(settings: &Settings) -> anyhow::Result<Client> {
     if !settings.http.enabled {
         let problem = "the gateway's API is switched off (http.enabled), so it can't be asked";
         return Err(Failure::Unavailable(problem.into()).into());
@@ -41,7 +45,8 @@ fn client(settings: &Settings) -> anyhow::Result<Client> {
     Ok(Client::new(settings.http.listen.0, settings.http.token.clone()))
 }
 
-fn failure(error: ClientError) -> anyhow::Error {
+/// What a failed question means for the command.
+pub(super) fn failure(error: ClientError) -> anyhow::Error {
     match error {
         ClientError::Refused(problem) => anyhow::Error::from(Failure::Refused(problem.detail)),
         ClientError::Connect(address, source) => Failure::Unavailable(format!(

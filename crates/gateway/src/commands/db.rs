@@ -21,10 +21,7 @@ pub fn run(settings: &Settings, command: &DbCommand, out: &mut dyn Write) -> any
 }
 
 async fn migrate(settings: &Settings, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let mut options = options(settings);
-    // Asked for, so it is done even where it is not done at start (database.migrate = false).
-    options.guest = false;
-    let mut database = Database::connect(&options).await.map_err(unavailable)?;
+    let mut database = Database::connect(&options(settings)).await.map_err(unavailable)?;
     let report = database.migrate().await.map_err(unavailable)?;
     let label = database.label().to_owned();
     database.close().await;

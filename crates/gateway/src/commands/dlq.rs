@@ -1,10 +1,12 @@
-//! `dlq list|show|drop`: what could not be delivered. The file is shared with a running gateway.
+//! `dlq list|show|replay|drop`: what could not be delivered. The file is shared with a running gateway.
 
+use super::control;
 use crate::cli::{DeadLetterChoice, DlqCommand};
 use crate::database::{block_on, dead_letter_options};
 use crate::exit::{Exit, Failure};
 use crate::settings::Settings;
 use chrono::{DateTime, Utc};
+use hearthgate_admin::ClientError;
 use hearthgate_domain::delivery::Micros;
 use hearthgate_storage::dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters};
 use serde_json::{Value, json};
@@ -28,6 +30,7 @@ pub fn run(settings: &Settings, command: &DlqCommand, out: &mut dyn Write) -> an
         let outcome = match command {
             DlqCommand::List { flow, limit, json } => list(&letters, flow.clone(), *limit, *json, out).await,
             DlqCommand::Show { id, json } => show(&letters, *id, *json, out).await,
+            DlqCommand::Replay { choice, again } => replay(settings, &letters, choice, *again, out).await,
             DlqCommand::Drop(choice) => give_up(&letters, choice, out).await,
         };
         letters.close().await;
@@ -94,6 +97,44 @@ async fn show(letters: &DeadLetters, id: i64, as_json: bool, out: &mut dyn Write
     out.write_all(&letter.payload)?;
     writeln!(out)?;
     Ok(Exit::Ok)
+}
+
+/// One after the other, the oldest first; one that is refused keeps no other from its turn.
+async fn replay(
+    settings: &Settings,
+    letters: &DeadLetters,
+    choice: &DeadLetterChoice,
+    again: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let mut ids = choice.ids.clone();
+    if ids.is_empty() {
+        let replayed = (!again).then_some(false);
+        let mut filter = DeadLetterFilter { flow_code: choice.flow.clone(), replayed, ..DeadLetterFilter::default() };
+        loop {
+            let page = letters.list(&filter, PAGE).await.map_err(unavailable)?;
+            let Some(oldest) = page.last() else { break };
+            filter.before = Some(oldest.id);
+            ids.extend(page.iter().map(|letter| letter.id));
+        }
+        ids.reverse();
+    }
+    let client = control::client(settings)?;
+    let mut refused = 0;
+    for id in &ids {
+        match client.replay(*id, again) {
+            Ok(done) => writeln!(out, "replayed {id}: taken by {} flow(s)", done.flows)?,
+            Err(ClientError::Refused(problem)) => {
+                refused += 1;
+                writeln!(out, "not replayed {id}: {}", problem.detail)?;
+            }
+            Err(error) => return Err(control::failure(error)),
+        }
+    }
+    if ids.is_empty() {
+        writeln!(out, "there is nothing to replay")?;
+    }
+    Ok(if refused == 0 { Exit::Ok } else { Exit::Findings })
 }
 
 async fn give_up(letters: &DeadLetters, choice: &DeadLetterChoice, out: &mut dyn Write) -> anyhow::Result<Exit> {

@@ -1,11 +1,12 @@
 //! `flow …`: the flows in the database. Whatever is written is compiled first, so that no flow gets in that can't run.
 
-use super::explain;
+use super::{control, explain, learn};
 use crate::cli::{ActionName, FlowCommand, FlowFields};
 use crate::database::{block_on, connect, options};
 use crate::exit::{Exit, Failure};
-use crate::settings::Settings;
+use crate::settings::{Loaded, Settings};
 use anyhow::Context;
+use hearthgate_admin::ClientError;
 use hearthgate_domain::flow::{Flow, FlowRow};
 use hearthgate_storage::sql::{Database, NewFlow, TypedTable};
 use serde::{Deserialize, Serialize};
@@ -15,27 +16,27 @@ use std::io::{BufRead, Read, Write};
 /// Flows as TOML, for `import` and `export`.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FlowFile {
+pub(super) struct FlowFile {
     #[serde(default)]
-    flow: Vec<FlowEntry>,
+    pub(super) flow: Vec<FlowEntry>,
 }
 
 /// One `[[flow]]`; `schema` and `options` are JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FlowEntry {
-    code: String,
+pub(super) struct FlowEntry {
+    pub(super) code: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    description: String,
-    topic: String,
-    action: String,
-    schema: String,
+    pub(super) description: String,
+    pub(super) topic: String,
+    pub(super) action: String,
+    pub(super) schema: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    endpoint_url: Option<String>,
+    pub(super) endpoint_url: Option<String>,
     #[serde(default = "yes")]
-    enabled: bool,
+    pub(super) enabled: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    options: Option<String>,
+    pub(super) options: Option<String>,
 }
 
 fn yes() -> bool {
@@ -46,7 +47,11 @@ fn yes() -> bool {
 ///
 /// # Errors
 /// The database can't be reached, there is no such flow, or it could not run.
-pub fn run(settings: &Settings, command: &FlowCommand, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn run(loaded: &Loaded, command: &FlowCommand, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    if let FlowCommand::Learn(args) = command {
+        return learn::run(loaded, args, out);
+    }
+    let settings = &loaded.settings;
     block_on(async {
         let Some(database) = open(settings, command).await? else {
             eprintln!("there is no database yet; `hearthgate db migrate` or the first start creates it");
@@ -54,18 +59,37 @@ pub fn run(settings: &Settings, command: &FlowCommand, out: &mut dyn Write) -> a
         };
         let outcome = on_database(&database, settings, command, out).await;
         database.close().await;
+        if outcome.is_ok() && writes(command) {
+            tell_the_gateway(settings);
+        }
         outcome
     })
 }
 
-/// Reading creates nothing; writing makes the tables if need be.
-async fn open(settings: &Settings, command: &FlowCommand) -> anyhow::Result<Option<Database>> {
-    let writes = match command {
+/// A change is in force at once where the gateway runs; else it is at its next start.
+fn tell_the_gateway(settings: &Settings) {
+    let told = control::client(settings).and_then(|client| match client.reload_flows() {
+        Ok(_) => Ok(true),
+        Err(ClientError::Connect(..)) => Ok(false),
+        Err(error) => Err(control::failure(error)),
+    });
+    match told {
+        Ok(true) => eprintln!("the running gateway has taken it over"),
+        Ok(false) => eprintln!("no gateway runs here; it is in force at the next start"),
+        Err(reason) => {
+            eprintln!("in force at the gateway's next reload (flows.reload_interval, or SIGHUP): {reason:#}")
+        }
+    }
+}
+
+fn writes(command: &FlowCommand) -> bool {
+    match command {
         FlowCommand::List { .. }
         | FlowCommand::Show { .. }
         | FlowCommand::Test { .. }
         | FlowCommand::Export
         | FlowCommand::Ddl { .. }
+        | FlowCommand::Learn(_)
         | FlowCommand::Import { dry_run: true, .. } => false,
         FlowCommand::Add(_)
         | FlowCommand::Edit(_)
@@ -73,8 +97,12 @@ async fn open(settings: &Settings, command: &FlowCommand) -> anyhow::Result<Opti
         | FlowCommand::Disable { .. }
         | FlowCommand::Remove { .. }
         | FlowCommand::Import { dry_run: false, .. } => true,
-    };
-    if !writes || !settings.database.enabled {
+    }
+}
+
+/// Reading creates nothing; writing makes the tables if need be.
+async fn open(settings: &Settings, command: &FlowCommand) -> anyhow::Result<Option<Database>> {
+    if !writes(command) || !settings.database.enabled {
         return connect(settings).await;
     }
     Ok(Some(Database::open(&options(settings)).await.map_err(unavailable)?))
@@ -123,6 +151,7 @@ async fn on_database(
         FlowCommand::Export => export(rows, out),
         FlowCommand::Import { file, dry_run } => import(database, &rows, file.as_deref(), *dry_run, out).await,
         FlowCommand::Ddl { code } => ddl(database, find(&rows, code)?, out),
+        FlowCommand::Learn(_) => Ok(Exit::Ok), // it needs no database, and never comes here
     }
 }
 
@@ -134,7 +163,9 @@ fn find<'a>(rows: &'a [FlowRow], code: &str) -> Result<&'a FlowRow, Failure> {
 }
 
 fn compiled(row: &FlowRow) -> Result<Flow, Failure> {
-    Flow::compile(row.clone()).map_err(|error| Failure::Refused(error.to_string()))
+    let flow = Flow::compile(row.clone()).map_err(|error| Failure::Refused(error.to_string()))?;
+    TypedTable::of(&flow).map_err(Failure::Refused)?;
+    Ok(flow)
 }
 
 fn done(out: &mut dyn Write, what: &str, code: &str) -> anyhow::Result<Exit> {
@@ -253,10 +284,9 @@ fn test(row: &FlowRow, topic: Option<&str>, settings: &Settings, out: &mut dyn W
 
 fn ddl(database: &Database, row: &FlowRow, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let flow = compiled(row)?;
-    let Some(table) = flow.store.as_ref().and_then(|store| store.table.as_deref()) else {
+    let Some(table) = TypedTable::of(&flow).map_err(Failure::Refused)? else {
         return Err(Failure::Usage(format!("the flow {} has no table of its own (option \"table\")", row.code)).into());
     };
-    let table = TypedTable::new(table, &flow.schema, flow.event_time.as_deref()).map_err(Failure::Refused)?;
     writeln!(out, "{}", table.ddl(database.dialect()).trim_end())?;
     Ok(Exit::Ok)
 }

@@ -8,6 +8,7 @@ pub mod dlq;
 pub mod explain;
 pub mod flow;
 pub mod interface;
+mod learn;
 mod lines;
 pub mod map;
 pub mod passwd;
@@ -52,7 +53,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Interface(command) => interface::run(&command, &mut out)?,
         Command::Db(command) => db::run(&load()?.settings, &command, &mut out)?,
         Command::Dlq(command) => dlq::run(&load()?.settings, &command, &mut out)?,
-        Command::Flow(command) => flow::run(&load()?.settings, &command, &mut out)?,
+        Command::Flow(command) => flow::run(&load()?, &command, &mut out)?,
     };
     out.flush()?;
     Ok(exit.into())

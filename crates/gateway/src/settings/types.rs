@@ -46,6 +46,14 @@ pub(crate) use read_from_text;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);
 
+impl Period {
+    /// For settings where zero means never.
+    #[must_use]
+    pub fn unless_zero(self) -> Option<Duration> {
+        (!self.0.is_zero()).then_some(self.0)
+    }
+}
+
 impl FromStr for Period {
     type Err = String;
 

@@ -17,6 +17,8 @@ const DUP: u8 = 1 << 3;
 const HAS_ORIGIN: u8 = 1 << 4;
 const REFUSED: u8 = 1;
 const HAS_FLOW: u8 = 2;
+/// Which part of an accepted message is replayed; none for an ordinary one.
+const PART: u8 = 0b1100;
 
 /// A message to append.
 #[derive(Clone, Copy)]
@@ -51,6 +53,8 @@ pub struct Target<'a> {
 pub enum Verdict<'a> {
     /// It is valid: the flow's actions are due.
     Accepted,
+    /// A dead letter is replayed: only this part of the flow's actions is due, the others were done before.
+    Replayed(Part),
     /// It goes to the dead letters.
     Refused {
         /// Why, in words; cut after 1 KiB.
@@ -58,6 +62,29 @@ pub enum Verdict<'a> {
         /// JSON pointer to the field at fault, or empty; cut after 1 KiB.
         pointer: &'a str,
     },
+}
+
+impl Verdict<'_> {
+    /// Whether this part of the flow's actions has to be carried out.
+    #[must_use]
+    pub fn is_due(&self, part: Part) -> bool {
+        match self {
+            Verdict::Accepted => true,
+            Verdict::Replayed(one) => *one == part,
+            Verdict::Refused { .. } => false,
+        }
+    }
+}
+
+/// A part of a flow's actions that can fail by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `STORE_DB`, and counting the message.
+    Store,
+    /// `POST_ENDPOINT`.
+    Post,
+    /// `PUBLISH`.
+    Publish,
 }
 
 /// An entry as it is read back, borrowing from the reader's buffer.
@@ -142,7 +169,7 @@ pub(super) fn encoded_len(entry: &Entry<'_>) -> Result<usize, JournalError> {
 fn target_len(target: &Target<'_>) -> usize {
     let flow = if target.flow_id.is_some() { 8 } else { 0 };
     let verdict = match target.verdict {
-        Verdict::Accepted => 0,
+        Verdict::Accepted | Verdict::Replayed(_) => 0,
         Verdict::Refused { reason, pointer } => 4 + kept_len(reason) + kept_len(pointer),
     };
     1 + flow + verdict
@@ -173,8 +200,12 @@ pub(super) fn encode(out: &mut Vec<u8>, entry: &Entry<'_>, length: usize) {
 }
 
 fn encode_target(out: &mut Vec<u8>, target: &Target<'_>) {
-    let refused = matches!(target.verdict, Verdict::Refused { .. });
-    out.push(if refused { REFUSED } else { 0 } | if target.flow_id.is_some() { HAS_FLOW } else { 0 });
+    let verdict = match target.verdict {
+        Verdict::Accepted => 0,
+        Verdict::Replayed(part) => part_flags(part),
+        Verdict::Refused { .. } => REFUSED,
+    };
+    out.push(verdict | if target.flow_id.is_some() { HAS_FLOW } else { 0 });
     if let Some(flow) = target.flow_id {
         out.extend_from_slice(&flow.to_le_bytes());
     }
@@ -183,6 +214,14 @@ fn encode_target(out: &mut Vec<u8>, target: &Target<'_>) {
         out.extend_from_slice(&(kept_len(pointer) as u16).to_le_bytes());
         push_text(out, reason);
         push_text(out, pointer);
+    }
+}
+
+fn part_flags(part: Part) -> u8 {
+    match part {
+        Part::Store => 0b0100,
+        Part::Post => 0b1000,
+        Part::Publish => 0b1100,
     }
 }
 
@@ -230,7 +269,13 @@ fn take_target<'a>(fields: &mut Fields<'a>) -> Option<Target<'a>> {
     let flags = fields.u8()?;
     let flow_id = if flags & HAS_FLOW != 0 { Some(fields.i64()?) } else { None };
     if flags & REFUSED == 0 {
-        return Some(Target { flow_id, verdict: Verdict::Accepted });
+        let verdict = match flags & PART {
+            0 => Verdict::Accepted,
+            flags => Verdict::Replayed(
+                [Part::Store, Part::Post, Part::Publish].into_iter().find(|part| part_flags(*part) == flags)?,
+            ),
+        };
+        return Some(Target { flow_id, verdict });
     }
     let (reason, pointer) = (usize::from(fields.u16()?), usize::from(fields.u16()?));
     let reason = std::str::from_utf8(fields.take(reason)?).ok()?;

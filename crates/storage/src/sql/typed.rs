@@ -2,8 +2,9 @@
 //!
 //! Rows go through text: the database turns it into the column's type, and refuses what does not fit.
 
-use chrono::{DateTime, NaiveDateTime};
 use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::event_time::event_time;
+use hearthgate_domain::flow::Flow;
 use hearthgate_domain::payload::{Json, JsonKind, Payload, ValueFormat, field_text};
 use hearthgate_domain::schema::{FieldType, PayloadSchema};
 use std::fmt::Write as _;
@@ -54,6 +55,15 @@ pub struct TypedRow {
 }
 
 impl TypedTable {
+    /// The flow's own table, if it has one.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of(flow: &Flow) -> Result<Option<Arc<Self>>, String> {
+        let Some(name) = flow.store.as_ref().and_then(|store| store.table.as_deref()) else { return Ok(None) };
+        Self::new(name, &flow.schema, flow.event_time.as_deref()).map(|table| Some(Arc::new(table)))
+    }
+
     /// The table for a flow's schema. `event_time` is the field that holds the time of the event.
     ///
     /// # Errors
@@ -137,7 +147,7 @@ impl TypedTable {
     pub fn row(self: &Arc<Self>, payload: &Payload<'_>) -> TypedRow {
         let values =
             self.columns.iter().map(|(name, kind)| payload.get(name).and_then(|value| text(*kind, &value))).collect();
-        let event_time = self.event_time.as_deref().and_then(|field| event_time(&payload.get(field)?));
+        let event_time = self.event_time.as_deref().and_then(|field| event_time(&payload.get(field)?).ok());
         TypedRow { table: Arc::clone(self), event_time, values }
     }
 
@@ -217,67 +227,9 @@ fn text(kind: ColumnKind, value: &Json<'_>) -> Option<Arc<str>> {
     }
 }
 
-/// The time of an event: RFC 3339, a date and time without zone (UTC), or seconds, milliseconds or microseconds since
-/// 1970, told apart by their size (seconds until the year 5138, milliseconds from 1973 on).
-fn event_time(value: &Json<'_>) -> Option<Micros> {
-    match value.kind() {
-        JsonKind::String => {
-            let text = value.as_str()?;
-            let text = text.trim();
-            if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-                return Some(time.timestamp_micros());
-            }
-            ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
-                .into_iter()
-                .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-                .map(|time| time.and_utc().timestamp_micros())
-        }
-        JsonKind::Integer => {
-            let number: i64 = value.text().parse().ok()?;
-            match number.unsigned_abs() {
-                0..100_000_000_000 => number.checked_mul(1_000_000),
-                100_000_000_000..100_000_000_000_000 => number.checked_mul(1_000),
-                _ => Some(number),
-            }
-        }
-        JsonKind::Number => {
-            let seconds: f64 = value.text().parse().ok()?;
-            // Beyond this a double has no microseconds, and the number is no time in seconds.
-            #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
-            (seconds.abs() < 1e11).then(|| (seconds * 1e6).round() as i64)
-        }
-        JsonKind::Null | JsonKind::Boolean | JsonKind::Array | JsonKind::Object => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn time(json: &str) -> Option<Micros> {
-        event_time(&Json::parse(json).unwrap())
-    }
-
-    #[test]
-    fn an_event_time_is_read_in_its_usual_forms() {
-        const AT: Micros = 1_795_264_496_000_000;
-        for json in [
-            "\"2026-11-21T12:34:56Z\"",
-            "\"2026-11-21T13:34:56+01:00\"",
-            "\"2026-11-21T12:34:56\"",
-            "\"2026-11-21 12:34:56\"",
-            "1795264496",
-            "1795264496000",
-            "1795264496000000",
-            "1795264496.0",
-        ] {
-            assert_eq!(time(json), Some(AT), "{json}");
-        }
-        assert_eq!(time("1795264496.25"), Some(AT + 250_000));
-        for json in ["\"yesterday\"", "true", "null", "1e300", "99999999999999999999", "[]"] {
-            assert_eq!(time(json), None, "{json}");
-        }
-    }
 
     #[test]
     fn a_field_that_can_not_be_a_column_is_named() {

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use hearthgate_storage::dead_letters::{DeadLetterFilter, DeadLetterOptions, DeadLetters, Inserted, NewDeadLetter};
+use hearthgate_storage::journal::Part;
+use std::time::Duration;
 use uuid::Uuid;
 
 const JOURNAL: Uuid = Uuid::from_u128(7);
@@ -18,12 +20,13 @@ fn letter(seq: u64, flow: Option<&str>) -> NewDeadLetter {
         received_at: 1_000 + i64::try_from(seq).unwrap(),
         dead_at: 2_000,
         attempts: 3,
+        part: None,
     }
 }
 
 async fn open(folder: &tempfile::TempDir, max_letters: u64, max_bytes: u64) -> DeadLetters {
     let path = folder.path().join("state/dead_letters.sqlite");
-    DeadLetters::open(&DeadLetterOptions { path, max_letters, max_bytes }).await.unwrap()
+    DeadLetters::open(&DeadLetterOptions { path, max_letters, max_bytes, max_age: None }).await.unwrap()
 }
 
 #[tokio::test]
@@ -93,7 +96,7 @@ async fn replayed_letters_are_marked_and_go_first() {
         all.iter().find(|one| one.letter.seq == Some(seq)).unwrap().id
     };
     let replayed = id_of(2).await;
-    assert_eq!(letters.mark_replayed(&[replayed, 999], 5).await.unwrap(), 1);
+    assert_eq!(letters.mark_replayed(&[replayed, 999], Some(5)).await.unwrap(), 1);
     let marked = letters.list(&DeadLetterFilter { replayed: Some(true), ..Default::default() }, 10).await.unwrap();
     assert_eq!((marked.len(), marked[0].replayed_at), (1, Some(5)));
     assert_eq!(letters.insert_batch(&[letter(4, None)]).await.unwrap().evicted, 1);
@@ -127,6 +130,33 @@ async fn the_oldest_make_room_by_count_and_by_bytes() {
     let huge = NewDeadLetter { payload: vec![0; 3 << 20].into(), ..letter(30, None) };
     letters.insert_batch(&[huge]).await.unwrap();
     assert_eq!(letters.totals().await.unwrap().letters, 1, "the newest is kept even when it alone is too large");
+}
+
+#[tokio::test]
+async fn letters_beyond_their_age_go_when_new_ones_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = DeadLetterOptions {
+        max_age: Some(Duration::from_micros(500)),
+        ..DeadLetterOptions::new(folder.path().join("letters.db"))
+    };
+    let letters = DeadLetters::open(&options).await.unwrap();
+    letters.insert_batch(&[letter(1, None), NewDeadLetter { dead_at: 2_400, ..letter(2, None) }]).await.unwrap();
+    let inserted = letters.insert_batch(&[NewDeadLetter { dead_at: 2_501, ..letter(3, None) }]).await.unwrap();
+    assert_eq!(inserted.evicted, 1);
+    let left = letters.list(&DeadLetterFilter::default(), 10).await.unwrap();
+    assert_eq!(left.iter().map(|one| one.letter.seq.unwrap()).collect::<Vec<_>>(), [3, 2]);
+}
+
+#[tokio::test]
+async fn each_part_of_a_flow_that_fails_has_a_letter_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 10, 1 << 20).await;
+    let part = |part| NewDeadLetter { part: Some(part), ..letter(1, Some("a")) };
+    let batch = [part(Part::Store), part(Part::Post), part(Part::Publish)];
+    assert_eq!(letters.insert_batch(&batch).await.unwrap().new, 3);
+    assert_eq!(letters.insert_batch(&batch).await.unwrap().repeated, 3);
+    let listed = letters.list(&DeadLetterFilter::default(), 10).await.unwrap();
+    assert_eq!(listed.iter().rev().map(|one| one.letter.clone()).collect::<Vec<_>>(), batch);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 mod banner;
 mod interfaces;
 mod memory;
-mod options;
+pub(super) mod options;
 mod shutdown;
 mod wiring;
 
@@ -32,6 +32,7 @@ pub fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
             Some(server) => Some(server.run(Parts {
                 registry: running.registry.clone(),
                 readiness: running.readiness(),
+                flows: running.flow_orders(),
                 metrics,
                 version: env!("CARGO_PKG_VERSION"),
             })?),

@@ -16,16 +16,11 @@ use secrecy::{ExposeSecret, SecretString};
 use std::path::Path;
 use std::time::Duration;
 
-/// `0` in the settings means never.
-fn unless_zero(time: Duration) -> Option<Duration> {
-    (!time.is_zero()).then_some(time)
-}
-
 pub(super) fn journal(settings: &Settings) -> journal::Options {
     journal::Options {
         segment_bytes: settings.journal.segment_size.0,
         max_bytes: settings.journal.max_size.0,
-        max_age: unless_zero(settings.journal.max_age.0),
+        max_age: settings.journal.max_age.unless_zero(),
         when_full: match settings.journal.when_full {
             WhenFull::Block => journal::WhenFull::Block,
             WhenFull::DropOldest => journal::WhenFull::DropOldest,
@@ -55,7 +50,7 @@ pub(super) fn status_prefix(settings: &Settings) -> Option<String> {
 }
 
 /// Options of the session with the broker at `remote`.
-pub(super) fn session(settings: &Settings, remote: &Remote) -> SessionOptions {
+pub(in crate::commands) fn session(settings: &Settings, remote: &Remote) -> SessionOptions {
     let mqtt = &settings.mqtt;
     let mut options = SessionOptions::new(server(settings, remote), client_id(settings));
     options.protocol = match mqtt.protocol {

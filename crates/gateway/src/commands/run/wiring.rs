@@ -7,11 +7,11 @@ use crate::exit::Failure;
 use crate::settings::{Loaded, Server, Settings};
 use actix::prelude::*;
 use anyhow::Context as _;
-use hearthgate_actors::messages::{Close, Consumer, Reload, ReplaceMap};
+use hearthgate_actors::messages::{Close, Consumer, Reload, ReplaceMap, ReplayLetter};
 use hearthgate_actors::mqtt::{LinkStatus, Source};
 use hearthgate_actors::progress::Progress;
 use hearthgate_actors::{broker, catalog, desk, interface, letters, mapper, mqtt, poster, router, supervisor, writer};
-use hearthgate_admin::Readiness;
+use hearthgate_admin::{FlowOrders, Readiness};
 use hearthgate_domain::delivery::{Outbound, QoS};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_mqtt::broker::Broker;
@@ -43,12 +43,9 @@ pub(crate) struct Running {
     pub(crate) troubles: Vec<(&'static str, watch::Receiver<String>)>,
     /// The connection to the broker.
     pub(crate) link: watch::Receiver<LinkStatus>,
-    /// The journal.
-    pub(crate) journal: Option<journal::Handle>,
     mqtt: Option<Addr<mqtt::MqttActor>>,
     mapper: Option<Addr<mapper::MapperActor>>,
-    catalog: Option<Addr<catalog::CatalogActor>>,
-    arbiters: Vec<Arbiter>,
+    flows: Option<Flows>,
 }
 
 impl Running {
@@ -73,12 +70,30 @@ impl Running {
         })
     }
 
+    /// How orders from outside reach the flows.
+    pub(crate) fn flow_orders(&self) -> Option<FlowOrders> {
+        let Flows { catalog, letters, .. } = self.flows.as_ref()?;
+        let (catalog, letters) = (catalog.clone(), letters.clone());
+        Some(FlowOrders {
+            reload: Arc::new(move || {
+                let catalog = catalog.clone();
+                Box::pin(async move { catalog.send(Reload).await.map_err(|reason| reason.to_string())? })
+            }),
+            replay: Arc::new(move |id, again| {
+                let letters = letters.clone();
+                Box::pin(
+                    async move { letters.send(ReplayLetter { id, again }).await.map_err(|reason| reason.to_string())? },
+                )
+            }),
+        })
+    }
+
     /// Reads flows and maps anew; what can not be used is told, and the old goes on.
     pub(crate) async fn reload(&self) {
-        if let Some(catalog) = &self.catalog
-            && catalog.send(Reload).await.is_err()
+        if let Some(flows) = &self.flows
+            && let Err(reason) = flows.catalog.try_send(Reload)
         {
-            error!("the flows could not be reloaded: their keeper is down");
+            error!(%reason, "the flows could not be reloaded");
         }
         let Some(mapper) = &self.mapper else { return };
         for (place, interface) in self.interfaces.iter().enumerate() {
@@ -104,7 +119,7 @@ impl Running {
 
     /// Waits until the database has all that the journal holds for it.
     pub(crate) async fn drained(&self) {
-        let Some(journal) = &self.journal else { return };
+        let Some(Flows { journal, .. }) = &self.flows else { return };
         loop {
             let usage = journal.usage();
             if usage.consumers.iter().filter(|consumer| consumer.name == writer::CONSUMER).all(|c| c.lag == 0) {
@@ -131,7 +146,6 @@ impl<A: Actor, D> Place<A, D> {
 struct Starter<'a> {
     settings: &'a Settings,
     registry: Registry,
-    arbiters: Vec<Arbiter>,
     order: Vec<String>,
 }
 
@@ -156,7 +170,6 @@ impl Starter<'_> {
         )]
         let make = move |exit| build(taken.recv().expect("the gateway gave up starting"), exit);
         let guarded: Guarded<A> = self.registry.start(name, &arbiter.handle(), MAILBOX, policy, make)?;
-        self.arbiters.push(arbiter);
         self.order.push(name.to_owned());
         Ok(Place { addr: guarded.addr, deps })
     }
@@ -177,7 +190,7 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
     if settings.flows.enabled && !settings.database.enabled {
         warn!("flows need [database], which is off: no flow runs");
     }
-    let mut starter = Starter { settings, registry: Registry::new(), arbiters: Vec::new(), order: Vec::new() };
+    let mut starter = Starter { settings, registry: Registry::new(), order: Vec::new() };
     let (link_tx, link) = watch::channel(LinkStatus::default());
 
     // Started first, wired below: later ones are ended first, except that intake is closed before all of them.
@@ -212,13 +225,10 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
     };
 
     let mut troubles = Vec::new();
-    let mut running_journal = None;
-    let mut catalog_addr = None;
+    let mut flows = None;
     let mut confirmed = None;
     if let (Some(mqtt), Some(router)) = (&mqtt_place, &router_place) {
-        let wired = wire_flows(&mut starter, loaded, mqtt, router, &mut troubles).await?;
-        running_journal = Some(wired.journal);
-        catalog_addr = Some(wired.catalog);
+        flows = Some(wire_flows(&mut starter, loaded, mqtt, router, &mut troubles).await?);
         confirmed = Some(router.addr.clone().recipient());
     }
 
@@ -299,17 +309,17 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
         broker: listens,
         troubles,
         link,
-        journal: running_journal,
         mqtt: mqtt_place.map(|place| place.addr),
         mapper: mapper_place.map(|place| place.addr),
-        catalog: catalog_addr,
-        arbiters: starter.arbiters,
+        flows,
     })
 }
 
+/// What orders to the flows go to.
 struct Flows {
     journal: journal::Handle,
     catalog: Addr<catalog::CatalogActor>,
+    letters: Addr<letters::DeadLetterActor>,
 }
 
 type MakeMqtt = Box<dyn FnOnce() -> mqtt::Deps + Send>;
@@ -355,11 +365,18 @@ async fn wire_flows(
         table: table.clone(),
         letters: dead_letters.clone(),
         batch: settings.store.batch,
+        linger: settings.store.linger.0,
         value_format: options::value_format(settings),
         trouble: trouble("writer"),
     })?;
     let letters = starter.start("letters", "writer", letters::DeadLetterActor::new)?;
-    letters.fill(letters::Deps { journal: handle.clone(), table: table.clone(), letters: dead_letters.clone() })?;
+    letters.fill(letters::Deps {
+        journal: handle.clone(),
+        table: table.clone(),
+        letters: dead_letters.clone(),
+        router: router.addr.clone().recipient(),
+    })?;
+    let catalog = starter.start("catalog", "router", catalog::CatalogActor::new)?;
     let poster = starter.start("poster", "poster", poster::EndpointPosterActor::new)?;
     poster.fill(poster::Deps {
         journal: handle.clone(),
@@ -369,13 +386,14 @@ async fn wire_flows(
             allowed_hosts: settings.endpoints.allow_hosts.clone(),
             retry: options::retry(settings)?,
             breaker: options::breaker(settings),
+            parallel: settings.endpoints.parallel,
+            reload: catalog.addr.clone().recipient(),
             letters: dead_letters,
             database,
             publish: mqtt.addr.clone().recipient(),
             secrets: Arc::new(options::secret),
         },
     })?;
-    let catalog = starter.start("catalog", "router", catalog::CatalogActor::new)?;
     catalog.fill(catalog::Deps {
         options: crate::database::options(settings),
         database: database_tx,
@@ -385,7 +403,7 @@ async fn wire_flows(
         unloadable: watch::channel(Vec::new()).0,
         trouble: trouble("database"),
     })?;
-    Ok(Flows { journal: handle, catalog: catalog.addr })
+    Ok(Flows { journal: handle, catalog: catalog.addr, letters: letters.addr })
 }
 
 fn open_journal(settings: &Settings, folder: &Path) -> anyhow::Result<(Journal, journal::Recovery)> {

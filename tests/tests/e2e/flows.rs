@@ -1,0 +1,237 @@
+//! Flows from the command line, tables of their own, and dead letters that are taken through their flow again.
+
+use hearthgate_tests::client::Client;
+use hearthgate_tests::database::{Database, Record};
+use hearthgate_tests::endpoint::{Answer, Endpoint};
+use hearthgate_tests::gateway::{Gateway, Home};
+use hearthgate_tests::until;
+use std::process::{Output, Stdio};
+
+fn started(home: &Home) -> Gateway {
+    home.configure("[broker]\nenabled = true\n");
+    let mut gateway = home.start();
+    gateway.wait_for_log(&["flows loaded"]);
+    gateway
+}
+
+fn hearthgate(home: &Home, arguments: &[&str]) -> Output {
+    home.command().args(arguments).stdin(Stdio::null()).output().expect("running the command line")
+}
+
+/// Standard output of a command that ended well.
+fn told(home: &Home, arguments: &[&str]) -> String {
+    let output = hearthgate(home, arguments);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{arguments:?}: {out}{err}");
+    out.into_owned()
+}
+
+/// Publishes until the flow, whose subscription is being made, has stored something; answers the values of `n`.
+async fn publish_until_stored(client: &mut Client, database: &Database, topic: &str, flow: &str) {
+    until("the new flow stores", async || {
+        client.publish(topic, r#"{"n":0}"#).await;
+        client.confirmed(1).await;
+        database.records().await.iter().any(|record| record.flow == flow).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_that_the_command_line_adds_is_in_force_at_once() {
+    let home = Home::new();
+    let _gateway = started(&home);
+    let database = Database::sqlite(home.path()).await;
+    let added = hearthgate(&home, &["flow", "add", "NEW", "--topic", "new/#", "--schema", r#"{"n":"int"}"#]);
+    let answer = String::from_utf8_lossy(&added.stderr);
+    assert!(added.status.success() && answer.contains("the running gateway has taken it over"), "{answer}");
+    let mut client = Client::connect(home.mqtt, "sensor").await;
+    publish_until_stored(&mut client, &database, "new/a", "NEW").await;
+
+    told(&home, &["flow", "disable", "NEW"]);
+    let before = database.number("SELECT last_msg_id FROM flows WHERE code = 'NEW'").await;
+    client.publish("new/a", r#"{"n":1}"#).await;
+    client.publish("sensors/aht10", r#"{"temperature":1.5,"humidity":2.5}"#).await;
+    client.confirmed(2).await;
+    until("the message after it", async || {
+        database.records().await.iter().any(|record| record.flow == "AHT10_SENSOR").then_some(())
+    })
+    .await;
+    assert_eq!(database.number("SELECT last_msg_id FROM flows WHERE code = 'NEW'").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_fills_a_table_of_its_own_with_the_time_of_the_event() {
+    let home = Home::new();
+    let _gateway = started(&home);
+    let database = Database::sqlite(home.path()).await;
+    let options = r#"{"table":"climate","attributes":false,"event_time":"at"}"#;
+    let schema = r#"{"at":"string","t":"float","room":"string","ok":"bool"}"#;
+    let add =
+        ["flow", "add", "CLIMATE", "--topic", "climate/+", "--schema", schema, "--options", options, "--disabled"];
+    told(&home, &add);
+    for statement in told(&home, &["flow", "ddl", "CLIMATE"]).split(';').filter(|part| !part.trim().is_empty()) {
+        database.execute(statement).await;
+    }
+    told(&home, &["flow", "edit", "CLIMATE", "--description", "with its table"]);
+    told(&home, &["flow", "enable", "CLIMATE"]);
+    let mut client = Client::connect(home.mqtt, "sensor").await;
+    let body = r#"{"at":"2026-11-21T22:04:02+01:00","t":21.50,"room":"Küche","ok":true,"more":1}"#;
+    until("the first row", async || {
+        client.publish("climate/kitchen", body).await;
+        client.confirmed(1).await;
+        (database.number("SELECT COUNT(*) FROM climate").await > 0).then_some(())
+    })
+    .await;
+    let rows = "SELECT COUNT(*) FROM climate WHERE t = 21.5 AND room = 'Küche' AND ok = 1 AND flow_code = 'CLIMATE' \
+                AND event_time LIKE '2026-11-21 21:04:02%' AND received_at > event_time";
+    until("all rows as they were sent", async || {
+        let (stored, last) = (
+            database.number(rows).await,
+            database.number("SELECT last_msg_id FROM flows WHERE code = 'CLIMATE'").await,
+        );
+        (stored > 0 && stored == last).then_some(())
+    })
+    .await;
+    assert_eq!(database.records().await, [], "instead of the attribute table");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_without_its_table_loses_nothing_and_holds_up_nobody() {
+    let home = Home::new();
+    let mut gateway = started(&home);
+    let database = Database::sqlite(home.path()).await;
+    let add =
+        ["flow", "add", "TABLE", "--topic", "n/#", "--schema", r#"{"n":"int"}"#, "--options", r#"{"table":"numbers"}"#];
+    told(&home, &add);
+    told(&home, &["flow", "add", "OTHER", "--topic", "n/#", "--schema", r#"{"n":"int"}"#]);
+    let mut client = Client::connect(home.mqtt, "sensor").await;
+    publish_until_stored(&mut client, &database, "n/a", "OTHER").await;
+    gateway.wait_for_log(&["dead letter", "TABLE", "flow ddl"]);
+    for statement in told(&home, &["flow", "ddl", "TABLE"]).split(';').filter(|part| !part.trim().is_empty()) {
+        database.execute(statement).await;
+    }
+    let replayed = told(&home, &["dlq", "replay", "--flow", "TABLE"]);
+    let letters = replayed.lines().count() as i64;
+    assert!(letters > 0 && replayed.lines().all(|line| line.contains("taken by 1 flow")), "{replayed}");
+    until("its rows", async || (database.number("SELECT COUNT(*) FROM numbers").await == letters).then_some(())).await;
+    assert_eq!(database.number("SELECT MAX(last_msg_id) FROM numbers").await, letters);
+    let others = database.records().await.into_iter().filter(|record| record.flow == "OTHER").count() as i64;
+    let last = database.number("SELECT last_msg_id FROM flows WHERE code = 'OTHER'").await;
+    assert_eq!(others, last, "the other flow is not written again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_goes_through_its_flow_as_it_is_now_and_only_once() {
+    let home = Home::new();
+    let mut gateway = started(&home);
+    let database = Database::sqlite(home.path()).await;
+    let mut client = Client::connect(home.mqtt, "sensor").await;
+    client.publish("sensors/aht10", r#"{"temperature":"21","humidity":40.0}"#).await;
+    client.confirmed(1).await;
+    gateway.wait_for_log(&["dead letter", "AHT10_SENSOR"]);
+    let id = until("the letter", async || {
+        let list = told(&home, &["dlq", "list", "--json"]);
+        let letter: serde_json::Value = serde_json::from_str(list.lines().next()?).expect("JSON");
+        letter["id"].as_i64()
+    })
+    .await
+    .to_string();
+
+    let refused = hearthgate(&home, &["dlq", "replay", &id]);
+    let answer = String::from_utf8_lossy(&refused.stdout);
+    assert_eq!(refused.status.code(), Some(1), "{answer}");
+    assert!(answer.contains("refused as before") && answer.contains("temperature"), "{answer}");
+
+    let schema = r#"{"temperature":"string","humidity":"float"}"#;
+    told(&home, &["flow", "edit", "AHT10_SENSOR", "--schema", schema]);
+    assert!(told(&home, &["dlq", "replay", &id]).contains("taken by 1 flow"));
+    let rows = until("its rows", async || Some(database.records().await).filter(|rows| !rows.is_empty())).await;
+    let record = |name: &str, value: &str| Record {
+        flow: "AHT10_SENSOR".into(),
+        name: name.into(),
+        value: value.into(),
+        number: 1,
+    };
+    assert_eq!(rows, [record("temperature", "21"), record("humidity", "40.0")]);
+
+    let again = hearthgate(&home, &["dlq", "replay", &id]);
+    assert_eq!(again.status.code(), Some(1), "a second time only when asked for");
+    assert!(String::from_utf8_lossy(&again.stdout).contains("replayed before"));
+    assert!(told(&home, &["dlq", "replay", "--all"]).contains("nothing to replay"));
+    told(&home, &["dlq", "replay", &id, "--again"]);
+    until("the second time", async || {
+        (database.number("SELECT last_msg_id FROM flows WHERE code = 'AHT10_SENSOR'").await == 2).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_call_is_replayed_without_storing_its_message_again() {
+    let home = Home::new();
+    let mut gateway = started(&home);
+    let database = Database::sqlite(home.path()).await;
+    let endpoint = Endpoint::start(Answer::Status(400));
+    let options = r#"{"actions":[{"type":"POST_ENDPOINT"}]}"#;
+    let add = [
+        "flow",
+        "add",
+        "BOTH",
+        "--topic",
+        "both",
+        "--schema",
+        r#"{"n":"int"}"#,
+        "--options",
+        options,
+        "--endpoint-url",
+        &endpoint.url,
+    ];
+    told(&home, &add);
+    let mut client = Client::connect(home.mqtt, "sensor").await;
+    publish_until_stored(&mut client, &database, "both", "BOTH").await;
+    gateway.wait_for_log(&["dead letter", "BOTH"]);
+    // Every message was refused by the endpoint, and stored.
+    let stored = until("as many letters as rows", async || {
+        let letters = told(&home, &["dlq", "list", "--json"]).lines().count() as i64;
+        let stored = database.number("SELECT last_msg_id FROM flows WHERE code = 'BOTH'").await;
+        (letters == stored).then_some(stored)
+    })
+    .await;
+    endpoint.switch(Answer::Status(200));
+    told(&home, &["dlq", "replay", "--flow", "BOTH"]);
+    until("the calls", async || (endpoint.delivered().len() as i64 == stored).then_some(())).await;
+    client.publish("both", r#"{"n":9}"#).await;
+    client.confirmed(1).await;
+    until("a later message", async || database.records().await.iter().any(|r| r.value == "9").then_some(())).await;
+    assert_eq!(database.number("SELECT last_msg_id FROM flows WHERE code = 'BOTH'").await, stored + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_is_learned_from_what_comes_by() {
+    let home = Home::new();
+    let _gateway = started(&home);
+    let database = Database::sqlite(home.path()).await;
+    let mut learning = home.command();
+    learning.args(["flow", "learn", "garden/{bed}", "--for", "60s", "--messages", "3", "--code", "GARDEN"]);
+    let learning =
+        learning.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("learning");
+    let learning = tokio::task::spawn_blocking(move || learning.wait_with_output().expect("its end"));
+    let mut client = Client::connect(home.mqtt, "sensor").await;
+    let mut n = 0;
+    while !learning.is_finished() {
+        client.publish(&format!("garden/{}", n % 2), format!(r#"{{"moisture":{n}.5,"bed":{n}}}"#)).await;
+        client.confirmed(1).await;
+        n += 1;
+    }
+    let output = learning.await.expect("learning");
+    let flow = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{flow}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(flow.contains(r#"code = "GARDEN""#) && flow.contains(r#""moisture":"number","bed":"integer""#), "{flow}");
+    std::fs::write(home.path().join("garden.toml"), flow).expect("writing");
+    told(&home, &["flow", "import", "garden.toml"]);
+    until("the learned flow stores", async || {
+        client.publish("garden/1", r#"{"moisture":1.5,"bed":2}"#).await;
+        client.confirmed(1).await;
+        database.records().await.iter().any(|record| record.flow == "GARDEN").then_some(())
+    })
+    .await;
+}
