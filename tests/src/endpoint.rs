@@ -18,6 +18,8 @@ pub enum Answer {
 /// A call that came in.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// Path and query.
+    pub path: String,
     /// The body.
     pub body: String,
     /// The header `webhook-id`.
@@ -77,6 +79,7 @@ fn serve(mut stream: TcpStream, answer: &Mutex<Answer>, calls: &Mutex<Vec<Call>>
         if reader.read_line(&mut line)? == 0 {
             return Ok(());
         }
+        let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
         loop {
             line.clear();
             reader.read_line(&mut line)?;
@@ -98,7 +101,7 @@ fn serve(mut stream: TcpStream, answer: &Mutex<Answer>, calls: &Mutex<Vec<Call>>
             }
         };
         // Noted before the answer goes out: who has it can look at the calls.
-        calls.lock().expect("the calls").push(Call { body, id, answered: status });
+        calls.lock().expect("the calls").push(Call { path, body, id, answered: status });
         write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n")?;
     }
 }

@@ -9,7 +9,7 @@ use crate::metrics::{Counter, Outcome};
 use crate::pace::Pace;
 use actix::prelude::*;
 use hearthgate_domain::flow::Flow;
-use hearthgate_domain::payload::{Payload, ValueFormat, field_text};
+use hearthgate_domain::payload::{Payload, ValueFormat};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
 use hearthgate_storage::journal::{self, Part, Reader, StoredEntry};
@@ -190,12 +190,10 @@ impl Work {
             let payload = Payload::parse(entry.payload).map_err(|error| error.to_string())?;
             if store {
                 let format = flow.value_format.unwrap_or(self.deps.value_format);
-                let text = |field: &hearthgate_domain::payload::Field<'_>| {
-                    (Arc::from(&*field.name), Arc::from(&*field_text(&field.value, format)))
-                };
-                fields = payload.fields().iter().map(text).collect();
+                let attributes = flow.attributes(entry.topic, &payload, format);
+                fields = attributes.map(|(name, value)| (Arc::from(name), Arc::from(&*value))).collect();
             }
-            typed = table.map(|table| table.row(&payload));
+            typed = table.map(|table| table.row(&flow.topic.captures(entry.topic).collect::<Vec<_>>(), &payload));
         }
         Ok(Record {
             seq: entry.seq,

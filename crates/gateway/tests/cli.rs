@@ -350,7 +350,9 @@ fn samples_run_through_a_flow_without_storing_anything() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let answers: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(answers[0]["captures"], json!({"room": "kitchen"}));
-    assert_eq!(answers[0]["actions"][0]["rows"][0]["attribute_value"], "21.50");
+    let row = |index: usize| &answers[0]["actions"][0]["rows"][index];
+    assert_eq!((&row(0)["attribute_name"], &row(0)["attribute_value"]), (&json!("room"), &json!("kitchen")));
+    assert_eq!((&row(1)["attribute_name"], &row(1)["attribute_value"]), (&json!("t"), &json!("21.50")));
     assert_eq!(answers[1]["errors"][0]["pointer"], "/t");
     assert_eq!(answers[2]["valid"], false);
     assert_eq!((&answers[0]["last_msg_id"], &answers[3]["last_msg_id"]), (&json!(1), &json!(2)));

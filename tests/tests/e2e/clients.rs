@@ -59,7 +59,6 @@ async fn an_equal_reading_after_a_reconnect_is_stored_and_a_repetition_is_not() 
     })
     .await;
     let records = database.records().await;
-    let values: Vec<&str> =
-        records.iter().filter(|it| it.name == "temperature").map(|it| it.value.as_str()).collect();
+    let values: Vec<&str> = records.iter().filter(|it| it.name == "temperature").map(|it| it.value.as_str()).collect();
     assert_eq!(values, ["1", "2", "3", "4", "1", "99"]);
 }

@@ -206,6 +206,30 @@ async fn a_failed_call_is_replayed_without_storing_its_message_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn named_levels_of_a_topic_reach_rows_url_and_body() {
+    let home = Home::new();
+    let _gateway = started(&home);
+    let database = Database::sqlite(home.path()).await;
+    let endpoint = Endpoint::start(Answer::Status(200));
+    let options = r#"{"actions":[{"type":"POST_ENDPOINT"}],
+        "url_template":"URL?room={{ captures.room }}","body_template":"{{ captures.kind }}={{ payload.n }}"}"#
+        .replace("URL", &endpoint.url);
+    let schema = r#"{"n":"int"}"#;
+    let add = ["flow", "add", "ROOMS", "--topic", "rooms/{room}/{kind}", "--schema", schema, "--options", &options];
+    told(&home, &[&add[..], &["--endpoint-url", &endpoint.url]].concat());
+    let explained = told(&home, &["explain", "rooms/hall/t", r#"{"n":5}"#]);
+    assert!(explained.contains("room = \"hall\"") && explained.contains("?room=hall t=5"), "{explained}");
+    let mut client = Client::connect(home.mqtt, "sensor").await;
+    publish_until_stored(&mut client, &database, "rooms/hall/t", "ROOMS").await;
+    let first: Vec<(String, String)> =
+        database.records().await.into_iter().take(3).map(|record| (record.name, record.value)).collect();
+    let row = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(first, [row("room", "hall"), row("kind", "t"), row("n", "0")]);
+    let call = until("the call", async || endpoint.calls().first().cloned()).await;
+    assert_eq!((call.path.as_str(), call.body.as_str()), ("/in?room=hall", "t=0"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flow_is_learned_from_what_comes_by() {
     let home = Home::new();
     let _gateway = started(&home);

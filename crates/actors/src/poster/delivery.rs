@@ -1,6 +1,7 @@
 //! One message through a flow's deliveries: the call, its outcome, when to try again, and when to give up.
 
 use super::lane::Job;
+use super::rendering::Rendered;
 use crate::letters;
 use crate::messages::{Publish, Reload};
 use crate::metrics::{Counter, Outcome as Counted};
@@ -8,9 +9,8 @@ use crate::pace::Pace;
 use actix::Recipient;
 use hearthgate_domain::delivery::{Micros, Outbound};
 use hearthgate_domain::flow::{self, Action, Endpoint, Flow, HeaderValue, LogLevel, SecretRef};
-use hearthgate_domain::payload::Payload;
 use hearthgate_domain::retry::{BreakerSettings, CircuitBreaker, Permission, RetrySchedule};
-use hearthgate_http::template::{Message, Purpose, Template};
+use hearthgate_http::template::Purpose;
 use hearthgate_http::{Auth, Call, ClientOptions, EndpointClient, Method, Outcome, SigningSecret};
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
 use hearthgate_storage::journal::{Part, Seq};
@@ -225,7 +225,8 @@ impl Deliverer {
             let text = secret(reference)?;
             SigningSecret::parse(&expose(&text)).map_err(|error| format!("webhook_secret: {error}"))
         });
-        let render = |template: &str, purpose| render(template, purpose, flow, job, &message_id);
+        let message = job.rendered(flow, &message_id);
+        let render = |template: &str, purpose| message.render(template, purpose);
         let url = endpoint.url_template.as_deref().map(|source| render(source, Purpose::Url)).transpose()?;
         let body = endpoint.body_template.as_deref().map(|source| render(source, Purpose::Body)).transpose()?;
         Ok(Prepared {
@@ -248,7 +249,7 @@ impl Deliverer {
         retain: bool,
     ) {
         let message_id = format!("{}-{}-{}", self.journal.simple(), job.seq, flow.id);
-        let topic = match render(topic, Purpose::Body, flow, job, &message_id) {
+        let topic = match job.rendered(flow, &message_id).render(topic, Purpose::Body) {
             Ok(topic) => topic,
             Err(reason) => return self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 0).await,
         };
@@ -375,22 +376,10 @@ fn origin(url: &str) -> &str {
     &url[..end]
 }
 
-fn render(source: &str, purpose: Purpose, flow: &Flow, job: &Job, message_id: &str) -> Result<String, String> {
-    let template = Template::new(source, purpose).map_err(|error| error.to_string())?;
-    let payload = Payload::parse(&job.payload).map_err(|error| error.to_string())?;
-    let value = payload.to_value().map_err(|error| error.to_string())?;
-    let captures: Vec<(String, String)> =
-        flow.topic.captures(&job.topic).map(|(name, level)| (name.to_owned(), level.to_owned())).collect();
-    let message = Message {
-        payload: &value,
-        raw: payload.text(),
-        topic: &job.topic,
-        captures: &captures,
-        flow: &flow.code,
-        message_id,
-        received_at: job.received_at,
-    };
-    template.render(&message).map_err(|error| error.to_string())
+impl Job {
+    fn rendered<'a>(&'a self, flow: &'a Flow, message_id: &'a str) -> Rendered<'a> {
+        Rendered { flow, topic: &self.topic, payload: &self.payload, received_at: self.received_at, message_id }
+    }
 }
 
 fn log(flow: &Flow, job: &Job, level: LogLevel) {

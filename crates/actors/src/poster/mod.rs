@@ -7,8 +7,10 @@
 
 mod delivery;
 mod lane;
+mod rendering;
 
 pub use delivery::Endpoints;
+pub use rendering::Rendered;
 
 use actix::prelude::*;
 use delivery::{Deliverer, Done};

@@ -335,7 +335,7 @@ mod tests {
     fn options_become_parts_of_the_flow() {
         let flow = with_options(
             "POST_ENDPOINT",
-            r#"{"actions": [{"type": "STORE_DB"}, {"type": "LOG", "level": "warn"}, {"type": "PUBLISH", "topic": "out/{{ room }}"}],
+            r#"{"actions": [{"type": "STORE_DB"}, {"type": "LOG", "level": "warn"}, {"type": "PUBLISH", "topic": "out/{{ captures.room }}"}],
                 "table": "climate", "attributes": false, "retry": ["0s", "10s"], "timeout": "3s", "concurrency": 4,
                 "headers": {"X-Site": "home"}, "on_change": true, "min_interval": "1m", "retained": "skip"}"#,
         )

@@ -14,10 +14,11 @@ pub use options::{
 };
 pub use topic::{CaptureError, FlowTopic};
 
-use crate::payload::ValueFormat;
+use crate::payload::{Payload, ValueFormat, field_text};
 use crate::retry::RetrySchedule;
 use crate::schema::PayloadSchema;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,6 +152,19 @@ impl Flow {
     /// Names the flow, the field, and what is wrong with it.
     pub fn compile(row: FlowRow) -> Result<Self, FlowError> {
         compile::compile(row)
+    }
+
+    /// The attributes of a message, each a row of `data`: the named levels of its topic, unless the payload has a field
+    /// of that name, and the fields of its payload.
+    pub fn attributes<'a>(
+        &'a self,
+        topic: &'a str,
+        payload: &'a Payload<'a>,
+        format: ValueFormat,
+    ) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
+        let levels = self.topic.captures(topic).filter(|(name, _)| payload.get(name).is_none());
+        let fields = payload.fields().iter().map(move |field| (&*field.name, field_text(&field.value, format)));
+        levels.map(|(name, level)| (name, Cow::Borrowed(level))).chain(fields)
     }
 
     /// Equal for flows of equal rows; see [`FlowRow::fingerprint`].

@@ -6,10 +6,13 @@ use crate::exit::{Exit, Failure};
 use crate::maps;
 use crate::settings::{Loaded, Settings, ValueFormat};
 use anyhow::Context;
+use chrono::Utc;
+use hearthgate_actors::poster::Rendered;
 use hearthgate_domain::flow::{Action, Flow};
 use hearthgate_domain::mapping::Codec;
-use hearthgate_domain::payload::{self, Payload, field_text};
+use hearthgate_domain::payload::{self, Payload};
 use hearthgate_domain::topic::validate_topic_name;
+use hearthgate_http::template::Purpose;
 use serde_json::{Map, Value, json};
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -29,7 +32,12 @@ pub fn run(loaded: &Loaded, topic: &str, payload: &str, as_json: bool, out: &mut
     } else {
         in_words(&interfaces, &flows, &notes, out)?;
     }
-    let refused = |entry: &Value| entry.get("error").is_some() || entry.get("errors").is_some();
+    let fails = |action: &Value| action.get("error").is_some();
+    let refused = |entry: &Value| {
+        entry.get("error").is_some()
+            || entry.get("errors").is_some()
+            || entry["actions"].as_array().is_some_and(|actions| actions.iter().any(fails))
+    };
     let findings = nobody || interfaces.iter().chain(&flows).any(refused);
     Ok(if findings { Exit::Findings } else { Exit::Ok })
 }
@@ -125,13 +133,15 @@ pub(super) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, for
     }
     answer.insert("valid".into(), true.into());
     answer.insert("last_msg_id".into(), number.into());
-    let actions: Vec<Value> = flow.actions.iter().map(|action| of_action(flow, action, &parsed, format)).collect();
+    let message =
+        Rendered { flow, topic, payload, received_at: Utc::now().timestamp_micros(), message_id: "(message id)" };
+    let actions: Vec<Value> = flow.actions.iter().map(|action| of_action(&message, action, &parsed, format)).collect();
     answer.insert("actions".into(), actions.into());
     answer.into()
 }
 
-fn of_action(flow: &Flow, action: &Action, payload: &Payload<'_>, format: ValueFormat) -> Value {
-    let name = action.name();
+fn of_action(message: &Rendered<'_>, action: &Action, payload: &Payload<'_>, format: ValueFormat) -> Value {
+    let (flow, name) = (message.flow, action.name());
     match action {
         Action::StoreDb {} => {
             let format = flow.value_format.unwrap_or(match format {
@@ -141,14 +151,9 @@ fn of_action(flow: &Flow, action: &Action, payload: &Payload<'_>, format: ValueF
             let mut answer = json!({"action": name});
             let store = flow.store.as_ref();
             if store.is_none_or(|store| store.attributes) {
-                let rows: Vec<Value> = payload
-                    .fields()
-                    .iter()
-                    .map(|field| {
-                        json!({"flow_code": &*flow.code, "attribute_name": field.name,
-                            "attribute_value": field_text(&field.value, format)})
-                    })
-                    .collect();
+                let row =
+                    |(name, value)| json!({"flow_code": &*flow.code, "attribute_name": name, "attribute_value": value});
+                let rows: Vec<Value> = flow.attributes(message.topic, payload, format).map(row).collect();
                 answer["rows"] = rows.into();
             }
             if let Some(table) = store.and_then(|store| store.table.as_deref()) {
@@ -158,15 +163,24 @@ fn of_action(flow: &Flow, action: &Action, payload: &Payload<'_>, format: ValueF
         }
         Action::PostEndpoint {} => {
             let Some(endpoint) = &flow.endpoint else { return json!({"action": name}) };
-            let url = endpoint.url_template.as_deref().unwrap_or(&endpoint.url);
-            let body = endpoint.body_template.as_deref().unwrap_or(payload.text());
+            let filled = |template: Option<&str>, purpose, otherwise: &str| match template {
+                Some(template) => message.render(template, purpose),
+                None => Ok(otherwise.to_owned()),
+            };
+            let url = filled(endpoint.url_template.as_deref(), Purpose::Url, &endpoint.url);
+            let body = filled(endpoint.body_template.as_deref(), Purpose::Body, payload.text());
+            let (url, body) = match (url, body) {
+                (Ok(url), Ok(body)) => (url, body),
+                (Err(error), _) | (_, Err(error)) => return json!({"action": name, "error": error}),
+            };
             let headers: Vec<&str> = endpoint.headers.iter().map(|(header, _)| &**header).collect();
             json!({"action": name, "request": {"method": "POST", "url": url, "headers": headers,
                 "signed": endpoint.webhook_secret.is_some(), "body": body}})
         }
-        Action::Publish { topic, qos, retain } => {
-            json!({"action": name, "topic": topic, "qos": u8::from(*qos), "retain": retain})
-        }
+        Action::Publish { topic, qos, retain } => match message.render(topic, Purpose::Body) {
+            Ok(topic) => json!({"action": name, "topic": topic, "qos": u8::from(*qos), "retain": retain}),
+            Err(error) => json!({"action": name, "error": error}),
+        },
         Action::Log { level } => json!({"action": name, "level": level}),
     }
 }
@@ -200,7 +214,7 @@ fn in_words(interfaces: &[Value], flows: &[Value], notes: &[String], out: &mut d
             if let Some(request) = action.get("request") {
                 writeln!(out, "    POST {} {}", text(&request["url"]), text(&request["body"]))?;
             }
-            for key in ["table", "topic", "level"] {
+            for key in ["table", "topic", "level", "error"] {
                 if let Some(value) = action.get(key) {
                     writeln!(out, "    {key} {}", text(value))?;
                 }

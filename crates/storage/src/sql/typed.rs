@@ -61,30 +61,32 @@ impl TypedTable {
     /// As [`Self::new`].
     pub fn of(flow: &Flow) -> Result<Option<Arc<Self>>, String> {
         let Some(name) = flow.store.as_ref().and_then(|store| store.table.as_deref()) else { return Ok(None) };
-        Self::new(name, &flow.schema, flow.event_time.as_deref()).map(|table| Some(Arc::new(table)))
+        let levels: Vec<&str> = flow.topic.names().collect();
+        Self::new(name, &levels, &flow.schema, flow.event_time.as_deref()).map(|table| Some(Arc::new(table)))
     }
 
-    /// The table for a flow's schema. `event_time` is the field that holds the time of the event.
+    /// The table for a flow's schema, with a column for each named level of its topic that is no field. `event_time` is
+    /// the field that holds the time of the event.
     ///
     /// # Errors
     /// A field can't be a column: its name is too long, taken by a column of ours, or twice there but for case.
-    pub fn new(name: &str, schema: &PayloadSchema, event_time: Option<&str>) -> Result<Self, String> {
+    pub fn new(name: &str, levels: &[&str], schema: &PayloadSchema, event_time: Option<&str>) -> Result<Self, String> {
         if name.to_ascii_lowercase().starts_with("hearthgate_") {
             return Err(format!("table {name}: names with hearthgate_ are for tables of our own; take another name"));
         }
         let mut columns: Vec<(Box<str>, ColumnKind)> = Vec::new();
-        for field in schema.fields() {
+        let fields = schema.fields();
+        let levels = levels.iter().filter(|level| fields.iter().all(|field| *field.name != ***level));
+        let levels = levels.map(|level| (*level, ColumnKind::Text));
+        for (column, kind) in levels.chain(fields.iter().map(|field| (&*field.name, kind(field.kind)))) {
             let known = OWN_COLUMNS.into_iter().chain(columns.iter().map(|(name, _)| &**name));
-            if known.into_iter().any(|other| other.to_lowercase() == field.name.to_lowercase()) {
-                return Err(format!("table {name}: the field {} can't be a column, the name is taken", field.name));
+            if known.into_iter().any(|other| other.to_lowercase() == column.to_lowercase()) {
+                return Err(format!("table {name}: {column} can't be a column, the name is taken"));
             }
-            if field.name.is_empty() || field.name.len() > NAME_LIMIT || field.name.contains('\0') {
-                return Err(format!(
-                    "table {name}: the field {:?} can't be a column; a name has 1 to 63 bytes",
-                    field.name
-                ));
+            if column.is_empty() || column.len() > NAME_LIMIT || column.contains('\0') {
+                return Err(format!("table {name}: {column:?} can't be a column; a name has 1 to 63 bytes"));
             }
-            columns.push((field.name.clone(), kind(field.kind)));
+            columns.push((column.into(), kind));
         }
         if columns.is_empty() || columns.len() > COLUMN_LIMIT {
             return Err(format!(
@@ -143,10 +145,14 @@ impl TypedTable {
         ddl
     }
 
-    /// The row of a message. A field that is missing is NULL; so is an event time that can't be read.
-    pub fn row(self: &Arc<Self>, payload: &Payload<'_>) -> TypedRow {
-        let values =
-            self.columns.iter().map(|(name, kind)| payload.get(name).and_then(|value| text(*kind, &value))).collect();
+    /// The row of a message, with the named levels of its topic. A field that is missing is NULL; so is an event time that can't be read.
+    pub fn row(self: &Arc<Self>, levels: &[(&str, &str)], payload: &Payload<'_>) -> TypedRow {
+        let level = |name: &str| levels.iter().find(|(level, _)| *level == name).map(|(_, level)| Arc::from(*level));
+        let value = |(name, kind): &(Box<str>, ColumnKind)| match payload.get(name) {
+            Some(value) => text(*kind, &value),
+            None => level(name),
+        };
+        let values = self.columns.iter().map(value).collect();
         let event_time = self.event_time.as_deref().and_then(|field| event_time(&payload.get(field)?).ok());
         TypedRow { table: Arc::clone(self), event_time, values }
     }
@@ -240,7 +246,7 @@ mod tests {
             ("{}", "1 to 500"),
         ] {
             let schema = PayloadSchema::compile(&serde_json::from_str(schema).unwrap()).unwrap();
-            let error = TypedTable::new("t", &schema, None).unwrap_err();
+            let error = TypedTable::new("t", &[], &schema, None).unwrap_err();
             assert!(error.contains(word), "{error}");
         }
     }

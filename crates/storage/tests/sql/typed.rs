@@ -16,12 +16,12 @@ on_every_database! {
 fn table(name: &str) -> Arc<TypedTable> {
     let schema = r#"{"temp": "float", "Count": "int", "ok": "bool", "name": "str", "tags": "array"}"#;
     let schema = PayloadSchema::compile(&serde_json::from_str(schema).unwrap()).unwrap();
-    Arc::new(TypedTable::new(name, &schema, Some("at")).unwrap())
+    Arc::new(TypedTable::new(name, &["room"], &schema, Some("at")).unwrap())
 }
 
 fn typed(seq: u64, flow: i64, table: &Arc<TypedTable>, payload: &str) -> Record {
     let payload = Payload::parse(payload.as_bytes()).unwrap();
-    Record { typed: Some(table.row(&payload)), store: false, ..record(seq, flow, &[]) }
+    Record { typed: Some(table.row(&[("room", "kitchen")], &payload)), store: false, ..record(seq, flow, &[]) }
 }
 
 async fn rows_have_the_types_of_the_schema(kind: Kind) {
