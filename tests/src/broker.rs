@@ -1,9 +1,9 @@
 //! A private Mosquitto.
 
 use crate::free_port;
+use crate::server::find;
 use std::fs;
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -61,7 +61,7 @@ impl Mosquitto {
     /// Starts it again on the same port.
     pub fn resume(&mut self) {
         let log = fs::File::create(self.folder.path().join("log")).expect("its log");
-        let child = Command::new(program())
+        let child = Command::new(find("mosquitto"))
             .arg("-c")
             .arg(self.folder.path().join("mosquitto.conf"))
             .stdin(Stdio::null())
@@ -85,10 +85,4 @@ impl Drop for Mosquitto {
             drop(child.wait());
         }
     }
-}
-
-fn program() -> PathBuf {
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&folders).chain([PathBuf::from("/usr/sbin")]).map(|dir| dir.join("mosquitto"));
-    found.into_iter().find(|path| path.is_file()).expect("mosquitto is not installed: run `cargo xtask services up`")
 }

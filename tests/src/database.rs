@@ -1,6 +1,8 @@
 //! Looking into the databases, as the gateway's users do.
 
-use sqlx::{AnyPool, Row};
+use sqlx::any::AnyRow;
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyPool, Row};
 use std::path::Path;
 use std::sync::Once;
 
@@ -11,6 +13,17 @@ pub struct Record {
     pub flow: String,
     /// `attribute_name`
     pub name: String,
+    /// `attribute_value`
+    pub value: String,
+    /// `last_msg_id`
+    pub number: i64,
+}
+
+/// One attribute of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbered {
+    /// `id`
+    pub id: i64,
     /// `attribute_value`
     pub value: String,
     /// `last_msg_id`
@@ -35,25 +48,32 @@ impl Database {
 
     /// A new database on the private MariaDB.
     pub async fn mariadb() -> Self {
-        Self::create("HEARTHGATE_TEST_MYSQL_URL").await
+        Self::create(&admin("HEARTHGATE_TEST_MYSQL_URL")).await
     }
 
     /// A new database on the private PostgreSQL.
     pub async fn postgres() -> Self {
-        Self::create("HEARTHGATE_TEST_POSTGRES_URL").await
+        Self::create(&admin("HEARTHGATE_TEST_POSTGRES_URL")).await
     }
 
-    async fn create(variable: &str) -> Self {
+    /// A new database on the server whose administrator has this URL.
+    pub async fn create(admin: &str) -> Self {
         DRIVERS.call_once(sqlx::any::install_default_drivers);
-        let admin = std::env::var(variable)
-            .unwrap_or_else(|_| panic!("{variable} is not set: run the tests by `cargo xtask test`"));
         let name = format!("e2e_{}_{:x}", std::process::id(), unique());
-        let pool = AnyPool::connect(&admin).await.expect("connecting to the private server");
+        // A server that has just started listens before it serves.
+        let pool = crate::until("a connection to the private server", async || AnyPool::connect(admin).await.ok()).await;
         sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&pool).await.expect("creating");
         pool.close().await;
         let end = admin.find('?').unwrap_or(admin.len());
         let base = &admin[..admin[..end].rfind('/').expect("a URL with a database")];
         Self::open(format!("{base}/{name}")).await
+    }
+
+    /// An SQLite file, if it is there.
+    pub async fn try_open(file: &Path) -> Option<Self> {
+        DRIVERS.call_once(sqlx::any::install_default_drivers);
+        let url = format!("sqlite:{}", file.display());
+        Some(Database { pool: AnyPool::connect(&url).await.ok()?, url })
     }
 
     async fn open(url: String) -> Self {
@@ -66,7 +86,7 @@ impl Database {
     pub async fn records(&self) -> Vec<Record> {
         let query = "SELECT flow_code, attribute_name, attribute_value, last_msg_id FROM data ORDER BY id";
         let rows = sqlx::query(query).fetch_all(&self.pool).await.expect("reading data");
-        let record = |row: &sqlx::any::AnyRow| Record {
+        let record = |row: &AnyRow| Record {
             flow: row.get(0),
             name: row.get(1),
             value: row.get(2),
@@ -75,10 +95,48 @@ impl Database {
         rows.iter().map(record).collect()
     }
 
+    /// Rows of a flow's attribute beyond an `id`, in their order.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn page(&self, flow: &str, name: &str, after: i64, limit: i64) -> anyhow::Result<Vec<Numbered>> {
+        let query = format!(
+            "SELECT id, attribute_value, last_msg_id FROM data
+             WHERE id > {after} AND flow_code = '{flow}' AND attribute_name = '{name}' ORDER BY id LIMIT {limit}"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query)).fetch_all(&self.pool).await?;
+        let numbered =
+            |row: &AnyRow| Ok(Numbered { id: integer(row, 0)?, value: row.try_get(1)?, number: integer(row, 2)? });
+        rows.iter().map(numbered).collect()
+    }
+
+    /// The first column of all rows.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn texts(&self, query: &str) -> anyhow::Result<Vec<String>> {
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query.to_owned())).fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    }
+
     /// Runs a statement.
     pub async fn execute(&self, statement: &str) {
         let statement = sqlx::AssertSqlSafe(statement.to_owned());
         sqlx::query(statement).execute(&self.pool).await.expect("running a statement");
+    }
+
+    /// A single number, if the database answers.
+    pub async fn try_number(&self, query: &str) -> Option<i64> {
+        let row = sqlx::query(sqlx::AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await.ok()?;
+        integer(&row, 0).ok()
+    }
+
+    /// A connection of its own, for a transaction that lasts.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn connection(&self) -> anyhow::Result<PoolConnection<Any>> {
+        Ok(self.pool.acquire().await?)
     }
 
     /// A flow's `last_msg_id` is the number of its messages, and each has a number of its own.
@@ -93,9 +151,17 @@ impl Database {
 
     /// A single number.
     pub async fn number(&self, query: &str) -> i64 {
-        let row = sqlx::query(sqlx::AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await.expect("a number");
-        row.try_get::<i64, _>(0).or_else(|_| row.try_get::<i32, _>(0).map(i64::from)).expect("a number")
+        self.try_number(query).await.unwrap_or_else(|| panic!("no number from {query}"))
     }
+}
+
+/// Databases differ in the width of their integers.
+fn integer(row: &AnyRow, column: usize) -> Result<i64, sqlx::Error> {
+    row.try_get::<i64, _>(column).or_else(|_| row.try_get::<i32, _>(column).map(i64::from))
+}
+
+fn admin(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run the tests by `cargo xtask test`"))
 }
 
 fn unique() -> u128 {

@@ -146,10 +146,16 @@ impl Gateway {
         assert!(sent.expect("running kill").success(), "sending SIG{name}");
     }
 
-    /// `kill -9`.
-    pub fn kill(mut self) {
+    /// `kill -9`; everything it has logged.
+    pub fn kill(mut self) -> String {
         self.child.kill().expect("killing the gateway");
-        self.child.wait().expect("its end");
+        self.wait();
+        self.log()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("its state").is_some()
     }
 
     /// Asks it to end in order, and answers how it ended and what it logged.

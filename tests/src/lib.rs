@@ -7,6 +7,11 @@ pub mod client;
 pub mod database;
 pub mod endpoint;
 pub mod gateway;
+pub mod http;
+pub mod proxy;
+pub mod publisher;
+pub mod server;
+pub mod torture;
 pub mod wire;
 
 use std::net::TcpListener;
@@ -21,6 +26,12 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
+}
+
+/// Root runs the databases as their own users, and may mount.
+#[must_use]
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0)
 }
 
 /// Asks again and again until there is an answer.

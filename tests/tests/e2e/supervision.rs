@@ -5,10 +5,9 @@ use hearthgate_tests::broker::Mosquitto;
 use hearthgate_tests::client::Client;
 use hearthgate_tests::database::Database;
 use hearthgate_tests::gateway::Home;
+use hearthgate_tests::http::{is_ready, request};
 use hearthgate_tests::until;
 use rumqttc::QoS;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 
 const PARTS: [&str; 7] = ["mqtt", "mapper", "router", "writer", "poster", "interface dummy", "supervisor"];
 const FAULTS: [&str; 3] = ["panic", "error", "freeze-300"];
@@ -17,24 +16,8 @@ const READINGS_A_FAULT: usize = 40;
 /// The messages that count; those that only wait for the subscription have another humidity.
 const READINGS: &str = "SELECT COUNT(*) FROM data WHERE attribute_name = 'humidity' AND attribute_value = '1'";
 
-/// One request to the gateway's HTTP API; the status and the body.
-fn request(port: u16, method: &str, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the HTTP API");
-    let path = path.replace(' ', "%20");
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    )
-    .expect("asking");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-    let body = answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned());
-    (status, body)
-}
-
 fn restarts_of(port: u16, part: &str) -> u64 {
-    let (_, body) = request(port, "GET", &format!("/api/v1/actors/{part}"));
+    let (_, body) = request(port, "GET", &format!("/api/v1/actors/{part}")).expect("the HTTP API");
     let actor: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
     actor["restarts"].as_u64().unwrap_or_else(|| panic!("no restarts in {body}"))
 }
@@ -63,7 +46,7 @@ async fn every_part_fails_in_every_way_and_each_message_is_stored_once() {
     for part in PARTS {
         let mut restarts = 0;
         for fault in FAULTS {
-            let (status, body) = request(home.http, "POST", &format!("/api/v1/actors/{part}/fault/{fault}"));
+            let (status, body) = request(home.http, "POST", &format!("/api/v1/actors/{part}/fault/{fault}")).expect("the HTTP API");
             assert!(status < 300, "{part} {fault}: {status} {body}");
             for _ in 0..READINGS_A_FAULT {
                 let payload = format!(r#"{{"temperature":{sent},"humidity":1}}"#);
@@ -74,7 +57,7 @@ async fn every_part_fails_in_every_way_and_each_message_is_stored_once() {
             restarts += u64::from(!fault.starts_with("freeze"));
             let back = format!("{part} is back after {fault}");
             until(&back, async || (restarts_of(home.http, part) == restarts).then_some(())).await;
-            until(&back, async || (request(home.http, "GET", "/readyz").0 == 200).then_some(())).await;
+            until(&back, async || is_ready(home.http).then_some(())).await;
         }
     }
 
