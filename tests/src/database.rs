@@ -61,7 +61,8 @@ impl Database {
         DRIVERS.call_once(sqlx::any::install_default_drivers);
         let name = format!("e2e_{}_{:x}", std::process::id(), unique());
         // A server that has just started listens before it serves.
-        let pool = crate::until("a connection to the private server", async || AnyPool::connect(admin).await.ok()).await;
+        let pool =
+            crate::until("a connection to the private server", async || AnyPool::connect(admin).await.ok()).await;
         sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&pool).await.expect("creating");
         pool.close().await;
         let end = admin.find('?').unwrap_or(admin.len());

@@ -37,16 +37,21 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
         injected: BTreeMap::new(),
         skipped: BTreeMap::new(),
         unexpected_ends: 0,
+        disk_was_full: false,
     };
     match driver.carry_out(&schedule).await {
         Ok(outcome) if outcome.is_clean() => Ok(outcome),
         Ok(mut outcome) => {
-            outcome.kept = Some(driver.site.keep(plan.seed)?);
+            outcome.kept = Some(driver.site.keep(plan)?);
             Ok(outcome)
         }
         Err(reason) => {
-            let kept = driver.site.keep(plan.seed)?;
-            Err(reason.context(format!("{plan}, seed {}; the gateway's folder is kept in {}", plan.seed, kept.display())))
+            let kept = driver.site.keep(plan)?;
+            Err(reason.context(format!(
+                "{plan}, seed {}; the gateway's folder is kept in {}",
+                plan.seed,
+                kept.display()
+            )))
         }
     }
 }
@@ -72,6 +77,8 @@ pub(super) struct Driver<'a> {
     injected: BTreeMap<String, usize>,
     skipped: BTreeMap<String, usize>,
     unexpected_ends: usize,
+    /// At some time since the gateway was started.
+    disk_was_full: bool,
 }
 
 impl Driver<'_> {
@@ -80,7 +87,9 @@ impl Driver<'_> {
         for (index, fault) in schedule.iter().enumerate() {
             let pause = self.millis(20..300);
             self.wait(pause).await?;
-            self.inject(*fault).await.with_context(|| format!("fault {} of {}: {fault:?}", index + 1, schedule.len()))?;
+            self.inject(*fault)
+                .await
+                .with_context(|| format!("fault {} of {}: {fault:?}", index + 1, schedule.len()))?;
             if self.plan.verbose && (index + 1) % 25 == 0 {
                 self.tell(&format!("{} of {} faults", index + 1, schedule.len())).await;
             }
@@ -136,15 +145,24 @@ impl Driver<'_> {
     /// As the service manager would. It may end by itself only while its disk is full.
     async fn revive(&mut self) -> anyhow::Result<()> {
         while let Some(log) = self.site.ended()? {
-            if !self.windows.iter().any(|(_, window)| matches!(window, Window::Disk)) {
+            if !self.disk_was_full {
                 let last: Vec<&str> = log.lines().rev().take(5).collect();
                 eprintln!("the gateway has ended by itself: {}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
                 self.unexpected_ends += 1;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
-            self.site.start_gateway();
+            self.start_gateway();
         }
         Ok(())
+    }
+
+    fn start_gateway(&mut self) {
+        self.disk_was_full = self.is_disk_full();
+        self.site.start_gateway();
+    }
+
+    fn is_disk_full(&self) -> bool {
+        self.windows.iter().any(|(_, window)| matches!(window, Window::Disk))
     }
 
     async fn end_windows(&mut self, is_due: impl Fn(Instant) -> bool) -> anyhow::Result<()> {
@@ -197,6 +215,7 @@ impl Driver<'_> {
                 self.end_windows_like(|window| matches!(window, Window::Disk)).await?;
                 self.site.disk.as_ref().context("no disk")?.fill()?;
                 self.open_window(300..2_000, Window::Disk);
+                self.disk_was_full = true;
             }
         }
         *self.injected.entry(name(fault)).or_default() += 1;
@@ -213,14 +232,14 @@ impl Driver<'_> {
     async fn kill(&mut self) -> anyhow::Result<()> {
         self.site.kill_gateway()?;
         while self.random.u8(0..5) == 0 {
-            self.site.start_gateway();
+            self.start_gateway();
             let pause = self.millis(0..300);
             tokio::time::sleep(pause).await;
             if self.site.ended()?.is_none() {
                 self.site.kill_gateway()?;
             }
         }
-        self.site.start_gateway();
+        self.start_gateway();
         if self.windows.is_empty() && self.random.u8(0..10) > 0 {
             self.restarts.push(self.site.wait_until_ready().await?);
         }
@@ -242,7 +261,7 @@ impl Driver<'_> {
             let is_kill = self.random.bool();
             block_in_place(|| if is_kill { server.kill() } else { server.stop() });
             self.open_window(200..2_000, Window::Server);
-        } else if !self.windows.iter().any(|(_, window)| matches!(window, Window::Disk)) {
+        } else if !self.is_disk_full() {
             let mut connection = self.site.database.connection().await?;
             connection.execute("BEGIN EXCLUSIVE").await.context("locking the database")?;
             self.open_window(200..2_000, Window::Lock(connection));

@@ -95,14 +95,22 @@ impl Times {
 pub fn table(outcomes: &[Outcome]) -> String {
     let mut text = format!(
         "{:<30} {:>8} {:>8} {:>8} {:>9} {:>6} {:>6} {:>10} {:>9} {:>15} {:>8} {:>6}\n",
-        "run", "sent", "acked", "stored", "delivered", "dead", "LOST", "DUPLICATED", "forgotten", "restart p50/max", "memory", "time"
+        "run",
+        "sent",
+        "acked",
+        "stored",
+        "delivered",
+        "dead",
+        "LOST",
+        "DUPLICATED",
+        "forgotten",
+        "restart p50/max",
+        "memory",
+        "time"
     );
     for outcome in outcomes {
-        let restart = format!(
-            "{:.2}/{:.2} s",
-            outcome.restarts.median.as_secs_f64(),
-            outcome.restarts.longest.as_secs_f64()
-        );
+        let restart =
+            format!("{:.2}/{:.2} s", outcome.restarts.median.as_secs_f64(), outcome.restarts.longest.as_secs_f64());
         let line = writeln!(
             text,
             "{:<30} {:>8} {:>8} {:>8} {:>9} {:>6} {:>6} {:>10} {:>9} {restart:>15} {:>4} MiB {:>4.0} s",
@@ -140,7 +148,10 @@ impl Outcome {
             self.repeated_calls
         );
         if !self.skipped.is_empty() {
-            text.push_str(&format!("  SKIPPED, not possible with this binary or at that moment: {}\n", counts(&self.skipped)));
+            text.push_str(&format!(
+                "  SKIPPED, not possible with this binary or at that moment: {}\n",
+                counts(&self.skipped)
+            ));
         }
         if self.misordered > 0 {
             text.push_str(&format!("  OUT OF ORDER: {}\n", self.misordered));

@@ -138,15 +138,17 @@ impl Site {
         format!("{answer:?}\n{log}")
     }
 
-    /// Dead letters with this topic, or with any other.
+    /// The file of the dead letters.
     pub(super) async fn letters(&self) -> anyhow::Result<Database> {
         let file = self.home.path().join("data/dead-letters.db");
         Ok(until("the file of the dead letters", async || Database::try_open(&file).await).await)
     }
 
     /// Copies everything that could show what went wrong.
-    pub(super) fn keep(&self, seed: u64) -> anyhow::Result<PathBuf> {
-        let folder = std::env::temp_dir().join(format!("hearthgate-torture-{seed}-{}", std::process::id()));
+    pub(super) fn keep(&self, plan: &Plan) -> anyhow::Result<PathBuf> {
+        let name = plan.to_string().replace(", ", "-");
+        let name = format!("hearthgate-torture-{name}-{}-{}", plan.seed, std::process::id());
+        let folder = std::env::temp_dir().join(name);
         let copied = std::process::Command::new("cp").arg("-a").arg(self.home.path()).arg(&folder).status()?;
         ensure!(copied.success(), "copying to {}", folder.display());
         Ok(folder)

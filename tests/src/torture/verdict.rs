@@ -73,7 +73,10 @@ pub(super) async fn wait_and_count(driver: &Driver<'_>) -> anyhow::Result<Outcom
         ..Outcome::default()
     };
     if driver.site.mosquitto.is_none() && account.sessions_lost > 0 {
-        outcome.complain(format!("the embedded broker has forgotten the publisher's session {} times", account.sessions_lost));
+        outcome.complain(format!(
+            "the embedded broker has forgotten the publisher's session {} times",
+            account.sessions_lost
+        ));
     }
     count_rows(driver, &expected, &mut outcome).await?;
     count_letters(driver, &expected, &mut outcome).await?;
@@ -150,7 +153,8 @@ async fn count_rows(driver: &Driver<'_>, expected: &Expected, outcome: &mut Outc
             *found.entry(index).or_insert(0) += 1;
             outcome.duplicated += usize::from(!numbers.insert(row.number));
             // A message that is stored again is counted above.
-            misordered += usize::from(driver.plan.payloads == Payloads::Distinct && latest.is_some_and(|at| index < at));
+            misordered +=
+                usize::from(driver.plan.payloads == Payloads::Distinct && latest.is_some_and(|at| index < at));
             latest = latest.max(Some(index));
         }
     }
@@ -174,7 +178,8 @@ async fn count_rows(driver: &Driver<'_>, expected: &Expected, outcome: &mut Outc
 
 async fn count_letters(driver: &Driver<'_>, expected: &Expected, outcome: &mut Outcome) -> anyhow::Result<()> {
     let letters = driver.site.letters().await?;
-    let refused = letters.texts("SELECT CAST(payload AS TEXT) FROM dead_letters WHERE topic = 'torture/refused'").await?;
+    let refused =
+        letters.texts("SELECT CAST(payload AS TEXT) FROM dead_letters WHERE topic = 'torture/refused'").await?;
     let mut found = HashMap::new();
     for payload in &refused {
         let payload: serde_json::Value = serde_json::from_str(payload)?;

@@ -9,3 +9,4 @@ mod flows;
 mod malformed;
 mod supervision;
 mod switches;
+mod torture;

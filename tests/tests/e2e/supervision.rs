@@ -46,7 +46,8 @@ async fn every_part_fails_in_every_way_and_each_message_is_stored_once() {
     for part in PARTS {
         let mut restarts = 0;
         for fault in FAULTS {
-            let (status, body) = request(home.http, "POST", &format!("/api/v1/actors/{part}/fault/{fault}")).expect("the HTTP API");
+            let (status, body) =
+                request(home.http, "POST", &format!("/api/v1/actors/{part}/fault/{fault}")).expect("the HTTP API");
             assert!(status < 300, "{part} {fault}: {status} {body}");
             for _ in 0..READINGS_A_FAULT {
                 let payload = format!(r#"{{"temperature":{sent},"humidity":1}}"#);

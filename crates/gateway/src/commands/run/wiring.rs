@@ -164,11 +164,13 @@ impl Starter<'_> {
         let (deps, taken): (SyncSender<D>, Receiver<D>) = sync_channel(1);
         let arbiter = Arbiter::new();
         let policy = self.settings.supervision.of(part);
-        #[expect(
-            clippy::expect_used,
-            reason = "the guard reports it as an actor that could not be made; only a failed start drops the sender"
-        )]
-        let make = move |exit| build(taken.recv().expect("the gateway gave up starting"), exit);
+        // Without what it works with, the gateway has given up starting and is about to say why and to end.
+        let make = move |exit| match taken.recv() {
+            Ok(deps) => build(deps, exit),
+            Err(_) => loop {
+                std::thread::park();
+            },
+        };
         let guarded: Guarded<A> = self.registry.start(name, &arbiter.handle(), MAILBOX, policy, make)?;
         self.order.push(name.to_owned());
         Ok(Place { addr: guarded.addr, deps })
