@@ -5,6 +5,7 @@ use crate::services;
 use crate::workspace::Workspace;
 use anyhow::bail;
 use std::path::PathBuf;
+use std::process::Command;
 
 const PACKAGE: &str = "hearthgate-tests";
 
@@ -21,16 +22,18 @@ pub(crate) fn run(workspace: &Workspace, program: &str, arguments: &[String]) ->
     }
     let environment = services::up(workspace)?;
     let root = workspace.root();
+    // The whole workspace, since another selection would compile half the tree with other features.
+    let mut build = cargo(root);
+    build.args(["build", "--release", "--workspace", "--bin", program]);
     let given = std::env::var_os("HEARTHGATE_BIN").map(PathBuf::from);
-    if given.is_none() && !passes(cargo(root).args(["build", "--release", "--package", "hearthgate-gateway"]))? {
+    if given.is_none() {
+        build.args(["--bin", "hearthgate"]);
+    }
+    if !passes(&mut build)? {
         return Ok(false);
     }
-    let binary = given.unwrap_or_else(|| workspace.target().join("release/hearthgate"));
-    passes(
-        cargo(root)
-            .args(["run", "--quiet", "--release", "--package", PACKAGE, "--bin", program, "--"])
-            .args(arguments)
-            .envs(environment.variables)
-            .env("HEARTHGATE_BIN", binary),
-    )
+    let folder = workspace.target().join("release");
+    let binary = given.unwrap_or_else(|| folder.join("hearthgate"));
+    let mut command = Command::new(folder.join(program));
+    passes(command.args(arguments).envs(environment.variables).env("HEARTHGATE_BIN", binary))
 }
