@@ -5,6 +5,7 @@
 //! bounded; the oldest letters make room, and are counted.
 
 use crate::journal::Part;
+use crate::sql::pools::begin_immediate;
 use crate::sql::{Attempted, DatabaseError, sqlite_file};
 use bytes::Bytes;
 use hearthgate_domain::delivery::Micros;
@@ -202,7 +203,7 @@ impl DeadLetters {
     }
 
     async fn insert_all(&self, letters: &[NewDeadLetter]) -> Result<Inserted, sqlx::Error> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = begin_immediate(&self.pool).await?;
         let (mut new, mut bytes) = (0_u64, 0_i64);
         for letter in letters {
             let size = size(letter);
@@ -284,7 +285,7 @@ impl DeadLetters {
     /// The file can't be written.
     pub async fn drop_letters(&self, ids: &[i64]) -> Result<u64, DatabaseError> {
         let attempted = format!("drop from {}", self.label);
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.attempted(attempted.clone())?;
+        let mut transaction = begin_immediate(&self.pool).await.attempted(attempted.clone())?;
         let mut dropped = 0;
         for &id in ids {
             dropped += remove(&mut transaction, "WHERE id =", id, 0).await.attempted(attempted.clone())?;

@@ -155,6 +155,9 @@ pub(crate) struct Restored {
 #[derive(Debug)]
 pub(crate) struct Store {
     connection: SqliteConnection,
+    options: SqliteConnectOptions,
+    /// The last write has.
+    has_failed: bool,
 }
 
 const SCHEMA: &[&str] = &[
@@ -186,7 +189,7 @@ impl Store {
         for statement in SCHEMA {
             sqlx::query(*statement).execute(&mut connection).await?;
         }
-        Ok(Store { connection })
+        Ok(Store { connection, options, has_failed: false })
     }
 
     /// Ends cleanly, so that no write-ahead log is left.
@@ -196,11 +199,18 @@ impl Store {
 
     /// Writes a delta as one transaction.
     pub(crate) async fn write(&mut self, delta: &Delta) -> Result<(), sqlx::Error> {
+        if self.has_failed {
+            // After a commit that failed (a full disk), sqlx takes the connection for being in a transaction for ever.
+            self.connection = SqliteConnection::connect_with(&self.options).await?;
+        }
+        self.has_failed = true;
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         write_sessions(&mut transaction, delta).await?;
         write_messages(&mut transaction, delta).await?;
         write_retained(&mut transaction, delta).await?;
-        transaction.commit().await
+        transaction.commit().await?;
+        self.has_failed = false;
+        Ok(())
     }
 
     /// Reads everything.

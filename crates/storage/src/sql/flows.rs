@@ -1,7 +1,7 @@
 //! Flows and the MQTT server, as the tables have them.
 
 use super::error::{Attempted as _, DatabaseError};
-use super::pools::{Pools, on_pool};
+use super::pools::{Pools, begin_immediate, on_pool};
 use super::{Availability, Database};
 use hearthgate_domain::flow::FlowRow;
 use secrecy::SecretString;
@@ -110,7 +110,7 @@ impl Database {
         }
         let id = match &self.inner.pools {
             Pools::Sqlite { write, .. } => {
-                let mut transaction = write.begin_with("BEGIN IMMEDIATE").await.attempted(attempted())?;
+                let mut transaction = begin_immediate(write).await.attempted(attempted())?;
                 let done =
                     insert!("(?, ?, ?, ?, ?, ?, 0, ?)").execute(&mut *transaction).await.attempted(attempted())?;
                 transaction.commit().await.attempted(attempted())?;

@@ -10,7 +10,7 @@ mod flows;
 mod grants;
 mod migrations;
 mod options;
-mod pools;
+pub(crate) mod pools;
 mod records;
 mod sample;
 mod schema;

@@ -5,8 +5,10 @@ use super::options::{DatabaseOptions, Target};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
 use std::time::Duration;
+
+const BEGIN_IMMEDIATE: &str = "BEGIN IMMEDIATE";
 
 /// How long an unused connection to a server is kept.
 const IDLE: Duration = Duration::from_secs(600);
@@ -103,6 +105,20 @@ impl Pools {
     }
 }
 
+/// Begins a transaction that writes to an SQLite file.
+///
+/// When a commit fails for a full disk, SQLite rolls back by itself, sqlx's own rollback then fails, and the connection
+/// counts as being in a transaction for ever. Such a connection is replaced.
+pub(crate) async fn begin_immediate(pool: &SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    match pool.begin_with(BEGIN_IMMEDIATE).await {
+        Err(sqlx::Error::InvalidSavePointStatement) => {
+            pool.acquire().await?.close().await?;
+            pool.begin_with(BEGIN_IMMEDIATE).await
+        }
+        begun => begun,
+    }
+}
+
 /// A connection of one's own, outside the pool, with strict checking of values.
 pub(crate) async fn connect_mysql(
     server: &MySqlConnectOptions,
@@ -144,4 +160,25 @@ fn create_folder(file: &std::path::Path) -> Result<(), DatabaseError> {
     let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
     std::fs::create_dir_all(folder)
         .map_err(|source| DatabaseError::File { attempted: format!("create the folder {}", folder.display()), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_whose_commit_failed_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = crate::sql::sqlite_file(&folder.path().join("file.db"));
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+        for _ in 0..3 {
+            let mut transaction = begin_immediate(&pool).await.unwrap();
+            sqlx::query("CREATE TABLE IF NOT EXISTS t (x)").execute(&mut *transaction).await.unwrap();
+            // As SQLite does when the disk is full.
+            sqlx::raw_sql("ROLLBACK").execute(&mut *transaction).await.unwrap();
+            assert!(transaction.commit().await.is_err());
+        }
+        let transaction = begin_immediate(&pool).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
 }

@@ -5,7 +5,7 @@ use super::numbering::{LockedFlow, Row};
 use super::{FlowNumbers, mysql, postgres, sqlite};
 use crate::sql::error::classify;
 use crate::sql::options::Target;
-use crate::sql::pools::{Pools, connect_mysql, connect_postgres};
+use crate::sql::pools::{Pools, begin_immediate, connect_mysql, connect_postgres};
 use crate::sql::{Database, ErrorKind};
 use sqlx::{MySqlConnection, PgConnection, Sqlite, SqlitePool, Transaction};
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl Link {
         }
         let timeout = self.connect_timeout;
         let idle = match &self.server {
-            Server::Sqlite(pool) => return Ok(Session::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?)),
+            Server::Sqlite(pool) => return Ok(Session::Sqlite(begin_immediate(pool).await?)),
             Server::MySql(options) => {
                 // Connecting is rare, and its future large.
                 let wire = Box::pin(connect_mysql(options, timeout)).await?;
