@@ -6,6 +6,8 @@
 pub mod broker;
 pub mod catalog;
 pub mod desk;
+pub mod discovery;
+pub mod homeassistant;
 pub mod interface;
 pub mod letters;
 pub mod mapper;

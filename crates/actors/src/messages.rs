@@ -1,5 +1,6 @@
 //! All messages between the actors. They cross threads in batches; `Debug` prints counts, never payloads.
 
+use crate::discovery::Target;
 use actix::Message;
 use hearthgate_domain::delivery::Outbound;
 use hearthgate_domain::mapping::Codec;
@@ -115,3 +116,8 @@ pub struct Attach(pub Port);
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Close;
+
+/// Restart this, by order of somebody who is allowed to.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Restart(pub Target);

@@ -65,12 +65,22 @@ pub struct Deps {
     pub memory: Box<dyn SessionMemory>,
     /// Who takes part in arrivals. A subsystem that is off is absent.
     pub consumers: Vec<(Consumer, Recipient<Arrived>)>,
+    /// Who overhears arrivals without taking part in them.
+    pub listeners: Vec<Listener>,
     /// Who wants to know what senders have our acknowledgement for.
     pub confirmed: Option<Recipient<Confirmed>>,
     /// Published whenever a connection stands.
     pub greeting: Vec<Outbound>,
     /// What is known of the link.
     pub status: watch::Sender<LinkStatus>,
+}
+
+/// Somebody for whom no acknowledgement waits: when it is too busy it misses a batch.
+pub struct Listener {
+    /// What it wants to be subscribed to, besides what the consumers want.
+    pub filters: Vec<Subscription>,
+    /// Where arrivals go.
+    pub to: Recipient<Arrived>,
 }
 
 /// One consumer's part in the arrivals.
@@ -191,7 +201,13 @@ impl MqttActor {
 
     fn on_messages(&mut self, batch: Batch) {
         self.unsettled_messages += batch.messages.len();
-        self.unsettled.push_back(Arc::new(batch));
+        let batch = Arc::new(batch);
+        for listener in &self.deps.listeners {
+            if listener.to.try_send(Arrived(Arc::clone(&batch))).is_err() {
+                tracing::debug!("a listener is busy or down and misses messages");
+            }
+        }
+        self.unsettled.push_back(batch);
         self.hand_out();
         self.acknowledge(); // when there is no consumer at all
     }
@@ -261,7 +277,8 @@ impl MqttActor {
             return;
         }
         let mut wanted: BTreeMap<&str, QoS> = BTreeMap::new();
-        for subscription in self.lanes.iter().flat_map(|lane| lane.wanted.iter().flatten()) {
+        let overheard = self.deps.listeners.iter().flat_map(|listener| &listener.filters);
+        for subscription in self.lanes.iter().flat_map(|lane| lane.wanted.iter().flatten()).chain(overheard) {
             let qos = wanted.entry(&subscription.filter).or_insert(subscription.qos);
             *qos = subscription.qos.max(*qos);
         }

@@ -2,8 +2,9 @@
 //!
 //! Restarting is the guards' work, not this actor's: when it is down itself, nobody else notices.
 
+use crate::discovery::Target;
 use crate::interface::DeviceState;
-use crate::messages::Publish;
+use crate::messages::{Publish, Restart};
 use crate::mqtt::LinkStatus;
 use actix::prelude::*;
 use hearthgate_domain::delivery::{Outbound, QoS};
@@ -12,11 +13,15 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
-use tokio::sync::watch;
-use tracing::{debug, warn};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
 
 /// Changes that come close together are told together.
 const SETTLE: Duration = Duration::from_millis(20);
+
+/// What the topic of the health of all parts ends with.
+const HEALTH: &str = "/health";
 
 /// One interface as the supervisor sees it.
 #[derive(Clone)]
@@ -42,6 +47,10 @@ pub struct Deps {
     pub publish: Option<Recipient<Publish>>,
     /// Whether there is a connection: after a new one everything is told again.
     pub link: watch::Receiver<LinkStatus>,
+    /// How often the health is told when nothing changes.
+    pub health_interval: Duration,
+    /// Where the wish to restart the whole gateway goes.
+    pub restart_wanted: Arc<Notify>,
 }
 
 /// See the module.
@@ -70,14 +79,41 @@ impl Actor for SupervisorActor {
 
 impl Supervised for SupervisorActor {}
 
+impl Handler<Restart> for SupervisorActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Restart(target): Restart, _: &mut Self::Context) -> Self::Result {
+        let actor = match target {
+            Target::Gateway => {
+                self.deps.restart_wanted.notify_one();
+                return Box::pin(std::future::ready(()));
+            }
+            Target::Actor(actor) => actor,
+        };
+        let entry = self.deps.registry.get(&actor);
+        Box::pin(async move {
+            let Some(entry) = entry else { return warn!(%actor, "there is no such part to restart") };
+            match entry.control.restart().await {
+                Ok(_) => info!(%actor, "restarted by order"),
+                Err(reason) => warn!(%actor, %reason, "could not be restarted by order"),
+            }
+        })
+    }
+}
+
 async fn watch_over(mut deps: Deps) {
     let mut changes = deps.registry.subscribe();
     let mut told = BTreeMap::new();
     let mut was_connected = false;
+    let mut next_health = Instant::now() + deps.health_interval;
     loop {
         let is_connected = deps.link.borrow_and_update().connected;
         if is_connected && !was_connected {
             told.clear();
+        }
+        if next_health <= Instant::now() {
+            told.retain(|topic: &String, _| !topic.ends_with(HEALTH));
+            next_health = Instant::now() + deps.health_interval;
         }
         was_connected = is_connected;
         if is_connected {
@@ -95,6 +131,7 @@ async fn watch_over(mut deps: Deps) {
             changed = changes.changed() => if changed.is_err() { return },
             changed = deps.link.changed() => if changed.is_err() { return },
             () = any_device => {}
+            () = tokio::time::sleep_until(next_health) => {}
         }
         tokio::time::sleep(SETTLE).await;
         changes.mark_unchanged();
@@ -105,7 +142,7 @@ async fn watch_over(mut deps: Deps) {
 async fn tell(deps: &Deps, told: &mut BTreeMap<String, String>) {
     let (Some(prefix), Some(publish)) = (&deps.prefix, &deps.publish) else { return };
     let actors = deps.registry.list();
-    let mut states = BTreeMap::from([(format!("{prefix}/health"), health_json(&actors))]);
+    let mut states = BTreeMap::from([(format!("{prefix}{HEALTH}"), health_json(&actors))]);
     for watched in &deps.interfaces {
         let health = actors.iter().find(|health| health.name == watched.actor);
         let state = interface_state(health.map(|health| health.status), &watched.device.borrow());

@@ -6,6 +6,7 @@ mod crash;
 mod endpoints;
 mod first_run;
 mod flows;
+mod homeassistant;
 mod malformed;
 mod supervision;
 mod switches;

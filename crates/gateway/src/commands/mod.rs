@@ -23,7 +23,8 @@ use crate::telemetry;
 use anyhow::Context;
 use hearthgate_supervision::Command as Order;
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{self, ExitCode};
 
 /// Carries out a command line.
 ///
@@ -36,7 +37,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let exit = match command.unwrap_or(Command::Run) {
         Command::Run => {
             drop(out);
-            return start(load()?);
+            return start(load);
         }
         Command::Check { offline } => check::run(&load()?, offline, &mut out)?,
         Command::Explain { topic, payload, json } => explain::run(&load()?, &topic, &payload, json, &mut out)?,
@@ -74,10 +75,22 @@ pub fn load(global: &Global) -> anyhow::Result<Loaded> {
     })?)
 }
 
-fn start(loaded: Loaded) -> anyhow::Result<ExitCode> {
+fn start(load: impl Fn() -> anyhow::Result<Loaded>) -> anyhow::Result<ExitCode> {
+    // Its path, taken now: an upgrade may put another program there by the time we start it again.
+    let program = std::env::current_exe().context("finding this program")?;
+    match run_once(&load()?, &load)? {
+        run::Next::End(exit) => Ok(exit.into()),
+        run::Next::StartAgain => {
+            let failed = process::Command::new(&program).args(std::env::args_os().skip(1)).exec();
+            Err(failed).with_context(|| format!("starting {} again", program.display()))
+        }
+    }
+}
+
+fn run_once(loaded: &Loaded, load: impl Fn() -> anyhow::Result<Loaded>) -> anyhow::Result<run::Next> {
     let _telemetry = telemetry::start(&loaded.settings.log)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    run::run(loaded)
+    run::run(loaded, || load().map(drop))
 }

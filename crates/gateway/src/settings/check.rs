@@ -299,6 +299,13 @@ impl Rules<'_> {
             }
             return;
         }
+        if settings.homeassistant.enabled && mqtt.status_prefix.is_empty() {
+            self.error(
+                "homeassistant.enabled",
+                "what Home Assistant shows is published under mqtt.status_prefix, which is empty",
+                "set mqtt.status_prefix, or switch discovery off",
+            );
+        }
         if mqtt.server == Server::Database && !settings.database.enabled {
             self.error(
                 "mqtt.server",

@@ -34,6 +34,11 @@ impl Interface {
     }
 }
 
+/// The name of an interface's actor.
+pub(crate) fn actor_name(interface: &str) -> String {
+    format!("interface {interface}")
+}
+
 /// All interfaces that are switched on, in the order of their names.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
-//! The file in which the MQTT session's identity outlives the process.
+//! The files in which the MQTT session's identity, and what Home Assistant was told, outlive the process.
 
+use hearthgate_actors::homeassistant::AnnouncedMemory;
 use hearthgate_actors::mqtt::SessionMemory;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -7,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,18 +40,59 @@ impl SessionFile {
     }
 
     fn store(&self) -> Result<(), String> {
-        let store = || -> io::Result<()> {
-            let new = self.path.with_extension("new");
-            let mut file = File::create(&new)?;
-            file.write_all(&serde_json::to_vec(&self.kept)?)?;
-            file.sync_all()?;
-            fs::rename(&new, &self.path)?;
-            match self.path.parent() {
-                Some(folder) => File::open(folder)?.sync_all(),
-                None => Ok(()),
-            }
+        replace(&self.path, &self.kept).map_err(|error| format!("{}: {error}", self.path.display()))
+    }
+}
+
+/// Replaces a file as a whole, synced.
+fn replace(path: &Path, content: &impl Serialize) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(&serde_json::to_vec(content)?)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// The file of the topics on which Home Assistant was told something. There is none where it never was.
+pub(super) struct AnnouncedFile {
+    path: PathBuf,
+    topics: Vec<String>,
+}
+
+impl AnnouncedFile {
+    /// Reads the file; an absent one is empty.
+    ///
+    /// # Errors
+    /// It is there and can not be read.
+    pub(super) fn open(path: PathBuf) -> io::Result<Self> {
+        let topics = match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
         };
-        store().map_err(|error| format!("{}: {error}", self.path.display()))
+        Ok(AnnouncedFile { path, topics })
+    }
+
+    pub(super) fn topics(&self) -> &[String] {
+        &self.topics
+    }
+}
+
+impl AnnouncedMemory for AnnouncedFile {
+    fn announced(&mut self, topics: &[Arc<str>]) -> Result<(), String> {
+        let mut topics: Vec<String> = topics.iter().map(|topic| topic.to_string()).collect();
+        topics.sort();
+        if topics == self.topics {
+            return Ok(());
+        }
+        let stored = if topics.is_empty() { fs::remove_file(&self.path) } else { replace(&self.path, &topics) };
+        stored.map_err(|error| format!("{}: {error}", self.path.display()))?;
+        self.topics = topics;
+        Ok(())
     }
 }
 
@@ -100,6 +143,19 @@ mod tests {
         file.subscribed(&["a/#".into()]).unwrap();
         let kept = Kept { session: Some(u64::MAX), filters: vec!["a/#".into()] };
         assert_eq!(SessionFile::open(&path).unwrap().kept, kept);
+    }
+
+    #[test]
+    fn announced_topics_are_remembered_until_none_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("announced.json");
+        let mut file = AnnouncedFile::open(path.clone()).unwrap();
+        assert!(file.topics().is_empty());
+        file.announced(&["b".into(), "a".into()]).unwrap();
+        let mut file = AnnouncedFile::open(path.clone()).unwrap();
+        assert_eq!(file.topics(), ["a", "b"]);
+        file.announced(&[]).unwrap();
+        assert!(!path.exists());
     }
 
     #[test]

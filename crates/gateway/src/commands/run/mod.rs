@@ -1,6 +1,7 @@
 //! The running gateway: from the settings to the actors and back to an exit code.
 
 mod banner;
+mod homeassistant;
 mod interfaces;
 mod memory;
 pub(super) mod options;
@@ -11,17 +12,25 @@ use crate::exit::{Exit, Failure};
 use crate::settings::Loaded;
 use anyhow::Context as _;
 use hearthgate_admin::{Metrics, Parts, Server};
-use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use wiring::Running;
 
-/// Runs until a signal, or until an essential part is given up.
+/// What comes after a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The program ends.
+    End(Exit),
+    /// The program is to be started again, with the configuration as it is now.
+    StartAgain,
+}
+
+/// Runs until a signal, until an essential part is given up, or until somebody wants it to be started again; then `usable`
+/// says whether that would work.
 ///
 /// # Errors
 /// Something that only the user can mend: a port in use, a state folder that cannot be written.
-pub fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
-    let loaded = &loaded;
+pub fn run(loaded: &Loaded, usable: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<Next> {
     actix::System::new().block_on(async {
         let mut signals = Signals::new()?;
         let metrics = Metrics::install().context("preparing metrics")?;
@@ -38,7 +47,7 @@ pub fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
             })?),
             None => None,
         };
-        let exit = serve(&running, &mut signals, &mut http).await;
+        let next = serve(&running, &mut signals, &mut http, usable).await;
         info!("stopping; a second signal ends at once");
         let patience = loaded.settings.gateway.shutdown_timeout.0;
         tokio::select! {
@@ -47,12 +56,17 @@ pub fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
             },
             () = signals.ended() => warn!("ended at once"),
         }
-        Ok(exit.into())
+        Ok(next)
     })
 }
 
 /// Waits for the reason to end.
-async fn serve(running: &Running, signals: &mut Signals, http: &mut Option<actix_web::dev::Server>) -> Exit {
+async fn serve(
+    running: &Running,
+    signals: &mut Signals,
+    http: &mut Option<actix_web::dev::Server>,
+    usable: impl Fn() -> anyhow::Result<()>,
+) -> Next {
     loop {
         let api = async {
             match http.as_mut() {
@@ -67,15 +81,19 @@ async fn serve(running: &Running, signals: &mut Signals, http: &mut Option<actix
             }
             is_end = signals.next() => {
                 if is_end {
-                    return Exit::Ok;
+                    return Next::End(Exit::Ok);
                 }
                 info!("reloading flows and maps");
                 running.reload().await;
             }
             failure = running.registry.essential_failure() => {
                 error!(part = %failure.actor, reason = %failure.error, "an essential part is given up; the gateway ends");
-                return Exit::Internal;
+                return Next::End(Exit::Internal);
             }
+            () = running.restart_wanted.notified() => match usable() {
+                Ok(()) => return Next::StartAgain,
+                Err(reason) => error!("not restarted by order, since it would not start again: {reason:#}"),
+            },
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Who talks to whom: the only place that knows the graph of actors. A subsystem that is off is absent here.
 
+use super::homeassistant::{self, Discovery};
 use super::interfaces::{self, Interface};
 use super::memory::{SessionFile, SharedSessionFile};
 use super::options;
@@ -7,8 +8,9 @@ use crate::exit::Failure;
 use crate::settings::{Loaded, Server, Settings};
 use actix::prelude::*;
 use anyhow::Context as _;
+use hearthgate_actors::homeassistant::{Deps as HomeAssistantDeps, HomeAssistantActor};
 use hearthgate_actors::messages::{Close, Consumer, Reload, ReplaceMap, ReplayLetter};
-use hearthgate_actors::mqtt::{LinkStatus, Source};
+use hearthgate_actors::mqtt::{LinkStatus, Listener, Source};
 use hearthgate_actors::progress::Progress;
 use hearthgate_actors::{broker, catalog, desk, interface, letters, mapper, mqtt, poster, router, supervisor, writer};
 use hearthgate_admin::{FlowOrders, Readiness};
@@ -23,7 +25,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
 
 /// Messages that an actor's mailbox holds; senders see when it is full.
@@ -43,6 +45,8 @@ pub(crate) struct Running {
     pub(crate) troubles: Vec<(&'static str, watch::Receiver<String>)>,
     /// The connection to the broker.
     pub(crate) link: watch::Receiver<LinkStatus>,
+    /// Somebody wants the whole gateway to be restarted.
+    pub(crate) restart_wanted: Arc<Notify>,
     mqtt: Option<Addr<mqtt::MqttActor>>,
     mapper: Option<Addr<mapper::MapperActor>>,
     flows: Option<Flows>,
@@ -221,6 +225,14 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
         }
         _ => None,
     };
+    let discovery = match &mqtt_place {
+        Some(_) => homeassistant::discovery(settings, &interfaces)?,
+        None => None,
+    };
+    let discovery_place = match discovery {
+        Some(discovery) => Some((starter.start("homeassistant", "homeassistant", HomeAssistantActor::new)?, discovery)),
+        None => None,
+    };
     let router_place = match &mqtt_place {
         Some(_) if has_flows => Some(starter.start("router", "router", router::FlowRouterActor::new)?),
         _ => None,
@@ -239,7 +251,7 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
         let host = host(loaded)?;
         let mut mapped = Vec::new();
         for (place, interface) in interfaces.iter().enumerate() {
-            let actor_name = format!("interface {}", interface.name);
+            let actor_name = interfaces::actor_name(&interface.name);
             let started = starter.start(&actor_name, &interface.name, interface::DeviceInterfaceActor::new)?;
             let (state, device) = watch::channel(interface::DeviceState::default());
             started.fill(interface::Deps {
@@ -282,12 +294,18 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
         let session_options = options::remote(loaded).map(|remote| options::session(settings, &remote));
         let greeting = prefix.iter().map(|prefix| online(prefix)).collect();
         let attach = broker_place.map(|broker| broker.recipient());
+        let listener = |(place, discovery): &(Place<HomeAssistantActor, HomeAssistantDeps>, Discovery)| Listener {
+            filters: discovery.plan.subscriptions(),
+            to: place.addr.clone().recipient(),
+        };
+        let listeners = discovery_place.iter().map(listener).collect();
         mqtt.fill(Box::new(move || {
             let memory = SharedSessionFile::new(memory);
             mqtt::Deps {
                 source: source(session_options, memory.clone(), attach),
                 memory: Box::new(memory),
                 consumers,
+                listeners,
                 confirmed,
                 greeting,
                 status: link_tx,
@@ -295,12 +313,24 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
         }))?;
     }
     let supervisor = starter.start("supervisor", "supervisor", supervisor::SupervisorActor::new)?;
+    if let (Some(mqtt), Some((place, discovery))) = (&mqtt_place, discovery_place) {
+        place.fill(HomeAssistantDeps {
+            plan: discovery.plan,
+            memory: Box::new(discovery.memory),
+            publish: mqtt.addr.clone().recipient(),
+            restart: supervisor.addr.clone().recipient(),
+            link: link.clone(),
+        })?;
+    }
+    let restart_wanted = Arc::new(Notify::new());
     supervisor.fill(supervisor::Deps {
         registry: starter.registry.clone(),
         interfaces: watched,
         prefix,
         publish: mqtt_place.as_ref().map(|place| place.addr.clone().recipient()),
         link: link.clone(),
+        health_interval: settings.mqtt.health_interval.0,
+        restart_wanted: Arc::clone(&restart_wanted),
     })?;
 
     starter.order.reverse();
@@ -311,6 +341,7 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
         broker: listens,
         troubles,
         link,
+        restart_wanted,
         mqtt: mqtt_place.map(|place| place.addr),
         mapper: mapper_place.map(|place| place.addr),
         flows,
