@@ -73,14 +73,35 @@ impl Client {
         }
     }
 
+    /// The next message that came in.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub async fn next_message(&mut self) -> rumqttc::Publish {
+        let next = tokio::time::timeout(crate::PATIENCE, self.inbox.recv()).await;
+        next.expect("a message in time").expect("a client that runs")
+    }
+
     /// The next message that came in: topic and payload as text.
     ///
     /// # Panics
     /// When none comes.
     pub async fn next(&mut self) -> (String, String) {
-        let next = tokio::time::timeout(crate::PATIENCE, self.inbox.recv()).await;
-        let message = next.expect("a message in time").expect("a client that runs");
+        let message = self.next_message().await;
         (message.topic, String::from_utf8_lossy(&message.payload).into_owned())
+    }
+
+    /// The next message on a topic, as text; those on others are passed over.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub async fn next_on(&mut self, topic: &str) -> String {
+        loop {
+            let (on, payload) = self.next().await;
+            if on == topic {
+                return payload;
+            }
+        }
     }
 
     /// What has come in and was not taken yet.

@@ -2,6 +2,8 @@
 //!
 //! Nothing here stands in for something real: brokers, databases, endpoints and devices are the real ones.
 
+pub mod api;
+pub mod board;
 pub mod broker;
 pub mod client;
 pub mod database;

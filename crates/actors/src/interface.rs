@@ -14,8 +14,6 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
-/// Commands that may wait for the device.
-const COMMAND_ROOM: usize = 1_000;
 /// Events of the driver that are taken at once.
 const EVENTS_AT_ONCE: usize = 256;
 
@@ -39,6 +37,8 @@ pub struct Deps {
     pub place: usize,
     /// Its options.
     pub config: Arc<InterfaceConfig>,
+    /// Commands that may wait for the device.
+    pub room: usize,
     /// What the process provides.
     pub host: Arc<Host>,
     /// Where its messages go.
@@ -60,7 +60,7 @@ impl DeviceInterfaceActor {
     /// An actor that runs its driver when it is started.
     #[must_use]
     pub fn new(deps: Deps, exit: Exit) -> Self {
-        let (commands, queue) = CommandQueue::new(COMMAND_ROOM);
+        let (commands, queue) = CommandQueue::new(deps.room);
         DeviceInterfaceActor { deps, exit, commands, queue, stop: None }
     }
 

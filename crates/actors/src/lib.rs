@@ -11,6 +11,7 @@ pub mod homeassistant;
 pub mod interface;
 pub mod letters;
 pub mod mapper;
+pub mod maps;
 pub mod messages;
 pub mod metrics;
 pub mod mqtt;

@@ -81,6 +81,11 @@ pub struct ReplaceMap {
     pub codec: Arc<Codec>,
 }
 
+/// Read the keyword maps again now.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReloadMaps;
+
 /// The flows as they are from now on.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]

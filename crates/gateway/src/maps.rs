@@ -31,7 +31,21 @@ pub fn of(config: &InterfaceConfig) -> Result<KeywordMaps, String> {
 /// # Errors
 /// A sentence that names the file and, where there is one, the line.
 pub fn read(file: &Path) -> Result<KeywordMaps, String> {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file).map_err(|error| format!("can't read the map file {shown}: {error}"))?;
-    KeywordMaps::from_json(&text).map_err(|error| format!("{shown}: {error}"))
+    parse(file, &text(file)?)
+}
+
+/// The text of a map file.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn text(file: &Path) -> Result<String, String> {
+    std::fs::read_to_string(file).map_err(|error| format!("can't read the map file {}: {error}", file.display()))
+}
+
+/// The maps in the text of a file.
+///
+/// # Errors
+/// A sentence that names the file and, where there is one, the line.
+pub fn parse(file: &Path, text: &str) -> Result<KeywordMaps, String> {
+    KeywordMaps::from_json(text).map_err(|error| format!("{}: {error}", file.display()))
 }

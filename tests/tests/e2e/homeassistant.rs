@@ -30,16 +30,6 @@ fn start(home: &Home, mosquitto: Option<u16>, is_shown: bool, more: &str) -> Gat
     gateway
 }
 
-/// The next message on a topic; those on others are passed over.
-async fn next_on(client: &mut Client, topic: &str) -> String {
-    loop {
-        let (on, payload) = client.next().await;
-        if on == topic {
-            return payload;
-        }
-    }
-}
-
 async fn home_assistant(port: u16, id: &str) -> Client {
     let mut client = Client::connect(port, id).await;
     client.subscribe("homeassistant/#").await;
@@ -48,7 +38,7 @@ async fn home_assistant(port: u16, id: &str) -> Client {
 }
 
 async fn wait_for_state(client: &mut Client, wanted: &str) {
-    while next_on(client, STATE).await != wanted {}
+    while client.next_on(STATE).await != wanted {}
 }
 
 fn orders_carried_out(gateway: &Gateway) -> usize {
@@ -81,9 +71,9 @@ async fn appears_obeys_and_disappears(mosquitto: Option<u16>) {
     let mut late = home_assistant(port, "a second one").await;
     wait_for_state(&mut late, "online").await;
     let mut late = home_assistant(port, "a third one").await;
-    assert_eq!(next_on(&mut late, "hearthgate/house/status").await, "online");
+    assert_eq!(late.next_on("hearthgate/house/status").await, "online");
     let mut late = home_assistant(port, "a fourth one").await;
-    let health: Value = serde_json::from_str(&next_on(&mut late, "hearthgate/house/health").await).expect("JSON");
+    let health: Value = serde_json::from_str(&late.next_on("hearthgate/house/health").await).expect("JSON");
     assert!(health["actors"]["interface dummy"]["restarts"].is_u64(), "{health}");
 
     client.publish_with(BUTTON, "restart", QoS::AtMostOnce, false).await;
@@ -92,8 +82,8 @@ async fn appears_obeys_and_disappears(mosquitto: Option<u16>) {
 
     client.waiting();
     client.publish_with("homeassistant/status", "online", QoS::AtMostOnce, false).await;
-    assert!(next_on(&mut client, GATEWAY).await.contains("Hearthgate house"));
-    assert!(next_on(&mut client, DUMMY).await.contains("restart"));
+    assert!(client.next_on(GATEWAY).await.contains("Hearthgate house"));
+    assert!(client.next_on(DUMMY).await.contains("restart"));
     let (status, log) = gateway.terminate();
     assert!(status.success(), "{log}");
     assert!(home.path().join("data/homeassistant.json").exists());
@@ -113,7 +103,7 @@ async fn appears_obeys_and_disappears(mosquitto: Option<u16>) {
     wait_for_state(&mut new, "online").await;
     // What is off is absent; the health that the run before has left is passed over.
     let mut last = home_assistant(port, "the last one").await;
-    while next_on(&mut last, "hearthgate/house/health").await.contains("homeassistant") {}
+    while last.next_on("hearthgate/house/health").await.contains("homeassistant") {}
     assert!(gateway.terminate().0.success());
 }
 
@@ -135,15 +125,15 @@ async fn an_interface_that_is_configured_no_more_is_removed_and_the_others_stay(
     let topic = DUMMY.replace("interface_dummy", "interface_second");
     let gateway = start(&home, Some(broker.port), true, second);
     let mut client = home_assistant(broker.port, "home assistant").await;
-    assert!(next_on(&mut client, &topic).await.contains("second"));
+    assert!(client.next_on(&topic).await.contains("second"));
     // As when the power fails: nobody has the time to take anything back.
     gateway.kill();
 
     let mut gateway = start(&home, Some(broker.port), true, "");
     gateway.wait_for_log(&["removed from Home Assistant", &topic]);
-    assert!(next_on(&mut client, DUMMY).await.contains("dummy"), "it is told again");
+    assert!(client.next_on(DUMMY).await.contains("dummy"), "it is told again");
     let mut new = home_assistant(broker.port, "started later").await;
-    assert!(next_on(&mut new, DUMMY).await.contains("dummy"));
+    assert!(new.next_on(DUMMY).await.contains("dummy"));
     assert!(new.waiting().iter().all(|(on, _)| *on != topic));
 }
 
@@ -188,7 +178,7 @@ async fn the_gateways_own_button_starts_it_again_with_the_configuration_of_now()
 
     home.configure(&configuration(Some(broker.port), true, "[interfaces.second]\nkind = \"dummy\"\nroot = \"home\"\n"));
     client.publish_with("hearthgate/house/restart", "restart", QoS::AtMostOnce, false).await;
-    while next_on(&mut client, "hearthgate/house/interface/second/state").await != "online" {}
+    while client.next_on("hearthgate/house/interface/second/state").await != "online" {}
     let (status, log) = gateway.terminate();
     assert!(status.success(), "the same process goes on: {log}");
 }

@@ -84,7 +84,7 @@ async fn serve(
                     return Next::End(Exit::Ok);
                 }
                 info!("reloading flows and maps");
-                running.reload().await;
+                running.reload();
             }
             failure = running.registry.essential_failure() => {
                 error!(part = %failure.actor, reason = %failure.error, "an essential part is given up; the gateway ends");

@@ -9,10 +9,12 @@ use crate::settings::{Loaded, Server, Settings};
 use actix::prelude::*;
 use anyhow::Context as _;
 use hearthgate_actors::homeassistant::{Deps as HomeAssistantDeps, HomeAssistantActor};
-use hearthgate_actors::messages::{Close, Consumer, Reload, ReplaceMap, ReplayLetter};
+use hearthgate_actors::messages::{Close, Consumer, Reload, ReloadMaps, ReplayLetter};
 use hearthgate_actors::mqtt::{LinkStatus, Listener, Source};
 use hearthgate_actors::progress::Progress;
-use hearthgate_actors::{broker, catalog, desk, interface, letters, mapper, mqtt, poster, router, supervisor, writer};
+use hearthgate_actors::{
+    broker, catalog, desk, interface, letters, mapper, maps, mqtt, poster, router, supervisor, writer,
+};
 use hearthgate_admin::{FlowOrders, Readiness};
 use hearthgate_domain::delivery::{Outbound, QoS};
 use hearthgate_domain::routing::RoutingTable;
@@ -48,7 +50,7 @@ pub(crate) struct Running {
     /// Somebody wants the whole gateway to be restarted.
     pub(crate) restart_wanted: Arc<Notify>,
     mqtt: Option<Addr<mqtt::MqttActor>>,
-    mapper: Option<Addr<mapper::MapperActor>>,
+    maps: Option<Addr<maps::MapKeeperActor>>,
     flows: Option<Flows>,
 }
 
@@ -93,22 +95,16 @@ impl Running {
     }
 
     /// Reads flows and maps anew; what can not be used is told, and the old goes on.
-    pub(crate) async fn reload(&self) {
+    pub(crate) fn reload(&self) {
         if let Some(flows) = &self.flows
             && let Err(reason) = flows.catalog.try_send(Reload)
         {
             error!(%reason, "the flows could not be reloaded");
         }
-        let Some(mapper) = &self.mapper else { return };
-        for (place, interface) in self.interfaces.iter().enumerate() {
-            match interface.reread() {
-                Ok(codec) => {
-                    if mapper.send(ReplaceMap { interface: place, codec }).await.is_err() {
-                        error!(interface = %interface.name, "the map could not be replaced: the mapper is down");
-                    }
-                }
-                Err(reason) => error!(%reason, "the new map is refused, the old one goes on"),
-            }
+        if let Some(maps) = &self.maps
+            && let Err(reason) = maps.try_send(ReloadMaps)
+        {
+            error!(%reason, "the maps could not be reloaded");
         }
     }
 
@@ -247,6 +243,7 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
     }
 
     let mut watched = Vec::new();
+    let mut map_keeper = None;
     if let (Some(mqtt), Some(mapper)) = (&mqtt_place, &mapper_place) {
         let host = host(loaded)?;
         let mut mapped = Vec::new();
@@ -258,6 +255,7 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
                 name: Arc::clone(&interface.name),
                 place,
                 config: Arc::clone(&interface.config),
+                room: settings.mapper.queue,
                 host: Arc::clone(&host),
                 emissions: mapper.addr.clone().recipient(),
                 state,
@@ -282,6 +280,13 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
             publish: mqtt.addr.clone().recipient(),
             progress: Arc::new(Progress::default()),
         })?;
+        let keeper = starter.start("maps", "mapper", |deps, _| maps::MapKeeperActor::new(deps))?;
+        keeper.fill(maps::Deps {
+            maps: interfaces.iter().map(Interface::map_source).collect(),
+            watch: settings.mapper.watch,
+            mapper: mapper.addr.clone().recipient(),
+        })?;
+        map_keeper = Some(keeper.addr);
     }
 
     let prefix = options::status_prefix(settings);
@@ -343,7 +348,7 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
         link,
         restart_wanted,
         mqtt: mqtt_place.map(|place| place.addr),
-        mapper: mapper_place.map(|place| place.addr),
+        maps: map_keeper,
         flows,
     })
 }
