@@ -21,7 +21,7 @@ fn started(watch: bool) -> (Home, Gateway, PathBuf) {
     fs::create_dir(map.parent().expect("its folder")).expect("the folder");
     fs::write(&map, MAP).expect("the map");
     home.configure(&format!(
-        "[flows]\nenabled = false\n[mapper]\nwatch = {watch}\n[interfaces.dummy]\nkind = \"dummy\"\nmap = \"maps/mine.json\"\n"
+        "[log]\nfold_repeats = \"0s\"\n[flows]\nenabled = false\n[mapper]\nwatch = {watch}\n[interfaces.dummy]\nkind = \"dummy\"\nmap = \"maps/mine.json\"\n"
     ));
     let mut gateway = home.start();
     gateway.wait_for_log(&["online", "dummy"]);
@@ -72,7 +72,8 @@ async fn a_changed_map_is_in_force_at_once_and_a_broken_one_never() {
     gateway.wait_for_log(&["map reloaded", "dummy"]);
     let from_there = r#"{"action":"audio_on","from":"there"}"#;
     executed(&gateway, &client, "newroot/dummyfunction//kitchen//me/C", from_there, "from=\"there\"").await;
-    assert!(gateway.terminate().0.success());
+    let (status, log) = gateway.terminate();
+    assert!(status.success(), "{log}");
 }
 
 /// Sends a command again and again until the interface has received it.
