@@ -2,7 +2,6 @@
 //!
 //! Nothing here stands in for something real: brokers, databases, endpoints and devices are the real ones.
 
-pub mod api;
 pub mod board;
 pub mod broker;
 pub mod client;

@@ -1,7 +1,6 @@
 //! Every part is made to panic, to fail and to freeze while messages pass: nothing of them is lost or stored twice, and the
 //! part is back.
 
-use hearthgate_tests::api::request;
 use hearthgate_tests::broker::Mosquitto;
 use hearthgate_tests::client::Client;
 use hearthgate_tests::database::Database;
