@@ -14,8 +14,10 @@ use hearthgate_domain::topic::TopicFilter;
 use hearthgate_interfaces::replies;
 use hearthgate_interfaces::{Command, Emission, InterfaceConfig};
 use hearthgate_mqtt::link::{PublishError, Subscription, Ticket};
+use hearthgate_supervision::{Health, Status};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
 /// One interface as the mapper sees it.
@@ -30,6 +32,34 @@ pub struct Mapped {
     pub filters: Vec<TopicFilter>,
     /// The interface.
     pub to: Recipient<Commands>,
+    /// How its actor is.
+    pub health: watch::Receiver<Health>,
+}
+
+impl Mapped {
+    /// Why it will not take commands for a long time, if so. One that is restarted soon keeps its queue.
+    fn is_down(&self) -> Option<String> {
+        let health = self.health.borrow();
+        match health.status {
+            Status::Parked => {
+                let reason = health.last_error.as_deref().unwrap_or("it failed too often");
+                Some(format!("the interface is parked: {reason}"))
+            }
+            Status::Stopped => Some("the interface is stopped".into()),
+            Status::Starting | Status::Running | Status::BackingOff | Status::Unresponsive => None,
+        }
+    }
+
+    /// Hands commands over; gives them back, with the reason, when there is no room or nobody to take them.
+    fn take(&self, commands: Vec<Command>) -> Result<(), (Vec<Command>, String)> {
+        if let Some(why) = self.is_down() {
+            return Err((commands, why));
+        }
+        self.to.try_send(Commands(commands)).map_err(|refused| match refused {
+            SendError::Full(Commands(commands)) => (commands, "the interface's queue is full".into()),
+            SendError::Closed(Commands(commands)) => (commands, "the interface is stopped".into()),
+        })
+    }
 }
 
 /// What the actor works with.
@@ -131,18 +161,14 @@ impl MapperActor {
         for (place, commands) in queues.into_iter().enumerate().filter(|(_, commands)| !commands.is_empty()) {
             let interface = &self.deps.interfaces[place];
             let count = commands.len() as u64;
-            let (refused, why) = match interface.to.try_send(Commands(commands)) {
-                Ok(()) => {
-                    self.counters[place].received.add(count);
-                    continue;
-                }
-                Err(SendError::Full(Commands(commands))) => (commands, "the interface's queue is full"),
-                Err(SendError::Closed(Commands(commands))) => (commands, "the interface is stopped"),
+            let Err((refused, why)) = interface.take(commands) else {
+                self.counters[place].received.add(count);
+                continue;
             };
             self.counters[place].refused.add(count);
             warn!(interface = %interface.name, count, why, "messages refused");
             for command in &refused {
-                let answer = replies::refusal(&interface.config, &command.message, why);
+                let answer = replies::refusal(&interface.config, &command.message, &why);
                 answers.extend(answer.and_then(|answer| self.encode(place, &Emission::from(answer))));
             }
         }

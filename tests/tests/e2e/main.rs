@@ -8,6 +8,7 @@ mod entry;
 mod first_run;
 mod flows;
 mod homeassistant;
+mod interfaces;
 mod malformed;
 mod maps;
 mod supervision;

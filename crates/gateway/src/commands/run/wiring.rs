@@ -22,7 +22,7 @@ use hearthgate_mqtt::broker::Broker;
 use hearthgate_mqtt::session;
 use hearthgate_storage::dead_letters::DeadLetters;
 use hearthgate_storage::journal::{self, Journal, Start};
-use hearthgate_supervision::{Exit, Guarded, Registry};
+use hearthgate_supervision::{Exit, Guarded, Health, Registry};
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -133,6 +133,7 @@ impl Running {
 /// An actor that is started and waits for what it works with, so that actors can refer to each other.
 struct Place<A: Actor, D> {
     addr: Addr<A>,
+    health: watch::Receiver<Health>,
     deps: SyncSender<D>,
 }
 
@@ -173,7 +174,7 @@ impl Starter<'_> {
         };
         let guarded: Guarded<A> = self.registry.start(name, &arbiter.handle(), MAILBOX, policy, make)?;
         self.order.push(name.to_owned());
-        Ok(Place { addr: guarded.addr, deps })
+        Ok(Place { addr: guarded.addr, health: guarded.health, deps })
     }
 }
 
@@ -271,6 +272,7 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
                 config: Arc::clone(&interface.config),
                 filters: interface.filters(),
                 to: started.addr.recipient(),
+                health: started.health,
             });
         }
         mapper.fill(mapper::Deps {
