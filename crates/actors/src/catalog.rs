@@ -5,6 +5,7 @@
 
 use crate::messages::{Reload, ReplaceFlows};
 use crate::pace::Pace;
+use crate::trouble::Trouble;
 use actix::prelude::*;
 use hearthgate_domain::flow::{Flow, FlowRow};
 use hearthgate_domain::routing::RoutingTable;
@@ -37,7 +38,7 @@ pub struct Deps {
     /// Flows that could not be loaded, each with the reason.
     pub unloadable: watch::Sender<Vec<(String, String)>>,
     /// Why the flows may be out of date, for readiness; empty when all is well.
-    pub trouble: watch::Sender<String>,
+    pub trouble: Trouble,
 }
 
 /// See the module.
@@ -92,12 +93,12 @@ impl Handler<Reload> for CatalogActor {
         let (done, answer) = oneshot::channel();
         self.asked.waiting.borrow_mut().push(done);
         self.asked.wake.notify_one();
-        let trouble = self.deps.trouble.subscribe();
+        let trouble = self.deps.trouble.clone();
         Box::pin(async move {
             match tokio::time::timeout(RELOAD_PATIENCE, answer).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(_)) => Err("the keeper of the flows was restarted".to_owned()),
-                Err(_) => Err(format!("the flows are not reloaded yet: {}", *trouble.borrow())),
+                Err(_) => Err(format!("the flows are not reloaded yet: {}", trouble.reason())),
             }
         })
     }
@@ -126,7 +127,7 @@ impl Work {
             match database.load_flows().await {
                 Ok(rows) => {
                     pace.reset();
-                    self.clear_trouble();
+                    self.deps.trouble.clear();
                     if self.apply(rows.clone()).await? {
                         self.keep(&rows);
                     }
@@ -242,18 +243,9 @@ impl Work {
     }
 
     fn report(&self, reason: &str) {
-        self.deps.trouble.send_if_modified(|trouble| {
-            let is_news = trouble != reason;
-            if is_news {
-                warn!(%reason, "database trouble; trying again");
-                reason.clone_into(trouble);
-            }
-            is_news
-        });
-    }
-
-    fn clear_trouble(&self) {
-        self.deps.trouble.send_if_modified(|trouble| !std::mem::take(trouble).is_empty());
+        if self.deps.trouble.is_news(reason) {
+            warn!(%reason, "database trouble; trying again");
+        }
     }
 
     fn keep(&self, rows: &[FlowRow]) {

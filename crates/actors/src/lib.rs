@@ -20,4 +20,5 @@ pub mod poster;
 pub mod progress;
 pub mod router;
 pub mod supervisor;
+pub mod trouble;
 pub mod writer;

@@ -7,6 +7,7 @@ use crate::desk::{Decision, Desk, Group, Written};
 use crate::messages::{Arrived, Confirmed, Consumer, ReplaceFlows, RouteAgain, Settled, Wanted};
 use crate::metrics::{Counter, Outcome};
 use crate::progress::{Admission, Progress};
+use crate::trouble::Trouble;
 use actix::prelude::*;
 use hearthgate_domain::delivery::{Inbound, QoS};
 use hearthgate_domain::flow::Flow;
@@ -38,7 +39,7 @@ pub struct Deps {
     /// What has been taken in; shared by the incarnations.
     pub progress: Arc<Progress>,
     /// Why nothing can be written, for readiness; empty when all is well.
-    pub trouble: watch::Sender<String>,
+    pub trouble: Trouble,
 }
 
 /// See the module.
@@ -144,7 +145,7 @@ impl FlowRouterActor {
     }
 
     fn on_written(&mut self, group: &Group, written: &Written, ctx: &mut Context<Self>) {
-        self.deps.trouble.send_if_modified(|trouble| !std::mem::take(trouble).is_empty());
+        self.deps.trouble.clear();
         self.counters.journaled.add(written.appended as u64);
         self.counters.redelivered.add(written.redelivered as u64);
         if let Some(dropped) = &written.dropped {
@@ -162,12 +163,7 @@ impl FlowRouterActor {
     /// Nothing is settled meanwhile, so the broker keeps what comes, and nothing is lost.
     fn on_trouble(&mut self, group: Group, reason: &JournalError, ctx: &mut Context<Self>) {
         let text = reason.to_string();
-        let is_news = self.deps.trouble.send_if_modified(|trouble| {
-            let is_news = *trouble != text;
-            trouble.clone_from(&text);
-            is_news
-        });
-        if is_news {
+        if self.deps.trouble.is_news(&text) {
             error!(reason = %text, "messages wait: they can not be written to the journal");
         }
         match reason {

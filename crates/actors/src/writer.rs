@@ -7,6 +7,7 @@
 use crate::letters;
 use crate::metrics::{Counter, Outcome};
 use crate::pace::Pace;
+use crate::trouble::Trouble;
 use actix::prelude::*;
 use hearthgate_domain::flow::Flow;
 use hearthgate_domain::payload::{Payload, ValueFormat};
@@ -46,7 +47,7 @@ pub struct Deps {
     /// How values that are no strings are written.
     pub value_format: ValueFormat,
     /// Why nothing is written, for readiness; empty when all is well.
-    pub trouble: watch::Sender<String>,
+    pub trouble: Trouble,
 }
 
 /// See the module.
@@ -144,7 +145,7 @@ impl Work {
                     }
                 }
                 pace.reset();
-                self.deps.trouble.send_if_modified(|trouble| !std::mem::take(trouble).is_empty());
+                self.deps.trouble.clear();
                 self.release(batch.through, caught_up).await?;
             }
             if caught_up {
@@ -267,12 +268,7 @@ impl Work {
     }
 
     fn report(&self, reason: &str) {
-        let is_news = self.deps.trouble.send_if_modified(|trouble| {
-            let is_news = trouble != reason;
-            reason.clone_into(trouble);
-            is_news
-        });
-        if is_news {
+        if self.deps.trouble.is_news(reason) {
             error!(%reason, "records wait in the journal");
         }
     }

@@ -189,26 +189,6 @@ impl Owed {
     }
 }
 
-/// The hash of topic and payload that entries hold. It is the same in every build and on every machine, since entries
-/// outlive the process. Not for keeping secrets: who looks for two messages with one hash finds them, to the harm of the
-/// own messages.
-#[must_use]
-pub fn content_hash(topic: &str, payload: &[u8]) -> u64 {
-    absorb(absorb(0x243F_6A88_85A3_08D3, topic.as_bytes()), payload)
-}
-
-/// Eight bytes at a time, each mixed in by a multiplication to 128 bits; the length last.
-fn absorb(state: u64, bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
-    words.chain([bytes.len() as u64]).fold(state, |state, word| {
-        let product = u128::from(state ^ word) * u128::from(0x9E37_79B9_7F4A_7C15_u64);
-        (product >> 64) as u64 ^ product as u64 ^ state.rotate_left(23)
-    })
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     packet_id: u16,
@@ -473,21 +453,6 @@ mod tests {
         }
         assert_eq!(owed.len(), 10);
         assert!(resend(&mut owed, 991) && !resend(&mut owed, 990));
-    }
-
-    #[test]
-    fn the_hash_is_the_same_for_ever_and_differs_with_each_byte_and_its_place() {
-        assert_eq!(content_hash("a/b", b"{\"t\":23.5}"), 12_975_253_963_658_282_249);
-        let mut hashes = std::collections::HashSet::new();
-        for length in 0..40 {
-            for byte in 0..=255 {
-                let mut payload = vec![b'x'; length];
-                payload.extend([byte, b'y']);
-                assert!(hashes.insert(content_hash("topic", &payload)));
-            }
-        }
-        assert_ne!(content_hash("ab", b"c"), content_hash("a", b"bc"));
-        assert_ne!(content_hash("a", b""), content_hash("a", b"\0"));
     }
 
     #[test]

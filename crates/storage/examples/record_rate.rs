@@ -5,7 +5,8 @@
 
 #![expect(clippy::print_stdout, reason = "the figures are the answer")]
 
-use hearthgate_storage::sql::{Batch, Database, DatabaseOptions, NewFlow, Record, RecordWriter};
+use hearthgate_domain::flow::FlowRow;
+use hearthgate_storage::sql::{Batch, Database, DatabaseOptions, Record, RecordWriter};
 use sqlx::{AssertSqlSafe, Connection as _};
 use std::error::Error;
 use std::sync::Arc;
@@ -50,15 +51,13 @@ async fn ensure_flow(database: &Database) -> Result<i64, Box<dyn Error>> {
     if let Some(flow) = database.load_flows().await?.iter().find(|flow| flow.code == "RATE") {
         return Ok(flow.id);
     }
-    let flow = NewFlow {
+    let flow = FlowRow {
         code: "RATE".into(),
-        description: String::new(),
         topic: "rate".into(),
         action: "STORE_DB".into(),
         payload_schema: "{}".into(),
-        endpoint_url: None,
         enabled: true,
-        options: None,
+        ..FlowRow::default()
     };
     Ok(database.insert_flow(&flow).await?)
 }

@@ -8,7 +8,7 @@ use crate::settings::{Loaded, Settings};
 use anyhow::Context;
 use hearthgate_admin::ClientError;
 use hearthgate_domain::flow::{Flow, FlowRow};
-use hearthgate_storage::sql::{Database, NewFlow, TypedTable};
+use hearthgate_storage::sql::{Database, TypedTable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::{BufRead, Read, Write};
@@ -124,13 +124,13 @@ async fn on_database(
             }
             let row = changed(FlowRow { enabled: true, ..FlowRow::default() }, fields)?;
             compiled(&row)?;
-            database.insert_flow(&new_flow(row)).await.map_err(unavailable)?;
+            database.insert_flow(&row).await.map_err(unavailable)?;
             done(out, "added", &fields.code)
         }
         FlowCommand::Edit(fields) => {
             let row = changed(find(&rows, &fields.code)?.clone(), fields)?;
             compiled(&row)?;
-            database.update_flow(row.id, &new_flow(row)).await.map_err(unavailable)?;
+            database.update_flow(&row).await.map_err(unavailable)?;
             done(out, "changed", &fields.code)
         }
         FlowCommand::Enable { code } => {
@@ -333,9 +333,9 @@ async fn import(
             None => "added",
         };
         if !dry_run && what == "changed" {
-            database.update_flow(row.id, &new_flow(row)).await.map_err(unavailable)?;
+            database.update_flow(&row).await.map_err(unavailable)?;
         } else if !dry_run && what == "added" {
-            database.insert_flow(&new_flow(row)).await.map_err(unavailable)?;
+            database.insert_flow(&row).await.map_err(unavailable)?;
         }
         writeln!(out, "{what} {code}")?;
     }
@@ -351,11 +351,6 @@ fn row(entry: FlowEntry, old: Option<&FlowRow>) -> FlowRow {
     let FlowEntry { code, description, topic, action, schema: payload_schema, endpoint_url, enabled, options } = entry;
     let (id, last_msg_id) = old.map_or((0, 0), |old| (old.id, old.last_msg_id));
     FlowRow { id, code, description, topic, action, payload_schema, endpoint_url, last_msg_id, enabled, options }
-}
-
-fn new_flow(row: FlowRow) -> NewFlow {
-    let FlowRow { code, description, topic, action, payload_schema, endpoint_url, enabled, options, .. } = row;
-    NewFlow { code, description, topic, action, payload_schema, endpoint_url, enabled, options }
 }
 
 fn unavailable(error: impl std::fmt::Display) -> Failure {

@@ -5,27 +5,7 @@ use super::pools::{Pools, begin_immediate, on_pool};
 use super::{Availability, Database};
 use hearthgate_domain::flow::FlowRow;
 use secrecy::SecretString;
-
-/// A flow to be added, or what an existing one becomes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewFlow {
-    /// Unique name, at most 100 characters.
-    pub code: String,
-    /// For people, at most 255 characters.
-    pub description: String,
-    /// Topic filter, at most 255 characters.
-    pub topic: String,
-    /// At most 30 characters.
-    pub action: String,
-    /// JSON text.
-    pub payload_schema: String,
-    /// At most 500 characters.
-    pub endpoint_url: Option<String>,
-    /// Whether messages are routed to it.
-    pub enabled: bool,
-    /// JSON text of what goes beyond the base columns; needs tables of our own.
-    pub options: Option<String>,
-}
+use sqlx::Row as _;
 
 /// The broker to connect to, from `mqtt_servers`.
 #[derive(Clone, Debug)]
@@ -51,6 +31,29 @@ const MYSQL: &str = "SELECT CAST(f.id AS SIGNED), CAST(f.code AS CHAR), CAST(coa
     CAST(f.endpoint_url AS CHAR), CAST(f.last_msg_id AS SIGNED), CAST(f.enabled AS SIGNED), ";
 const POSTGRES: &str = "SELECT f.id::bigint, f.code::text, coalesce(f.description, '')::text, f.topic::text, f.action::text, \
     coalesce(f.payload_schema::text, 'null'), f.endpoint_url::text, f.last_msg_id::bigint, f.enabled::boolean::int::bigint, ";
+
+const INSERT: &str = "INSERT INTO flows (code, description, topic, action, payload_schema, endpoint_url, enabled, last_msg_id) \
+    VALUES (?, ?, ?, ?, ?, ?, ?, 0)";
+const INSERT_POSTGRES: &str = "INSERT INTO flows (code, description, topic, action, payload_schema, endpoint_url, enabled, \
+    last_msg_id) VALUES ($1, $2, $3, $4, $5::json, $6, $7, 0) RETURNING id::bigint";
+const UPDATE: &str = "UPDATE flows SET code = ?, description = ?, topic = ?, action = ?, payload_schema = ?, endpoint_url = ?, \
+    enabled = ? WHERE id = ?";
+const UPDATE_POSTGRES: &str = "UPDATE flows SET code = $1, description = $2, topic = $3, action = $4, payload_schema = $5::json, \
+    endpoint_url = $6, enabled = $7 WHERE id = $8";
+
+/// A statement with the columns that a flow's definition has, in their order; the kind of database is inferred.
+macro_rules! bound {
+    ($query:expr, $flow:expr) => {
+        sqlx::query($query)
+            .bind(&$flow.code)
+            .bind(&$flow.description)
+            .bind(&$flow.topic)
+            .bind(&$flow.action)
+            .bind(&$flow.payload_schema)
+            .bind(&$flow.endpoint_url)
+            .bind($flow.enabled)
+    };
+}
 
 impl Database {
     /// All flows, disabled ones too, by id.
@@ -88,87 +91,73 @@ impl Database {
         Ok(rows.into_iter().map(flow_row).collect())
     }
 
-    /// Adds a flow and answers its id.
+    /// Adds a flow, whatever its id and `last_msg_id` say: it gets the next id, and begins with 0. Answers the id.
     ///
     /// # Errors
     /// The code is taken, a value is too long (both kind `Row`), or options can't be kept here.
-    pub async fn insert_flow(&self, flow: &NewFlow) -> Result<i64, DatabaseError> {
+    pub async fn insert_flow(&self, flow: &FlowRow) -> Result<i64, DatabaseError> {
         self.check_options(flow)?;
-        let attempted = || format!("add the flow {} to {}", flow.code, self.label());
-        const COLUMNS: &str = "INSERT INTO flows (code, description, topic, action, payload_schema, endpoint_url, last_msg_id, enabled) VALUES ";
-        macro_rules! insert {
-            ($values:expr) => {
-                sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS}{}", $values)))
-                    .bind(&flow.code)
-                    .bind(&flow.description)
-                    .bind(&flow.topic)
-                    .bind(&flow.action)
-                    .bind(&flow.payload_schema)
-                    .bind(&flow.endpoint_url)
-                    .bind(flow.enabled)
-            };
-        }
-        let id = match &self.inner.pools {
-            Pools::Sqlite { write, .. } => {
-                let mut transaction = begin_immediate(write).await.attempted(attempted())?;
-                let done =
-                    insert!("(?, ?, ?, ?, ?, ?, 0, ?)").execute(&mut *transaction).await.attempted(attempted())?;
-                transaction.commit().await.attempted(attempted())?;
-                done.last_insert_rowid()
-            }
-            Pools::MySql(pool) => {
-                let done = insert!("(?, ?, ?, ?, ?, ?, 0, ?)").execute(pool).await.attempted(attempted())?;
-                i64::try_from(done.last_insert_id()).unwrap_or(i64::MAX)
-            }
-            Pools::Postgres(pool) => {
-                use sqlx::Row as _;
-                let row = insert!("($1, $2, $3, $4, $5::json, $6, 0, $7) RETURNING id::bigint")
-                    .fetch_one(pool)
-                    .await
-                    .attempted(attempted())?;
-                row.try_get(0).attempted(attempted())?
+        let adding = async {
+            match &self.inner.pools {
+                Pools::Sqlite { write, .. } => {
+                    let mut transaction = begin_immediate(write).await?;
+                    let added = async {
+                        let id = bound!(INSERT, flow).execute(&mut *transaction).await?.last_insert_rowid();
+                        self.put_options(&mut transaction, id, flow).await.map(|()| id)
+                    };
+                    let added = added.await;
+                    end(transaction, added).await
+                }
+                Pools::MySql(pool) => {
+                    let mut transaction = pool.begin().await?;
+                    let added = async {
+                        let id = bound!(INSERT, flow).execute(&mut *transaction).await?.last_insert_id();
+                        let id = i64::try_from(id).unwrap_or(i64::MAX);
+                        self.put_options(&mut transaction, id, flow).await.map(|()| id)
+                    };
+                    let added = added.await;
+                    end(transaction, added).await
+                }
+                Pools::Postgres(pool) => {
+                    let mut transaction = pool.begin().await?;
+                    let added = async {
+                        let id = bound!(INSERT_POSTGRES, flow).fetch_one(&mut *transaction).await?.try_get(0)?;
+                        self.put_options(&mut transaction, id, flow).await.map(|()| id)
+                    };
+                    let added = added.await;
+                    end(transaction, added).await
+                }
             }
         };
-        self.put_options(id, flow).await?;
-        Ok(id)
+        adding.await.attempted(format!("add the flow {} to {}", flow.code, self.label()))
     }
 
-    /// Changes a flow; its `last_msg_id` stays. Answers whether there was one with that id.
+    /// Changes the flow of this row's id; its `last_msg_id` stays. Answers whether there was one.
     ///
     /// # Errors
     /// The code is taken, a value is too long (both kind `Row`), or options can't be kept here.
-    pub async fn update_flow(&self, id: i64, flow: &NewFlow) -> Result<bool, DatabaseError> {
+    pub async fn update_flow(&self, flow: &FlowRow) -> Result<bool, DatabaseError> {
         self.check_options(flow)?;
-        let attempted = format!("change the flow {} in {}", flow.code, self.label());
         let query = match &self.inner.pools {
-            Pools::Postgres(_) => {
-                "UPDATE flows SET code = $1, description = $2, topic = $3, action = $4, payload_schema = $5::json, \
-                 endpoint_url = $6, enabled = $7 WHERE id = $8"
-            }
-            Pools::Sqlite { .. } | Pools::MySql(_) => {
-                "UPDATE flows SET code = ?, description = ?, topic = ?, action = ?, payload_schema = ?, endpoint_url = ?, \
-                 enabled = ? WHERE id = ?"
-            }
+            Pools::Postgres(_) => UPDATE_POSTGRES,
+            Pools::Sqlite { .. } | Pools::MySql(_) => UPDATE,
         };
-        let changed = on_pool!(&self.inner.pools, pool => {
-            sqlx::query(query)
-                .bind(&flow.code)
-                .bind(&flow.description)
-                .bind(&flow.topic)
-                .bind(&flow.action)
-                .bind(&flow.payload_schema)
-                .bind(&flow.endpoint_url)
-                .bind(flow.enabled)
-                .bind(id)
-                .execute(pool)
-                .await
-                .attempted(attempted)?
-                .rows_affected()
-        });
-        if changed > 0 {
-            self.put_options(id, flow).await?;
-        }
-        Ok(changed > 0)
+        let changing = async {
+            on_pool!(&self.inner.pools, pool => {
+                let mut transaction = pool.begin().await?;
+                let changed = async {
+                    let done = bound!(query, flow).bind(flow.id).execute(&mut *transaction).await?;
+                    let is_there = done.rows_affected() > 0;
+                    if is_there {
+                        self.put_options(&mut transaction, flow.id, flow).await?;
+                    }
+                    Ok(is_there)
+                };
+                let changed = changed.await;
+                end(transaction, changed).await
+            })
+        };
+        changing.await.attempted(format!("change the flow {} in {}", flow.code, self.label()))
     }
 
     /// Enables or disables a flow. Answers whether there was one with that id.
@@ -253,7 +242,7 @@ impl Database {
         Ok(MqttServer { id, host, port, credentials })
     }
 
-    fn check_options(&self, flow: &NewFlow) -> Result<(), DatabaseError> {
+    fn check_options(&self, flow: &FlowRow) -> Result<(), DatabaseError> {
         match (&flow.options, &self.capabilities().own_tables) {
             (Some(_), Availability::Unavailable(reason)) => Err(DatabaseError::Unavailable(format!(
                 "the flow {} has options beyond the base columns, and {} can't keep them: {reason}",
@@ -264,37 +253,79 @@ impl Database {
         }
     }
 
-    async fn put_options(&self, id: i64, flow: &NewFlow) -> Result<(), DatabaseError> {
+    /// In the transaction of the flow itself: without its options it would be another flow.
+    async fn put_options<K: Kind>(
+        &self,
+        transaction: &mut sqlx::Transaction<'_, K>,
+        id: i64,
+        flow: &FlowRow,
+    ) -> Result<(), sqlx::Error> {
         if self.layout.is_guest() {
             return Ok(());
         }
-        let attempted = format!("store the options of the flow {} in {}", flow.code, self.label());
-        let (delete, insert) = match &self.inner.pools {
-            Pools::Postgres(_) => (
-                "DELETE FROM hearthgate_flow_options WHERE flow_id = $1",
-                "INSERT INTO hearthgate_flow_options (flow_id, flow_code, options) VALUES ($1, $2, $3)",
-            ),
-            Pools::Sqlite { .. } | Pools::MySql(_) => (
-                "DELETE FROM hearthgate_flow_options WHERE flow_id = ?",
-                "INSERT INTO hearthgate_flow_options (flow_id, flow_code, options) VALUES (?, ?, ?)",
-            ),
-        };
-        on_pool!(&self.inner.pools, pool => {
-            let mut transaction = pool.begin().await.attempted(attempted.clone())?;
-            sqlx::query(delete).bind(id).execute(&mut *transaction).await.attempted(attempted.clone())?;
-            if let Some(options) = &flow.options {
-                sqlx::query(insert)
-                    .bind(id)
-                    .bind(&flow.code)
-                    .bind(options)
-                    .execute(&mut *transaction)
-                    .await
-                    .attempted(attempted.clone())?;
-            }
-            transaction.commit().await.attempted(attempted)
-        })
+        K::put_options(transaction, id, &flow.code, flow.options.as_deref()).await
     }
 }
+
+/// Commits what went well, and takes back what did not before anybody goes on.
+async fn end<K: sqlx::Database, T>(
+    transaction: sqlx::Transaction<'_, K>,
+    outcome: Result<T, sqlx::Error>,
+) -> Result<T, sqlx::Error> {
+    match outcome {
+        Ok(done) => transaction.commit().await.map(|()| done),
+        Err(error) => {
+            // The first error is the one to tell; a connection that can't even roll back is given up.
+            transaction.rollback().await.ok();
+            Err(error)
+        }
+    }
+}
+
+/// What differs between the databases when options are kept.
+trait Kind: sqlx::Database {
+    async fn put_options(
+        transaction: &mut sqlx::Transaction<'_, Self>,
+        id: i64,
+        code: &str,
+        options: Option<&str>,
+    ) -> Result<(), sqlx::Error>;
+}
+
+macro_rules! kind {
+    ($database:ty, $delete:literal, $insert:literal) => {
+        impl Kind for $database {
+            async fn put_options(
+                transaction: &mut sqlx::Transaction<'_, Self>,
+                id: i64,
+                code: &str,
+                options: Option<&str>,
+            ) -> Result<(), sqlx::Error> {
+                sqlx::query($delete).bind(id).execute(&mut **transaction).await?;
+                if let Some(options) = options {
+                    sqlx::query($insert).bind(id).bind(code).bind(options).execute(&mut **transaction).await?;
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+kind!(
+    sqlx::Sqlite,
+    "DELETE FROM hearthgate_flow_options WHERE flow_id = ?",
+    "INSERT INTO hearthgate_flow_options (flow_id, flow_code, options) VALUES (?, ?, ?)"
+);
+kind!(
+    sqlx::MySql,
+    "DELETE FROM hearthgate_flow_options WHERE flow_id = ?",
+    "INSERT INTO hearthgate_flow_options (flow_id, flow_code, options) VALUES (?, ?, ?)"
+);
+kind!(
+    sqlx::Postgres,
+    "DELETE FROM hearthgate_flow_options WHERE flow_id = $1",
+    "INSERT INTO hearthgate_flow_options (flow_id, flow_code, options) VALUES ($1, $2, $3)"
+);
 
 fn flow_row(columns: Columns) -> FlowRow {
     let (id, code, description, topic, action, payload_schema, endpoint_url, last_msg_id, enabled, options) = columns;

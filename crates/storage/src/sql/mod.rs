@@ -18,7 +18,7 @@ mod typed;
 
 pub use changes::{ChangeMark, Changes};
 pub use error::{DatabaseError, ErrorKind};
-pub use flows::{MqttServer, NewFlow};
+pub use flows::MqttServer;
 pub use migrations::{MigrationReport, MigrationState};
 pub use options::{DatabaseOptions, mysql_url};
 pub use records::{Batch, Committed, FlowNumbers, Prepared, Record, RecordWriter, RejectReason, Rejected, WriteError};

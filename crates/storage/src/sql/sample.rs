@@ -1,6 +1,7 @@
 //! The sample flows of the first run.
 
-use super::{Database, DatabaseError, NewFlow};
+use super::{Database, DatabaseError};
+use hearthgate_domain::flow::FlowRow;
 
 impl Database {
     /// Adds the three sample flows, once, to a database that we created; they are not added again when removed.
@@ -15,21 +16,20 @@ impl Database {
     }
 }
 
-fn sample_flows() -> [NewFlow; 3] {
-    let sample = |code: &str, description: &str, topic: &str| NewFlow {
+fn sample_flows() -> [FlowRow; 3] {
+    let sample = |code: &str, description: &str, topic: &str| FlowRow {
         code: code.into(),
         description: description.into(),
         topic: topic.into(),
         action: "STORE_DB".into(),
         payload_schema: r#"{"temperature": "float", "humidity": "float"}"#.into(),
-        endpoint_url: None,
         enabled: true,
-        options: None,
+        ..FlowRow::default()
     };
     [
         sample("AHT10_SENSOR", "Temperature and humidity of an AHT10 sensor", "sensors/aht10"),
         sample("TEMP_HUM_DB", "Temperature and humidity of a room", "sensor/temperatura_humedad"),
-        NewFlow {
+        FlowRow {
             action: "POST_ENDPOINT".into(),
             endpoint_url: Some("http://localhost:8000/api/sensors/aht10".into()),
             enabled: false,

@@ -1,7 +1,8 @@
 //! Flows, servers, migrations, and noticing that they changed.
 
 use crate::support::{Kind, TestDatabase, flow, on_every_database};
-use hearthgate_storage::sql::{Availability, Database, DatabaseOptions, ErrorKind, NewFlow};
+use hearthgate_domain::flow::FlowRow;
+use hearthgate_storage::sql::{Availability, Database, DatabaseOptions, ErrorKind};
 use std::time::Duration;
 
 on_every_database! {
@@ -48,14 +49,15 @@ async fn an_empty_database_gets_tables_and_sample_flows_once(kind: Kind) {
 async fn flows_are_added_changed_disabled_and_removed(kind: Kind) {
     let Some(test) = TestDatabase::new(kind).await else { return };
     let (database, ids) = test.with_flows(&["one", "two"]).await;
-    let changed = NewFlow {
+    let changed = FlowRow {
+        id: ids[0],
         description: "déjà vu 🙂".into(),
         payload_schema: r#"{"z": "int",  "a": "str"}"#.into(),
         endpoint_url: Some("http://x/".into()),
         options: Some(r#"{"qos":1}"#.into()),
         ..flow("uno")
     };
-    assert!(database.update_flow(ids[0], &changed).await.unwrap());
+    assert!(database.update_flow(&changed).await.unwrap());
     assert!(database.set_flow_enabled(ids[1], false).await.unwrap());
     assert!(!database.set_flow_enabled(ids[1] + 99, false).await.unwrap());
     let flows = database.load_flows().await.unwrap();
@@ -81,7 +83,7 @@ async fn a_code_that_is_taken_is_a_row_error(kind: Kind) {
 async fn options_never_reach_another_flow(kind: Kind) {
     let Some(test) = TestDatabase::new(kind).await else { return };
     let (database, ids) = test.with_flows(&["one"]).await;
-    database.update_flow(ids[0], &NewFlow { options: Some("{}".into()), ..flow("one") }).await.unwrap();
+    database.update_flow(&FlowRow { id: ids[0], options: Some("{}".into()), ..flow("one") }).await.unwrap();
     // Another program removes the flow and gives its id to a new one.
     test.execute(&format!("UPDATE flows SET code = 'other' WHERE id = {}", ids[0])).await;
     assert_eq!(database.load_flows().await.unwrap()[0].options, None);
@@ -134,7 +136,7 @@ async fn the_change_mark_follows_flows_and_servers_but_not_messages(kind: Kind) 
         }
     }
     let last = database.change_mark().await.unwrap();
-    database.update_flow(ids[0], &NewFlow { options: Some("{}".into()), ..flow("one") }).await.unwrap();
+    database.update_flow(&FlowRow { id: ids[0], options: Some("{}".into()), ..flow("one") }).await.unwrap();
     assert_ne!(database.change_mark().await.unwrap(), last);
 }
 

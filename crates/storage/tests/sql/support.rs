@@ -1,6 +1,7 @@
 //! A database of its own for each test, removed afterwards.
 
-use hearthgate_storage::sql::{Database, DatabaseOptions, NewFlow, Record};
+use hearthgate_domain::flow::FlowRow;
+use hearthgate_storage::sql::{Database, DatabaseOptions, Record};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, PgConnection, SqliteConnection};
 use std::path::Path;
 use std::sync::Arc;
@@ -231,16 +232,14 @@ async fn execute(kind: Kind, url: &str, sql: &str) {
     done.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
-pub(crate) fn flow(code: &str) -> NewFlow {
-    NewFlow {
+pub(crate) fn flow(code: &str) -> FlowRow {
+    FlowRow {
         code: code.into(),
-        description: String::new(),
         topic: format!("test/{code}"),
         action: "STORE_DB".into(),
         payload_schema: r#"{"t": "float"}"#.into(),
-        endpoint_url: None,
         enabled: true,
-        options: None,
+        ..FlowRow::default()
     }
 }
 

@@ -1,7 +1,8 @@
 //! A database of the Python gateway, with the rights that its guide grants and no more.
 
 use crate::support::{Kind, TestDatabase, record};
-use hearthgate_storage::sql::{Availability, Batch, Database, DatabaseOptions, ErrorKind, NewFlow, RecordWriter};
+use hearthgate_domain::flow::FlowRow;
+use hearthgate_storage::sql::{Availability, Batch, Database, DatabaseOptions, ErrorKind, RecordWriter};
 use uuid::Uuid;
 
 const MYSQL_TABLES: [&str; 3] = [
@@ -110,10 +111,10 @@ async fn a_guest_says_what_it_can_not_do() {
     for kind in [Kind::MySql, Kind::Postgres] {
         let Some((_test, options)) = python_gateway(kind).await else { continue };
         let database = Database::open(&options).await.unwrap();
-        let flow = NewFlow { options: Some("{}".into()), ..crate::support::flow("x") };
+        let flow = FlowRow { options: Some("{}".into()), ..crate::support::flow("x") };
         let error = database.insert_flow(&flow).await.unwrap_err().to_string();
         assert!(error.contains("can't keep them") && error.contains("may not create tables"), "{error}");
-        let id = database.insert_flow(&NewFlow { options: None, ..flow }).await.unwrap();
+        let id = database.insert_flow(&FlowRow { options: None, ..flow }).await.unwrap();
         assert!(database.set_flow_enabled(id, false).await.unwrap());
         let error = database.remove_flow(id).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Permission);

@@ -12,6 +12,7 @@ use hearthgate_actors::homeassistant::{Deps as HomeAssistantDeps, HomeAssistantA
 use hearthgate_actors::messages::{Close, Consumer, Reload, ReloadMaps, ReplayLetter};
 use hearthgate_actors::mqtt::{LinkStatus, Listener, Source};
 use hearthgate_actors::progress::Progress;
+use hearthgate_actors::trouble::Trouble;
 use hearthgate_actors::{
     broker, catalog, desk, interface, letters, mapper, maps, mqtt, poster, router, supervisor, writer,
 };
@@ -385,9 +386,9 @@ async fn wire_flows(
     let (table_tx, table) = watch::channel(Arc::new(RoutingTable::new(Vec::new())));
     let (database_tx, database) = watch::channel(None);
     let mut trouble = |part| {
-        let (tx, rx) = watch::channel(String::new());
-        troubles.push((part, rx));
-        tx
+        let (trouble, seen) = Trouble::new();
+        troubles.push((part, seen));
+        trouble
     };
 
     router.fill(router::Deps {
