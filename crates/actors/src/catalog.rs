@@ -9,7 +9,7 @@ use crate::trouble::Trouble;
 use actix::prelude::*;
 use hearthgate_domain::flow::{Flow, FlowRow};
 use hearthgate_domain::routing::RoutingTable;
-use hearthgate_storage::sql::{Changes, Database, DatabaseOptions, TypedTable};
+use hearthgate_storage::sql::{Changes, Database, DatabaseOptions, MqttServer, TypedTable};
 use hearthgate_supervision::Exit;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ pub struct Deps {
     pub unloadable: watch::Sender<Vec<(String, String)>>,
     /// Why the flows may be out of date, for readiness; empty when all is well.
     pub trouble: Trouble,
+    /// Told which broker the table `mqtt_servers` names, when that is to be known.
+    pub server: Option<watch::Sender<Option<MqttServer>>>,
 }
 
 /// See the module.
@@ -127,7 +129,7 @@ impl Work {
             match database.load_flows().await {
                 Ok(rows) => {
                     pace.reset();
-                    self.deps.trouble.clear();
+                    self.name_server(&database).await;
                     if self.apply(rows.clone()).await? {
                         self.keep(&rows);
                     }
@@ -148,6 +150,22 @@ impl Work {
             if !self.wait(changes.as_mut()).await {
                 changes = None;
             }
+        }
+    }
+
+    /// Tells which broker to be connected to. One that can not be told (no row is enabled) leaves the old one.
+    async fn name_server(&self, database: &Database) {
+        let Some(server) = &self.deps.server else { return self.deps.trouble.clear() };
+        match database.mqtt_server().await {
+            Ok(row) => {
+                self.deps.trouble.clear();
+                server.send_if_modified(|known| {
+                    let is_news = known.as_ref() != Some(&row);
+                    *known = Some(row);
+                    is_news
+                });
+            }
+            Err(reason) => self.report(&reason.to_string()),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::mqtt::LinkStatus;
 use actix::prelude::*;
 use bytes::Bytes;
 use hearthgate_domain::delivery::{Inbound, Micros, Outbound, QoS};
+use hearthgate_mqtt::link::subscription_identifier;
 use hearthgate_supervision::Exit;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -168,7 +169,8 @@ impl Handler<Arrived> for HomeAssistantActor {
     type Result = ();
 
     fn handle(&mut self, Arrived(batch): Arrived, ctx: &mut Self::Context) {
-        for message in &batch.messages {
+        // What we subscribe to are topics without wildcards; a copy for some other filter is not for us.
+        for message in batch.messages.iter().filter(|it| it.via.includes(subscription_identifier(&it.topic))) {
             self.take(message, ctx);
         }
     }

@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod desk;
 pub mod discovery;
 pub mod homeassistant;
+pub mod interests;
 pub mod interface;
 pub mod letters;
 pub mod mapper;

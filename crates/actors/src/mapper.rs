@@ -3,6 +3,7 @@
 //! A command is handed over now or refused and answered; nothing is kept for later, because a gate must not open an hour
 //! late.
 
+use crate::interests::Interests;
 use crate::messages::{Arrived, Commands, Consumer, Emissions, Publish, ReplaceMap, Settled, Wanted};
 use crate::metrics::{Counter, Outcome};
 use crate::progress::{Admission, Progress};
@@ -13,7 +14,7 @@ use hearthgate_domain::routing::FilterTree;
 use hearthgate_domain::topic::TopicFilter;
 use hearthgate_interfaces::replies;
 use hearthgate_interfaces::{Command, Emission, InterfaceConfig};
-use hearthgate_mqtt::link::{PublishError, Subscription, Ticket};
+use hearthgate_mqtt::link::{PublishError, Subscription, Ticket, subscription_identifier};
 use hearthgate_supervision::{Health, Status};
 use std::sync::Arc;
 use std::time::Instant;
@@ -74,12 +75,15 @@ pub struct Deps {
     pub publish: Recipient<Publish>,
     /// Shared by the incarnations.
     pub progress: Arc<Progress>,
+    /// Where the router sees our filters.
+    pub interests: Arc<Interests>,
 }
 
 /// See the module.
 pub struct MapperActor {
     deps: Deps,
-    tree: FilterTree<usize>,
+    /// Which interface, and by which of our subscriptions.
+    tree: FilterTree<(usize, u32)>,
     counters: Vec<InterfaceCounters>,
 }
 
@@ -98,7 +102,7 @@ impl MapperActor {
         let mut tree = FilterTree::new();
         for (place, interface) in deps.interfaces.iter().enumerate() {
             for filter in &interface.filters {
-                tree.insert(filter, place);
+                tree.insert(filter, (place, subscription_identifier(filter.as_str())));
             }
         }
         let counters = deps.interfaces.iter().map(|interface| InterfaceCounters::new(&interface.name)).collect();
@@ -107,13 +111,15 @@ impl MapperActor {
 
     /// Decodes a message for each interface that it is for.
     fn map(&self, message: &Inbound, now: Instant, queues: &mut [Vec<Command>], answers: &mut Vec<Outbound>) {
-        let mut places = Vec::new();
-        self.tree.for_each_match(&message.topic, |place| {
-            if !places.contains(place) {
-                places.push(*place);
+        // Of several copies of one message an interface gets the one of its lowest identifier.
+        let mut places: Vec<(usize, u32)> = Vec::new();
+        self.tree.for_each_match(&message.topic, |(place, identifier)| {
+            match places.iter_mut().find(|(known, _)| known == place) {
+                Some((_, lowest)) => *lowest = (*lowest).min(*identifier),
+                None => places.push((*place, *identifier)),
             }
         });
-        for place in places {
+        for (place, _) in places.into_iter().filter(|(_, identifier)| message.via.includes(*identifier)) {
             let interface = &self.deps.interfaces[place];
             let counters = &self.counters[place];
             let decoded = match interface.codec.decode(&message.topic, &message.payload) {
@@ -211,6 +217,7 @@ impl MapperActor {
                 filters.push(Subscription { filter: filter.as_str().to_owned(), qos: QoS::AtLeastOnce });
             }
         }
+        self.deps.interests.set("mapper", &filters);
         let wanted = Wanted { by: Consumer::Mapper, filters, send_again };
         if self.deps.wanted.try_send(wanted).is_err() {
             // Its mailbox is full or it is being restarted; what we want must reach it some time.
@@ -300,12 +307,12 @@ impl Handler<ReplaceMap> for MapperActor {
     fn handle(&mut self, new: ReplaceMap, ctx: &mut Self::Context) {
         let Some(interface) = self.deps.interfaces.get_mut(new.interface) else { return };
         for filter in &interface.filters {
-            self.tree.remove(filter, |place| *place == new.interface);
+            self.tree.remove(filter, |(place, _)| *place == new.interface);
         }
         interface.filters = new.codec.maps().topics().to_vec();
         interface.codec = new.codec;
         for filter in &interface.filters {
-            self.tree.insert(filter, new.interface);
+            self.tree.insert(filter, (new.interface, subscription_identifier(filter.as_str())));
         }
         self.announce(false, ctx);
     }

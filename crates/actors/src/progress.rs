@@ -112,7 +112,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use hearthgate_domain::delivery::{Inbound, QoS};
+    use hearthgate_domain::delivery::{Inbound, QoS, Via};
 
     fn batch(connection: u64, first: u64, count: usize) -> Batch {
         let message = Inbound {
@@ -122,6 +122,7 @@ mod tests {
             retain: false,
             received_at: 0,
             origin: None,
+            via: Via::Any,
         };
         Batch { first: Ticket { connection, number: first }, messages: vec![message; count], beginnings: vec![] }
     }

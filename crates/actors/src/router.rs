@@ -4,20 +4,22 @@
 //! the busier it gets the larger the groups are.
 
 use crate::desk::{Decision, Desk, Group, Written};
+use crate::interests::Interests;
 use crate::messages::{Arrived, Confirmed, Consumer, ReplaceFlows, RouteAgain, Settled, Wanted};
 use crate::metrics::{Counter, Outcome};
 use crate::progress::{Admission, Progress};
 use crate::trouble::Trouble;
 use actix::prelude::*;
-use hearthgate_domain::delivery::{Inbound, QoS};
+use hearthgate_domain::delivery::{Inbound, QoS, Via};
 use hearthgate_domain::flow::Flow;
 use hearthgate_domain::payload::Payload;
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_domain::topic::TopicFilter;
-use hearthgate_mqtt::link::{Batch, Subscription, Ticket};
+use hearthgate_mqtt::link::{Batch, Subscription, Ticket, subscription_identifier};
 use hearthgate_storage::dead_letters::NewDeadLetter;
 use hearthgate_storage::journal::{JournalError, Target, Verdict};
 use hearthgate_supervision::Exit;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -40,6 +42,29 @@ pub struct Deps {
     pub progress: Arc<Progress>,
     /// Why nothing can be written, for readiness; empty when all is well.
     pub trouble: Trouble,
+    /// The filters of the interfaces.
+    pub interests: Arc<Interests>,
+    /// Our place among several gateways.
+    pub sharing: Sharing,
+}
+
+/// Whether several gateways share the flows' messages.
+#[derive(Clone, Debug, Default)]
+pub struct Sharing {
+    /// The group of the shared subscriptions (MQTT 5, section 4.8.2).
+    pub group: Option<String>,
+    /// Nothing more is subscribed to; what the broker still holds for us is taken in.
+    pub is_leaving: bool,
+}
+
+impl Sharing {
+    /// The filter to subscribe to, for a flow's.
+    fn filter(&self, filter: &TopicFilter) -> String {
+        match &self.group {
+            Some(group) => format!("$share/{group}/{filter}"),
+            None => filter.as_str().to_owned(),
+        }
+    }
 }
 
 /// See the module.
@@ -53,6 +78,8 @@ pub struct FlowRouterActor {
     has_flows: bool,
     confirmed: Option<Ticket>,
     found: Vec<Arc<Flow>>,
+    /// By which subscription each flow gets its messages, by its number.
+    identifiers: HashMap<i64, u32>,
     counters: Counters,
 }
 
@@ -82,7 +109,26 @@ impl FlowRouterActor {
             has_flows: false,
             confirmed: None,
             found,
+            identifiers: HashMap::new(),
             counters,
+        }
+    }
+
+    /// Keeps those of the found flows that this copy of the message is for.
+    fn keep_addressed(&mut self, via: &Via) {
+        if *via == Via::Any {
+            return;
+        }
+        let identifiers = &self.identifiers;
+        let is_for = |flow: &Arc<Flow>| identifiers.get(&flow.id).is_some_and(|identifier| via.includes(*identifier));
+        if self.found.iter().any(is_for) {
+            self.found.retain(is_for);
+        } else if !self.found.is_empty() {
+            // Another flow's, an interface's, or of a filter that is no longer wanted: only the last is for all of them.
+            let is_wanted = identifiers.values().any(|identifier| via.includes(*identifier));
+            if is_wanted || self.deps.interests.include(via) {
+                self.found.clear();
+            }
         }
     }
 
@@ -90,6 +136,7 @@ impl FlowRouterActor {
         let table = Arc::clone(&self.deps.table.borrow());
         for (index, message) in batch.messages.iter().enumerate().skip(from) {
             table.matching(&message.topic, &mut self.found);
+            self.keep_addressed(&message.via);
             if self.found.is_empty() {
                 if message.origin.is_some() {
                     self.group.push(index, []);
@@ -186,9 +233,9 @@ impl FlowRouterActor {
 
     fn announce(&self, send_again: bool, ctx: &mut Context<Self>) {
         let table = Arc::clone(&self.deps.table.borrow());
-        let subscription =
-            |filter: &TopicFilter| Subscription { filter: filter.as_str().to_owned(), qos: QoS::ExactlyOnce };
-        let filters = table.filters().map(subscription).collect();
+        let Sharing { is_leaving, .. } = self.deps.sharing;
+        let subscription = |filter| Subscription { filter: self.deps.sharing.filter(filter), qos: QoS::ExactlyOnce };
+        let filters = table.filters().filter(|_| !is_leaving).map(subscription).collect();
         if self.deps.wanted.try_send(Wanted { by: Consumer::Router, filters, send_again }).is_err() {
             ctx.run_later(Duration::from_millis(50), move |act, ctx| act.announce(send_again, ctx));
         }
@@ -314,6 +361,7 @@ fn replayed(letter: NewDeadLetter, table: &RoutingTable) -> Result<(Inbound, Vec
         retain: false,
         received_at: letter.received_at,
         origin: None,
+        via: Via::Any,
     };
     let decisions = decide(&message, &found);
     if decisions.iter().any(|decision| matches!(decision, Decision::Accepted(_))) {
@@ -342,6 +390,8 @@ impl Handler<ReplaceFlows> for FlowRouterActor {
     type Result = ();
 
     fn handle(&mut self, ReplaceFlows(table): ReplaceFlows, ctx: &mut Self::Context) {
+        let identifier = |flow: &Arc<Flow>| subscription_identifier(&self.deps.sharing.filter(flow.topic.filter()));
+        self.identifiers = table.flows().iter().map(|flow| (flow.id, identifier(flow))).collect();
         self.deps.table.send_replace(table);
         let is_first = !std::mem::replace(&mut self.has_flows, true);
         self.announce(is_first, ctx);

@@ -50,6 +50,31 @@ pub struct Origin {
     pub dup: bool,
 }
 
+/// By which of our subscriptions a message came: a broker may send a copy for each that matches (MQTT 3.1.1, section
+/// 3.3.5), and a shared subscription's copies go to one member each. Then each copy is only for those who asked for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// Not said: it is for everybody whose filter matches.
+    #[default]
+    Any,
+    /// The subscription of this identifier (MQTT 5, section 3.3.2.3.8).
+    One(u32),
+    /// One copy for several subscriptions.
+    Several(Arc<[u32]>),
+}
+
+impl Via {
+    /// Whether the copy is for those who made the subscription of this identifier.
+    #[must_use]
+    pub fn includes(&self, identifier: u32) -> bool {
+        match self {
+            Via::Any => true,
+            Via::One(one) => *one == identifier,
+            Via::Several(several) => several.contains(&identifier),
+        }
+    }
+}
+
 /// A PUBLISH that came in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Inbound {
@@ -65,6 +90,8 @@ pub struct Inbound {
     pub received_at: Micros,
     /// Present at QoS 1 and 2.
     pub origin: Option<Origin>,
+    /// By which of our subscriptions it came.
+    pub via: Via,
 }
 
 /// A message to publish.

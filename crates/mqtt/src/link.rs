@@ -84,6 +84,19 @@ pub enum Event {
     },
 }
 
+/// The identifier under which a remote broker that has them is asked for a filter (MQTT 5, section 3.8.2.1.2), so that
+/// [`hearthgate_domain::delivery::Via`] tells by which of them a message came. It follows from the filter alone: a session
+/// that outlives us delivers with the identifiers of an earlier run. Two filters with one identifier (one pair in
+/// 268 million) only matter when both match a topic.
+#[must_use]
+pub fn subscription_identifier(filter: &str) -> u32 {
+    // FNV-1a, folded to the range 1 to 268,435,455 that a variable byte integer has.
+    let hash = filter
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    u32::try_from((hash ^ (hash >> 32)) % 268_435_455).map_or(1, |identifier| identifier + 1)
+}
+
 /// One filter that we want to receive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subscription {

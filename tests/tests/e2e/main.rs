@@ -11,6 +11,8 @@ mod homeassistant;
 mod interfaces;
 mod malformed;
 mod maps;
+mod servers;
+mod sharing;
 mod supervision;
 mod switches;
 mod torture;

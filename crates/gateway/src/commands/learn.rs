@@ -11,7 +11,7 @@ use hearthgate_domain::delivery::QoS;
 use hearthgate_domain::flow::FlowTopic;
 use hearthgate_domain::flow::learn::{Learner, code_for};
 use hearthgate_mqtt::link::{self, Event, Subscription};
-use hearthgate_mqtt::session::{self, Credentials, SessionOptions};
+use hearthgate_mqtt::session::{self, Address, Credentials, SessionOptions};
 use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub(super) fn run(loaded: &Loaded, args: &LearnArgs, out: &mut dyn Write) -> any
 fn session_options(loaded: &Loaded, args: &LearnArgs) -> anyhow::Result<SessionOptions> {
     let settings = &loaded.settings;
     let mut options = match &settings.mqtt.server {
-        ServerSetting::Remote(remote) => options::session(settings, remote),
+        ServerSetting::Remote(remote) => options::session(settings, options::address(settings, remote)),
         ServerSetting::Embedded => {
             let listen = settings.broker.listen.0;
             let host = match listen.ip() {
@@ -53,9 +53,8 @@ fn session_options(loaded: &Loaded, args: &LearnArgs) -> anyhow::Result<SessionO
                 ip => ip.to_string(),
             };
             let remote = Remote { transport: Transport::Tcp, host, port: listen.port(), path: String::new() };
-            let mut options = options::session(settings, &remote);
-            options.credentials = None;
-            options
+            let address = options::address(settings, &remote);
+            options::session(settings, Address { credentials: None, ..address })
         }
         ServerSetting::Database => {
             let problem = "mqtt.server is \"database\"; name the broker itself, such as --set mqtt.server=mqtt://HOST";

@@ -5,7 +5,7 @@ use super::finding::{Finding, closest};
 use super::origin::{Origin, Origins};
 use super::sections::{Protocol, Settings, Supervision};
 use super::types::Switch;
-use super::urls::Server;
+use super::urls::{Engine, Server};
 use config::{Value, ValueKind};
 use hearthgate_interfaces::InterfaceConfig;
 use secrecy::SecretString;
@@ -73,6 +73,9 @@ fn fill_in(settings: &mut Settings) {
         database.url.set_password(password);
     }
 }
+
+/// `gateway.name` in the defaults.
+const DEFAULT_NAME: &str = "hearthgate";
 
 struct Rules<'a> {
     tree: &'a Value,
@@ -326,21 +329,54 @@ impl Rules<'_> {
         if !mqtt.tls.verify {
             self.warning("mqtt.tls.verify", "any server can pose as the broker", "name its authority in mqtt.tls.ca");
         }
-        if mqtt.group.is_some() && mqtt.protocol == Protocol::V311 {
-            self.warning(
-                "mqtt.group",
-                "not every broker has shared subscriptions in MQTT 3.1.1",
-                "set mqtt.protocol = \"5\"",
-            );
-        }
-        if let Some(group) = mqtt.group.as_ref().filter(|group| group.contains(['/', '+', '#'])) {
-            self.error("mqtt.group", format!("\"{group}\" can't name a group"), "use letters, digits, - and _");
-        }
+        self.group(settings);
         if mqtt.clean_session && settings.flows.enabled {
             self.warning(
                 "mqtt.clean_session",
                 "messages sent while the gateway is away are lost to the flows",
                 "leave it at false",
+            );
+        }
+    }
+
+    /// What several gateways that share the flows' messages need, each.
+    fn group(&mut self, settings: &Settings) {
+        let mqtt = &settings.mqtt;
+        let Some(group) = &mqtt.group else {
+            if mqtt.leave_group {
+                self.error("mqtt.leave_group", "there is no group to leave", "name it in mqtt.group");
+            }
+            return;
+        };
+        if group.is_empty() || group.contains(['/', '+', '#']) {
+            self.error("mqtt.group", format!("\"{group}\" can't name a group"), "use letters, digits, - and _");
+        }
+        if mqtt.protocol == Protocol::V311 {
+            self.error("mqtt.group", "shared subscriptions need MQTT 5", "set mqtt.protocol = \"5\"");
+        }
+        if mqtt.server == Server::Embedded {
+            let message = "the embedded broker serves this gateway alone";
+            self.error("mqtt.group", message, "set mqtt.server to the broker that the group shares");
+        }
+        if settings.gateway.name == DEFAULT_NAME {
+            self.error(
+                "mqtt.group",
+                "the members' MQTT client ids and status topics are made of their names, and this one has the default",
+                "set gateway.name, another one for each member",
+            );
+        }
+        if mqtt.clean_session || mqtt.session_expiry.0.is_zero() {
+            self.error(
+                "mqtt.group",
+                "without a session that is kept, the broker gives what a killed member had to another, which stores it twice",
+                "set mqtt.clean_session = false, and mqtt.session_expiry to more than an outage may last",
+            );
+        }
+        if settings.database.url.engine() == Engine::Sqlite {
+            self.warning(
+                "mqtt.group",
+                "each member would store into a SQLite file of its own",
+                "set database.url to the MariaDB or PostgreSQL that the group shares",
             );
         }
     }

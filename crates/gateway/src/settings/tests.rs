@@ -131,20 +131,40 @@ fn another_broker_switches_the_embedded_one_off_by_itself() {
 }
 
 #[test]
+fn a_group_says_what_each_member_needs() {
+    let findings = Home::with("[mqtt]\ngroup = \"home\"\nclean_session = true\n").findings();
+    let wanted = [
+        "need MQTT 5; set mqtt.protocol = \"5\"",
+        "serves this gateway alone",
+        "set gateway.name",
+        "without a session",
+    ];
+    for part in wanted {
+        let found = findings.iter().any(|it| it.starts_with("hearthgate.toml:2: mqtt.group: ") && it.contains(part));
+        assert!(found, "{part}: {findings:?}");
+    }
+    let good = "[gateway]\nname = \"one\"\n[mqtt]\nserver = \"mqtt://b\"\nprotocol = \"5\"\ngroup = \"home\"\n\
+                [database]\nurl = \"mysql://me@db/iot\"\n";
+    let settings = Home::with(good).settings();
+    assert_eq!((settings.mqtt.group.as_deref(), settings.mqtt.client_id.as_str()), (Some("home"), "hearthgate-one"));
+}
+
+#[test]
 fn each_layer_wins_over_the_one_below() {
-    let home = Home::with("[mqtt]\nusername = \"file\"\ngroup = \"file\"\nkeep_alive = \"7s\"\nprotocol = \"5\"\n")
-        .env("HEARTHGATE__MQTT__USERNAME", "env")
-        .env("HEARTHGATE__MQTT__GROUP", "env")
-        .flag("mqtt.group", "flag");
+    let home =
+        Home::with("[mqtt]\nusername = \"file\"\nstatus_prefix = \"file\"\nkeep_alive = \"7s\"\nprotocol = \"5\"\n")
+            .env("HEARTHGATE__MQTT__USERNAME", "env")
+            .env("HEARTHGATE__MQTT__STATUS_PREFIX", "env")
+            .flag("mqtt.status_prefix", "flag");
     let loaded = home.load().unwrap();
     let mqtt = &loaded.settings.mqtt;
     assert_eq!(mqtt.username.as_deref(), Some("env"));
-    assert_eq!(mqtt.group.as_deref(), Some("flag"));
+    assert_eq!(mqtt.status_prefix, "flag");
     assert_eq!(mqtt.keep_alive.to_string(), "7s");
     let origin = |key: &str| loaded.origin(key).unwrap().to_string();
     assert_eq!(origin("mqtt.keep_alive"), "hearthgate.toml:4");
     assert_eq!(origin("mqtt.username"), "environment variable HEARTHGATE__MQTT__USERNAME");
-    assert_eq!(origin("mqtt.group"), "flag --set mqtt.group");
+    assert_eq!(origin("mqtt.status_prefix"), "flag --set mqtt.status_prefix");
     assert_eq!(origin("mqtt.server"), "default");
 }
 

@@ -211,11 +211,12 @@ impl Gateway {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use hearthgate_domain::delivery::QoS;
+    use hearthgate_domain::delivery::{QoS, Via};
 
     fn inbound(bytes: usize) -> Inbound {
         let payload = Bytes::from(vec![0; bytes]);
-        Inbound { topic: "a".into(), payload, qos: QoS::AtLeastOnce, retain: false, received_at: 0, origin: None }
+        let (topic, via) = ("a".into(), Via::Any);
+        Inbound { topic, payload, qos: QoS::AtLeastOnce, retain: false, received_at: 0, origin: None, via }
     }
 
     #[test]

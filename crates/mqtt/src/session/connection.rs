@@ -4,6 +4,7 @@ use super::Desk;
 use super::backoff::{Loss, LossKind};
 use super::incoming::{Incoming, Malformed, Publish, Unusable};
 use super::intake::Intake;
+use super::moves::Moves;
 use super::options::SessionOptions;
 use super::outbox::Rejected;
 use super::outgoing::DISCONNECT;
@@ -18,12 +19,17 @@ use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::time::{sleep, timeout};
 
+/// Before we go to another broker, what is in hand is made safe and acknowledged, within this time.
+const LEAVING: Duration = Duration::from_secs(10);
+
 /// How a connection ended.
 #[derive(Debug)]
 pub(super) enum Ended {
     Lost(Loss),
     /// In order, because we were asked to.
     Closed,
+    /// In order, to go to another broker.
+    Moved,
     /// Nobody listens to us any more.
     Abandoned,
 }
@@ -57,8 +63,10 @@ pub(super) struct Connection<'a> {
     options: &'a SessionOptions,
     desk: &'a mut Desk,
     intake: &'a mut Intake,
+    moves: &'a mut Moves,
     standing: Standing,
     pings: Pings,
+    is_leaving: bool,
     closing_since: Option<Instant>,
     rejected: Vec<Rejected>,
 }
@@ -68,19 +76,24 @@ impl<'a> Connection<'a> {
         options: &'a SessionOptions,
         desk: &'a mut Desk,
         intake: &'a mut Intake,
+        moves: &'a mut Moves,
         standing: Standing,
     ) -> Self {
         let granted = standing.accepted.keep_alive_seconds.map(|it| Duration::from_secs(it.into()));
         let pings = Pings::new(granted.unwrap_or(options.keep_alive), Instant::now());
-        Connection { options, desk, intake, standing, pings, closing_since: None, rejected: Vec::new() }
+        let (is_leaving, closing_since, rejected) = (false, None, Vec::new());
+        Connection { options, desk, intake, moves, standing, pings, is_leaving, closing_since, rejected }
     }
 
     /// Works until the connection ends.
     pub(super) async fn serve(mut self) -> Ended {
         match self.work_and_wait().await {
             Ok(never) => match never {},
-            Err(Ended::Closed | Ended::Abandoned) => self.disconnect().await,
             Err(lost @ Ended::Lost(_)) => lost,
+            Err(ended @ (Ended::Closed | Ended::Moved | Ended::Abandoned)) => {
+                self.disconnect().await;
+                ended
+            }
         }
     }
 
@@ -113,6 +126,7 @@ impl<'a> Connection<'a> {
                     Err(_) => *closing = true,
                 },
                 () = super::asked_to_close(&mut port.closing), if !*closing => *closing = true,
+                () = self.moves.ordered(), if !self.is_leaving => self.is_leaving = true,
                 () = &mut timer, if next.is_some() => {}
             }
         }
@@ -147,7 +161,8 @@ impl<'a> Connection<'a> {
     }
 
     fn next_at(&self) -> Option<Instant> {
-        let closing = self.closing_since.map(|since| since + self.options.close_timeout);
+        let patience = if self.desk.closing { self.options.close_timeout } else { LEAVING };
+        let closing = self.closing_since.map(|since| since + patience);
         [self.pings.next_at(), closing].into_iter().flatten().min()
     }
 
@@ -231,8 +246,11 @@ impl<'a> Connection<'a> {
     }
 
     fn publish(&mut self) {
-        let Desk { outbox, ids, reports, .. } = &mut *self.desk;
-        outbox.fill(&mut self.standing.wire.output, ids, &mut self.rejected);
+        let Desk { outbox, ids, reports, closing, .. } = &mut *self.desk;
+        // What is not sent yet goes to the next broker.
+        if *closing || !self.is_leaving {
+            outbox.fill(&mut self.standing.wire.output, ids, &mut self.rejected);
+        }
         for rejected in self.rejected.drain(..) {
             reports.dropped(rejected);
         }
@@ -241,7 +259,7 @@ impl<'a> Connection<'a> {
     /// Closing: what was handed over for publishing goes out, what is acknowledged is confirmed, both within a time limit.
     fn close_step(&mut self, now: Instant) -> Result<(), Ended> {
         if !self.desk.closing {
-            return Ok(());
+            return if self.is_leaving { self.leave_step(now) } else { Ok(()) };
         }
         // Not closed for sending: the gateway takes that for the end, and the end is after DISCONNECT.
         while let Ok(batch) = self.desk.port.outgoing.try_recv() {
@@ -256,14 +274,32 @@ impl<'a> Connection<'a> {
         if settled || now >= since + self.options.close_timeout { Err(Ended::Closed) } else { Ok(()) }
     }
 
-    async fn disconnect(mut self) -> Ended {
+    /// Leaving: all that came in is settled and acknowledged, all that was sent is acknowledged by the broker.
+    fn leave_step(&mut self, now: Instant) -> Result<(), Ended> {
+        let since = *self.closing_since.get_or_insert_with(|| {
+            self.pings.write(&mut self.standing.wire.output, now);
+            now
+        });
+        let settled = self.intake.is_settled() && self.pings.is_settled() && self.desk.outbox.has_landed();
+        if !settled && now < since + LEAVING {
+            return Ok(());
+        }
+        if !settled {
+            tracing::warn!(
+                server = %self.options.server,
+                "moving to another broker although not everything was acknowledged in time; the old one keeps it for our session"
+            );
+        }
+        Err(Ended::Moved)
+    }
+
+    async fn disconnect(mut self) {
         self.standing.wire.output.extend_from_slice(&DISCONNECT);
         match timeout(self.options.close_timeout.max(Duration::from_millis(200)), self.standing.wire.finish()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "the connection broke while closing"),
             Err(_) => tracing::debug!("the broker did not take DISCONNECT in time"),
         }
-        Ended::Closed
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) fn control_v3(header: &Header, mut frame: BytesMut) -> Result<Incomin
             max_qos: QoS::ExactlyOnce,
             retain_available: true,
             keep_alive_seconds: None,
+            subscription_identifiers: false,
+            shared_subscriptions: false,
         })),
         v4::Packet::SubAck(ack) => Ok(Incoming::SubAck {
             packet_id: ack.pkid,
@@ -67,6 +69,8 @@ fn accepted_v5(ack: &v5::ConnAck) -> Accepted {
         max_qos: given.and_then(|p| p.max_qos).and_then(|qos| QoS::try_from(qos).ok()).unwrap_or(QoS::ExactlyOnce),
         retain_available: given.and_then(|p| p.retain_available) != Some(0),
         keep_alive_seconds: given.and_then(|p| p.server_keep_alive),
+        subscription_identifiers: given.and_then(|p| p.subscription_identifiers_available) != Some(0),
+        shared_subscriptions: given.and_then(|p| p.shared_subscription_available) != Some(0),
     }
 }
 

@@ -8,7 +8,7 @@ use super::control::{control_v3, control_v5};
 use super::options::Protocol;
 use super::topics::TopicCache;
 use bytes::{Buf, Bytes, BytesMut};
-use hearthgate_domain::delivery::QoS;
+use hearthgate_domain::delivery::{QoS, Via};
 use std::sync::Arc;
 
 /// What a broker can send.
@@ -61,6 +61,10 @@ pub(super) struct Accepted {
     pub(super) max_qos: QoS,
     pub(super) retain_available: bool,
     pub(super) keep_alive_seconds: Option<u16>,
+    /// MQTT 5, and the broker says by which subscription a message comes.
+    pub(super) subscription_identifiers: bool,
+    /// MQTT 5, and the broker has shared subscriptions.
+    pub(super) shared_subscriptions: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +76,7 @@ pub(super) struct Publish {
     pub(super) dup: bool,
     /// 0 at QoS 0.
     pub(super) packet_id: u16,
+    pub(super) via: Via,
 }
 
 #[derive(Debug)]
@@ -153,11 +158,13 @@ impl Parser {
         if qos != QoS::AtMostOnce && packet_id == 0 {
             return Err(Malformed("a PUBLISH without packet identifier".into()));
         }
+        let mut via = Via::Any;
         if self.protocol == Protocol::V5 {
             let (length, width) = variable_length(&frame)?.ok_or_else(too_short)?;
             if frame.len() < width + length {
                 return Err(too_short());
             }
+            via = subscription_identifiers(&frame[width..width + length])?;
             frame.advance(width + length);
         }
         let Some(name) = self.topics.get(&topic) else {
@@ -170,7 +177,7 @@ impl Parser {
             }));
         };
         let (retain, dup) = (header.flags & 1 != 0, header.flags & 8 != 0);
-        Ok(Incoming::Publish(Publish { topic: name, payload: frame, qos, retain, dup, packet_id }))
+        Ok(Incoming::Publish(Publish { topic: name, payload: frame, qos, retain, dup, packet_id, via }))
     }
 
     /// Reads topic and packet identifier of a PUBLISH over the limit, and arranges for the rest to be read past.
@@ -222,6 +229,45 @@ fn variable_length(input: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
         }
     }
     if input.len() >= 4 { Err(Malformed("a length of more than four bytes".into())) } else { Ok(None) }
+}
+
+/// The subscription identifiers among a PUBLISH's properties (MQTT 5.0, section 3.3.2.3).
+fn subscription_identifiers(mut properties: &[u8]) -> Result<Via, Malformed> {
+    let mut via = Via::Any;
+    while let Some((&property, rest)) = properties.split_first() {
+        let value = match property {
+            0x01 => 1,
+            0x02 => 4,
+            0x23 => 2,
+            0x03 | 0x08 | 0x09 => text_length(rest)?,
+            0x26 => {
+                let name = text_length(rest)?;
+                name + text_length(rest.get(name..).ok_or_else(too_short)?)?
+            }
+            0x0b => {
+                let (identifier, width) = variable_length(rest)?.ok_or_else(too_short)?;
+                via = and(via, u32::try_from(identifier).unwrap_or(0));
+                width
+            }
+            other => return Err(Malformed(format!("a PUBLISH with the property 0x{other:02x}"))),
+        };
+        properties = rest.get(value..).ok_or_else(too_short)?;
+    }
+    Ok(via)
+}
+
+fn and(via: Via, identifier: u32) -> Via {
+    match via {
+        Via::Any => Via::One(identifier),
+        Via::One(one) => Via::Several([one, identifier].into()),
+        Via::Several(several) => Via::Several(several.iter().copied().chain([identifier]).collect()),
+    }
+}
+
+/// Bytes that a text or binary value takes, its length included.
+fn text_length(value: &[u8]) -> Result<usize, Malformed> {
+    let [high, low, ..] = value else { return Err(too_short()) };
+    Ok(2 + usize::from(u16::from_be_bytes([*high, *low])))
 }
 
 fn publish_qos(header: &Header) -> Result<QoS, Malformed> {
@@ -286,6 +332,20 @@ mod tests {
                 }
             }
             assert_eq!(found, 2);
+        }
+    }
+
+    #[test]
+    fn subscription_identifiers_are_found_among_other_properties() {
+        let user = [&[0x26, 0, 1][..], b"n", &[0, 2], b"vv"].concat();
+        let all = [&user[..], &[0x0b, 5, 0x01, 1, 0x0b, 0x80, 1, 0x23, 0, 9]].concat();
+        assert_eq!(subscription_identifiers(&user).unwrap(), Via::Any);
+        assert_eq!(subscription_identifiers(&[0x0b, 5]).unwrap(), Via::One(5));
+        let both = subscription_identifiers(&all).unwrap();
+        assert_eq!(both, Via::Several([5, 128].into()));
+        assert!(both.includes(128) && !both.includes(6) && Via::Any.includes(6));
+        for cut in 1..all.len() {
+            let _ = subscription_identifiers(&all[..cut]); // must not panic
         }
     }
 

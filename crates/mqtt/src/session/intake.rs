@@ -66,6 +66,11 @@ impl Intake {
         self.unacknowledged
     }
 
+    /// Everything that was handed over is acknowledged.
+    pub(super) fn is_settled(&self) -> bool {
+        self.owed.is_empty()
+    }
+
     /// Ticket of the message that the next call of [`Intake::accept`] lets through.
     pub(super) fn next_ticket(&self) -> Ticket {
         Ticket { connection: self.connection, number: self.newest + 1 }
@@ -79,7 +84,7 @@ impl Intake {
     /// Takes a message in, and says whether it is the first with an origin on this connection; `None` when it is a QoS 2
     /// message that we have already.
     pub(super) fn accept(&mut self, message: Publish, received_at: Micros) -> Option<(Inbound, bool)> {
-        let Publish { topic, payload, qos, retain, dup, packet_id } = message;
+        let Publish { topic, payload, qos, retain, dup, packet_id, via } = message;
         if qos == QoS::ExactlyOnce && self.is_repeated(packet_id) {
             return None;
         }
@@ -88,7 +93,7 @@ impl Intake {
         self.owe(self.newest, bytes, packet_id, qos);
         let origin = (qos != QoS::AtMostOnce).then_some(Origin { session: self.session, packet_id, dup });
         let begins = origin.is_some() && !std::mem::replace(&mut self.has_begun, true);
-        Some((Inbound { topic, payload, qos, retain, received_at, origin }, begins))
+        Some((Inbound { topic, payload, qos, retain, received_at, origin, via }, begins))
     }
 
     /// Lets a message go that nobody can take; it is acknowledged in its turn all the same.
@@ -154,9 +159,11 @@ impl Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hearthgate_domain::delivery::Via;
 
     fn message(qos: QoS, packet_id: u16) -> Publish {
-        Publish { topic: "t".into(), payload: "x".into(), qos, retain: false, dup: false, packet_id }
+        let (topic, payload, via) = ("t".into(), "x".into(), Via::Any);
+        Publish { topic, payload, qos, retain: false, dup: false, packet_id, via }
     }
 
     fn connected() -> Intake {

@@ -13,6 +13,7 @@ mod control;
 mod identity;
 mod incoming;
 mod intake;
+mod moves;
 mod options;
 mod outbox;
 mod outgoing;
@@ -27,13 +28,16 @@ mod transport;
 mod websocket;
 mod wire;
 
-pub use options::{Backoff, Credentials, Protocol, Server, SessionOptions, Will};
+pub use identity::is_same_owner;
+pub use options::{Address, Backoff, Credentials, Known, Protocol, Server, SessionOptions, Will};
 pub use tls::{ClientCertificate, Tls, TlsError};
 
 use crate::link::{Connection as ConnectionNumber, Event, Port};
-use backoff::Waits;
+use backoff::{Loss, Waits};
 use connection::{Connection, Ended};
+use incoming::Accepted;
 use intake::Intake;
+use moves::Moves;
 use outbox::Outbox;
 use packet_ids::PacketIds;
 use reports::Reports;
@@ -74,7 +78,9 @@ struct Session {
     desk: Desk,
     intake: Intake,
     waits: Waits,
-    session: Option<u64>,
+    moves: Moves,
+    /// The broker is another one than that of the connection before.
+    has_moved: bool,
 }
 
 /// What goes on whether or not a connection stands.
@@ -92,9 +98,19 @@ enum Stop {
     Abandoned,
 }
 
+/// Why something was not waited for any longer.
+enum Break {
+    Stop(Stop),
+    /// We are to go to another broker.
+    Moved,
+}
+
 impl Session {
     fn new(mut options: SessionOptions, port: Port) -> Self {
-        let remembered = std::mem::take(&mut options.remembered);
+        let moves = Moves::new(options.moves.take());
+        let owner = identity::owner(&options.server, &options.client_id);
+        let known = options.known.iter().find(|known| is_same_owner(known.session, owner));
+        let remembered = known.map(|known| known.filters.clone()).unwrap_or_default();
         let desk = Desk {
             port,
             reports: Reports::new(options.batch_messages, options.batch_bytes),
@@ -103,8 +119,8 @@ impl Session {
             ids: PacketIds::default(),
             closing: false,
         };
-        let (waits, session) = (Waits::new(options.backoff), options.session);
-        Session { options, desk, intake: Intake::default(), waits, session }
+        let waits = Waits::new(options.backoff);
+        Session { options, desk, intake: Intake::default(), waits, moves, has_moved: false }
     }
 
     async fn run(mut self) -> SessionEnd {
@@ -118,52 +134,95 @@ impl Session {
 
     async fn connect_for_ever(&mut self) -> Stop {
         loop {
-            let connecting = Box::pin(transport::connect(&self.options));
-            let (loss, lasted) = match self.desk.beside(connecting).await {
-                Err(stop) => return stop,
-                Ok(Err(loss)) => (loss, None),
-                Ok(Ok(standing)) => {
-                    let since = Instant::now();
-                    match self.serve(standing).await {
-                        Ended::Closed => return Stop::Closed,
-                        Ended::Abandoned => return Stop::Abandoned,
-                        Ended::Lost(loss) => (loss, Some(since.elapsed())),
-                    }
-                }
+            let end = match self.connect_and_serve().await {
+                Ok((loss, lasted)) => self.pause_after(loss, lasted).await,
+                Err(end) => Err(end),
             };
-            let (wait, reason) = self.waits.after(loss, lasted, &self.options.client_id);
-            self.desk.reports.push(Event::Disconnected { reason, retry_in: Some(wait) });
-            if let Err(stop) = self.desk.beside(sleep(wait)).await {
-                return stop;
-            }
-            if let Err(stop) = self.desk.catch_up().await {
-                return stop;
+            match end {
+                Ok(()) => {}
+                Err(Break::Stop(stop)) => return stop,
+                Err(Break::Moved) => self.move_on(),
             }
         }
+    }
+
+    /// One connection, or the attempt to make one; answers how it was lost, and how long it stood if it did.
+    async fn connect_and_serve(&mut self) -> Result<(Loss, Option<Duration>), Break> {
+        let connecting = Box::pin(transport::connect(&self.options));
+        match self.desk.beside_unless_moved(&mut self.moves, connecting).await? {
+            Err(loss) => Ok((loss, None)),
+            Ok(standing) => {
+                let since = Instant::now();
+                match self.serve(standing).await {
+                    Ended::Closed => Err(Break::Stop(Stop::Closed)),
+                    Ended::Abandoned => Err(Break::Stop(Stop::Abandoned)),
+                    Ended::Moved => Err(Break::Moved),
+                    Ended::Lost(loss) => Ok((loss, Some(since.elapsed()))),
+                }
+            }
+        }
+    }
+
+    async fn pause_after(&mut self, loss: Loss, lasted: Option<Duration>) -> Result<(), Break> {
+        let (wait, reason) = self.waits.after(loss, lasted, &self.options.client_id);
+        self.desk.reports.push(Event::Disconnected { reason, retry_in: Some(wait) });
+        self.desk.beside_unless_moved(&mut self.moves, sleep(wait)).await?;
+        self.desk.catch_up().await.map_err(Break::Stop)
     }
 
     async fn serve(&mut self, standing: Standing) -> Ended {
         let connection = next_connection();
         let session_present = standing.accepted.session_present;
-        let session = identity::session_id(&self.options, self.session, session_present);
-        self.session = Some(session);
-        self.intake.connected(connection, session, session_present);
-        self.desk.connected(&standing);
-        self.desk.reports.push(Event::Connected { connection, session_present, session });
-        Connection::new(&self.options, &mut self.desk, &mut self.intake, standing).serve().await
+        let Session { options, desk, intake, .. } = self;
+        let owner = identity::owner(&options.server, &options.client_id);
+        let known = options.known.iter_mut().find(|known| is_same_owner(known.session, owner));
+        let before = known.as_ref().map(|known| known.session);
+        let session = identity::session_id(&options.server, &options.client_id, before, session_present);
+        match known {
+            Some(known) => known.session = session,
+            None => options.known.push(Known { session, filters: Vec::new() }),
+        }
+        // Packet identifiers of another broker mean nothing to this one.
+        let continues = session_present && !std::mem::take(&mut self.has_moved);
+        intake.connected(connection, session, continues);
+        desk.connected(&standing, continues);
+        desk.reports.push(Event::Connected { connection, session_present, session });
+        Connection::new(options, desk, intake, &mut self.moves, standing).serve().await
+    }
+
+    /// Turns to the broker that is named now.
+    fn move_on(&mut self) {
+        let Some(Address { server, credentials }) = self.moves.latest() else { return };
+        let Session { options, desk, .. } = self;
+        let reason = format!("moving from {} to {server}", options.server);
+        let owner = identity::owner(&options.server, &options.client_id);
+        if let Some(known) = options.known.iter_mut().find(|known| is_same_owner(known.session, owner)) {
+            known.filters = desk.subscriptions.held();
+        }
+        (options.server, options.credentials) = (server, credentials);
+        let next = identity::owner(&options.server, &options.client_id);
+        if next != owner {
+            self.has_moved = true;
+            let known = options.known.iter().find(|known| is_same_owner(known.session, next));
+            desk.subscriptions.moved(known.map(|known| known.filters.clone()).unwrap_or_default());
+        }
+        self.waits = Waits::new(options.backoff);
+        desk.reports.push(Event::Disconnected { reason, retry_in: Some(Duration::ZERO) });
     }
 }
 
 impl Desk {
-    fn connected(&mut self, standing: &Standing) {
+    /// `continues`: the broker still knows the packet identifiers of the connection before.
+    fn connected(&mut self, standing: &Standing, continues: bool) {
         let stale = self.outbox.drop_stale();
         if stale > 0 {
             tracing::warn!(count = stale, "dropped QoS 0 messages that could not be published in time");
         }
-        if let Some(culprit) = self.outbox.connected(standing.accepted.clone(), &mut self.ids) {
+        let grants = Accepted { session_present: continues, ..standing.accepted.clone() };
+        if let Some(culprit) = self.outbox.connected(grants, &mut self.ids) {
             self.reports.dropped(culprit);
         }
-        self.subscriptions.connected(standing.accepted.session_present, &mut self.ids);
+        self.subscriptions.connected(&standing.accepted, &mut self.ids);
     }
 
     /// Waits for `work` while no connection stands, and serves the gateway meanwhile.
@@ -191,6 +250,14 @@ impl Desk {
                 },
                 () = asked_to_close(&mut self.port.closing) => self.closing = true,
             }
+        }
+    }
+
+    /// The same, but no longer than we may stay with this broker.
+    async fn beside_unless_moved<T>(&mut self, moves: &mut Moves, work: impl Future<Output = T>) -> Result<T, Break> {
+        tokio::select! {
+            done = self.beside(work) => done.map_err(Break::Stop),
+            () = moves.ordered() => Err(Break::Moved),
         }
     }
 

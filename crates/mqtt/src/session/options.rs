@@ -6,6 +6,7 @@ use hearthgate_domain::delivery::QoS;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Protocol version to speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +94,24 @@ pub struct Will {
     pub delay: Duration,
 }
 
+/// A broker and how we show who we are.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// Where it is.
+    pub server: Server,
+    /// User name and password.
+    pub credentials: Option<Credentials>,
+}
+
+/// What one connection to a broker leaves for the next, also over a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Known {
+    /// The session of the last `Event::Connected`.
+    pub session: u64,
+    /// The filters of the last `Event::Subscribed`: those that are no longer wanted are unsubscribed.
+    pub filters: Vec<String>,
+}
+
 /// How long to wait between attempts.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
@@ -159,10 +178,10 @@ pub struct SessionOptions {
     pub stale_after: Duration,
     /// Longest wait at the end for what the broker still has to acknowledge. Default 2 s.
     pub close_timeout: Duration,
-    /// The session that the last run was told of in `Event::Connected`, for this server and client identifier.
-    pub session: Option<u64>,
-    /// The filters of the last `Event::Subscribed` of an earlier run: what is not wanted any more is unsubscribed.
-    pub remembered: Vec<String>,
+    /// What earlier runs learned of the brokers that they were connected to.
+    pub known: Vec<Known>,
+    /// Where the session is to move to while it lasts; what is in hand is finished first. `None`: it stays.
+    pub moves: Option<watch::Receiver<Address>>,
 }
 
 impl SessionOptions {
@@ -190,8 +209,8 @@ impl SessionOptions {
             max_inflight: 1_000,
             stale_after: Duration::from_secs(5),
             close_timeout: Duration::from_secs(2),
-            session: None,
-            remembered: Vec::new(),
+            known: Vec::new(),
+            moves: None,
         }
     }
 }

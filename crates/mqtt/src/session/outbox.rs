@@ -93,6 +93,11 @@ impl Outbox {
         self.len() == 0
     }
 
+    /// Nothing was sent that the broker has still to acknowledge.
+    pub(super) fn has_landed(&self) -> bool {
+        self.flights.is_empty()
+    }
+
     pub(super) fn push(&mut self, messages: Vec<Outbound>) {
         let since = Instant::now();
         for message in messages {
@@ -314,6 +319,8 @@ mod tests {
             max_qos: QoS::ExactlyOnce,
             retain_available: true,
             keep_alive_seconds: None,
+            subscription_identifiers: true,
+            shared_subscriptions: true,
         }
     }
 

@@ -116,11 +116,13 @@ fn qos_v5(qos: QoS) -> rumqttc::v5::mqttbytes::QoS {
 
 /// Writes SUBSCRIBE. In MQTT 5 retained messages come only for filters that are new to the broker: stating a filter
 /// again after a restart must not deliver them again. A shared subscription never gets any (MQTT 5.0, section 4.8.2).
+/// `identifier` is that of all these filters; MQTT 5 only.
 pub(super) fn subscribe(
     out: &mut BytesMut,
     protocol: Protocol,
     packet_id: u16,
     filters: &[Subscription],
+    identifier: Option<u32>,
 ) -> Result<(), String> {
     match protocol {
         Protocol::V3 => {
@@ -137,7 +139,9 @@ pub(super) fn subscribe(
                 }
                 filter
             });
-            let mut packet = v5::Subscribe::new_many(each, None);
+            let properties =
+                identifier.map(|id| v5::SubscribeProperties { id: Some(id as usize), user_properties: Vec::new() });
+            let mut packet = v5::Subscribe::new_many(each, properties);
             packet.pkid = packet_id;
             v5::Packet::Subscribe(packet).write(out, None).map_err(|error| error.to_string())?;
         }

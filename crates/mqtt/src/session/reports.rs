@@ -103,11 +103,12 @@ impl Reports {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hearthgate_domain::delivery::QoS;
+    use hearthgate_domain::delivery::{QoS, Via};
 
     fn message(bytes: usize) -> Inbound {
         let payload = vec![0; bytes].into();
-        Inbound { topic: "t".into(), payload, qos: QoS::AtMostOnce, retain: false, received_at: 0, origin: None }
+        let (topic, via) = ("t".into(), Via::Any);
+        Inbound { topic, payload, qos: QoS::AtMostOnce, retain: false, received_at: 0, origin: None, via }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The difference between the filters that are wanted and those that the broker holds for us.
 
+use super::incoming::Accepted;
 use super::options::Protocol;
 use super::outgoing;
 use super::packet_ids::PacketIds;
-use crate::link::Subscription;
+use crate::link::{Subscription, subscription_identifier};
 use bytes::BytesMut;
 use hearthgate_domain::delivery::QoS;
 use std::collections::{HashMap, HashSet};
@@ -18,6 +19,10 @@ const BYTES_A_PACKET: usize = 16 << 10;
 #[derive(Debug)]
 pub(super) struct Subscriptions {
     protocol: Protocol,
+    /// Each filter is asked for under its own identifier.
+    identified: bool,
+    /// The broker has what a group of gateways needs.
+    shareable: bool,
     /// `None` until the gateway has said what it wants: an empty set would remove what an earlier run subscribed.
     wanted: Option<Arc<[Subscription]>>,
     /// What the broker holds, as far as we know; no QoS for what an earlier run left.
@@ -40,6 +45,8 @@ impl Subscriptions {
     pub(super) fn new(protocol: Protocol, remembered: Vec<String>) -> Self {
         Subscriptions {
             protocol,
+            identified: false,
+            shareable: false,
             wanted: None,
             held: remembered.into_iter().map(|filter| (filter, None)).collect(),
             refused: HashSet::new(),
@@ -55,15 +62,29 @@ impl Subscriptions {
         self.refused.clear();
     }
 
+    /// All filters that the broker holds, as far as we know.
+    pub(super) fn held(&self) -> Vec<String> {
+        let mut filters: Vec<String> = self.held.keys().cloned().collect();
+        filters.sort_unstable();
+        filters
+    }
+
+    /// The next connection is to another broker, which may hold these.
+    pub(super) fn moved(&mut self, remembered: Vec<String>) {
+        self.held = remembered.into_iter().map(|filter| (filter, None)).collect();
+    }
+
     /// A connection stands. Without the session the broker holds nothing. With it, MQTT 5 lets us state everything again
     /// at no cost, and we do: Mosquitto 2.0.12 to 2.0.18 can lose the subscriptions of a session that it keeps. On 3.1.1
     /// each retained message would come again with that, so there the session is trusted.
-    pub(super) fn connected(&mut self, session_present: bool, ids: &mut PacketIds) {
+    pub(super) fn connected(&mut self, accepted: &Accepted, ids: &mut PacketIds) {
+        self.identified = accepted.subscription_identifiers;
+        self.shareable = accepted.shared_subscriptions && accepted.subscription_identifiers;
         for (id, _) in self.asked.drain() {
             ids.free(id);
         }
         self.refused.clear();
-        if !session_present {
+        if !accepted.session_present {
             self.held.clear();
         } else if self.protocol == Protocol::V5 {
             self.held.values_mut().for_each(|qos| *qos = None);
@@ -77,17 +98,35 @@ impl Subscriptions {
         if !self.asked.is_empty() {
             return Ok(());
         }
-        for group in grouped(self.missing(&wanted), |it| it.filter.len()) {
+        self.refuse_unshareable(&wanted);
+        // One identifier a packet.
+        let most = if self.identified { 1 } else { FILTERS_A_PACKET };
+        for group in grouped(self.missing(&wanted), most, |it| it.filter.len()) {
             let Some(id) = ids.take() else { return Ok(()) };
-            outgoing::subscribe(out, self.protocol, id, &group)?;
+            let identifier = self.identified.then(|| subscription_identifier(&group[0].filter));
+            outgoing::subscribe(out, self.protocol, id, &group, identifier)?;
             self.asked.insert(id, Asked::Subscribe(group));
         }
-        for group in grouped(self.left_over(&wanted), String::len) {
+        for group in grouped(self.left_over(&wanted), FILTERS_A_PACKET, String::len) {
             let Some(id) = ids.take() else { return Ok(()) };
             outgoing::unsubscribe(out, self.protocol, id, &group)?;
             self.asked.insert(id, Asked::Unsubscribe(group));
         }
         Ok(())
+    }
+
+    /// Without shared subscriptions each member of a group would get everything, and without identifiers a message for
+    /// two flows could be stored twice: better nothing, and a word about it.
+    fn refuse_unshareable(&mut self, wanted: &[Subscription]) {
+        if self.shareable {
+            return;
+        }
+        for subscription in wanted.iter().filter(|it| it.filter.starts_with("$share/")) {
+            if self.refused.insert(subscription.filter.clone()) {
+                let reason = "the broker has no shared subscriptions with identifiers (MQTT 5), which mqtt.group needs";
+                self.refusals.push((subscription.filter.clone(), reason.to_owned()));
+            }
+        }
     }
 
     fn missing(&self, wanted: &[Subscription]) -> Vec<Subscription> {
@@ -148,19 +187,17 @@ impl Subscriptions {
             return None;
         }
         self.changed = false;
-        let mut filters: Vec<String> = self.held.keys().cloned().collect();
-        filters.sort_unstable();
-        Some(filters)
+        Some(self.held())
     }
 }
 
-fn grouped<T>(all: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+fn grouped<T>(all: Vec<T>, most: usize, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     let mut groups: Vec<Vec<T>> = Vec::new();
     let mut bytes = 0;
     for one in all {
         let more = size(&one) + 3;
         match groups.last_mut() {
-            Some(group) if group.len() < FILTERS_A_PACKET && bytes + more <= BYTES_A_PACKET => {
+            Some(group) if group.len() < most && bytes + more <= BYTES_A_PACKET => {
                 bytes += more;
                 group.push(one);
             }
@@ -177,6 +214,19 @@ fn grouped<T>(all: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
 mod tests {
     use super::*;
     use rumqttc::mqttbytes::v4::Packet;
+
+    fn accepted(session_present: bool) -> Accepted {
+        Accepted {
+            session_present,
+            receive_maximum: u16::MAX,
+            max_packet: 1 << 20,
+            max_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            keep_alive_seconds: None,
+            subscription_identifiers: false,
+            shared_subscriptions: false,
+        }
+    }
 
     fn filters(names: &[&str]) -> Arc<[Subscription]> {
         names.iter().map(|it| Subscription { filter: (*it).into(), qos: QoS::AtLeastOnce }).collect()
@@ -205,15 +255,15 @@ mod tests {
     #[test]
     fn only_the_difference_is_asked_for() {
         let (mut it, mut ids) = (Subscriptions::new(Protocol::V3, vec![]), PacketIds::default());
-        it.connected(false, &mut ids);
+        it.connected(&accepted(false), &mut ids);
         it.want(filters(&["a", "b"]));
         assert_eq!(settle(&mut it, &mut ids), (vec!["a".into(), "b".into()], vec![]));
         it.want(filters(&["b", "c"]));
         assert_eq!(settle(&mut it, &mut ids), (vec!["c".into()], vec!["a".into()]));
         assert_eq!(it.take_change(), Some(vec!["b".into(), "c".into()]));
-        it.connected(true, &mut ids);
+        it.connected(&accepted(true), &mut ids);
         assert_eq!(settle(&mut it, &mut ids), (vec![], vec![]));
-        it.connected(false, &mut ids);
+        it.connected(&accepted(false), &mut ids);
         assert_eq!(settle(&mut it, &mut ids), (vec!["b".into(), "c".into()], vec![]));
     }
 
@@ -221,7 +271,7 @@ mod tests {
     fn left_overs_of_an_earlier_run_go_only_when_the_wanted_set_is_known() {
         let (mut it, mut ids) =
             (Subscriptions::new(Protocol::V3, vec!["old".into(), "a".into()]), PacketIds::default());
-        it.connected(true, &mut ids);
+        it.connected(&accepted(true), &mut ids);
         assert_eq!(settle(&mut it, &mut ids), (vec![], vec![]));
         it.want(filters(&["a"]));
         assert_eq!(settle(&mut it, &mut ids), (vec!["a".into()], vec!["old".into()]));
@@ -230,7 +280,7 @@ mod tests {
     #[test]
     fn a_refused_filter_is_reported_once_and_not_asked_for_again() {
         let (mut it, mut ids) = (Subscriptions::new(Protocol::V3, vec![]), PacketIds::default());
-        it.connected(false, &mut ids);
+        it.connected(&accepted(false), &mut ids);
         it.want(filters(&["a"]));
         let mut out = BytesMut::new();
         it.ask(&mut out, &mut ids).unwrap();
@@ -240,9 +290,28 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_filter_is_not_asked_of_a_broker_that_can_not_share() {
+        let (mut it, mut ids) = (Subscriptions::new(Protocol::V5, vec![]), PacketIds::default());
+        it.connected(&accepted(false), &mut ids);
+        it.want(filters(&["$share/g/a"]));
+        let mut out = BytesMut::new();
+        it.ask(&mut out, &mut ids).unwrap();
+        assert!(out.is_empty());
+        assert_eq!(it.take_refusals()[0].0, "$share/g/a");
+    }
+
+    #[test]
+    fn identifiers_follow_from_the_filter_and_are_in_range() {
+        assert_eq!(subscription_identifier("sensors/#"), subscription_identifier("sensors/#"));
+        let all: HashSet<u32> = (0..1_000).map(|it| subscription_identifier(&format!("sensors/{it}"))).collect();
+        assert_eq!(all.len(), 1_000);
+        assert!(all.iter().all(|it| (1..=268_435_455).contains(it)));
+    }
+
+    #[test]
     fn ten_thousand_filters_are_split_into_many_packets() {
         let (mut it, mut ids) = (Subscriptions::new(Protocol::V3, vec![]), PacketIds::default());
-        it.connected(false, &mut ids);
+        it.connected(&accepted(false), &mut ids);
         let names: Vec<String> = (0..10_000).map(|it| format!("sensors/{it}/{}", "x".repeat(400))).collect();
         it.want(filters(&names.iter().map(String::as_str).collect::<Vec<_>>()));
         let (on, _) = settle(&mut it, &mut ids);

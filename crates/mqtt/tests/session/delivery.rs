@@ -5,7 +5,7 @@ use crate::gateway::{BOTH, Gateway, lines, options};
 use crate::proxy::Proxy;
 use hearthgate_domain::delivery::{Inbound, QoS};
 use hearthgate_mqtt::link::Ticket;
-use hearthgate_mqtt::session::SessionEnd;
+use hearthgate_mqtt::session::{Known, SessionEnd};
 
 const PUBACK: u8 = 4;
 const PUBREC: u8 = 5;
@@ -74,8 +74,7 @@ async fn a_session_is_the_same_one_for_the_next_run_and_a_new_one_when_the_broke
         first.close().await;
 
         let mut again = options(broker.port, protocol);
-        again.session = Some(session);
-        again.remembered = vec!["a".into()];
+        again.known = vec![Known { session, filters: vec!["a".into()] }];
         let mut second = Gateway::subscribed(again, &["a"]).await;
         second.until_messages(2).await;
         assert!(second.session_present);

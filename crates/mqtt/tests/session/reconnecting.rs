@@ -2,10 +2,12 @@
 
 use crate::broker::{Mosquitto, free_port};
 use crate::gateway::{BOTH, Gateway, lines, options};
-use hearthgate_domain::delivery::QoS;
-use hearthgate_mqtt::session::{Credentials, Protocol};
+use hearthgate_domain::delivery::{QoS, Via};
+use hearthgate_mqtt::link::subscription_identifier;
+use hearthgate_mqtt::session::{Address, Credentials, Known, Protocol, Server, SessionOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,11 +51,11 @@ async fn only_the_difference_is_subscribed_and_left_overs_of_an_earlier_run_go()
     for protocol in BOTH {
         let broker = Mosquitto::start();
         let first = Gateway::subscribed(options(broker.port, protocol), &["a", "b", "old"]).await;
-        let held = first.held.clone();
+        let (held, session) = (first.held.clone(), first.session);
         first.close().await;
 
         let mut again = options(broker.port, protocol);
-        again.remembered = held;
+        again.known = vec![Known { session, filters: held }];
         let mut second = Gateway::subscribed(again, &["a", "c"]).await;
         assert!(second.session_present);
         for topic in ["old", "b", "a", "c"] {
@@ -99,13 +101,79 @@ async fn answering(connack: &'static [u8], suback: &'static [u8]) -> (u16, JoinS
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filter_that_the_broker_refuses_is_reported_and_the_others_stand() {
     let v3 = answering(&[0x20, 2, 0, 0], &[0x90, 4, 0, 1, 0x80, 1]).await;
-    let v5 = answering(&[0x20, 3, 0, 0, 0], &[0x90, 5, 0, 1, 0, 0x87, 1]).await;
+    // Without subscription identifiers, so both filters are in one packet.
+    let v5 = answering(&[0x20, 5, 0, 0, 2, 0x29, 0], &[0x90, 5, 0, 1, 0, 0x87, 1]).await;
     for (protocol, (port, _broker), words) in [(Protocol::V3, v3, "refused"), (Protocol::V5, v5, "not authorized")] {
         let mut gateway = Gateway::start(options(port, protocol), &["secret", "a"]);
         gateway.until("an answer", |it| it.held == ["a"]).await;
         assert_eq!(gateway.refused.len(), 1, "{:?}", gateway.reasons);
         assert_eq!(gateway.refused[0].0, "secret");
         assert!(gateway.refused[0].1.contains(words), "{:?}", gateway.refused);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_copy_of_a_message_says_by_which_subscription_it_came() {
+    let broker = Mosquitto::start();
+    let mut gateway = Gateway::subscribed(options(broker.port, Protocol::V5), &["a/#", "a/b", "$share/g/+/b"]).await;
+    broker.publish("a/b", &lines("m", 1));
+    gateway.until_messages(3).await;
+    for filter in ["a/#", "a/b", "$share/g/+/b"] {
+        let identifier = subscription_identifier(filter);
+        let copies = gateway.messages.iter().filter(|it| it.via != Via::Any && it.via.includes(identifier)).count();
+        assert_eq!(copies, 1, "{filter}: {:?}", gateway.messages);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_moves_to_another_broker_and_back_with_all_that_is_in_hand() {
+    for protocol in BOTH {
+        let (here, mut there) = (Mosquitto::start(), Mosquitto::start());
+        let mut options = options(here.port, protocol);
+        let (orders, moves) = watch::channel(address(&options, here.port));
+        options.moves = Some(moves);
+        let mut gateway = Gateway::subscribed(options.clone(), &["a"]).await;
+        let first = gateway.session;
+        here.publish("a", &lines("here", 3));
+        gateway.until_messages(3).await;
+        // Three messages are in hand: it leaves only when they are acknowledged.
+        orders.send_replace(address(&options, there.port));
+        gateway.acknowledge_all().await;
+        gateway.held.clear();
+        gateway.until("subscribed there", |it| it.session != first && it.held == ["a"]).await;
+        assert!(gateway.reasons.iter().any(|it| it.contains("moving from")), "{:?}", gateway.reasons);
+        there.publish("a", &lines("there", 2));
+        here.publish("a", &lines("meanwhile", 1));
+        gateway.until_messages(5).await;
+        gateway.acknowledge_all().await;
+        // What is published while neither broker can be had goes to the next one.
+        let mut watcher = Gateway::subscribed(other(&options, here.port), &["out"]).await;
+        let disconnects = gateway.reasons.len();
+        there.stop();
+        gateway.until("disconnected", |it| it.reasons.len() > disconnects).await;
+        gateway.publish("out", &lines("kept", 3), QoS::AtLeastOnce);
+        orders.send_replace(address(&options, here.port));
+        gateway.until("back", |it| it.session == first).await;
+        assert!(gateway.session_present);
+        gateway.until_messages(6).await;
+        let expected = [lines("here", 3), lines("there", 2), lines("meanwhile", 1)].concat();
+        assert_eq!(gateway.payloads(), expected, "each once: here it was acknowledged before leaving");
+        watcher.until_messages(3).await;
+        assert_eq!(watcher.payloads(), lines("kept", 3));
+    }
+}
+
+fn address(options: &SessionOptions, port: u16) -> Address {
+    let server = Server::Tcp { host: "127.0.0.1".into(), port };
+    Address { server, credentials: options.credentials.clone() }
+}
+
+fn other(options: &SessionOptions, port: u16) -> SessionOptions {
+    SessionOptions {
+        server: Server::Tcp { host: "127.0.0.1".into(), port },
+        client_id: "watcher".into(),
+        moves: None,
+        ..options.clone()
     }
 }
 

@@ -4,7 +4,7 @@ use super::error::{Attempted as _, DatabaseError};
 use super::pools::{Pools, begin_immediate, on_pool};
 use super::{Availability, Database};
 use hearthgate_domain::flow::FlowRow;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::Row as _;
 
 /// The broker to connect to, from `mqtt_servers`.
@@ -18,6 +18,16 @@ pub struct MqttServer {
     pub port: u16,
     /// User name and password, when both are non-empty.
     pub credentials: Option<(String, SecretString)>,
+}
+
+impl PartialEq for MqttServer {
+    fn eq(&self, other: &Self) -> bool {
+        let shown = |credentials: &Option<(String, SecretString)>| {
+            credentials.as_ref().map(|(name, password)| (name.clone(), password.expose_secret().to_owned()))
+        };
+        (self.id, &self.host, self.port) == (other.id, &other.host, other.port)
+            && shown(&self.credentials) == shown(&other.credentials)
+    }
 }
 
 type Columns = (i64, String, String, String, String, String, Option<String>, i64, i64, Option<String>);

@@ -2,6 +2,7 @@
 
 use hearthgate_actors::homeassistant::AnnouncedMemory;
 use hearthgate_actors::mqtt::SessionMemory;
+use hearthgate_mqtt::session::{Known, is_same_owner};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -10,13 +11,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// Brokers that are remembered.
+const BROKERS: usize = 8;
+
 /// What is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kept {
-    /// Identifies the broker's session for us; none before the first connection.
-    pub(super) session: Option<u64>,
-    /// The filters that the broker holds for us.
-    pub(super) filters: Vec<String>,
+    /// Our session with each broker, the last one first.
+    pub(super) brokers: Vec<Known>,
 }
 
 /// A file that holds [`Kept`], replaced as a whole and synced.
@@ -113,19 +115,23 @@ impl SharedSessionFile {
 impl SessionMemory for SharedSessionFile {
     fn session(&mut self, session: u64) -> Result<(), String> {
         let mut file = self.0.borrow_mut();
-        if file.kept.session == Some(session) {
+        let brokers = &mut file.kept.brokers;
+        if brokers.first().is_some_and(|known| known.session == session) {
             return Ok(());
         }
-        file.kept.session = Some(session);
+        let known = brokers.iter().position(|known| is_same_owner(known.session, session));
+        let filters = known.map(|index| brokers.remove(index).filters).unwrap_or_default();
+        brokers.insert(0, Known { session, filters });
+        brokers.truncate(BROKERS);
         file.store()
     }
 
     fn subscribed(&mut self, filters: &[String]) -> Result<(), String> {
         let mut file = self.0.borrow_mut();
-        if file.kept.filters == filters {
-            return Ok(());
+        match file.kept.brokers.first_mut() {
+            Some(known) if known.filters != filters => known.filters = filters.to_vec(),
+            _ => return Ok(()),
         }
-        file.kept.filters = filters.to_vec();
         file.store()
     }
 }
@@ -141,8 +147,14 @@ mod tests {
         let mut file = SharedSessionFile::new(SessionFile::open(&path).unwrap());
         file.session(u64::MAX).unwrap();
         file.subscribed(&["a/#".into()]).unwrap();
-        let kept = Kept { session: Some(u64::MAX), filters: vec!["a/#".into()] };
-        assert_eq!(SessionFile::open(&path).unwrap().kept, kept);
+        let first = Known { session: u64::MAX, filters: vec!["a/#".into()] };
+        assert_eq!(SessionFile::open(&path).unwrap().kept.brokers, [first.clone()]);
+        file.session(1).unwrap();
+        file.subscribed(&["b".into()]).unwrap();
+        let second = Known { session: 1, filters: vec!["b".into()] };
+        assert_eq!(SessionFile::open(&path).unwrap().kept.brokers, [second.clone(), first.clone()]);
+        file.session(u64::MAX).unwrap();
+        assert_eq!(SessionFile::open(&path).unwrap().kept.brokers, [first, second]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod interfaces;
 mod memory;
 pub(super) mod options;
 mod shutdown;
+mod source;
 mod wiring;
 
 use crate::exit::{Exit, Failure};

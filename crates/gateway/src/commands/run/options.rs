@@ -1,20 +1,24 @@
 //! From the settings to what each part wants to know.
 
 use crate::exit::Failure;
-use crate::settings::{
-    Broker, Loaded, Protocol, Remote, Server as ServerSetting, Settings, Transport, ValueFormat, WhenFull,
-};
+use crate::settings::{Broker, Protocol, Remote, Settings, Transport, ValueFormat, WhenFull};
 use hearthgate_domain::delivery::QoS;
 use hearthgate_domain::flow::SecretRef;
 use hearthgate_domain::payload;
 use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
 use hearthgate_domain::span::Span;
 use hearthgate_mqtt::broker::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
-use hearthgate_mqtt::session::{self, Backoff, ClientCertificate, Credentials, Server, SessionOptions, Tls, Will};
+use hearthgate_mqtt::session::{
+    self, Address, Backoff, ClientCertificate, Credentials, Server, SessionOptions, Tls, Will,
+};
 use hearthgate_storage::journal;
+use hearthgate_storage::sql::MqttServer;
 use secrecy::{ExposeSecret, SecretString};
 use std::path::Path;
 use std::time::Duration;
+
+/// Usual for MQTT over TLS (IANA: secure-mqtt).
+const TLS_PORT: u16 = 8883;
 
 pub(super) fn journal(settings: &Settings) -> journal::Options {
     journal::Options {
@@ -49,19 +53,42 @@ pub(super) fn status_prefix(settings: &Settings) -> Option<String> {
     (!prefix.is_empty()).then(|| format!("{prefix}/{}", settings.gateway.name))
 }
 
-/// Options of the session with the broker at `remote`.
-pub(in crate::commands) fn session(settings: &Settings, remote: &Remote) -> SessionOptions {
+/// Where the broker is that the settings name, and who we are there.
+pub(in crate::commands) fn address(settings: &Settings, remote: &Remote) -> Address {
+    Address { server: server(settings, remote), credentials: credentials(settings) }
+}
+
+/// The same for a row of the table `mqtt_servers`.
+pub(super) fn address_of_row(settings: &Settings, row: &MqttServer) -> Address {
+    let tls = &settings.mqtt.tls;
+    let encrypted = row.port == TLS_PORT || tls.ca.is_some() || tls.certificate.is_some();
+    let transport = if encrypted { Transport::Tls } else { Transport::Tcp };
+    let remote = Remote { transport, host: row.host.clone(), port: row.port, path: String::new() };
+    let own = row.credentials.as_ref().map(|(username, password)| Credentials {
+        username: username.clone(),
+        password: password.expose_secret().to_owned(),
+    });
+    Address { credentials: own.or_else(|| credentials(settings)), ..address(settings, &remote) }
+}
+
+fn credentials(settings: &Settings) -> Option<Credentials> {
+    let password = settings.mqtt.password.as_ref();
+    settings.mqtt.username.clone().map(|username| Credentials {
+        username,
+        password: password.map(|password| password.expose_secret().to_owned()).unwrap_or_default(),
+    })
+}
+
+/// Options of the session with the broker at `address`.
+pub(in crate::commands) fn session(settings: &Settings, address: Address) -> SessionOptions {
     let mqtt = &settings.mqtt;
-    let mut options = SessionOptions::new(server(settings, remote), client_id(settings));
+    let mut options = SessionOptions::new(address.server, client_id(settings));
     options.protocol = match mqtt.protocol {
         Protocol::V311 => session::Protocol::V3,
         Protocol::V5 => session::Protocol::V5,
     };
     options.clean = mqtt.clean_session;
-    options.credentials = mqtt.username.clone().map(|username| Credentials {
-        username,
-        password: mqtt.password.as_ref().map(|password| password.expose_secret().to_owned()).unwrap_or_default(),
-    });
+    options.credentials = address.credentials;
     options.keep_alive = mqtt.keep_alive.0;
     options.session_expiry = mqtt.session_expiry.0;
     options.connect_timeout = mqtt.connect_timeout.0;
@@ -142,14 +169,6 @@ pub(super) fn broker(broker: &Broker, state_dir: &Path) -> BrokerOptions {
         acl: AclOptions::default(),
         limits,
         state_dir: Some(state_dir.to_owned()),
-    }
-}
-
-/// The broker that the settings name; the table's row is only known later.
-pub(super) fn remote(loaded: &Loaded) -> Option<Remote> {
-    match &loaded.settings.mqtt.server {
-        ServerSetting::Remote(remote) => Some(remote.clone()),
-        ServerSetting::Embedded | ServerSetting::Database => None,
     }
 }
 

@@ -3,14 +3,15 @@
 use super::homeassistant::{self, Discovery};
 use super::interfaces::{self, Interface};
 use super::memory::{SessionFile, SharedSessionFile};
-use super::options;
+use super::{options, source};
 use crate::exit::Failure;
 use crate::settings::{Loaded, Server, Settings};
 use actix::prelude::*;
 use anyhow::Context as _;
 use hearthgate_actors::homeassistant::{Deps as HomeAssistantDeps, HomeAssistantActor};
+use hearthgate_actors::interests::Interests;
 use hearthgate_actors::messages::{Close, Consumer, Reload, ReloadMaps, ReplayLetter};
-use hearthgate_actors::mqtt::{LinkStatus, Listener, Source};
+use hearthgate_actors::mqtt::{LinkStatus, Listener};
 use hearthgate_actors::progress::Progress;
 use hearthgate_actors::trouble::Trouble;
 use hearthgate_actors::{
@@ -20,9 +21,10 @@ use hearthgate_admin::{FlowOrders, Readiness};
 use hearthgate_domain::delivery::{Outbound, QoS};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_mqtt::broker::Broker;
-use hearthgate_mqtt::session;
+use hearthgate_mqtt::link::Subscription;
 use hearthgate_storage::dead_letters::DeadLetters;
 use hearthgate_storage::journal::{self, Journal, Start};
+use hearthgate_storage::sql::MqttServer;
 use hearthgate_supervision::{Exit, Guarded, Health, Registry};
 use std::fs;
 use std::path::Path;
@@ -237,10 +239,13 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
     };
 
     let mut troubles = Vec::new();
+    let interests = Arc::new(Interests::default());
+    let (server, servers) = watch::channel(None);
+    let server = (settings.mqtt.server == Server::Database).then_some(server);
     let mut flows = None;
     let mut confirmed = None;
     if let (Some(mqtt), Some(router)) = (&mqtt_place, &router_place) {
-        flows = Some(wire_flows(&mut starter, loaded, mqtt, router, &mut troubles).await?);
+        flows = Some(wire_flows(&mut starter, loaded, mqtt, router, &interests, server, &mut troubles).await?);
         confirmed = Some(router.addr.clone().recipient());
     }
 
@@ -282,6 +287,7 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
             wanted: mqtt.addr.clone().recipient(),
             publish: mqtt.addr.clone().recipient(),
             progress: Arc::new(Progress::default()),
+            interests: Arc::clone(&interests),
         })?;
         let keeper = starter.start("maps", "mapper", |deps, _| maps::MapKeeperActor::new(deps))?;
         keeper.fill(maps::Deps {
@@ -299,18 +305,20 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
         consumers.extend(router_place.as_ref().map(|place| (Consumer::Router, place.addr.clone().recipient())));
         let memory = SessionFile::open(&state.join("mqtt-session.json"))
             .with_context(|| format!("reading {}", state.join("mqtt-session.json").display()))?;
-        let session_options = options::remote(loaded).map(|remote| options::session(settings, &remote));
         let greeting = prefix.iter().map(|prefix| online(prefix)).collect();
-        let attach = broker_place.map(|broker| broker.recipient());
+        let from = source::From::new(settings, broker_place, servers);
+        let settings = settings.clone();
         let listener = |(place, discovery): &(Place<HomeAssistantActor, HomeAssistantDeps>, Discovery)| Listener {
             filters: discovery.plan.subscriptions(),
             to: place.addr.clone().recipient(),
         };
-        let listeners = discovery_place.iter().map(listener).collect();
+        let listeners: Vec<Listener> = discovery_place.iter().map(listener).collect();
+        let overheard: Vec<Subscription> = listeners.iter().flat_map(|listener| listener.filters.clone()).collect();
+        interests.set("listeners", &overheard);
         mqtt.fill(Box::new(move || {
             let memory = SharedSessionFile::new(memory);
             mqtt::Deps {
-                source: source(session_options, memory.clone(), attach),
+                source: source::source(settings, from, memory.clone()),
                 memory: Box::new(memory),
                 consumers,
                 listeners,
@@ -371,6 +379,8 @@ async fn wire_flows(
     loaded: &Loaded,
     mqtt: &Place<mqtt::MqttActor, MakeMqtt>,
     router: &Place<router::FlowRouterActor, router::Deps>,
+    interests: &Arc<Interests>,
+    server: Option<watch::Sender<Option<MqttServer>>>,
     troubles: &mut Vec<(&'static str, watch::Receiver<String>)>,
 ) -> anyhow::Result<Flows> {
     let settings = &loaded.settings;
@@ -398,6 +408,8 @@ async fn wire_flows(
         wanted: mqtt.addr.clone().recipient(),
         progress: Arc::new(Progress::default()),
         trouble: trouble("journal"),
+        interests: Arc::clone(interests),
+        sharing: router::Sharing { group: settings.mqtt.group.clone(), is_leaving: settings.mqtt.leave_group },
     })?;
     let writer = starter.start("writer", "writer", writer::RecordWriterActor::new)?;
     writer.fill(writer::Deps {
@@ -443,6 +455,7 @@ async fn wire_flows(
         cache: state.join("flows.json"),
         unloadable: watch::channel(Vec::new()).0,
         trouble: trouble("database"),
+        server,
     })?;
     Ok(Flows { journal: handle, catalog: catalog.addr, letters: letters.addr })
 }
@@ -460,27 +473,6 @@ fn open_journal(settings: &Settings, folder: &Path) -> anyhow::Result<(Journal, 
         );
     }
     Ok((journal, recovery))
-}
-
-/// Runs on the MQTT actor's thread, where its futures will be.
-fn source(
-    options: Option<session::SessionOptions>,
-    memory: SharedSessionFile,
-    attach: Option<Recipient<hearthgate_actors::messages::Attach>>,
-) -> Source {
-    match (options, attach) {
-        (Some(options), _) => Source::Remote(Box::new(move |port| {
-            let kept = memory.kept();
-            let options =
-                session::SessionOptions { session: kept.session, remembered: kept.filters, ..options.clone() };
-            let run = session::run(options, port);
-            Box::pin(async move { format!("the session with the broker has ended: {:?}", run.await) })
-        })),
-        (None, Some(broker)) => Source::Embedded(broker),
-        (None, None) => Source::Remote(Box::new(|_| {
-            Box::pin(async { "neither a broker elsewhere nor the embedded one is configured".to_owned() })
-        })),
-    }
 }
 
 fn online(prefix: &str) -> Outbound {

@@ -113,6 +113,8 @@ pub struct Mqtt {
     pub connect_timeout: Period,
     /// Group of a shared subscription.
     pub group: Option<String>,
+    /// Whether this member leaves its group.
+    pub leave_group: bool,
     /// First level of our own topics; empty: none are published.
     pub status_prefix: String,
     /// How often health is published.

@@ -25,7 +25,7 @@ use super::retained::Retained;
 use super::session::{LinkKey, Outgoing, Session};
 use super::store::{Delta, Restored};
 use super::tree::{SessionKey, Tree};
-use hearthgate_domain::delivery::{Inbound, Micros, Origin, QoS};
+use hearthgate_domain::delivery::{Inbound, Micros, Origin, QoS, Via};
 use slab::Slab;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -207,7 +207,8 @@ impl Hub {
             let origin = self.own_origin(qos);
             let Some(gateway) = &mut self.gateway else { return };
             let (topic, payload) = (message.topic.clone(), message.payload.clone());
-            gateway.push(Inbound { topic, payload, qos, retain: true, received_at, origin }, None, false);
+            let inbound = Inbound { topic, payload, qos, retain: true, received_at, origin, via: Via::Any };
+            gateway.push(inbound, None, false);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::broker::session::{LinkKey, Received, Wait};
 use crate::broker::tree::{Route, SessionKey};
 use crate::broker::wire::connect::Will;
 use bytes::Bytes;
-use hearthgate_domain::delivery::{Inbound, Micros, Origin, Outbound, QoS};
+use hearthgate_domain::delivery::{Inbound, Micros, Origin, Outbound, QoS, Via};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -114,7 +114,7 @@ impl Hub {
         let waits = publisher.filter(|_| published.qos != QoS::AtMostOnce).map(|publisher| publisher.link);
         let (topic, payload) = (route.topic.clone(), published.payload.clone());
         let received_at = published.received_at;
-        let inbound = Inbound { topic, payload, qos, retain: false, received_at, origin };
+        let inbound = Inbound { topic, payload, qos, retain: false, received_at, origin, via: Via::Any };
         let ticket = gateway.push(inbound, waits, begins);
         if let (Some(_), Some(origin)) = (publisher, origin) {
             gateway.confirmations.published(origin.session, origin.packet_id, origin.dup, ticket);

@@ -1,0 +1,132 @@
+//! Several gateways in one group: one broker (MQTT 5), one database, each message stored once.
+
+use hearthgate_tests::broker::Mosquitto;
+use hearthgate_tests::client::Client;
+use hearthgate_tests::database::{Database, Record};
+use hearthgate_tests::gateway::{Gateway, Home};
+use hearthgate_tests::until;
+use rumqttc::QoS;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+const TOPIC: &str = "sensors/aht10";
+const FLOW: &str = "AHT10_SENSOR";
+/// Another flow that wants the same messages, by another filter: a shared subscription of its own.
+const OVERLAPPING: &str = "INSERT INTO flows (code, description, topic, action, payload_schema, last_msg_id, enabled) \
+                           SELECT 'ALL_SENSORS', '', 'sensors/#', action, payload_schema, 0, enabled FROM flows WHERE code = \
+                           'AHT10_SENSOR'";
+const MESSAGES: usize = 4_000;
+
+/// A member of the group: its folder, and the gateway while it runs.
+struct Member {
+    home: Home,
+    gateway: Option<Gateway>,
+}
+
+impl Member {
+    fn new(number: usize, broker: &Mosquitto, database: &Database) -> Self {
+        let home = Home::new();
+        home.configure(&format!(
+            "[gateway]\nname = \"member-{number}\"\n[mqtt]\nserver = \"mqtt://127.0.0.1:{}\"\nprotocol = \"5\"\n\
+             group = \"home\"\n[database]\nurl = \"{}\"\n",
+            broker.port, database.url
+        ));
+        Member { home, gateway: None }
+    }
+
+    fn start(&mut self) -> &mut Gateway {
+        self.gateway.insert(self.home.start())
+    }
+
+    fn kill(&mut self) {
+        self.gateway.take().expect("a running member").kill();
+    }
+
+    /// Messages that it has taken into its journal since it was started.
+    fn journaled(&self) -> u64 {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.home.http)).expect("its HTTP API");
+        stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("asking");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("its metrics");
+        let line = text.lines().find(|line| line.starts_with("hearthgate_journal") && line.contains("outcome=\"ok\""));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+    }
+}
+
+async fn count(database: &Database, flow: &str, what: &str) -> i64 {
+    let query = format!(
+        "SELECT COUNT({what}) FROM data WHERE flow_code = '{flow}' AND attribute_name = 'temperature' \
+         AND attribute_value >= '1'"
+    );
+    database.number(&query).await
+}
+
+/// `members` gateways: all but one from the start, the last one is added under load; then they are killed in turn.
+async fn every_message_once(database: Database, members: usize) {
+    let broker = Mosquitto::start();
+    let mut group: Vec<Member> = (1..=members).map(|number| Member::new(number, &broker, &database)).collect();
+    group[0].start().wait_for_log(&["flows loaded"]);
+    database.execute(OVERLAPPING).await;
+    group[0].kill();
+    for member in &mut group[..members - 1] {
+        member.start().wait_for_log(&["flows loaded"]);
+    }
+    let mut client = Client::connect(broker.port, "publisher").await;
+    until("the first row", async || {
+        client.publish(TOPIC, r#"{"temperature":0,"humidity":1}"#).await;
+        client.confirmed(1).await;
+        (database.number("SELECT COUNT(*) FROM data WHERE flow_code = 'ALL_SENSORS'").await > 0).then_some(())
+    })
+    .await;
+
+    let step = MESSAGES / (members + 2);
+    for index in 0..MESSAGES {
+        // Equal lengths, so that text compares as numbers do.
+        let payload = format!(r#"{{"temperature":{},"humidity":1}}"#, 10_000 + index);
+        client.publish_with(TOPIC, payload, QoS::ExactlyOnce, false).await;
+        if index == step {
+            group[members - 1].start().wait_for_log(&["connected to the broker"]);
+        } else if index > step && index % step == 0 && index / step - 2 < members {
+            let member = &mut group[index / step - 2];
+            member.kill();
+            member.start();
+        }
+    }
+    client.confirmed(MESSAGES).await;
+    for flow in [FLOW, "ALL_SENSORS"] {
+        until(&format!("all messages of {flow}"), async || {
+            (count(&database, flow, "*").await >= MESSAGES as i64).then_some(())
+        })
+        .await;
+    }
+    let shares: Vec<u64> = group.iter().map(Member::journaled).collect();
+    for member in &mut group {
+        let (status, log) = member.gateway.take().expect("a running member").terminate();
+        assert!(status.success(), "{log}");
+    }
+    for flow in [FLOW, "ALL_SENSORS"] {
+        let mut records = database.records().await;
+        records.retain(|it| it.flow == flow && it.name == "temperature" && it.value != "0");
+        records.sort_by(|one, other| one.value.cmp(&other.value));
+        let repeated: Vec<&[Record]> = records.windows(2).filter(|two| two[0].value == two[1].value).collect();
+        assert!(repeated.is_empty(), "{flow}: stored twice: {repeated:?}");
+        assert_eq!(count(&database, flow, "DISTINCT attribute_value").await, MESSAGES as i64, "{flow}: messages");
+        database.assert_numbers_without_gap_or_repeat(flow).await;
+    }
+    assert!(shares.iter().filter(|share| **share > 0).count() > 1, "the load was not shared: {shares:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_gateways_share_what_is_stored_in_mariadb() {
+    every_message_once(Database::mariadb().await, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_gateways_share_what_is_stored_in_mariadb() {
+    every_message_once(Database::mariadb().await, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_gateways_share_what_is_stored_in_postgresql() {
+    every_message_once(Database::postgres().await, 4).await;
+}
