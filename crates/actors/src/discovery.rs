@@ -311,6 +311,7 @@ mod tests {
             retain: false,
             received_at: 0,
             origin: None,
+            via: hearthgate_domain::delivery::Via::Any,
         };
         change(&mut message);
         message
