@@ -4,6 +4,7 @@ use hearthgate_domain::message::InternalMsg;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
@@ -33,14 +34,24 @@ impl CommandQueue {
     #[must_use]
     pub fn new(capacity: usize) -> (mpsc::Sender<Command>, CommandQueue) {
         let (sender, receiver) = mpsc::channel(capacity.max(1));
-        let commands = Commands { receiver, waiting: VecDeque::new(), capacity: capacity.max(1), in_hand: false };
+        let commands = Commands {
+            receiver,
+            waiting: VecDeque::new(),
+            capacity: capacity.max(1),
+            in_hand: false,
+            handed_over: Arc::default(),
+        };
         (sender, CommandQueue(Arc::new(Mutex::new(commands))))
     }
 
     /// Waits until no other run holds the queue.
     pub(crate) async fn lock(&self) -> OwnedMutexGuard<Commands> {
         let mut commands = Arc::clone(&self.0).lock_owned().await;
-        commands.in_hand = false; // whoever had it in hand is gone, and had not finished with it
+        // Whoever had one in hand is gone, and had not finished with it; but the device may have got it all the same.
+        if commands.handed_over.swap(false, Ordering::Relaxed) {
+            commands.finish();
+        }
+        commands.in_hand = false;
         commands
     }
 }
@@ -51,6 +62,7 @@ pub(crate) struct Commands {
     waiting: VecDeque<Command>,
     capacity: usize,
     in_hand: bool,
+    handed_over: Arc<AtomicBool>,
 }
 
 impl Commands {
@@ -64,8 +76,15 @@ impl Commands {
         self.waiting.front().cloned()
     }
 
+    /// Set it when the device has got the command in hand but this run is cut off before it can [`Commands::finish`]: the
+    /// next run will not hand it over again.
+    pub(crate) fn handed_over(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.handed_over)
+    }
+
     /// The command in hand was handed over, or refused: it leaves the queue.
     pub(crate) fn finish(&mut self) {
+        self.handed_over.store(false, Ordering::Relaxed);
         if std::mem::take(&mut self.in_hand) {
             self.waiting.pop_front();
         }
@@ -117,6 +136,21 @@ mod tests {
         assert_eq!(next.begin().await.unwrap().message.action, "A");
         next.finish();
         assert_eq!(next.begin().await.unwrap().message.action, "B");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_the_device_has_got_is_not_handed_over_by_the_next_run() {
+        let (sender, queue) = CommandQueue::new(4);
+        sender.send(command("A", Instant::now())).await.unwrap();
+        sender.send(command("B", Instant::now())).await.unwrap();
+        let mut cut_off = queue.lock().await;
+        assert_eq!(cut_off.begin().await.unwrap().message.action, "A");
+        cut_off.handed_over().store(true, Ordering::Relaxed);
+        drop(cut_off);
+        let mut next = queue.lock().await;
+        assert_eq!(next.begin().await.unwrap().message.action, "B");
+        drop(next);
+        assert_eq!(queue.lock().await.begin().await.unwrap().message.action, "B");
     }
 
     #[tokio::test]

@@ -15,4 +15,5 @@ mod servers;
 mod sharing;
 mod supervision;
 mod switches;
+mod ten_interfaces;
 mod torture;

@@ -1,8 +1,8 @@
 //! What we say to a child. It never waits for a child that does not read: commands that grow old meanwhile are refused.
 //!
 //! A command leaves the queue when the child has *read* it, not when the pipe has it: what a child that crashed or hung
-//! had not read is first in line for the next one. So one command at a time is in the pipe; one that becomes too old in
-//! there is taken out again.
+//! had not read is first in line for the next one, and what it had begun to read is not handed over again: a gate must
+//! not open twice. So one command at a time is in the pipe; one that becomes too old in there is taken out again.
 
 use super::protocol;
 use super::watchdog::Pulse;
@@ -15,6 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::ioctl_fionread;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStdin;
@@ -137,6 +138,7 @@ impl Writer<'_> {
             outcome = self.write(stdin, &line, commands, expires).await?;
         }
         if outcome == Outcome::Done {
+            let _in_pipe = InPipe { stdin, length: line.len() as u64, handed_over: commands.handed_over() };
             outcome = match self.until_read(stdin, &line, commands, expires).await {
                 Ok(outcome) => outcome,
                 Err(end) => {
@@ -207,6 +209,22 @@ impl Writer<'_> {
 
     async fn refuse_late(&mut self, command: &Command) -> Result<(), WriteEnd> {
         self.events.refuse_late(self.config, &command.message, MAX_AGE_REASON).await.map_err(|_| WriteEnd::Stopped)
+    }
+}
+
+/// A line in the pipe. When all this is dropped, because the child has ended or the interface's actor has, the line may
+/// have been read without our having looked again.
+struct InPipe<'a> {
+    stdin: &'a ChildStdin,
+    length: u64,
+    handed_over: Arc<AtomicBool>,
+}
+
+impl Drop for InPipe<'_> {
+    fn drop(&mut self) {
+        // What a child that has ended did not read is still in there. Where the system can not tell it counts as read.
+        let is_unread = ioctl_fionread(self.stdin).is_ok_and(|unread| unread >= self.length);
+        self.handed_over.store(!is_unread, Ordering::Relaxed);
     }
 }
 

@@ -231,6 +231,20 @@ async fn what_a_crashed_child_had_not_read_is_first_in_line_for_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_command_that_ends_its_child_is_not_handed_over_again() {
+    let script = polite(&format!("case $line in *DIE*) exit 1 ;; *) {ECHO} ;; esac"));
+    let mut driver = ready("max_command_age = \"60s\"", &script).await;
+    for number in 0..30 {
+        driver.command("DIE").await;
+        driver.command(&format!("N{number}")).await;
+        assert!(matches!(driver.ended().await, Err(DriverError::Exited { .. })));
+        driver.restart();
+        driver.online().await;
+        assert_eq!(driver.emitted().await.action, format!("N{number}"));
+    }
+}
+
+#[tokio::test]
 async fn a_child_that_kills_its_process_group_harms_nobody_else() {
     let mut driver = start(&shell("", "echo '{\"type\":\"ready\"}'; kill -9 0"));
     assert_eq!(driver.ended().await.unwrap_err().to_string(), "the child was killed by signal 9");
