@@ -11,6 +11,7 @@ mod homeassistant;
 mod interfaces;
 mod malformed;
 mod maps;
+mod python;
 mod servers;
 mod sharing;
 mod supervision;

@@ -136,7 +136,8 @@ async fn a_class_that_does_not_exist_is_named() {
 /// With `HEARTHGATE_TEST_PYPI=1`: the library's own class, from the package as it is published.
 #[tokio::test]
 async fn the_librarys_own_dummy_interface_runs_unchanged() {
-    if std::env::var_os("HEARTHGATE_TEST_PYPI").is_none() {
+    if std::env::var_os("HEARTHGATE_TEST_PYPI").is_none_or(|wanted| wanted != "1") {
+        eprintln!("SKIPPED: needs Python and its package index; set HEARTHGATE_TEST_PYPI=1");
         return;
     }
     let packages = TempDir::new().unwrap();
