@@ -7,7 +7,7 @@ use crate::messages::{Commands, Emissions};
 use crate::metrics::Counter;
 use actix::prelude::*;
 use hearthgate_interfaces::{
-    Command, CommandQueue, DriverEvent, DriverPort, Emission, Host, InterfaceConfig, Level, StopSender, replies,
+    CommandQueue, CommandSender, DriverEvent, DriverPort, Emission, Host, InterfaceConfig, Level, StopSender, replies,
 };
 use hearthgate_supervision::Exit;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub struct Deps {
 pub struct DeviceInterfaceActor {
     deps: Deps,
     exit: Exit,
-    commands: mpsc::Sender<Command>,
+    commands: CommandSender,
     queue: CommandQueue,
     stop: Option<StopSender>,
 }
@@ -112,10 +112,7 @@ impl Handler<Commands> for DeviceInterfaceActor {
     fn handle(&mut self, Commands(commands): Commands, ctx: &mut Self::Context) {
         let mut answers = Vec::new();
         for command in commands {
-            if let Err(refused) = self.commands.try_send(command) {
-                let command = match refused {
-                    mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command) => command,
-                };
+            if let Err(command) = self.commands.try_send(command) {
                 let reason = "the interface's queue is full: its device does not keep up";
                 answers.extend(replies::refusal(&self.deps.config, &command.message, reason).map(Emission::from));
             }

@@ -1,4 +1,4 @@
-//! Lengths of time as people write them: `500ms`, `5s`, `2m`, `1h`, `1d`.
+//! Lengths of time as people write them: `500ms`, `5s`, `2m`, `1h30m`, `1d`.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -13,7 +13,7 @@ pub struct Span(Duration);
 
 /// A text that is no length of time.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{text:?} is no length of time; write a whole number with ms, s, m, h or d, such as \"30s\"")]
+#[error("{text:?} is no length of time; write whole numbers with ms, s, m, h or d, such as \"30s\" or \"1h30m\"")]
 pub struct SpanError {
     text: Box<str>,
 }
@@ -40,11 +40,17 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, SpanError> {
         let error = || SpanError { text: text.into() };
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
-        let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
-        let number: u64 = number.parse().map_err(|_| error())?;
-        number.checked_mul(*millis).map(|millis| Self(Duration::from_millis(millis))).ok_or_else(error)
+        let mut rest = text.trim();
+        let mut total = Some(0_u64).filter(|_| !rest.is_empty());
+        while !rest.is_empty() {
+            let (number, after) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
+            let (unit, after) = after.split_at(after.bytes().take_while(u8::is_ascii_alphabetic).count());
+            let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
+            let number: u64 = number.parse().map_err(|_| error())?;
+            total = number.checked_mul(*millis).zip(total).and_then(|(part, total)| total.checked_add(part));
+            rest = after.trim_start();
+        }
+        total.map(|millis| Self(Duration::from_millis(millis))).ok_or_else(error)
     }
 }
 
@@ -84,13 +90,17 @@ mod tests {
             assert_eq!(span.duration(), Duration::from_millis(millis));
             assert_eq!(span.to_string(), text);
         }
+        assert_eq!("1h30m".parse::<Span>().unwrap().to_string(), "90m");
+        assert_eq!("1m 500ms".parse::<Span>().unwrap().duration(), Duration::from_millis(60_500));
         assert_eq!("90s".parse::<Span>().unwrap().to_string(), "90s");
         assert_eq!("3600s".parse::<Span>().unwrap().to_string(), "1h");
     }
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "5", "s", "5 s", "-5s", "1.5s", "5S", "5min", "99999999999999999999s", "999999999999999999d"] {
+        for text in
+            ["", "5", "s", "5 s", "1h30", "-5s", "1.5s", "5S", "5min", "99999999999999999999s", "999999999999999999d"]
+        {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
     }

@@ -6,8 +6,10 @@ mod stream;
 
 pub use kinds::{DummyConfig, ExecConfig, FlowControl, Parity, SerialConfig, TcpConfig};
 pub use options::{OptionDoc, common_options, kind_options};
-pub use stream::{Encoding, FrameOptions, FramingRule, MessageTemplate, ReceiveRule, ReconnectOptions, SendRule};
-pub(crate) use stream::{StreamOptions, parse_hex};
+pub(crate) use stream::parse_hex;
+pub use stream::{
+    Encoding, FrameOptions, FramingRule, MessageTemplate, ReceiveRule, ReconnectOptions, SendRule, StreamOptions,
+};
 
 use crate::duration;
 use hearthgate_domain::delivery::QoS;
@@ -87,9 +89,9 @@ pub enum DriverConfig {
     /// See [`Kind::Dummy`].
     Dummy(DummyConfig),
     /// See [`Kind::Serial`].
-    Serial(SerialConfig),
+    Serial(SerialConfig, StreamOptions),
     /// See [`Kind::Tcp`].
-    Tcp(TcpConfig),
+    Tcp(TcpConfig, StreamOptions),
     /// See [`Kind::Exec`].
     Exec(ExecConfig),
 }
@@ -142,8 +144,8 @@ impl InterfaceConfig {
     pub fn kind(&self) -> Kind {
         match self.driver {
             DriverConfig::Dummy(_) => Kind::Dummy,
-            DriverConfig::Serial(_) => Kind::Serial,
-            DriverConfig::Tcp(_) => Kind::Tcp,
+            DriverConfig::Serial(..) => Kind::Serial,
+            DriverConfig::Tcp(..) => Kind::Tcp,
             DriverConfig::Exec(_) => Kind::Exec,
         }
     }
@@ -163,8 +165,14 @@ impl InterfaceConfig {
         let common: Common = read(common)?;
         let driver = match kind {
             Kind::Dummy => DriverConfig::Dummy(read(own)?),
-            Kind::Serial => DriverConfig::Serial(read(own)?),
-            Kind::Tcp => DriverConfig::Tcp(read(own)?),
+            Kind::Serial => {
+                let (stream, line) = own.into_iter().partition(|(key, _)| options::is_of_stream(key));
+                DriverConfig::Serial(read(line)?, read(stream)?)
+            }
+            Kind::Tcp => {
+                let (stream, connection) = own.into_iter().partition(|(key, _)| options::is_of_stream(key));
+                DriverConfig::Tcp(read(connection)?, read(stream)?)
+            }
             Kind::Exec => DriverConfig::Exec(read(own)?),
         };
         let config = InterfaceConfig {
@@ -208,8 +216,8 @@ impl InterfaceConfig {
         }
         match &self.driver {
             DriverConfig::Dummy(dummy) => at_least("period", dummy.period, Duration::from_millis(10)),
-            DriverConfig::Serial(serial) => check_serial(serial),
-            DriverConfig::Tcp(tcp) => check_tcp(tcp),
+            DriverConfig::Serial(serial, stream) => check_serial(serial).and_then(|()| stream.check()),
+            DriverConfig::Tcp(tcp, stream) => check_tcp(tcp).and_then(|()| stream.check()),
             DriverConfig::Exec(exec) => check_exec(exec),
         }
     }

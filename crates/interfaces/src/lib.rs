@@ -10,7 +10,7 @@
 
 pub mod config;
 mod dummy;
-pub mod duration;
+mod duration;
 mod events;
 mod exec;
 pub mod exec_guard;
@@ -23,7 +23,7 @@ mod stream;
 
 pub use config::{DriverConfig, InterfaceConfig, Kind};
 pub use port::{Count, DriverEvent, DriverPort, Emission, Host, Level, StopSender, StopSignal};
-pub use queue::{Command, CommandQueue};
+pub use queue::{Command, CommandQueue, CommandSender};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -98,11 +98,11 @@ pub async fn run(
 ) -> Result<(), DriverError> {
     match &config.driver {
         DriverConfig::Dummy(dummy) => dummy::run(&config, dummy, port).await,
-        DriverConfig::Serial(serial) => {
+        DriverConfig::Serial(serial, stream) => {
             let path = host.base_dir.join(&serial.port);
-            stream::run(&config, serial.stream(), stream::Connector::Serial(serial, &path), port).await
+            stream::run(&config, stream, stream::Connector::Serial(serial, &path), port).await
         }
-        DriverConfig::Tcp(tcp) => stream::run(&config, tcp.stream(), stream::Connector::Tcp(tcp), port).await,
+        DriverConfig::Tcp(tcp, stream) => stream::run(&config, stream, stream::Connector::Tcp(tcp), port).await,
         DriverConfig::Exec(exec) => exec::run(&name, &config, exec, &host, port).await,
     }
 }

@@ -3,10 +3,10 @@
 use hearthgate_domain::message::InternalMsg;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 /// A message for the device.
 #[derive(Clone, PartialEq)]
@@ -23,96 +23,168 @@ impl fmt::Debug for Command {
     }
 }
 
-/// The receiving end of the bounded queue of commands. It outlives a run of the driver: clone it into each run, and what
-/// a crashed run had not handed to its device is first in line for the next.
+/// Puts commands into the queue. When it is dropped the driver stops in order.
+pub struct CommandSender(Arc<Shared>);
+
+/// The receiving end of the queue. It outlives a run of the driver: clone it into each run, and what a crashed run had not
+/// handed to its device is first in line for the next.
 #[derive(Clone)]
-pub struct CommandQueue(Arc<Mutex<Commands>>);
+pub struct CommandQueue {
+    shared: Arc<Shared>,
+    /// Held by the run that takes commands.
+    turn: Arc<Mutex<()>>,
+}
+
+struct Shared {
+    room: usize,
+    state: std::sync::Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// Oldest first; the one in hand is still among them.
+    waiting: VecDeque<Command>,
+    is_closed: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Never left half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CommandSender {
+    /// Puts a command at the end.
+    ///
+    /// # Errors
+    /// There is no room; answer it with [`refusal`](crate::replies::refusal).
+    #[expect(clippy::result_large_err, reason = "a refused command goes back to its sender as it came")]
+    pub fn try_send(&self, command: Command) -> Result<(), Command> {
+        let mut state = self.0.state();
+        if state.waiting.len() >= self.0.room {
+            return Err(command);
+        }
+        state.waiting.push_back(command);
+        self.0.changed.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for CommandSender {
+    fn drop(&mut self) {
+        self.0.state().is_closed = true;
+        self.0.changed.notify_one();
+    }
+}
 
 impl CommandQueue {
-    /// A queue for at most `capacity` (at least 1) waiting commands. `try_send` on the sender and answer a full queue
-    /// with [`refusal`](crate::replies::refusal). When every sender is gone the driver stops in order.
+    /// A queue for at most `room` (at least 1) waiting commands, the one in hand included.
     #[must_use]
-    pub fn new(capacity: usize) -> (mpsc::Sender<Command>, CommandQueue) {
-        let (sender, receiver) = mpsc::channel(capacity.max(1));
-        let commands = Commands {
-            receiver,
-            waiting: VecDeque::new(),
-            capacity: capacity.max(1),
-            in_hand: false,
-            handed_over: Arc::default(),
-        };
-        (sender, CommandQueue(Arc::new(Mutex::new(commands))))
+    pub fn new(room: usize) -> (CommandSender, CommandQueue) {
+        let shared = Arc::new(Shared { room: room.max(1), state: std::sync::Mutex::default(), changed: Notify::new() });
+        (CommandSender(Arc::clone(&shared)), CommandQueue { shared, turn: Arc::default() })
     }
 
-    /// Waits until no other run holds the queue.
-    pub(crate) async fn lock(&self) -> OwnedMutexGuard<Commands> {
-        let mut commands = Arc::clone(&self.0).lock_owned().await;
-        // Whoever had one in hand is gone, and had not finished with it; but the device may have got it all the same.
-        if commands.handed_over.swap(false, Ordering::Relaxed) {
-            commands.finish();
-        }
-        commands.in_hand = false;
-        commands
+    /// Waits until no other run takes commands.
+    pub(crate) async fn lock(&self) -> Commands {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        Commands { shared: Arc::clone(&self.shared), _turn: turn, in_hand: InHand::default() }
     }
 }
 
 /// The commands as one run of a driver sees them, oldest first. Every method can be cancelled without losing a command.
 pub(crate) struct Commands {
-    receiver: mpsc::Receiver<Command>,
-    waiting: VecDeque<Command>,
-    capacity: usize,
-    in_hand: bool,
+    shared: Arc<Shared>,
+    _turn: OwnedMutexGuard<()>,
+    in_hand: InHand,
+}
+
+/// Whether a command is in hand, and whether the device has got it.
+#[derive(Default)]
+struct InHand {
+    is_taken: bool,
     handed_over: Arc<AtomicBool>,
 }
 
 impl Commands {
-    /// Takes the oldest command in hand, leaving it in the queue until [`Commands::finish`]. `None`: all senders are gone.
+    /// Takes the oldest command in hand, leaving it in the queue until [`Commands::finish`]. `None`: the sender is gone.
     pub(crate) async fn begin(&mut self) -> Option<Command> {
-        if self.waiting.is_empty() {
-            let command = self.receiver.recv().await?;
-            self.waiting.push_back(command);
+        loop {
+            {
+                let state = self.shared.state();
+                if let Some(command) = state.waiting.front() {
+                    self.in_hand.is_taken = true;
+                    return Some(command.clone());
+                }
+                if state.is_closed {
+                    return None;
+                }
+            }
+            self.shared.changed.notified().await;
         }
-        self.in_hand = true;
-        self.waiting.front().cloned()
     }
 
     /// Set it when the device has got the command in hand but this run is cut off before it can [`Commands::finish`]: the
     /// next run will not hand it over again.
     pub(crate) fn handed_over(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.handed_over)
+        Arc::clone(&self.in_hand.handed_over)
     }
 
     /// The command in hand was handed over, or refused: it leaves the queue.
     pub(crate) fn finish(&mut self) {
-        self.handed_over.store(false, Ordering::Relaxed);
-        if std::mem::take(&mut self.in_hand) {
-            self.waiting.pop_front();
+        self.in_hand.handed_over.store(false, Ordering::Relaxed);
+        if std::mem::take(&mut self.in_hand.is_taken) {
+            self.shared.state().waiting.pop_front();
         }
     }
 
     /// The next command behind the one in hand, as soon as it is older than `max_age`; it leaves the queue. Statuses
     /// never do. Does not complete while there is nothing to expire.
     pub(crate) async fn next_expired(&mut self, max_age: Duration) -> Command {
-        let behind = usize::from(self.in_hand);
         loop {
-            let oldest = self.waiting.iter().skip(behind).position(|command| command.message.iscmd);
-            if let Some(index) = oldest.map(|index| index + behind) {
-                match self.waiting[index].received_at.checked_add(max_age) {
+            let expires = match self.oldest_expires(max_age) {
+                Err(expired) => return *expired,
+                Ok(expires) => expires,
+            };
+            let expiry = async {
+                match expires {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
                     None => std::future::pending().await,
                 }
-                if let Some(command) = self.waiting.remove(index) {
-                    return command;
-                }
-            }
-            if self.waiting.len() >= self.capacity {
-                std::future::pending::<()>().await;
-            }
-            match self.receiver.recv().await {
-                Some(command) => self.waiting.push_back(command),
-                None => std::future::pending().await,
+            };
+            tokio::select! {
+                () = expiry => {}
+                () = self.shared.changed.notified() => {}
             }
         }
+    }
+
+    /// When the oldest command behind the one in hand expires; or that command, if it has.
+    fn oldest_expires(&self, max_age: Duration) -> Result<Option<Instant>, Box<Command>> {
+        let mut state = self.shared.state();
+        let behind = usize::from(self.in_hand.is_taken);
+        let oldest = state.waiting.iter().enumerate().skip(behind).find(|(_, command)| command.message.iscmd);
+        let Some((index, command)) = oldest else { return Ok(None) };
+        let expires = command.received_at.checked_add(max_age);
+        if expires.is_some_and(|at| at <= Instant::now())
+            && let Some(command) = state.waiting.remove(index)
+        {
+            return Err(Box::new(command));
+        }
+        Ok(expires)
+    }
+}
+
+impl Drop for Commands {
+    fn drop(&mut self) {
+        // This run is over, or cut off with a command in hand. Only what the device has got leaves the queue.
+        if self.in_hand.handed_over.load(Ordering::Relaxed) {
+            self.finish();
+        }
+        // A permit that this run has used up may have been for what is still there.
+        self.shared.changed.notify_one();
     }
 }
 
@@ -125,10 +197,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_full_queue_gives_a_command_back_until_one_has_left_it() {
+        let (sender, queue) = CommandQueue::new(2);
+        let mut commands = queue.lock().await;
+        for action in ["A", "B"] {
+            sender.try_send(command(action, Instant::now())).unwrap();
+        }
+        commands.begin().await.unwrap();
+        assert_eq!(sender.try_send(command("C", Instant::now())).unwrap_err().message.action, "C");
+        commands.finish();
+        sender.try_send(command("C", Instant::now())).unwrap();
+    }
+
+    #[tokio::test]
     async fn a_command_that_was_not_finished_is_first_in_line_for_the_next_run() {
         let (sender, queue) = CommandQueue::new(4);
-        sender.send(command("A", Instant::now())).await.unwrap();
-        sender.send(command("B", Instant::now())).await.unwrap();
+        sender.try_send(command("A", Instant::now())).unwrap();
+        sender.try_send(command("B", Instant::now())).unwrap();
         let mut crashed = queue.lock().await;
         assert_eq!(crashed.begin().await.unwrap().message.action, "A");
         drop(crashed);
@@ -141,8 +226,8 @@ mod tests {
     #[tokio::test]
     async fn a_command_that_the_device_has_got_is_not_handed_over_by_the_next_run() {
         let (sender, queue) = CommandQueue::new(4);
-        sender.send(command("A", Instant::now())).await.unwrap();
-        sender.send(command("B", Instant::now())).await.unwrap();
+        sender.try_send(command("A", Instant::now())).unwrap();
+        sender.try_send(command("B", Instant::now())).unwrap();
         let mut cut_off = queue.lock().await;
         assert_eq!(cut_off.begin().await.unwrap().message.action, "A");
         cut_off.handed_over().store(true, Ordering::Relaxed);
@@ -159,8 +244,8 @@ mod tests {
         let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
         let mut status = command("status", long_ago);
         status.message.iscmd = false;
-        sender.send(status).await.unwrap();
-        sender.send(command("command", long_ago)).await.unwrap();
+        sender.try_send(status).unwrap();
+        sender.try_send(command("command", long_ago)).unwrap();
         let mut commands = queue.lock().await;
         assert_eq!(commands.next_expired(Duration::from_secs(5)).await.message.action, "command");
         assert_eq!(commands.begin().await.unwrap().message.action, "status");
@@ -170,8 +255,8 @@ mod tests {
     async fn the_command_in_hand_does_not_expire_but_the_one_behind_it_does() {
         let (sender, queue) = CommandQueue::new(4);
         let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-        sender.send(command("in hand", long_ago)).await.unwrap();
-        sender.send(command("behind", long_ago)).await.unwrap();
+        sender.try_send(command("in hand", long_ago)).unwrap();
+        sender.try_send(command("behind", long_ago)).unwrap();
         let mut commands = queue.lock().await;
         commands.begin().await.unwrap();
         assert_eq!(commands.next_expired(Duration::from_secs(5)).await.message.action, "behind");

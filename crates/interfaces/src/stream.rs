@@ -30,7 +30,7 @@ const READ_CHUNK: usize = 4_096;
 
 struct Stream<'a> {
     config: &'a InterfaceConfig,
-    options: StreamOptions<'a>,
+    options: &'a StreamOptions,
     rules: Rules,
     events: Events,
     stop: StopSignal,
@@ -46,13 +46,13 @@ enum End {
 
 pub(crate) async fn run(
     config: &InterfaceConfig,
-    options: StreamOptions<'_>,
+    options: &StreamOptions,
     connector: Connector<'_>,
     port: DriverPort,
 ) -> Result<(), DriverError> {
     let DriverPort { commands, events, stop } = port;
-    let rules = Rules::compile(options.receive, options.send, options.frame.encoding)?;
-    let mut framer = Framer::new(options.frame)?;
+    let rules = Rules::compile(&options.receive, &options.send, options.frame.encoding)?;
+    let mut framer = Framer::new(&options.frame)?;
     let mut stream = Stream { config, options, rules, events: Events::new(events), stop };
     let mut commands = commands.lock().await;
     stream.keep_connected(&connector, &mut framer, &mut commands).await;

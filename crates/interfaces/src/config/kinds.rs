@@ -1,6 +1,6 @@
 //! The options that only one kind has.
 
-use super::{ConfigError, FrameOptions, ReceiveRule, ReconnectOptions, SendRule, at_least};
+use super::{ConfigError, at_least};
 use crate::duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -17,7 +17,7 @@ pub struct DummyConfig {
     pub period: Duration,
 }
 
-/// Options of the `serial` kind.
+/// Options of the line of the `serial` kind; what is said on it is in [`StreamOptions`](super::StreamOptions).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SerialConfig {
@@ -38,23 +38,6 @@ pub struct SerialConfig {
     /// Flow control.
     #[serde(default)]
     pub flow_control: FlowControl,
-    /// How frames end.
-    pub frame: FrameOptions,
-    /// What frames mean, first match first.
-    #[serde(default)]
-    pub receive: Vec<ReceiveRule>,
-    /// What commands write, first match first.
-    #[serde(default)]
-    pub send: Vec<SendRule>,
-    /// Pauses between attempts to open the port.
-    #[serde(default)]
-    pub reconnect: ReconnectOptions,
-    /// A write that takes longer means that the device is gone.
-    #[serde(default = "five_seconds", deserialize_with = "duration::required")]
-    pub write_timeout: Duration,
-    /// Silence that means that the device is gone; absent: silence is fine.
-    #[serde(default, deserialize_with = "duration::optional")]
-    pub silence_timeout: Option<Duration>,
 }
 
 /// Parity of a serial line.
@@ -83,7 +66,7 @@ pub enum FlowControl {
     Hardware,
 }
 
-/// Options of the `tcp` kind.
+/// Options of the connection of the `tcp` kind; what is said on it is in [`StreamOptions`](super::StreamOptions).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TcpConfig {
@@ -92,23 +75,6 @@ pub struct TcpConfig {
     /// Longest time to connect.
     #[serde(default = "five_seconds", deserialize_with = "duration::required")]
     pub connect_timeout: Duration,
-    /// How frames end.
-    pub frame: FrameOptions,
-    /// What frames mean, first match first.
-    #[serde(default)]
-    pub receive: Vec<ReceiveRule>,
-    /// What commands write, first match first.
-    #[serde(default)]
-    pub send: Vec<SendRule>,
-    /// Pauses between attempts to connect.
-    #[serde(default)]
-    pub reconnect: ReconnectOptions,
-    /// A write that takes longer means that the device is gone.
-    #[serde(default = "five_seconds", deserialize_with = "duration::required")]
-    pub write_timeout: Duration,
-    /// Silence that means that the device is gone; absent: silence is fine.
-    #[serde(default, deserialize_with = "duration::optional")]
-    pub silence_timeout: Option<Duration>,
 }
 
 /// Options of the `exec` kind.
@@ -169,7 +135,7 @@ pub(super) fn check_serial(serial: &SerialConfig) -> Result<(), ConfigError> {
     if !(1..=2).contains(&serial.stop_bits) {
         return Err(ConfigError::new("stop_bits", "must be 1 or 2"));
     }
-    serial.stream().check()
+    Ok(())
 }
 
 pub(super) fn check_tcp(tcp: &TcpConfig) -> Result<(), ConfigError> {
@@ -181,8 +147,7 @@ pub(super) fn check_tcp(tcp: &TcpConfig) -> Result<(), ConfigError> {
     if port.is_none_or(|port| port == 0) {
         return Err(ConfigError::new("address", format!("{:?} is not of the form \"host:port\"", tcp.address)));
     }
-    at_least("connect_timeout", tcp.connect_timeout, Duration::from_millis(10))?;
-    tcp.stream().check()
+    at_least("connect_timeout", tcp.connect_timeout, Duration::from_millis(10))
 }
 
 pub(super) fn check_exec(exec: &ExecConfig) -> Result<(), ConfigError> {

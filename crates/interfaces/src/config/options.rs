@@ -61,6 +61,9 @@ const TCP: &[OptionDoc] = &[
     SILENCE_TIMEOUT,
 ];
 
+/// What [`StreamOptions`](super::StreamOptions) holds.
+const STREAM: [&OptionDoc; 6] = [&FRAME, &RECEIVE, &SEND, &RECONNECT, &WRITE_TIMEOUT, &SILENCE_TIMEOUT];
+
 const FRAME: OptionDoc =
     option("frame", "table", None, "how frames end: length, delimiter or idle; encoding text or hex");
 const RECEIVE: OptionDoc = option("receive", "list of tables", Some("[]"), "what frames mean: match, message, also");
@@ -102,6 +105,11 @@ pub fn kind_options(kind: Kind) -> &'static [OptionDoc] {
         Kind::Tcp => TCP,
         Kind::Exec => EXEC,
     }
+}
+
+/// Whether an option of `serial` or `tcp` is about the stream rather than the line or the connection.
+pub(super) fn is_of_stream(key: &str) -> bool {
+    STREAM.iter().any(|option| option.key == key)
 }
 
 pub(super) fn refuse_unknown(kind: Kind, table: &Map<String, Value>) -> Result<(), ConfigError> {

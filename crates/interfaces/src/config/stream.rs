@@ -1,6 +1,7 @@
 //! The rules of a byte stream: how its frames end, what they mean, what commands write.
 
-use super::{ConfigError, SerialConfig, TcpConfig, at_least};
+use super::kinds::five_seconds;
+use super::{ConfigError, at_least};
 use crate::duration;
 use crate::stream::Rules;
 use hearthgate_domain::delivery::QoS;
@@ -142,47 +143,33 @@ impl Default for ReconnectOptions {
     }
 }
 
-/// What `serial` and `tcp` have in common.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StreamOptions<'a> {
-    pub(crate) frame: &'a FrameOptions,
-    pub(crate) receive: &'a [ReceiveRule],
-    pub(crate) send: &'a [SendRule],
-    pub(crate) reconnect: &'a ReconnectOptions,
-    pub(crate) write_timeout: Duration,
-    pub(crate) silence_timeout: Option<Duration>,
+/// What `serial` and `tcp` have in common: a stream of bytes, and what they mean.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamOptions {
+    /// How frames end.
+    pub frame: FrameOptions,
+    /// What frames mean, first match first.
+    #[serde(default)]
+    pub receive: Vec<ReceiveRule>,
+    /// What commands write, first match first.
+    #[serde(default)]
+    pub send: Vec<SendRule>,
+    /// Pauses between attempts to reach the device.
+    #[serde(default)]
+    pub reconnect: ReconnectOptions,
+    /// A write that takes longer means that the device is gone.
+    #[serde(default = "five_seconds", deserialize_with = "duration::required")]
+    pub write_timeout: Duration,
+    /// Silence that means that the device is gone; absent: silence is fine.
+    #[serde(default, deserialize_with = "duration::optional")]
+    pub silence_timeout: Option<Duration>,
 }
 
-impl SerialConfig {
-    pub(crate) fn stream(&self) -> StreamOptions<'_> {
-        StreamOptions {
-            frame: &self.frame,
-            receive: &self.receive,
-            send: &self.send,
-            reconnect: &self.reconnect,
-            write_timeout: self.write_timeout,
-            silence_timeout: self.silence_timeout,
-        }
-    }
-}
-
-impl TcpConfig {
-    pub(crate) fn stream(&self) -> StreamOptions<'_> {
-        StreamOptions {
-            frame: &self.frame,
-            receive: &self.receive,
-            send: &self.send,
-            reconnect: &self.reconnect,
-            write_timeout: self.write_timeout,
-            silence_timeout: self.silence_timeout,
-        }
-    }
-}
-
-impl StreamOptions<'_> {
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+impl StreamOptions {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         self.frame.rule()?;
-        Rules::compile(self.receive, self.send, self.frame.encoding)?;
+        Rules::compile(&self.receive, &self.send, self.frame.encoding)?;
         let least = Duration::from_millis(1);
         at_least("reconnect.min", self.reconnect.min, least)?;
         if self.reconnect.max < self.reconnect.min {

@@ -229,8 +229,8 @@ mod tests {
         let head = "kind = \"tcp\"\nmap = \"m\"\naddress = \"a:1\"\nframe = { delimiter = \"\\n\" }\n";
         let config: InterfaceConfig =
             toml::from_str(&format!("{head}{text}")).map_err(|error| error.message().to_owned())?;
-        let DriverConfig::Tcp(tcp) = config.driver else { unreachable!("a tcp interface") };
-        Rules::compile(&tcp.receive, &tcp.send, tcp.frame.encoding).map_err(|error| error.to_string())
+        let DriverConfig::Tcp(_, stream) = config.driver else { unreachable!("a tcp interface") };
+        Rules::compile(&stream.receive, &stream.send, stream.frame.encoding).map_err(|error| error.to_string())
     }
 
     #[test]

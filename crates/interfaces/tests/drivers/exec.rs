@@ -1,4 +1,4 @@
-use crate::support::{PATIENCE, Running, start, until};
+use crate::support::{PATIENCE, Running, put, start, until};
 use hearthgate_interfaces::{Count, DriverError, DriverEvent, Level};
 
 /// An interface whose child is this shell script.
@@ -253,7 +253,7 @@ async fn a_child_that_kills_its_process_group_harms_nobody_else() {
 #[tokio::test]
 async fn many_messages_go_to_a_child_that_reads_them() {
     let mut driver = ready("max_command_age = \"60s\"", &polite(ECHO)).await;
-    let sender = driver.commands.clone();
+    let sender = std::mem::replace(&mut driver.commands, hearthgate_interfaces::CommandQueue::new(1).0);
     let message = |number: usize| hearthgate_domain::message::InternalMsg {
         iscmd: true,
         action: number.to_string(),
@@ -263,7 +263,7 @@ async fn many_messages_go_to_a_child_that_reads_them() {
         for number in 0..500 {
             let command =
                 hearthgate_interfaces::Command { message: message(number), received_at: std::time::Instant::now() };
-            sender.send(command).await.unwrap();
+            put(&sender, command).await;
         }
     };
     tokio::join!(send, async {

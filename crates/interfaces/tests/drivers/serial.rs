@@ -67,11 +67,11 @@ fn example(folder: &TempDir) -> InterfaceConfig {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/examples/entry.toml");
     let mut document: Document = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let mut config = document.interfaces.remove("entry").unwrap();
-    let DriverConfig::Serial(serial) = &mut config.driver else { panic!("the example is serial") };
+    let DriverConfig::Serial(serial, stream) = &mut config.driver else { panic!("the example is serial") };
     serial.port = folder.path().join("port");
-    serial.frame.incomplete_after = Duration::from_millis(50);
-    serial.reconnect.min = Duration::from_millis(5);
-    serial.reconnect.max = Duration::from_millis(20);
+    stream.frame.incomplete_after = Duration::from_millis(50);
+    stream.reconnect.min = Duration::from_millis(5);
+    stream.reconnect.max = Duration::from_millis(20);
     config
 }
 

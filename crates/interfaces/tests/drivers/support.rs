@@ -2,7 +2,8 @@
 
 use hearthgate_domain::message::InternalMsg;
 use hearthgate_interfaces::{
-    Command, CommandQueue, Count, DriverError, DriverEvent, DriverPort, Host, InterfaceConfig, StopSender,
+    Command, CommandQueue, CommandSender, Count, DriverError, DriverEvent, DriverPort, Host, InterfaceConfig,
+    StopSender,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Running {
-    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) commands: CommandSender,
     pub(crate) folder: TempDir,
     queue: CommandQueue,
     config: Arc<InterfaceConfig>,
@@ -52,6 +53,16 @@ pub(crate) fn start_in(folder: TempDir, config: InterfaceConfig) -> Running {
     running
 }
 
+/// Puts a command into the queue as soon as there is room.
+pub(crate) async fn put(commands: &CommandSender, mut command: Command) {
+    let since = Instant::now();
+    while let Err(refused) = commands.try_send(command) {
+        command = refused;
+        assert!(since.elapsed() < PATIENCE, "no room in the queue");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 impl Running {
     /// Runs the driver again on the same queue.
     pub(crate) fn restart(&mut self) {
@@ -78,7 +89,7 @@ impl Running {
             ..InternalMsg::default()
         };
         let command = Command { message, received_at: Instant::now() };
-        timeout(PATIENCE, self.commands.send(command)).await.expect("room in the queue").unwrap();
+        put(&self.commands, command).await;
     }
 
     /// The next event that `wanted` wants; the others are skipped.
