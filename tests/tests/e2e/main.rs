@@ -12,6 +12,7 @@ mod interfaces;
 mod malformed;
 mod maps;
 mod python;
+mod security;
 mod servers;
 mod sharing;
 mod supervision;

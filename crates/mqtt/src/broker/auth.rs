@@ -18,6 +18,7 @@ const CHECKS_AT_A_TIME: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Gatekeeper {
     users: BTreeMap<String, User>,
+    allow_anonymous: bool,
     everyone: Arc<Lists>,
     checks: Arc<Semaphore>,
 }
@@ -62,22 +63,25 @@ impl Gatekeeper {
             let lists = Arc::new(lists(&acl)?);
             users.insert(name.clone(), User { hash: user.password.as_str().into(), lists });
         }
-        Ok(Gatekeeper { users, everyone, checks: Arc::new(Semaphore::new(CHECKS_AT_A_TIME)) })
+        let allow_anonymous = options.allow_anonymous;
+        Ok(Gatekeeper { users, allow_anonymous, everyone, checks: Arc::new(Semaphore::new(CHECKS_AT_A_TIME)) })
     }
 
     /// Whether anyone may connect without a name.
     pub(crate) fn is_open(&self) -> bool {
-        self.users.is_empty()
+        self.users.is_empty() && self.allow_anonymous
     }
 
-    /// Checks name and password; the user's name where there are users. The hash is computed on another thread.
+    /// Checks name and password; the user's name where there are users. Without users a verified certificate
+    /// (`is_certified`) is enough. The hash is computed on another thread.
     pub(crate) async fn admit(
         &self,
         user: Option<&str>,
         password: Option<Vec<u8>>,
+        is_certified: bool,
     ) -> Result<Option<Arc<str>>, Reason> {
-        if self.is_open() {
-            return Ok(None);
+        if self.users.is_empty() {
+            return if self.allow_anonymous || is_certified { Ok(None) } else { Err(Reason::NotAuthorized) };
         }
         let Some(name) = user else { return Err(Reason::NotAuthorized) };
         let password = password.unwrap_or_default();

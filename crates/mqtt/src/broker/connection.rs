@@ -84,7 +84,7 @@ pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>) {
         Ok(Ok(Some(Err(unreadable)))) => return refuse_unreadable(stream, unreadable).await,
         Ok(Ok(None) | Err(_)) | Err(_) => return,
     };
-    match admit(&shared, connect).await {
+    match admit(&shared, connect, stream.is_certified()).await {
         Ok((accepted, connect)) => {
             let mut connection = Connection::new(stream, &shared, accepted, &connect, buffer);
             connection.run().await;
@@ -102,14 +102,15 @@ struct Admitted {
     alive: Rc<()>,
 }
 
-async fn admit(shared: &Shared, connect: Connect) -> Admission {
+async fn admit(shared: &Shared, connect: Connect, is_certified: bool) -> Admission {
     let version = connect.version;
     let refused = |reason| (version, reason);
     if connect.authentication {
         return Err(refused(Reason::BadAuthenticationMethod));
     }
     let mut connect = connect;
-    let user = shared.gatekeeper.admit(connect.user.as_deref(), connect.password.take()).await.map_err(refused)?;
+    let (name, password) = (connect.user.as_deref(), connect.password.take());
+    let user = shared.gatekeeper.admit(name, password, is_certified).await.map_err(refused)?;
     let session_expiry = connect.session_expiry.unwrap_or(0);
     let mut hub = shared.hub.borrow_mut();
     if let Some(will) = &connect.will {

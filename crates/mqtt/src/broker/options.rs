@@ -14,8 +14,11 @@ pub struct BrokerOptions {
     pub listen: String,
     /// A second listener, with TLS.
     pub tls: Option<TlsOptions>,
-    /// Who may connect. Without any user everyone on this machine may.
+    /// Who may connect. With users everybody has to be one of them.
     pub users: BTreeMap<String, UserOptions>,
+    /// Whether everyone on this machine may connect as long as there are no users. If not, only who shows a certificate
+    /// of [`TlsOptions::client_ca`] may.
+    pub allow_anonymous: bool,
     /// What those may do who have no lists of their own.
     pub acl: AclOptions,
     /// Limits.
@@ -31,6 +34,7 @@ impl Default for BrokerOptions {
             listen: "127.0.0.1:1883".into(),
             tls: None,
             users: BTreeMap::new(),
+            allow_anonymous: true,
             acl: AclOptions::default(),
             limits: LimitOptions::default(),
             state_dir: None,

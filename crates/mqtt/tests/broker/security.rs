@@ -146,7 +146,10 @@ fn a_tls_listener_with_client_certificates_serves_those_who_have_one() {
         key: file("server.key"),
         client_ca: Some(file("ca.pem")),
     });
+    options.allow_anonymous = false;
     let broker = start_with(options, Gateway::Prompt);
+    let plain = |level| broker.connect(&login(level, "plain", Some("somebody"), Some("x"))).1.code;
+    assert_eq!((plain(4), plain(5)), (5, 0x87), "without a certificate");
     let port = broker.tls.unwrap().port().to_string();
     let publish = |certified: bool| {
         let mut publisher = Command::new("mosquitto_pub");

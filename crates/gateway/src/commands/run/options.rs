@@ -166,6 +166,7 @@ pub(super) fn broker(broker: &Broker, state_dir: &Path) -> BrokerOptions {
         listen: broker.listen.0.to_string(),
         tls,
         users: users.collect(),
+        allow_anonymous: broker.allow_anonymous,
         acl: AclOptions::default(),
         limits,
         state_dir: Some(state_dir.to_owned()),
