@@ -3,7 +3,10 @@
 use hearthgate_tests::database::Database;
 use hearthgate_tests::gateway::{Gateway, Home};
 use hearthgate_tests::until;
-use hearthgate_tests::wire::{Connect, Wire};
+use hearthgate_tests::wire::{Connect, Wire, packet, text};
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 const TOPIC: &str = "sensors/aht10";
 
@@ -61,4 +64,159 @@ async fn an_equal_reading_after_a_reconnect_is_stored_and_a_repetition_is_not() 
     let records = database.records().await;
     let values: Vec<&str> = records.iter().filter(|it| it.name == "temperature").map(|it| it.value.as_str()).collect();
     assert_eq!(values, ["1", "2", "3", "4", "1", "99"]);
+}
+
+/// A broker that takes a few more clients than the default's 1,000.
+async fn roomy() -> (Home, Gateway, Database) {
+    let home = Home::new();
+    home.configure("[broker.limits]\nmax_connections = 1200\n");
+    let mut gateway = home.start();
+    gateway.wait_for_log(&["the embedded broker runs"]);
+    let database = Database::sqlite(home.path()).await;
+    (home, gateway, database)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mosquittos_clients_publish_and_subscribe_in_both_versions() {
+    let (home, _gateway, _) = start().await;
+    let port = home.mqtt.to_string();
+    let client = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(["-h", "127.0.0.1", "-p", &port]).args(arguments);
+        command
+    };
+    for version in ["mqttv311", "mqttv5"] {
+        for qos in ["0", "1", "2"] {
+            let kept = format!("kept/{version}/{qos}");
+            let sent =
+                client("mosquitto_pub", &["-V", version, "-q", qos, "-r", "-t", &kept, "-m", "retained"]).status();
+            assert!(sent.expect("mosquitto_pub").success());
+            let live = format!("live/{version}/{qos}");
+            let mut subscriber = client("mosquitto_sub", &["-V", version, "-q", qos, "-C", "2", "-W", "60", "-v"])
+                .args(["-t", &kept, "-t", &live])
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("mosquitto_sub");
+            // Until its subscription stands and it has both.
+            while subscriber.try_wait().expect("its state").is_none() {
+                let sent = client("mosquitto_pub", &["-V", version, "-q", qos, "-t", &live, "-m", "now"]).status();
+                assert!(sent.expect("mosquitto_pub").success());
+            }
+            let output = subscriber.wait_with_output().expect("its output");
+            let text = String::from_utf8(output.stdout).expect("text");
+            assert_eq!(text, format!("{kept} retained\n{live} now\n"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_idle_clients_and_a_flood_of_nonsense_leave_a_sensor_served() {
+    raise_file_limit();
+    let (home, gateway, database) = roomy().await;
+    let idle = |number: usize| {
+        let id = format!("idle-{number}");
+        let (mut wire, code) = Wire::connect(home.mqtt, Connect::clean(if number % 2 == 0 { 4 } else { 5 }, &id));
+        assert_eq!(code, 0, "{id}");
+        assert_eq!(wire.subscribe(&format!("to/{id}")), 1);
+        wire
+    };
+    let mut clients: Vec<Wire> = (0..1_000).map(idle).collect();
+    let resident = gateway.resident();
+    let port = home.mqtt;
+    let flood = tokio::task::spawn_blocking(move || {
+        for number in 0..4_000_usize {
+            let mut wire = Wire::open(port, 4);
+            wire.send_regardless(&nonsense(number));
+        }
+    });
+    let (mut sensor, code) = Wire::connect(home.mqtt, Connect::kept("sensor"));
+    assert_eq!(code, 0);
+    for id in 1..=500 {
+        sensor.publish(id, false, TOPIC, &reading(id.into()));
+        sensor.acknowledged(id);
+    }
+    flood.await.expect("the flood");
+    until("all readings", async || {
+        let count = "SELECT COUNT(*) FROM data WHERE attribute_name = 'temperature'";
+        (database.number(count).await == 500).then_some(())
+    })
+    .await;
+    assert!(clients.iter_mut().all(Wire::is_served), "an idle client was dropped");
+    let grown = gateway.resident().saturating_sub(resident);
+    println!("resident: {} KiB with 1,000 clients, {grown} KiB more after the flood", resident);
+    assert!(grown < 16 << 10, "{grown} KiB more after the flood");
+}
+
+/// Bytes that no client should send, of many kinds.
+fn nonsense(number: usize) -> Vec<u8> {
+    let connect = packet(0x10, &[&text("MQTT")[..], &[4, 2, 0, 60], &text("nonsense")].concat());
+    let mut bytes = match number % 8 {
+        0 => vec![0xff; 64],
+        1 => vec![0x10, 0xff, 0xff, 0xff, 0x7f],
+        2 => vec![0x10, 0xff, 0xff, 0xff, 0xff, 0xff],
+        3 => b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        4 => connect[..number % connect.len()].to_vec(),
+        // After a good CONNECT: a length that lies, QoS 3, a topic that is not UTF-8.
+        5 => [&connect[..], &[0x32, 0xff, 0xff, 0xff, 0x7f]].concat(),
+        6 => [&connect[..], &packet(0x36, b"\0\x01a\0\x01x")].concat(),
+        _ => [&connect[..], &packet(0x30, b"\0\x02\xff\xfex")].concat(),
+    };
+    let at = number % bytes.len().max(1);
+    if let Some(byte) = bytes.get_mut(at).filter(|_| number % 3 == 0) {
+        *byte = byte.wrapping_add(u8::try_from(number % 251).expect("a byte"));
+    }
+    bytes
+}
+
+/// Many clients are many sockets, also on this side.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    setrlimit(Resource::Nofile, raised).expect("more open files");
+}
+
+/// Runs a script when its switch is set, with what it needs installed under the target folder.
+fn script(switch: &str, port: u16, prepare: impl FnOnce(&Path) -> Command) {
+    if std::env::var_os(switch).is_none() {
+        eprintln!("not run: {switch} is not set");
+        return;
+    }
+    let target = std::env::current_exe().expect("the test's own path");
+    let folder = target.ancestors().nth(3).expect("target/PROFILE/deps/TEST").join(switch.to_lowercase());
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let output = prepare(&folder).arg(port.to_string()).output().expect("running the client");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.trim() == "ok", "{out}\n{err}");
+}
+
+fn run(program: impl AsRef<OsStr>, arguments: &[&str], folder: &Path) {
+    let done = Command::new(program).args(arguments).current_dir(folder).output().expect("a program");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pahos_python_client_works() {
+    let (home, _gateway, _) = start().await;
+    script("HEARTHGATE_TEST_PYPI", home.mqtt, |folder| {
+        run("python3", &["-m", "venv", "venv"], folder);
+        run(folder.join("venv/bin/pip"), &["install", "--quiet", "paho-mqtt==2.1.0"], folder);
+        std::fs::write(folder.join("paho.py"), include_str!("clients/paho.py")).expect("the script");
+        let mut command = Command::new(folder.join("venv/bin/python"));
+        command.arg(folder.join("paho.py"));
+        command
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mqtt_js_works() {
+    let (home, _gateway, _) = start().await;
+    script("HEARTHGATE_TEST_NPM", home.mqtt, |folder| {
+        std::fs::write(folder.join("package.json"), "{\"private\": true}").expect("a package");
+        run("npm", &["install", "--silent", "--no-audit", "--no-fund", "mqtt@5"], folder);
+        std::fs::write(folder.join("mqttjs.mjs"), include_str!("clients/mqttjs.mjs")).expect("the script");
+        let mut command = Command::new("node");
+        command.arg(folder.join("mqttjs.mjs"));
+        command
+    });
 }
