@@ -201,9 +201,9 @@ async fn pahos_python_client_works() {
     script("HEARTHGATE_TEST_PYPI", home.mqtt, |folder| {
         run("python3", &["-m", "venv", "venv"], folder);
         run(folder.join("venv/bin/pip"), &["install", "--quiet", "paho-mqtt==2.1.0"], folder);
-        std::fs::write(folder.join("paho.py"), include_str!("clients/paho.py")).expect("the script");
+        std::fs::write(folder.join("paho_client.py"), include_str!("clients/paho.py")).expect("the script");
         let mut command = Command::new(folder.join("venv/bin/python"));
-        command.arg(folder.join("paho.py"));
+        command.arg(folder.join("paho_client.py"));
         command
     });
 }

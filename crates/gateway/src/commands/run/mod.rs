@@ -13,6 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::settings::Loaded;
 use anyhow::Context as _;
 use hearthgate_admin::{Metrics, Parts, Server};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use wiring::Running;
@@ -32,6 +33,7 @@ pub enum Next {
 /// # Errors
 /// Something that only the user can mend: a port in use, a state folder that cannot be written.
 pub fn run(loaded: &Loaded, usable: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<Next> {
+    raise_file_limit();
     actix::System::new().block_on(async {
         let mut signals = Signals::new()?;
         let metrics = Metrics::install().context("preparing metrics")?;
@@ -59,6 +61,14 @@ pub fn run(loaded: &Loaded, usable: impl Fn() -> anyhow::Result<()>) -> anyhow::
         }
         Ok(next)
     })
+}
+
+/// Each client of the broker is an open file, and the usual limit of 1,024 is a soft one: we may raise it.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!(%error, limit = ?limit.current, "the number of open files stays limited");
+    }
 }
 
 /// Waits for the reason to end.
