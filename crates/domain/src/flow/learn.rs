@@ -77,8 +77,8 @@ impl Learner {
     /// Fields that the schema leaves open, each with the reason. They are stored all the same.
     #[must_use]
     pub fn left_open(&self) -> Vec<String> {
-        let reason = |(name, seen): (&Box<str>, &Seen)| Some(format!("{name:?}: {}", self.type_of(seen).err()?));
-        self.fields.iter().filter_map(reason).collect()
+        let open = |seen: &Seen| self.type_of(seen).err();
+        self.fields.iter().filter_map(|(name, seen)| Some(format!("{name:?}: {}", open(seen)?))).collect()
     }
 
     fn type_of(&self, seen: &Seen) -> Result<FieldType, String> {

@@ -65,7 +65,7 @@ async fn list(
     if !as_json {
         writeln!(
             out,
-            "{} dead letters, {} bytes; {} were given up to make room",
+            "{} in all, {} bytes; {} were given up to make room",
             totals.letters, totals.bytes, totals.evicted
         )?;
     }

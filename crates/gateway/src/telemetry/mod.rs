@@ -25,12 +25,16 @@ pub struct Telemetry {
     _file: Option<WorkerGuard>,
 }
 
+/// What libraries say of themselves at every start and end is nothing for the log of a home.
+const QUIET: &str = "actix_server=warn";
+
 /// Starts the log of this process. `RUST_LOG` wins over the configured level.
 ///
 /// # Errors
 /// The level or the file is unusable, or a log was started before.
 pub fn start(log: &Log) -> anyhow::Result<Telemetry> {
-    let level = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty()).unwrap_or_else(|| log.level.clone());
+    let wished = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty());
+    let level = wished.unwrap_or_else(|| format!("{},{QUIET}", log.level));
     let filter = EnvFilter::builder().parse(&level).with_context(|| format!("reading the log level \"{level}\""))?;
     let (fold, reporter) = Fold::new(log.fold_repeats.0);
     let (file, guard) = match &log.file {
