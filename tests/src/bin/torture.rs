@@ -100,7 +100,15 @@ async fn main() -> anyhow::Result<ExitCode> {
             verbose: true,
         };
         eprintln!("--- {plan}");
-        match torture::run(&plan).await {
+        let run = tokio::select! {
+            run = torture::run(&plan) => run,
+            // Everything that was started ends with the run.
+            _ = tokio::signal::ctrl_c() => {
+                eprintln!("interrupted");
+                return Ok(ExitCode::FAILURE);
+            }
+        };
+        match run {
             Ok(outcome) => {
                 failed |= !outcome.is_clean();
                 outcomes.push(outcome);
