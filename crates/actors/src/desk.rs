@@ -14,6 +14,7 @@ use hearthgate_storage::journal::{Dropped, Entry, Journal, JournalError, Owed, S
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Messages that a sender may send again are remembered at least this far back, and at most twice as far.
 const OWED_AT_MOST: u64 = 100_000;
@@ -91,6 +92,12 @@ impl Group {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty()
+    }
+
+    /// What [`Desk::write`] would have kept, with the decisions.
+    pub fn wanted(&self) -> impl Iterator<Item = (&Inbound, &[Decision])> {
+        let taken = self.messages.iter().filter(|prepared| !prepared.passed_over);
+        taken.map(|prepared| (self.inbound(prepared), &self.decisions[prepared.decisions.clone()]))
     }
 
     fn inbound(&self, prepared: &Prepared) -> &Inbound {
@@ -191,6 +198,32 @@ impl Desk {
             dropped = self.journal.append(&entries, self.confirmed)?.dropped;
             self.journal.sync()?;
         }
+        self.pass(group);
+        let redelivered = group.messages.iter().filter(|prepared| prepared.passed_over).count();
+        Ok(Written { appended: entries.len(), redelivered, dropped })
+    }
+
+    /// Of the journal.
+    #[must_use]
+    pub fn journal_id(&self) -> Uuid {
+        self.journal.handle().id()
+    }
+
+    /// Lets a group go that [`Desk::write`] had no room for, and that is safe elsewhere.
+    pub fn refuse(&mut self, group: &Group) {
+        // It was recorded under numbers that others will have.
+        self.owed.retract_from(self.journal.next_seq());
+        for prepared in group.messages.iter().filter(|prepared| !prepared.passed_over) {
+            let message = group.inbound(prepared);
+            if let Some(origin) = message.origin {
+                self.owed.record_unstored(&origin, content_hash(&message.topic, &message.payload));
+            }
+        }
+        self.pass(group);
+    }
+
+    /// The group is settled.
+    fn pass(&mut self, group: &Group) {
         let session = group.batches.last().and_then(|batch| batch.messages.last()?.origin).map(|origin| origin.session);
         if self.marks.len() >= MARKS_AT_MOST {
             self.marks.pop_front(); // the next one includes it
@@ -198,8 +231,6 @@ impl Desk {
         self.marks.push_back(Mark { ticket: group.through, seq: self.journal.next_seq() - 1, session });
         self.safe = group.through;
         self.forget_old();
-        let redelivered = group.messages.iter().filter(|prepared| prepared.passed_over).count();
-        Ok(Written { appended: entries.len(), redelivered, dropped })
     }
 
     /// Recognises what was delivered before, and asks the flows' gates. Once for a group, however often it is written:

@@ -1,9 +1,10 @@
 //! DeadLetterActor: carries refused messages from the journal to the dead letters, where they can be looked at and replayed.
 
+use crate::desk::Decision;
 use crate::messages::{ReplayLetter, RouteAgain};
 use crate::pace::Pace;
 use actix::prelude::*;
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::{Inbound, Micros};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
 use hearthgate_storage::journal::{self, StoredEntry, Verdict};
@@ -11,6 +12,7 @@ use hearthgate_supervision::Exit;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{error, warn};
+use uuid::Uuid;
 
 /// The name under which the journal keeps what it still needs.
 pub const CONSUMER: &str = "dead letters";
@@ -141,11 +143,10 @@ pub(crate) fn letter(
     flow_id: Option<i64>,
     reason: &str,
 ) -> NewDeadLetter {
-    let code = |id| table.flow(id).map_or_else(|| format!("(flow {id}, removed)"), |flow| flow.code.to_string());
     NewDeadLetter {
         journal: journal.id(),
         seq: Some(entry.seq),
-        flow_code: flow_id.map(code),
+        flow_code: flow_id.map(|id| code(table, id)),
         topic: entry.topic.to_owned(),
         payload: bytes::Bytes::copy_from_slice(entry.payload),
         reason: reason.to_owned(),
@@ -155,6 +156,40 @@ pub(crate) fn letter(
         attempts: 0,
         part: None,
     }
+}
+
+fn code(table: &RoutingTable, flow_id: i64) -> String {
+    table.flow(flow_id).map_or_else(|| format!("(flow {flow_id}, removed)"), |flow| flow.code.to_string())
+}
+
+/// The dead letter of a message that the journal had no room for. It has no number: sent again, it is a letter again.
+pub(crate) fn not_journaled(
+    journal: Uuid,
+    table: &RoutingTable,
+    message: &Inbound,
+    decision: &Decision,
+    reason: &str,
+) -> Option<NewDeadLetter> {
+    let (flow_code, reason, pointer) = match decision {
+        Decision::Accepted(flow) => (Some(flow.code.to_string()), reason, None),
+        Decision::Refused { flow_id, reason, pointer } => {
+            (flow_id.map(|id| code(table, id)), reason.as_str(), Some(pointer.clone()))
+        }
+        Decision::KeptBack => return None,
+    };
+    Some(NewDeadLetter {
+        journal,
+        seq: None,
+        flow_code,
+        topic: message.topic.to_string(),
+        payload: message.payload.clone(),
+        reason: reason.to_owned(),
+        pointer,
+        received_at: message.received_at,
+        dead_at: now(),
+        attempts: 0,
+        part: None,
+    })
 }
 
 /// Puts letters where they can not get lost. One that is there already is not put there twice.

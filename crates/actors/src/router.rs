@@ -5,6 +5,7 @@
 
 use crate::desk::{Decision, Desk, Group, Written};
 use crate::interests::Interests;
+use crate::letters;
 use crate::messages::{Arrived, Confirmed, Consumer, ReplaceFlows, RouteAgain, Settled, Wanted};
 use crate::metrics::{Counter, Outcome};
 use crate::progress::{Admission, Progress};
@@ -16,11 +17,11 @@ use hearthgate_domain::payload::Payload;
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_domain::topic::TopicFilter;
 use hearthgate_mqtt::link::{Batch, Subscription, Ticket, subscription_identifier};
-use hearthgate_storage::dead_letters::NewDeadLetter;
+use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
 use hearthgate_storage::journal::{JournalError, Target, Verdict};
 use hearthgate_supervision::Exit;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{error, warn};
@@ -42,6 +43,8 @@ pub struct Deps {
     pub progress: Arc<Progress>,
     /// Why nothing can be written, for readiness; empty when all is well.
     pub trouble: Trouble,
+    /// Where new messages go when the journal is full, under the policy `reject`.
+    pub refuse_to: Option<DeadLetters>,
     /// The filters of the interfaces.
     pub interests: Arc<Interests>,
     /// Our place among several gateways.
@@ -173,7 +176,7 @@ impl FlowRouterActor {
         let desk = Arc::clone(&self.deps.desk);
         let confirmed = self.confirmed.take();
         let job = tokio::task::spawn_blocking(move || {
-            let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut desk = lock(&desk);
             if let Some(ticket) = confirmed {
                 desk.confirm(ticket);
             }
@@ -214,6 +217,7 @@ impl FlowRouterActor {
             error!(reason = %text, "messages wait: they can not be written to the journal");
         }
         match reason {
+            JournalError::Full { .. } if self.deps.refuse_to.is_some() => self.refuse(group, &text, ctx),
             JournalError::Full { .. }
             | JournalError::NoSpace { .. }
             | JournalError::SyncFailed { .. }
@@ -224,8 +228,34 @@ impl FlowRouterActor {
         }
     }
 
+    /// The journal is full and may not block: what it has no room for becomes dead letters at once, and is settled.
+    fn refuse(&mut self, group: Group, reason: &str, ctx: &mut Context<Self>) {
+        let Some(to) = self.deps.refuse_to.clone() else { return };
+        let journal = lock(&self.deps.desk).journal_id();
+        let table = Arc::clone(&self.deps.table.borrow());
+        let letter = |message, decision| letters::not_journaled(journal, &table, message, decision, reason);
+        let refused: Vec<NewDeadLetter> = group
+            .wanted()
+            .flat_map(|(message, decisions)| decisions.iter().filter_map(move |decision| letter(message, decision)))
+            .collect();
+        let keep = async move { letters::keep(&to, &refused).await.map(|()| refused.len()) };
+        ctx.spawn(keep.into_actor(self).map(move |kept, act, ctx| match kept {
+            Ok(count) => {
+                act.counters.refused.add(count as u64);
+                lock(&act.deps.desk).refuse(&group);
+                act.writing = false;
+                act.settle(ctx);
+                act.write(ctx);
+            }
+            Err(reason) => {
+                error!(%reason, "messages wait: the journal is full, and they can not be kept as dead letters either");
+                ctx.run_later(RETRY_PAUSE, move |act, ctx| act.write_group(group, ctx));
+            }
+        }));
+    }
+
     fn settle(&self, ctx: &mut Context<Self>) {
-        let through = self.deps.desk.lock().unwrap_or_else(PoisonError::into_inner).safe();
+        let through = lock(&self.deps.desk).safe();
         if self.deps.settled.try_send(Settled { by: Consumer::Router, through }).is_err() {
             ctx.run_later(Duration::from_millis(5), |act, ctx| act.settle(ctx));
         }
@@ -240,6 +270,10 @@ impl FlowRouterActor {
             ctx.run_later(Duration::from_millis(50), move |act, ctx| act.announce(send_again, ctx));
         }
     }
+}
+
+fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
+    desk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What each flow makes of a message. One flow's refusal touches no other.
@@ -273,8 +307,7 @@ impl Actor for FlowRouterActor {
         self.writing = false;
         // A job of the incarnation before may still be writing; its end decides from where on we take messages.
         let desk = Arc::clone(&self.deps.desk);
-        let safe =
-            tokio::task::spawn_blocking(move || desk.lock().unwrap_or_else(PoisonError::into_inner).begin_anew());
+        let safe = tokio::task::spawn_blocking(move || lock(&desk).begin_anew());
         ctx.wait(safe.into_actor(self).map(|safe, act, ctx| match safe {
             Ok(safe) => {
                 act.deps.progress.rewind(safe);
@@ -331,7 +364,7 @@ impl Handler<RouteAgain> for FlowRouterActor {
                         _ => target,
                     })
                     .collect();
-                desk.lock().unwrap_or_else(PoisonError::into_inner).write_again(&message, &targets)
+                lock(&desk).write_again(&message, &targets)
             });
             job.await.map_err(|reason| reason.to_string())?.map_err(|reason| reason.to_string())?;
             journaled.add(1);

@@ -60,11 +60,9 @@ impl Site {
             None => Database::sqlite(home.path()).await,
         };
         let endpoint = Endpoint::start(Answer::Status(200));
-        for statement in load::flows(&endpoint.url) {
-            database.execute(&statement).await;
-        }
+        database.execute(&load::flows(&endpoint.url)).await;
         gateway.signal("HUP");
-        gateway.wait_for_log(&["flows reloaded"]);
+        gateway.wait_for_log(&["flows reloaded", "added=2"]);
         let memory = Memory::watch(gateway.pid());
         let site = Site { gateway: Some(gateway), proxy, mosquitto, server, database, endpoint, disk, home, memory };
         site.wait_until_ready().await?;

@@ -1,5 +1,6 @@
 //! End to end: the real binary, real brokers, real databases, real endpoints.
 
+mod broker_away;
 mod brokers;
 mod clients;
 mod crash;
@@ -15,6 +16,8 @@ mod python;
 mod security;
 mod servers;
 mod sharing;
+mod opening;
+mod sizes;
 mod supervision;
 mod switches;
 mod ten_interfaces;

@@ -86,7 +86,9 @@ pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>) {
     };
     match admit(&shared, connect, stream.is_certified()).await {
         Ok((accepted, connect)) => {
+            let stored = accepted.stored;
             let mut connection = Connection::new(stream, &shared, accepted, &connect, buffer);
+            wait_until_stored(&shared.hub, stored).await;
             connection.run().await;
         }
         Err((version, reason)) => refuse(stream, version, reason).await,
@@ -124,6 +126,19 @@ async fn admit(shared: &Shared, connect: Connect, is_certified: bool) -> Admissi
     // The client id may have been assigned just now.
     let rights = shared.gatekeeper.rights(user.as_deref(), &hub.links[accepted.link].client_id);
     Ok((accepted, Admitted { version, rights, session_expiry, alive }))
+}
+
+/// A client that hears of its session must find it again after we were killed: without it, it would send as new what we
+/// may have taken. So CONNACK, and the client's messages, wait until the session is stored.
+async fn wait_until_stored(hub: &RefCell<Hub>, generation: u64) {
+    let room = hub.borrow().room.clone();
+    loop {
+        let notified = room.notified();
+        if hub.borrow().has_stored(generation) {
+            return;
+        }
+        notified.await;
+    }
 }
 
 async fn read_connect(

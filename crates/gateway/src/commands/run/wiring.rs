@@ -5,7 +5,7 @@ use super::interfaces::{self, Interface};
 use super::memory::{SessionFile, SharedSessionFile};
 use super::{options, source};
 use crate::exit::Failure;
-use crate::settings::{Loaded, Server, Settings};
+use crate::settings::{Loaded, Server, Settings, WhenFull};
 use actix::prelude::*;
 use anyhow::Context as _;
 use hearthgate_actors::homeassistant::{Deps as HomeAssistantDeps, HomeAssistantActor};
@@ -387,7 +387,8 @@ async fn wire_flows(
     let state = &settings.gateway.state_dir;
     let (journal, recovery) = open_journal(settings, &state.join("journal"))?;
     let handle = journal.handle();
-    for consumer in [writer::CONSUMER, letters::CONSUMER] {
+    // Before the first message comes in: who registers later would begin behind it.
+    for consumer in [writer::CONSUMER, letters::CONSUMER, poster::CONSUMER] {
         handle.register(consumer, Start::Oldest).context("registering with the journal")?;
     }
     let dead_letters = DeadLetters::open(&crate::database::dead_letter_options(settings))
@@ -410,6 +411,7 @@ async fn wire_flows(
         trouble: trouble("journal"),
         interests: Arc::clone(interests),
         sharing: router::Sharing { group: settings.mqtt.group.clone(), is_leaving: settings.mqtt.leave_group },
+        refuse_to: (settings.journal.when_full == WhenFull::Reject).then(|| dead_letters.clone()),
     })?;
     let writer = starter.start("writer", "writer", writer::RecordWriterActor::new)?;
     writer.fill(writer::Deps {

@@ -20,6 +20,8 @@ pub(crate) struct Accepted {
     pub(crate) session: SessionKey,
     /// Seconds; 0 is off.
     pub(crate) keep_alive: u16,
+    /// The generation that the store must have committed before the client hears that it has a session; 0 for none.
+    pub(crate) stored: u64,
 }
 
 /// How a connection ended, as far as the will and the session are concerned.
@@ -84,12 +86,13 @@ impl Hub {
             let number = self.sessions[key].number;
             self.store(|delta| delta.end_session(number));
         }
-        self.store_session(key);
+        let stored = self.store_session(key);
         let announcement = self.announcement(&connect, assigned, expiry, keep_alive);
         let present = present && connect.version != Version::V31;
         outgoing::connack(&mut self.links[link].out, connect.version, present, Reason::Success, &announcement);
         self.pump(key, link);
-        Ok(Accepted { link, session: key, keep_alive })
+        // A session that was there before is in the store already.
+        Ok(Accepted { link, session: key, keep_alive, stored: if present { 0 } else { stored } })
     }
 
     /// Gives an id to a client without one; returns whether it did.
@@ -264,14 +267,20 @@ impl Hub {
         self.store(|delta| delta.end_session(session.number));
     }
 
-    /// Tells the store about a session, or that it need not be kept.
-    fn store_session(&mut self, key: SessionKey) {
+    /// Tells the store about a session, if it is to be kept; the generation that this belongs to, or 0.
+    fn store_session(&mut self, key: SessionKey) -> u64 {
         let session = &self.sessions[key];
         let (number, id, user) = (session.number, session.id.clone(), session.user.clone());
         let (expiry, left) = (session.expiry, session.left);
-        if session.is_persistent() {
-            self.store(|delta| delta.keep_session(number, id, user, expiry, left));
-            self.store_now();
+        if !session.is_persistent() {
+            return 0;
         }
+        self.store(|delta| delta.keep_session(number, id, user, expiry, left));
+        self.store_now()
+    }
+
+    /// Whether the store has committed this generation.
+    pub(crate) fn has_stored(&self, generation: u64) -> bool {
+        generation <= self.committed
     }
 }
