@@ -2,7 +2,7 @@
 
 use sqlx::any::AnyRow;
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyPool, Row};
+use sqlx::{Any, AnyPool, Executor, Row};
 use std::path::Path;
 use std::sync::Once;
 
@@ -35,6 +35,20 @@ pub struct Database {
     /// For the gateway's configuration.
     pub url: String,
     pool: AnyPool,
+}
+
+/// A lock on an SQLite file.
+pub struct Locked(PoolConnection<Any>);
+
+impl Locked {
+    /// Others may write again.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn release(mut self) -> anyhow::Result<()> {
+        self.0.execute("ROLLBACK").await?;
+        Ok(())
+    }
 }
 
 static DRIVERS: Once = Once::new();
@@ -132,12 +146,14 @@ impl Database {
         integer(&row, 0).ok()
     }
 
-    /// A connection of its own, for a transaction that lasts.
+    /// Keeps an SQLite file from being written by anybody else, until [`Locked::release`].
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn connection(&self) -> anyhow::Result<PoolConnection<Any>> {
-        Ok(self.pool.acquire().await?)
+    pub async fn lock(&self) -> anyhow::Result<Locked> {
+        let mut connection = self.pool.acquire().await?;
+        connection.execute("BEGIN EXCLUSIVE").await?;
+        Ok(Locked(connection))
     }
 
     /// A flow's `last_msg_id` is the number of its messages, and each has a number of its own.

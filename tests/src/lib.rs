@@ -12,6 +12,7 @@ pub mod http;
 pub mod proxy;
 pub mod publisher;
 pub mod server;
+pub mod tmpfs;
 pub mod torture;
 pub mod wire;
 

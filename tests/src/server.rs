@@ -2,7 +2,6 @@
 
 use crate::{PATIENCE, free_port};
 use std::fs::{self, File};
-use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -81,15 +80,16 @@ impl Server {
         child.wait().expect("its end");
     }
 
-    /// Starts it again on the same port, and waits until it listens.
+    /// Starts it again on the same port, and waits until it serves.
     ///
     /// # Panics
     /// It does not start.
     pub fn resume(&mut self) {
         let since = Instant::now();
         let mut child = self.spawn();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(since.elapsed() < PATIENCE, "the server does not listen:\n{}", self.log());
+        // Listening comes before serving.
+        while !self.log().contains(self.ready()) {
+            assert!(since.elapsed() < PATIENCE, "the server does not start:\n{}", self.log());
             // After a kill PostgreSQL refuses to start until the last of its children has gone.
             if child.try_wait().expect("its state").is_some() {
                 child = self.spawn();
@@ -97,6 +97,14 @@ impl Server {
             std::thread::sleep(Duration::from_millis(20));
         }
         self.child = Some(child);
+    }
+
+    /// What it logs when it serves.
+    fn ready(&self) -> &'static str {
+        match self.kind {
+            Kind::MariaDb => "ready for connections",
+            Kind::Postgres => "ready to accept connections",
+        }
     }
 
     fn data(&self) -> PathBuf {
@@ -135,6 +143,8 @@ impl Server {
                 command.arg("--no-defaults").arg(format!("--datadir={}", self.data().display()));
                 command.arg(format!("--port={}", self.port)).args(["--bind-address=127.0.0.1", "--skip-log-bin"]);
                 command.arg(format!("--socket={}", self.folder.path().join("s").display()));
+                // With io_uring it was seen to hang at its start now and then.
+                command.arg("--innodb-use-native-aio=0");
                 command
             }
             Kind::Postgres => {

@@ -22,6 +22,10 @@ const OWED_AT_MOST: u64 = 100_000;
 /// Groups whose confirmation is waited for one by one; beyond that, the oldest is told together with the next.
 const MARKS_AT_MOST: usize = 4_096;
 
+/// Bytes of an entry and of one of its targets in the journal beside their texts, generously.
+const ENTRY_OVERHEAD: usize = 64;
+const TARGET_OVERHEAD: usize = 32;
+
 /// Whom a message is for, and what was decided.
 #[derive(Clone, Debug)]
 pub enum Decision {
@@ -41,6 +45,14 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// Bytes that it takes in the journal, about.
+    fn weight(&self) -> usize {
+        match self {
+            Decision::Accepted(_) | Decision::KeptBack => TARGET_OVERHEAD,
+            Decision::Refused { reason, pointer, .. } => TARGET_OVERHEAD + reason.len() + pointer.len(),
+        }
+    }
+
     pub(crate) fn target(&self) -> Option<Target<'_>> {
         match self {
             Decision::Accepted(flow) => Some(Target { flow_id: Some(flow.id), verdict: Verdict::Accepted }),
@@ -61,6 +73,11 @@ pub struct Group {
     through: Ticket,
     /// Redelivered messages are marked.
     admitted: bool,
+    /// So many of the messages are written, or refused.
+    done: usize,
+    /// One of them is too large for the journal; which one, shows by writing each alone.
+    one_by_one: bool,
+    written: Written,
 }
 
 #[derive(Debug)]
@@ -94,10 +111,32 @@ impl Group {
         self.batches.is_empty()
     }
 
-    /// What [`Desk::write`] would have kept, with the decisions.
-    pub fn wanted(&self) -> impl Iterator<Item = (&Inbound, &[Decision])> {
-        let taken = self.messages.iter().filter(|prepared| !prepared.passed_over);
+    /// What [`Desk::write`] has left, or the first `count` of it, with the decisions.
+    pub fn left(&self, count: usize) -> impl Iterator<Item = (&Inbound, &[Decision])> {
+        let taken = self.messages[self.done..].iter().take(count).filter(|prepared| !prepared.passed_over);
         taken.map(|prepared| (self.inbound(prepared), &self.decisions[prepared.decisions.clone()]))
+    }
+
+    /// Where the next piece ends that takes about so many bytes, at least one message.
+    fn piece(&self, bytes: u64) -> usize {
+        if self.one_by_one {
+            return self.done + 1;
+        }
+        let mut sum = 0;
+        let fits = |prepared: &&Prepared| {
+            let decisions = &self.decisions[prepared.decisions.clone()];
+            let message = self.inbound(prepared);
+            let texts: usize = decisions.iter().map(Decision::weight).sum();
+            sum += (message.topic.len() + message.payload.len() + ENTRY_OVERHEAD + texts) as u64;
+            sum <= bytes
+        };
+        let count = self.messages[self.done..].iter().take_while(fits).count();
+        self.done + count.max(1)
+    }
+
+    fn ticket(&self, prepared: &Prepared) -> Ticket {
+        let first = self.batches[prepared.batch].first;
+        Ticket { number: first.number + prepared.message as u64, ..first }
     }
 
     fn inbound(&self, prepared: &Prepared) -> &Inbound {
@@ -119,7 +158,7 @@ pub struct Written {
     /// Recognised as redelivered and passed over.
     pub redelivered: usize,
     /// What had to go under the policy `drop_oldest`.
-    pub dropped: Option<Dropped>,
+    pub dropped: Vec<Dropped>,
 }
 
 /// See the module.
@@ -159,21 +198,42 @@ impl Desk {
     /// written comes again, and is not to be taken for redelivered then.
     pub fn begin_anew(&mut self) -> Ticket {
         self.owed.retract_from(self.journal.next_seq());
+        // What passed a gate and was not written is to pass it again.
+        self.gates = Gates::default();
         self.safe
     }
 
-    /// Makes a group durable.
+    /// Makes a group durable, in pieces that the journal can take.
     ///
     /// # Errors
-    /// Those of the journal; nothing of the group is durable then, and the same group can be written again.
+    /// Those of the journal; the group can be written again, or some of it [refused](Self::refuse), and goes on where it
+    /// stopped. [`JournalError::TooLarge`] is of its next message alone.
     pub fn write(&mut self, group: &mut Group) -> Result<Written, JournalError> {
         if !group.admitted {
             self.admit(group);
         }
-        let group = &*group;
-        let mut targets: Vec<Target<'_>> = Vec::with_capacity(group.decisions.len());
-        let mut taken = Vec::with_capacity(group.messages.len());
-        for prepared in group.messages.iter().filter(|prepared| !prepared.passed_over) {
+        while group.done < group.messages.len() {
+            let end = group.piece(self.journal.group_limit() / 2);
+            match self.write_piece(group, group.done..end) {
+                Ok((appended, dropped)) => {
+                    group.written.appended += appended;
+                    group.written.dropped.extend(dropped);
+                    self.advance(group, end);
+                }
+                Err(JournalError::TooLarge { .. }) if end > group.done + 1 => group.one_by_one = true,
+                Err(reason) => return Err(reason),
+            }
+        }
+        self.close(group);
+        group.written.redelivered = group.messages.iter().filter(|prepared| prepared.passed_over).count();
+        Ok(std::mem::take(&mut group.written))
+    }
+
+    fn write_piece(&mut self, group: &Group, piece: Range<usize>) -> Result<(usize, Option<Dropped>), JournalError> {
+        let messages = &group.messages[piece];
+        let mut targets: Vec<Target<'_>> = Vec::with_capacity(messages.len());
+        let mut taken = Vec::with_capacity(messages.len());
+        for prepared in messages.iter().filter(|prepared| !prepared.passed_over) {
             let from = targets.len();
             targets.extend(group.decisions[prepared.decisions.clone()].iter().filter_map(Decision::target));
             if targets.len() > from {
@@ -198,9 +258,7 @@ impl Desk {
             dropped = self.journal.append(&entries, self.confirmed)?.dropped;
             self.journal.sync()?;
         }
-        self.pass(group);
-        let redelivered = group.messages.iter().filter(|prepared| prepared.passed_over).count();
-        Ok(Written { appended: entries.len(), redelivered, dropped })
+        Ok((entries.len(), dropped))
     }
 
     /// Of the journal.
@@ -209,21 +267,43 @@ impl Desk {
         self.journal.handle().id()
     }
 
-    /// Lets a group go that [`Desk::write`] had no room for, and that is safe elsewhere.
-    pub fn refuse(&mut self, group: &Group) {
-        // It was recorded under numbers that others will have.
-        self.owed.retract_from(self.journal.next_seq());
-        for prepared in group.messages.iter().filter(|prepared| !prepared.passed_over) {
+    /// Lets the next messages of a group go that [`Desk::write`] could not take, and that are safe elsewhere. Tells whether
+    /// that was all of it.
+    pub fn refuse(&mut self, group: &mut Group, count: usize) -> bool {
+        let end = group.messages.len().min(group.done.saturating_add(count));
+        // All that is left was recorded under numbers that others will have now.
+        let mut seq = self.journal.next_seq();
+        self.owed.retract_from(seq);
+        for (index, prepared) in group.messages.iter().enumerate().skip(group.done) {
             let message = group.inbound(prepared);
-            if let Some(origin) = message.origin {
-                self.owed.record_unstored(&origin, content_hash(&message.topic, &message.payload));
+            let Some(origin) = message.origin.filter(|_| !prepared.passed_over) else { continue };
+            let hash = content_hash(&message.topic, &message.payload);
+            if index < end || prepared.decisions.is_empty() {
+                self.owed.record_unstored(&origin, hash);
+            } else {
+                self.owed.record(&origin, hash, seq);
+                seq += 1;
             }
         }
-        self.pass(group);
+        self.advance(group, end);
+        let is_all = end == group.messages.len();
+        if is_all {
+            self.close(group);
+        }
+        is_all
     }
 
-    /// The group is settled.
-    fn pass(&mut self, group: &Group) {
+    /// Everything before this message of the group is settled.
+    fn advance(&mut self, group: &mut Group, end: usize) {
+        group.done = end;
+        group.one_by_one &= end < group.messages.len();
+        if let Some(last) = group.messages[..end].last() {
+            self.safe = group.ticket(last);
+        }
+    }
+
+    /// All of the group is settled.
+    fn close(&mut self, group: &Group) {
         let session = group.batches.last().and_then(|batch| batch.messages.last()?.origin).map(|origin| origin.session);
         if self.marks.len() >= MARKS_AT_MOST {
             self.marks.pop_front(); // the next one includes it
@@ -363,3 +443,6 @@ impl Gates {
         passes
     }
 }
+
+#[cfg(test)]
+mod tests;

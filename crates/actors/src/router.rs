@@ -43,8 +43,10 @@ pub struct Deps {
     pub progress: Arc<Progress>,
     /// Why nothing can be written, for readiness; empty when all is well.
     pub trouble: Trouble,
-    /// Where new messages go when the journal is full, under the policy `reject`.
-    pub refuse_to: Option<DeadLetters>,
+    /// Where messages go for which the journal has no room.
+    pub letters: DeadLetters,
+    /// Whether these are all new ones while it is full.
+    pub rejects: bool,
     /// The filters of the interfaces.
     pub interests: Arc<Interests>,
     /// Our place among several gateways.
@@ -154,6 +156,8 @@ impl FlowRouterActor {
                 continue;
             }
             self.deps.progress.taking(ticket.number);
+            #[cfg(feature = "fault-injection")]
+            assert!(!message.topic.ends_with("/fault/router"), "injected by the topic");
             let refused = &self.counters.refused;
             let decisions = decide(message, &self.found);
             refused
@@ -198,7 +202,7 @@ impl FlowRouterActor {
         self.deps.trouble.clear();
         self.counters.journaled.add(written.appended as u64);
         self.counters.redelivered.add(written.redelivered as u64);
-        if let Some(dropped) = &written.dropped {
+        for dropped in &written.dropped {
             let count = dropped.seqs.end - dropped.seqs.start;
             self.counters.dropped.add(count);
             error!(count, consumers = ?dropped.unreleased, "the journal is full: its oldest messages were dropped");
@@ -217,7 +221,9 @@ impl FlowRouterActor {
             error!(reason = %text, "messages wait: they can not be written to the journal");
         }
         match reason {
-            JournalError::Full { .. } if self.deps.refuse_to.is_some() => self.refuse(group, &text, ctx),
+            JournalError::Full { .. } if self.deps.rejects => self.refuse(group, usize::MAX, &text, ctx),
+            // It never can be written, whoever waits.
+            JournalError::TooLarge { .. } => self.refuse(group, 1, &text, ctx),
             JournalError::Full { .. }
             | JournalError::NoSpace { .. }
             | JournalError::SyncFailed { .. }
@@ -228,27 +234,30 @@ impl FlowRouterActor {
         }
     }
 
-    /// The journal is full and may not block: what it has no room for becomes dead letters at once, and is settled.
-    fn refuse(&mut self, group: Group, reason: &str, ctx: &mut Context<Self>) {
-        let Some(to) = self.deps.refuse_to.clone() else { return };
+    /// The next messages of a group, for which the journal has no room, become dead letters at once, and are settled.
+    fn refuse(&mut self, mut group: Group, count: usize, reason: &str, ctx: &mut Context<Self>) {
+        let to = self.deps.letters.clone();
         let journal = lock(&self.deps.desk).journal_id();
         let table = Arc::clone(&self.deps.table.borrow());
         let letter = |message, decision| letters::not_journaled(journal, &table, message, decision, reason);
         let refused: Vec<NewDeadLetter> = group
-            .wanted()
+            .left(count)
             .flat_map(|(message, decisions)| decisions.iter().filter_map(move |decision| letter(message, decision)))
             .collect();
         let keep = async move { letters::keep(&to, &refused).await.map(|()| refused.len()) };
         ctx.spawn(keep.into_actor(self).map(move |kept, act, ctx| match kept {
-            Ok(count) => {
-                act.counters.refused.add(count as u64);
-                lock(&act.deps.desk).refuse(&group);
+            Ok(kept) => {
+                act.counters.refused.add(kept as u64);
+                let is_all = lock(&act.deps.desk).refuse(&mut group, count);
+                if !is_all {
+                    return act.write_group(group, ctx);
+                }
                 act.writing = false;
                 act.settle(ctx);
                 act.write(ctx);
             }
             Err(reason) => {
-                error!(%reason, "messages wait: the journal is full, and they can not be kept as dead letters either");
+                error!(%reason, "messages wait: the journal can not take them, nor can they be kept as dead letters");
                 ctx.run_later(RETRY_PAUSE, move |act, ctx| act.write_group(group, ctx));
             }
         }));

@@ -68,7 +68,13 @@ impl Actor for RecordWriterActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let work = Work { deps: self.deps.clone(), counters: HashMap::new(), tables: Tables::default(), released: 0 };
+        let work = Work {
+            deps: self.deps.clone(),
+            counters: HashMap::new(),
+            tables: Tables::default(),
+            written: 0,
+            released: 0,
+        };
         ctx.spawn(work.run().into_actor(self).map(|end, act, ctx| match end {
             Ok(()) => info!("the record writer is done"),
             Err(reason) => act.exit.fail(ctx, reason),
@@ -82,6 +88,9 @@ struct Work {
     deps: Deps,
     counters: HashMap<i64, Counter>,
     tables: Tables,
+    /// Through which entry all is written.
+    written: u64,
+    /// The same, as the journal has it on disk.
     released: u64,
 }
 
@@ -127,6 +136,7 @@ impl Work {
             Ok(position) => position,
             Err(error) => return Ok(End::Trouble(error.to_string())),
         };
+        self.release(position)?;
         let mut reader = self.deps.journal.reader_after(position);
         loop {
             let reader_was = reader.next_seq() - 1;
@@ -146,8 +156,9 @@ impl Work {
                 }
                 pace.reset();
                 self.deps.trouble.clear();
-                self.release(batch.through, caught_up).await?;
+                self.release(batch.through)?;
             }
+            self.keep_position(caught_up).await?;
             if caught_up {
                 if reader.ready().await.is_err() {
                     return Ok(End::Closed);
@@ -255,13 +266,20 @@ impl Work {
         }
     }
 
-    /// Lets the journal delete what is written, now and then, and when there is nothing else to do.
-    async fn release(&mut self, through: u64, idle: bool) -> Result<(), String> {
-        self.deps.journal.release(CONSUMER, through).map_err(|error| error.to_string())?;
-        if !idle && through < self.released + RELEASE_EVERY {
+    /// The journal need not keep what is written.
+    fn release(&mut self, through: u64) -> Result<(), String> {
+        self.written = through;
+        self.deps.journal.release(CONSUMER, through).map_err(|error| error.to_string())
+    }
+
+    /// Makes that last, so that the journal gets its room back. When there is nothing more to write it must be done, or a
+    /// full journal would wait for us for ever; else now and then.
+    async fn keep_position(&mut self, is_idle: bool) -> Result<(), String> {
+        let is_due = if is_idle { self.written > self.released } else { self.written >= self.released + RELEASE_EVERY };
+        if !is_due {
             return Ok(());
         }
-        self.released = through;
+        self.released = self.written;
         let journal = self.deps.journal.clone();
         let flushed = tokio::task::spawn_blocking(move || journal.flush()).await;
         flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())

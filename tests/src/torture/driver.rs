@@ -6,12 +6,11 @@ use super::report::{Outcome, Times};
 use super::site::Site;
 use super::verdict;
 use crate::PATIENCE;
+use crate::database::Locked;
 use crate::endpoint::Answer;
 use crate::http;
 use anyhow::{Context, ensure};
 use fastrand::Rng;
-use sqlx::pool::PoolConnection;
-use sqlx::{Any, Executor};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -59,7 +58,7 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
 /// A fault that lasts.
 enum Window {
     Server,
-    Lock(PoolConnection<Any>),
+    Lock(Locked),
     Endpoint,
     Disk,
     Closed,
@@ -174,7 +173,7 @@ impl Driver<'_> {
                         block_in_place(|| server.resume());
                     }
                 }
-                Window::Lock(mut connection) => drop(connection.execute("ROLLBACK").await?),
+                Window::Lock(lock) => lock.release().await?,
                 Window::Endpoint => self.site.endpoint.switch(Answer::Status(200)),
                 Window::Disk => self.site.disk.as_ref().context("no disk")?.free()?,
                 Window::Closed => self.site.proxy.open(),
@@ -262,9 +261,8 @@ impl Driver<'_> {
             block_in_place(|| if is_kill { server.kill() } else { server.stop() });
             self.open_window(200..2_000, Window::Server);
         } else if !self.is_disk_full() {
-            let mut connection = self.site.database.connection().await?;
-            connection.execute("BEGIN EXCLUSIVE").await.context("locking the database")?;
-            self.open_window(200..2_000, Window::Lock(connection));
+            let lock = self.site.database.lock().await.context("locking the database")?;
+            self.open_window(200..2_000, Window::Lock(lock));
         }
         Ok(())
     }

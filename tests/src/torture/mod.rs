@@ -10,7 +10,6 @@ mod load;
 mod plan;
 mod report;
 mod site;
-mod tmpfs;
 mod verdict;
 
 pub use plan::{BrokerKind, DatabaseKind, Fault, Payloads, Plan};

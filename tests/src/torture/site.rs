@@ -2,7 +2,6 @@
 
 use super::load;
 use super::plan::{BrokerKind, DatabaseKind, Plan};
-use super::tmpfs::Tmpfs;
 use crate::broker::Mosquitto;
 use crate::database::Database;
 use crate::endpoint::{Answer, Endpoint};
@@ -10,6 +9,7 @@ use crate::gateway::{Gateway, Home};
 use crate::proxy::Proxy;
 use crate::publisher::{Options, Publisher};
 use crate::server::{Kind, Server};
+use crate::tmpfs::Tmpfs;
 use crate::{PATIENCE, http, until};
 use anyhow::{Context, ensure};
 use std::fs;

@@ -106,6 +106,12 @@ impl Journal {
         self.next_seq
     }
 
+    /// The most bytes that the entries of one [`append`](Self::append) may take.
+    #[must_use]
+    pub fn group_limit(&self) -> u64 {
+        self.options.max_bytes / 2
+    }
+
     /// Appends entries in one write and tells their numbers. They are neither safe nor visible before
     /// [`Journal::sync`]. `confirmed` is the newest entry of which its sender, and those of all before, are known to have
     /// our acknowledgement (0: none yet); it never goes back.
@@ -359,12 +365,15 @@ impl Journal {
 
     /// Stays within the bounds, by the policy.
     fn make_room(&mut self, need: u64, now: Micros) -> Result<Option<Dropped>, JournalError> {
-        if need > self.options.max_bytes / 2 {
-            return Err(JournalError::TooLarge { what: "group", size: need, limit: self.options.max_bytes / 2 });
+        let limit = self.group_limit();
+        if need > limit {
+            return Err(JournalError::TooLarge { what: "group", size: need, limit });
         }
         if !self.is_full(need, now) {
             return Ok(None);
         }
+        // A consumer that is done and has nothing to do would not say so durably before there is something new.
+        self.handle().flush()?;
         self.shared.reclaim()?;
         if self.is_full(need, now) && self.active_is_released() {
             self.close_segment()?;

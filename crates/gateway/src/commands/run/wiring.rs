@@ -411,7 +411,8 @@ async fn wire_flows(
         trouble: trouble("journal"),
         interests: Arc::clone(interests),
         sharing: router::Sharing { group: settings.mqtt.group.clone(), is_leaving: settings.mqtt.leave_group },
-        refuse_to: (settings.journal.when_full == WhenFull::Reject).then(|| dead_letters.clone()),
+        letters: dead_letters.clone(),
+        rejects: settings.journal.when_full == WhenFull::Reject,
     })?;
     let writer = starter.start("writer", "writer", writer::RecordWriterActor::new)?;
     writer.fill(writer::Deps {

@@ -8,11 +8,14 @@ use std::process::Command;
 const SIZE: &str = "size=2g";
 
 /// A mounted tmpfs; it is unmounted with this value.
-pub(super) struct Tmpfs(PathBuf);
+pub struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    /// Mounts one on this folder, which is made.
-    pub(super) fn mount(folder: &Path) -> anyhow::Result<Self> {
+    /// Mounts one on this folder, which is made. Only root may.
+    ///
+    /// # Errors
+    /// It can't be mounted.
+    pub fn mount(folder: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", SIZE, "tmpfs"]).arg(folder).status();
         ensure!(mounted.context("running mount")?.success(), "mounting a tmpfs");
@@ -20,7 +23,10 @@ impl Tmpfs {
     }
 
     /// From now on nothing more can be written.
-    pub(super) fn fill(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// It can't be made smaller.
+    pub fn fill(&self) -> anyhow::Result<()> {
         let output = Command::new("df").args(["--output=used", "-k"]).arg(&self.0).output().context("running df")?;
         let text = String::from_utf8_lossy(&output.stdout);
         let used: u64 = text.lines().nth(1).context("the second line of df")?.trim().parse()?;
@@ -31,7 +37,10 @@ impl Tmpfs {
     }
 
     /// There is room again.
-    pub(super) fn free(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// It can't be made larger.
+    pub fn free(&self) -> anyhow::Result<()> {
         self.remount(SIZE)
     }
 

@@ -1,0 +1,101 @@
+use super::*;
+use bytes::Bytes;
+use hearthgate_domain::delivery::{Origin, QoS, Via};
+use hearthgate_storage::journal::{Options, Start};
+use tempfile::TempDir;
+
+const CONSUMER: &str = "records";
+
+/// A journal of 1 MiB, which takes half of that at once, with a consumer that is not done with anything.
+fn desk() -> (TempDir, Desk) {
+    let folder = TempDir::new().unwrap();
+    let options = Options { segment_bytes: 128 << 10, max_bytes: 1 << 20, ..Options::default() };
+    let (journal, _) = Journal::open(folder.path(), options).unwrap();
+    journal.handle().register(CONSUMER, Start::Oldest).unwrap();
+    (folder, Desk::new(journal, &[]))
+}
+
+fn message(packet_id: u16, bytes: usize) -> Inbound {
+    Inbound {
+        topic: "a".into(),
+        payload: Bytes::from(vec![b'x'; bytes]),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        received_at: 0,
+        origin: Some(Origin { session: 1, packet_id, dup: false }),
+        via: Via::Any,
+    }
+}
+
+/// Messages of these sizes, from this number on, all of them wanted.
+fn group(first: u64, sizes: &[usize]) -> Group {
+    let messages =
+        sizes.iter().enumerate().map(|(index, bytes)| message(first as u16 + index as u16, *bytes)).collect();
+    let mut group = Group::default();
+    for index in 0..sizes.len() {
+        let reason = "wanted, whatever for".to_owned();
+        group.push(index, [Decision::Refused { flow_id: None, reason, pointer: String::new() }]);
+    }
+    let first = Ticket { connection: 1, number: first };
+    group.close_batch(Arc::new(Batch { first, messages, beginnings: Vec::new() }));
+    group
+}
+
+#[test]
+fn a_group_that_the_journal_can_not_take_at_once_is_written_in_pieces() {
+    let (_folder, mut desk) = desk();
+    let mut group = group(1, &[6_000; 120]);
+    assert_eq!(desk.write(&mut group).unwrap().appended, 120);
+    assert_eq!(desk.safe(), Ticket { connection: 1, number: 120 });
+}
+
+#[test]
+fn when_the_journal_is_full_in_the_middle_of_a_group_it_goes_on_there_or_comes_again_from_there() {
+    let (_folder, mut desk) = desk();
+    let mut large = group(1, &[6_000; 250]);
+    assert!(matches!(desk.write(&mut large), Err(JournalError::Full { .. })));
+    let safe = desk.safe().number;
+    assert!((1..250).contains(&safe), "{safe}");
+    let journal = desk.journal.handle();
+    assert_eq!(journal.usage().synced, safe, "what is safe is in the journal");
+
+    journal.release(CONSUMER, safe).unwrap();
+    let written = desk.write(&mut large).unwrap();
+    assert_eq!(written.appended, 250, "over both times");
+    assert_eq!(journal.usage().synced, 250, "each once");
+
+    let mut next = group(251, &[6_000; 200]);
+    assert!(desk.write(&mut next).is_err());
+    let safe = desk.begin_anew().number;
+    journal.release(CONSUMER, journal.usage().synced).unwrap();
+    let mut again = group(safe + 1, &vec![6_000; (450 - safe) as usize]);
+    desk.write(&mut again).unwrap();
+    assert_eq!(journal.usage().synced, 450, "each once, since those that came again were never taken");
+}
+
+#[test]
+fn a_message_that_the_journal_never_can_take_is_refused_alone() {
+    let (_folder, mut desk) = desk();
+    let mut group = group(1, &[100, 600 << 10, 100]);
+    assert!(matches!(desk.write(&mut group), Err(JournalError::TooLarge { .. })));
+    let left: Vec<usize> = group.left(1).map(|(message, _)| message.payload.len()).collect();
+    assert_eq!(left, [600 << 10]);
+    assert!(!desk.refuse(&mut group, 1), "one is left");
+    assert_eq!(desk.write(&mut group).unwrap().appended, 2);
+    assert_eq!(desk.journal.handle().usage().synced, 2);
+    assert_eq!(desk.safe(), Ticket { connection: 1, number: 3 });
+}
+
+#[test]
+fn all_that_is_left_can_be_refused_and_what_is_sent_again_is_recognised_all_the_same() {
+    let (_folder, mut desk) = desk();
+    let mut large = group(1, &[6_000; 250]);
+    assert!(desk.write(&mut large).is_err());
+    assert!(desk.refuse(&mut large, usize::MAX));
+    assert_eq!(desk.safe(), Ticket { connection: 1, number: 250 });
+    let mut origin = Origin { session: 1, packet_id: 250, dup: true };
+    let hash = content_hash("a", &[b'x'; 6_000]);
+    assert!(matches!(desk.owed.check(&origin, hash), Delivery::Redelivered { seq: None }));
+    origin.packet_id = 251;
+    assert!(matches!(desk.owed.check(&origin, hash), Delivery::New));
+}
