@@ -96,12 +96,15 @@ impl Client {
     /// # Panics
     /// When none comes.
     pub async fn next_on(&mut self, topic: &str) -> String {
-        loop {
-            let (on, payload) = self.next().await;
-            if on == topic {
-                return payload;
+        let found = async {
+            loop {
+                let (on, payload) = self.next().await;
+                if on == topic {
+                    return payload;
+                }
             }
-        }
+        };
+        tokio::time::timeout(crate::PATIENCE, found).await.unwrap_or_else(|_| panic!("nothing comes on {topic}"))
     }
 
     /// What has come in and was not taken yet.

@@ -4,6 +4,7 @@
 use hearthgate_tests::broker::Mosquitto;
 use hearthgate_tests::client::Client;
 use hearthgate_tests::gateway::{Gateway, Home};
+use hearthgate_tests::http::request;
 use hearthgate_tests::until;
 use rumqttc::QoS;
 use serde_json::Value;
@@ -78,7 +79,8 @@ async fn appears_obeys_and_disappears(mosquitto: Option<u16>) {
 
     client.publish_with(BUTTON, "restart", QoS::AtMostOnce, false).await;
     gateway.wait_for_log(&["restarted by order", "interface dummy"]);
-    wait_for_state(&mut client, "online").await;
+    let mut late = home_assistant(port, "a fifth one").await;
+    wait_for_state(&mut late, "online").await;
 
     client.waiting();
     client.publish_with("homeassistant/status", "online", QoS::AtMostOnce, false).await;
@@ -181,4 +183,33 @@ async fn the_gateways_own_button_starts_it_again_with_the_configuration_of_now()
     while client.next_on("hearthgate/house/interface/second/state").await != "online" {}
     let (status, log) = gateway.terminate();
     assert!(status.success(), "the same process goes on: {log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_here_comes_back_and_holds_up_nobody() {
+    let home = Home::new();
+    let mut gateway = start(&home, None, true, "[supervision]\nbackoff = \"50ms\"\nmax_restarts = 1000\n");
+    let mut client = home_assistant(home.mqtt, "home assistant").await;
+    client.subscribe("testmqttgtw/#").await;
+    let mut restarts = 0;
+    wait_for_state(&mut client, "online").await;
+    for fault in ["panic", "error", "freeze-300"] {
+        let path = format!("/api/v1/actors/homeassistant/fault/{fault}");
+        assert!(request(home.http, "POST", &path).expect("the HTTP API").0 < 300);
+        restarts += u64::from(!fault.starts_with("freeze"));
+        // Commands go on meanwhile, …
+        client.publish("testmqttgtw/dummyfunction//kitchen//me/C", fault).await;
+        assert!(client.next_on("testmqttgtw/dummyfunction//kitchen//dummy/S").await.contains("ERROR"));
+        // … and it is back: it announces everything again, and obeys.
+        let path = "/api/v1/actors/homeassistant";
+        until("it is back", async || {
+            let (_, body) = request(home.http, "GET", path).expect("the HTTP API");
+            (body.contains(&format!("\"restarts\":{restarts}")) && body.contains("running")).then_some(())
+        })
+        .await;
+        let before = orders_carried_out(&gateway);
+        client.publish_with(BUTTON, "restart", QoS::AtMostOnce, false).await;
+        until("the order", async || (orders_carried_out(&gateway) > before).then_some(())).await;
+    }
+    gateway.wait_for_log(&["actor failed", "homeassistant"]);
 }

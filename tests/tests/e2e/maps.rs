@@ -2,6 +2,7 @@
 
 use hearthgate_tests::client::Client;
 use hearthgate_tests::gateway::{Gateway, Home};
+use hearthgate_tests::http::request;
 use hearthgate_tests::until;
 use std::fs;
 use std::path::PathBuf;
@@ -52,6 +53,11 @@ async fn a_changed_map_is_in_force_at_once_and_a_broken_one_never() {
     gateway.wait_for_log(&["map reloaded", "dummy"]);
     client.publish(COMMANDS, "dance").await;
     gateway.wait_for_log(&["received command", "action=DANCE"]);
+
+    // The keeper of the maps fails: it watches again.
+    let panic = request(home.http, "POST", "/api/v1/actors/maps/fault/panic").expect("the HTTP API");
+    assert!(panic.0 < 300, "{panic:?}");
+    gateway.wait_for_log(&["actor is running", "actor=maps", "restarts=1"]);
 
     // Broken: the line is told, the old one goes on.
     fs::write(&map, map_with("SING", "sing").replacen("\"root\"", "\"rood\"", 1)).expect("the map");
