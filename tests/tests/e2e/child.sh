@@ -1,6 +1,7 @@
 # A device interface of kind exec for the tests. Each message's action comes back as that of a status; some do more.
 say() { printf '{"type":"message","message":{"function":"%s","action":"%s"}}\n' "$1" "$2"; }
-while [ -e broken ]; do echo "the device is broken" >&2; exit 1; done
+if [ -e broken ]; then echo "the device is broken" >&2; exit 1; fi
+echo $$ > child.pid
 while IFS= read -r line; do
   case $line in
     '{"type":"hello"'*) echo '{"type":"ready"}' ;;

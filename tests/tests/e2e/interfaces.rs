@@ -1,8 +1,8 @@
 //! Device interfaces as a house sees them: how they are, what they refuse and why, what they publish and how.
 
 use hearthgate_tests::client::Client;
-use hearthgate_tests::free_port;
 use hearthgate_tests::gateway::{Gateway, Home};
+use hearthgate_tests::{free_port, until};
 use rumqttc::QoS;
 use serde_json::Value;
 use std::fs;
@@ -208,6 +208,22 @@ async fn retained_commands_are_dropped_unless_an_interface_asks_for_them() {
     assert_eq!(client.next().await, (said_topic("cautious"), "NOW".into()));
     let log = gateway.log();
     assert!(!log.lines().any(|line| line.contains("opened") && line.contains("interface=cautious")), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_child_outlives_a_gateway_that_is_killed() {
+    let (home, mut gateway) = started(&child("lamp", ""));
+    gateway.wait_for_log(&["online", "lamp"]);
+    let pid = fs::read_to_string(home.path().join("child.pid")).expect("the child's number");
+    let stat = format!("/proc/{}/stat", pid.trim());
+    assert!(fs::exists(&stat).expect("/proc"), "the child runs");
+    gateway.kill();
+    until("the child's end", async || {
+        // A zombie is dead; somebody only has not noticed yet.
+        let is_alive = fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+        (!is_alive).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
