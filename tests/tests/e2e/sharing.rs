@@ -134,3 +134,75 @@ async fn four_gateways_share_what_is_stored_in_mariadb() {
 async fn four_gateways_share_what_is_stored_in_postgresql() {
     every_message_once(Database::postgres().await, 4).await;
 }
+
+/// Messages of the measurement.
+const MEASURED: usize = 100_000;
+
+/// Prints how long `members` need for what waits for them at the broker: MEASURED messages of `flows` flows.
+async fn measure(members: usize, flows: usize) {
+    let (broker, database) = (Mosquitto::start(), Database::mariadb().await);
+    let mut group: Vec<Member> = (1..=members).map(|number| Member::new(number, &broker, &database)).collect();
+    group[0].start().wait_for_log(&["flows loaded"]);
+    for number in 0..flows {
+        database
+            .execute(&format!(
+                "INSERT INTO flows (code, description, topic, action, payload_schema, last_msg_id, enabled) SELECT \
+                 'LOAD_{number}', '', 'load/{number}', action, payload_schema, 0, 1 FROM flows WHERE code = '{FLOW}'"
+            ))
+            .await;
+    }
+    group[0].kill();
+    for member in &mut group {
+        member.start().wait_for_log(&["flows loaded"]);
+    }
+    let client = Client::connect(broker.port, "publisher").await;
+    for number in 0..flows {
+        for member in &group {
+            until("its subscription", async || {
+                let before = member.journaled();
+                for _ in 0..members {
+                    client.publish(&format!("load/{number}"), r#"{"temperature":0,"humidity":1}"#).await;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                (member.journaled() > before).then_some(())
+            })
+            .await;
+        }
+    }
+    for member in &mut group {
+        let (status, log) = member.gateway.take().expect("a running member").terminate();
+        assert!(status.success(), "{log}");
+    }
+    let rows = "SELECT COUNT(*) FROM data WHERE attribute_name = 'temperature'";
+    let before = database.number(rows).await;
+    for number in 0..flows {
+        let lines: String =
+            (0..MEASURED / flows).map(|it| format!("{{\"temperature\":{it},\"humidity\":65.2}}\n")).collect();
+        let mut publisher = std::process::Command::new("mosquitto_pub")
+            .args(["-p", &broker.port.to_string(), "-q", "1", "-l", "-t", &format!("load/{number}")])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("mosquitto_pub");
+        publisher.stdin.take().expect("its input").write_all(lines.as_bytes()).expect("the load");
+        assert!(publisher.wait().expect("its end").success());
+    }
+    let since = std::time::Instant::now();
+    for member in &mut group {
+        member.start();
+    }
+    let all = before + (MEASURED / flows * flows) as i64;
+    until("all rows", async || (database.number(rows).await >= all).then_some(())).await;
+    let took = since.elapsed().as_secs_f64();
+    assert_eq!(database.number(rows).await, all);
+    println!("{members} members, {flows} flows: {:.0} messages a second", MEASURED as f64 / took);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement: see crates/gateway/docs/scaling.md"]
+async fn how_fast_one_two_and_four_gateways_are() {
+    for flows in [1, 8] {
+        for members in [1, 2, 4] {
+            measure(members, flows).await;
+        }
+    }
+}

@@ -162,14 +162,15 @@ impl Outgoing {
         self.remove(index)
     }
 
-    /// Takes out everything that came by a shared subscription and that another member may get instead.
-    pub(crate) fn take_shared(&mut self) -> Vec<Owed> {
+    /// Takes out everything that came by a shared subscription and that another member may get instead. What was sent
+    /// stays with a session that is kept (`keep_sent`): the member may have taken it, and only its acknowledgement is lost.
+    pub(crate) fn take_shared(&mut self, keep_sent: bool) -> Vec<Owed> {
         let mut taken = Vec::new();
         let mut index = 0;
         while index < self.inflight.len() {
             let inflight = &self.inflight[index];
             // A QoS 2 delivery belongs to the one that it was sent to (MQTT 5.0, section 4.8.2).
-            if inflight.owed.share.is_some() && inflight.owed.qos == QoS::AtLeastOnce {
+            if !keep_sent && inflight.owed.share.is_some() && inflight.owed.qos == QoS::AtLeastOnce {
                 taken.extend(self.remove(index).map(|inflight| inflight.owed));
             } else {
                 index += 1;
@@ -275,8 +276,9 @@ mod tests {
         outgoing.sent(3, owed(3, false, QoS::AtLeastOnce));
         outgoing.push(owed(4, true, QoS::ExactlyOnce));
         outgoing.push(owed(5, false, QoS::AtMostOnce));
-        let taken: Vec<u64> = outgoing.take_shared().iter().map(|owed| owed.number).collect();
-        assert_eq!(taken, [2, 4]);
+        let numbers = |taken: Vec<Owed>| taken.iter().map(|owed| owed.number).collect::<Vec<_>>();
+        assert_eq!(numbers(outgoing.take_shared(true)), [4]);
+        assert_eq!(numbers(outgoing.take_shared(false)), [2]);
         assert_eq!((outgoing.inflight.len(), outgoing.resent, outgoing.queue.len()), (2, 2, 1));
     }
 }

@@ -45,6 +45,29 @@ fn what_a_member_did_not_acknowledge_goes_to_another() {
 }
 
 #[test]
+fn what_was_sent_to_a_member_with_a_kept_session_waits_for_it_and_comes_with_dup() {
+    let broker = start();
+    let connect = Connect::kept(5, "kept");
+    let (mut kept, _) = broker.connect(&connect);
+    let mut other = broker.v5("other");
+    kept.subscribe("$share/g/t", 1);
+    let mut publisher = broker.v5("p");
+    publisher.publish(2, "t", 1, "taken");
+    publisher.expect_acknowledgement(4, 1);
+    let sent = kept.message();
+    other.subscribe("$share/g/t", 1);
+    drop(kept);
+    publisher.publish(2, "t", 2, "meanwhile");
+    publisher.expect_acknowledgement(4, 2);
+    assert_eq!(other.message_acknowledged().text(), "meanwhile");
+    other.expect_nothing();
+    let (mut kept, _) = broker.connect(&connect);
+    let again = kept.message_acknowledged();
+    assert_eq!((again.text(), again.id, again.dup), ("taken", sent.id, true));
+    kept.expect_nothing();
+}
+
+#[test]
 fn an_absent_member_is_passed_over_and_a_group_of_absent_ones_is_kept_for() {
     let broker = start();
     let connect = Connect::kept(5, "absent");

@@ -238,7 +238,7 @@ impl Hub {
             Some(seconds) => self.send_will_in(session_key, Duration::from_secs(seconds.into())),
             None => {}
         }
-        self.hand_on_shared(session_key);
+        self.hand_on_shared(session_key, expiry == 0);
         if expiry == 0 {
             self.remove_session(session_key);
         } else {
@@ -258,7 +258,7 @@ impl Hub {
     /// The end of a session: whatever it still was owed is gone.
     pub(super) fn remove_session(&mut self, key: SessionKey) {
         self.publish_will(key);
-        self.hand_on_shared(key);
+        self.hand_on_shared(key, true);
         let Some(session) = self.sessions.try_remove(key) else { return };
         self.by_id.remove(&session.id);
         for filter in session.subscriptions.keys() {

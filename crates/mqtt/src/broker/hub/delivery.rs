@@ -72,8 +72,9 @@ impl Hub {
         order().find(idle).or_else(|| order().find(online)).or_else(|| order().next())
     }
 
-    /// What was owed by shared subscriptions goes to other members, now that this one is gone.
-    pub(super) fn hand_on_shared(&mut self, key: SessionKey) {
+    /// What was owed by shared subscriptions goes to other members, now that this one is gone; without what was sent to it,
+    /// unless its session `ends`.
+    pub(super) fn hand_on_shared(&mut self, key: SessionKey, ends: bool) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let number = session.number;
         let another_online = |hub: &Hub, share: &str| {
@@ -87,7 +88,7 @@ impl Hub {
                 })
                 .cloned()
         };
-        for owed in session.outgoing.take_shared() {
+        for owed in session.outgoing.take_shared(!ends) {
             let Some(share) = owed.share.clone() else { continue };
             match another_online(self, &share) {
                 Some(group) => {
