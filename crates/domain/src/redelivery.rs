@@ -45,6 +45,7 @@
 use crate::delivery::Origin;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU64;
 
 /// What was taken of all sessions and may be sent again.
 #[derive(Clone, Debug)]
@@ -112,7 +113,7 @@ impl Owed {
                 session: *session,
                 packet_id: entry.packet_id,
                 hash: entry.hash,
-                seq: entry.seq,
+                seq: entry.seq(),
             };
             entries.list.iter().filter(|entry| !entry.gone).map(entry)
         })
@@ -142,7 +143,7 @@ impl Owed {
         let Some(session) = self.sessions.get_mut(&origin.session) else { return Verdict::New };
         if let Some((position, entry)) = session.find(origin.packet_id, hash).filter(|_| origin.dup) {
             session.sent_again(position);
-            return Verdict::Redelivered { seq: entry.seq };
+            return Verdict::Redelivered { seq: entry.seq() };
         }
         if !origin.dup {
             session.end_turn();
@@ -184,7 +185,7 @@ impl Owed {
         let window = self.window;
         let session = self.sessions.entry(session).or_default();
         session.end_turn();
-        session.push(Entry { packet_id, hash, seq, gone: false });
+        session.push(Entry { packet_id, hash, seq: seq.and_then(NonZeroU64::new), gone: false });
         session.keep_at_most(window);
     }
 }
@@ -193,9 +194,16 @@ impl Owed {
 struct Entry {
     packet_id: u16,
     hash: u64,
-    seq: Option<u64>,
+    /// Numbers begin at 1. There may be a hundred thousand entries: each byte counts.
+    seq: Option<NonZeroU64>,
     /// Passed over; it stays in the list until it is the first.
     gone: bool,
+}
+
+impl Entry {
+    fn seq(&self) -> Option<u64> {
+        self.seq.map(NonZeroU64::get)
+    }
 }
 
 /// The entries of a session in the order of receipt. A position counts entries since the session began.
@@ -281,7 +289,7 @@ impl Session {
     }
 
     fn drop_through_seq(&mut self, seq: u64) {
-        let until = self.list.iter().take_while(|entry| entry.seq.is_none_or(|known| known <= seq));
+        let until = self.list.iter().take_while(|entry| entry.seq().is_none_or(|known| known <= seq));
         let stored = until.enumerate().filter(|(_, entry)| entry.seq.is_some()).last();
         if let Some((index, _)) = stored {
             self.drop_through(self.first + index as u64);
@@ -289,7 +297,7 @@ impl Session {
     }
 
     fn drop_from_seq(&mut self, seq: u64) {
-        let kept = self.list.iter().take_while(|entry| entry.seq.is_none_or(|known| known < seq)).count();
+        let kept = self.list.iter().take_while(|entry| entry.seq().is_none_or(|known| known < seq)).count();
         for entry in self.list.drain(kept..).filter(|entry| !entry.gone) {
             self.positions.remove(&entry.packet_id);
         }

@@ -48,6 +48,9 @@ struct Arguments {
     /// Messages a second
     #[arg(long, default_value_t = 500)]
     rate: u64,
+    /// Messages that the publisher has in flight at most
+    #[arg(long, default_value_t = 200)]
+    window: usize,
     /// Each run goes on until so many messages are sent, also after its last fault
     #[arg(long, default_value_t = 0)]
     messages: u64,
@@ -96,6 +99,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             faults: faults.clone(),
             seed,
             rate: arguments.rate,
+            window: arguments.window,
             messages: arguments.messages,
             verbose: true,
         };
@@ -111,6 +115,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         match run {
             Ok(outcome) => {
                 failed |= !outcome.is_clean();
+                eprintln!("{}", torture::table(std::slice::from_ref(&outcome)));
                 outcomes.push(outcome);
             }
             Err(reason) => {

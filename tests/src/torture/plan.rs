@@ -92,6 +92,8 @@ pub struct Plan {
     pub seed: u64,
     /// Messages a second.
     pub rate: u64,
+    /// Messages that the publisher has in flight at most.
+    pub window: usize,
     /// At least so many messages.
     pub messages: u64,
     /// Progress on standard error.
@@ -148,6 +150,7 @@ mod tests {
             faults: Fault::ALL.to_vec(),
             seed: 7,
             rate: 100,
+            window: 10,
             messages: 0,
             verbose: false,
         };

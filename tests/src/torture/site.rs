@@ -72,7 +72,7 @@ impl Site {
     /// A publisher on the way that devices take.
     pub(super) fn publisher(&self, plan: &Plan) -> Publisher {
         let port = self.mosquitto.as_ref().map_or(self.proxy.port, |broker| broker.port);
-        Publisher::start(Options { qos: plan.qos, ..Options::new(port, "device") })
+        Publisher::start(Options { qos: plan.qos, window: plan.window, ..Options::new(port, "device") })
     }
 
     /// The running gateway.
@@ -174,7 +174,7 @@ fn configuration(broker: Option<u16>, database: Option<&str>) -> String {
     format!(
         "{mqtt}[mqtt.reconnect]\ninitial = \"50ms\"\nmax = \"500ms\"\n\
          {database}\
-         [journal]\nsegment_size = \"1MiB\"\n\
+         [journal]\nsegment_size = \"4MiB\"\n\
          [endpoints]\nhttp_timeout = \"500ms\"\nretry = [\"0s\", {pauses}]\n[endpoints.breaker]\nrest = \"300ms\"\n\
          [dead_letters]\nmax_messages = 1000000\nmax_size = \"1GiB\"\n\
          [supervision]\nbackoff = \"20ms\"\nmax_backoff = \"200ms\"\nmax_restarts = 100000\n"
@@ -208,7 +208,7 @@ impl Memory {
 fn peak_kib(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     // Between fork and exec the child is still a copy of ourselves.
-    if !status.starts_with("Name:\thearthgate\n") {
+    if !status.starts_with("Name:\thearthgate") {
         return None;
     }
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -15,8 +15,13 @@ use tokio::time::interval;
 /// Messages in a hundredth of a second: 2,000 a second.
 const BURST: usize = 20;
 const BEFORE: usize = 2_000;
-const MEANWHILE: usize = 20_000;
 const AFTER: usize = 2_000;
+
+/// What comes in while the database is away: ten seconds' worth, or as many as this variable says.
+fn meanwhile() -> usize {
+    let seconds = std::env::var("HEARTHGATE_TEST_OUTAGE_SECONDS").ok();
+    seconds.map_or(10, |seconds| seconds.parse::<usize>().expect("a number of seconds")) * 100 * BURST
+}
 
 async fn publish(publisher: &Publisher, range: std::ops::Range<usize>) {
     let mut ticks = interval(Duration::from_millis(10));
@@ -35,6 +40,7 @@ async fn stored(database: &Database) -> Vec<usize> {
 }
 
 async fn ten_seconds_without_it_lose_nothing(kind: Kind) {
+    let meanwhile = meanwhile();
     let mut server = block_in_place(|| Server::start(kind));
     let database = Database::create(&server.admin_url()).await;
     let home = Home::new();
@@ -44,7 +50,7 @@ async fn ten_seconds_without_it_lose_nothing(kind: Kind) {
     let publisher = Publisher::start(Options::new(home.mqtt, "device"));
     publish(&publisher, 0..BEFORE).await;
     block_in_place(|| server.stop());
-    publish(&publisher, BEFORE..BEFORE + MEANWHILE).await;
+    publish(&publisher, BEFORE..BEFORE + meanwhile).await;
     publisher.all_acknowledged(PATIENCE).await.expect("acknowledgements without the database");
     let (status, body) = http::request(home.http, "GET", "/readyz").expect("the HTTP API");
     assert!(status == 503 && body.contains("writer"), "{body}");
@@ -55,9 +61,9 @@ async fn ten_seconds_without_it_lose_nothing(kind: Kind) {
     };
     block_in_place(|| server.resume());
     let resumed = until("the server's time", async || database.texts(now).await.ok()?.pop()).await;
-    publish(&publisher, BEFORE + MEANWHILE..BEFORE + MEANWHILE + AFTER).await;
+    publish(&publisher, BEFORE + meanwhile..BEFORE + meanwhile + AFTER).await;
     publisher.all_acknowledged(PATIENCE).await.expect("all acknowledgements");
-    let all = BEFORE + MEANWHILE + AFTER;
+    let all = BEFORE + meanwhile + AFTER;
     until("all", async || {
         let last = "SELECT last_msg_id FROM flows WHERE code = 'AHT10_SENSOR'";
         (database.try_number(last).await? >= all as i64).then_some(())
@@ -68,7 +74,7 @@ async fn ten_seconds_without_it_lose_nothing(kind: Kind) {
     // What came in while it was away was written later, and says when it came in.
     let early = format!(
         "SELECT COUNT(*) FROM data WHERE attribute_name = 'temperature' AND last_msg_id <= {} AND received_at > '{resumed}'",
-        BEFORE + MEANWHILE
+        BEFORE + meanwhile
     );
     assert_eq!(database.number(&early).await, 0, "received before {resumed}");
     let times = "SELECT COUNT(DISTINCT received_at) FROM data WHERE attribute_name = 'temperature'";

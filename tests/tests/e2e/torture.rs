@@ -14,6 +14,7 @@ async fn nothing_is_lost_or_stored_twice(broker: BrokerKind, payloads: Payloads,
         faults: Fault::ALL.into_iter().filter(|fault| *fault != Fault::Disk || hearthgate_tests::is_root()).collect(),
         seed,
         rate: 300,
+        window: 200,
         messages: 1_000,
         verbose: false,
     };
