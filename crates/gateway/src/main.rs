@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use hearthgate_gateway::allocator;
 use hearthgate_gateway::cli::Cli;
 use hearthgate_gateway::commands;
 use hearthgate_gateway::exit::{Exit, exit_of};
@@ -14,6 +15,7 @@ fn main() -> ExitCode {
     if arguments.next().is_some_and(|first| first == exec_guard::SUBCOMMAND) {
         return exec_guard::main(arguments);
     }
+    allocator::keep_small();
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("hearthgate: a TLS provider was installed before main");
         return Exit::Internal.into();
