@@ -170,6 +170,9 @@ pub struct Desk {
     safe: Ticket,
     /// Which journal entry a ticket's group ended with, for confirmations; the newest at the end.
     marks: VecDeque<Mark>,
+    /// What senders may send again, up to here, they have sent on their present connections, or had no need to. An
+    /// acknowledgement that arrived says nothing of what is beyond: that may still be on its way once more.
+    covered: Seq,
     confirmed: Seq,
 }
 
@@ -191,7 +194,7 @@ impl Desk {
         });
         let owed = redelivery::Owed::restore(redelivery::MAX_WINDOW, entries);
         let gates = Gates::default();
-        Desk { journal, owed, gates, safe: Ticket::default(), marks: VecDeque::new(), confirmed: 0 }
+        Desk { journal, owed, gates, safe: Ticket::default(), marks: VecDeque::new(), covered: 0, confirmed: 0 }
     }
 
     /// Whoever hands in groups begins anew behind the answered ticket: what was handed in beyond it and could not be
@@ -308,7 +311,8 @@ impl Desk {
         if self.marks.len() >= MARKS_AT_MOST {
             self.marks.pop_front(); // the next one includes it
         }
-        self.marks.push_back(Mark { ticket: group.through, seq: self.journal.next_seq() - 1, session });
+        let seq = self.covered.min(self.journal.next_seq() - 1);
+        self.marks.push_back(Mark { ticket: group.through, seq, session });
         self.safe = group.through;
         self.forget_old();
     }
@@ -327,12 +331,23 @@ impl Desk {
             if let Some(origin) = message.origin {
                 if batch.beginnings.binary_search(&prepared.message).is_ok() {
                     self.owed.connected(origin.session);
+                    self.covered = self.confirmed;
                 }
                 let hash = content_hash(&message.topic, &message.payload);
                 match self.owed.check(&origin, hash) {
-                    Delivery::Redelivered { .. } => passed_over = true,
-                    Delivery::New if is_wanted => self.owed.record(&origin, hash, seq),
-                    Delivery::New => self.owed.record_unstored(&origin, hash),
+                    Delivery::Redelivered { seq: known } => {
+                        passed_over = true;
+                        self.covered = self.covered.max(known.unwrap_or(0));
+                    }
+                    // It was sent after everything that we know.
+                    Delivery::New if is_wanted => {
+                        self.owed.record(&origin, hash, seq);
+                        self.covered = seq;
+                    }
+                    Delivery::New => {
+                        self.owed.record_unstored(&origin, hash);
+                        self.covered = seq - 1;
+                    }
                 }
             }
             if is_wanted && !passed_over {
@@ -371,9 +386,12 @@ impl Desk {
             if !is_covered {
                 break;
             }
-            self.confirmed = mark.seq;
-            if let Some(session) = mark.session.filter(|_| mark.ticket.connection == ticket.connection) {
-                self.owed.confirm_through(session, mark.seq);
+            // What an earlier connection acknowledged may have been lost with it, and comes again on this one.
+            if mark.ticket.connection == ticket.connection {
+                self.confirmed = self.confirmed.max(mark.seq);
+                if let Some(session) = mark.session {
+                    self.owed.confirm_through(session, mark.seq);
+                }
             }
             self.marks.pop_front();
         }

@@ -99,3 +99,43 @@ fn all_that_is_left_can_be_refused_and_what_is_sent_again_is_recognised_all_the_
     origin.packet_id = 251;
     assert!(matches!(desk.owed.check(&origin, hash), Delivery::New));
 }
+
+/// Messages of these packet identifiers, sent again on connection 2.
+fn sent_again(first: u64, packet_ids: &[u16]) -> Group {
+    let again = |id: &u16| {
+        let message = message(*id, 100);
+        Inbound { origin: message.origin.map(|origin| Origin { dup: true, ..origin }), ..message }
+    };
+    let mut group = Group::default();
+    for index in 0..packet_ids.len() {
+        group.push(index, [Decision::Refused { flow_id: None, reason: "wanted".into(), pointer: String::new() }]);
+    }
+    let beginnings = if first == 1 { vec![0] } else { vec![] };
+    let messages = packet_ids.iter().map(again).collect();
+    group.close_batch(Arc::new(Batch { first: Ticket { connection: 2, number: first }, messages, beginnings }));
+    group
+}
+
+#[test]
+fn an_acknowledgement_that_arrived_says_nothing_of_what_is_still_being_sent_again() {
+    let folder = TempDir::new().unwrap();
+    let open = || Journal::open(folder.path(), Options::default()).unwrap();
+    let (journal, _) = open();
+    journal.handle().register(CONSUMER, Start::Oldest).unwrap();
+    Desk::new(journal, &[]).write(&mut group(1, &[100; 6])).unwrap();
+    // Killed before any acknowledgement went out: all of them come again, and not all at once.
+    let (journal, recovery) = open();
+    let mut desk = Desk::new(journal, &recovery.owed);
+    let written = desk.write(&mut sent_again(1, &[1, 2, 3])).unwrap();
+    assert_eq!((written.appended, written.redelivered), (0, 3));
+    desk.confirm(Ticket { connection: 2, number: 3 });
+    let written = desk.write(&mut sent_again(4, &[4, 5, 6])).unwrap();
+    assert_eq!((written.appended, written.redelivered), (0, 3));
+    desk.keep_confirmed().unwrap();
+    drop(desk);
+    // Killed once more: the first three are known to be acknowledged, the others come again.
+    let (journal, recovery) = open();
+    assert_eq!(recovery.owed.len(), 3, "those that are not known to be acknowledged");
+    let written = Desk::new(journal, &recovery.owed).write(&mut sent_again(1, &[4, 5, 6])).unwrap();
+    assert_eq!((written.appended, written.redelivered), (0, 3));
+}
