@@ -49,7 +49,8 @@ async fn the_api_answers_while_an_actor_is_frozen_and_says_that_the_order_was_wi
     let gateway = Gateway::open(false);
     let quick = Policy { stall_timeout: Duration::from_millis(100), stop_timeout: Duration::ZERO, ..policy() };
     let one = gateway.start("one", quick).await;
-    assert_eq!(gateway.ask("POST /api/v1/actors/one/fault/freeze-4000", &[]).await.status, 200);
+    // The order is withdrawn after two seconds; on a busy machine the rest must not run out before.
+    assert_eq!(gateway.ask("POST /api/v1/actors/one/fault/freeze-8000", &[]).await.status, 200);
     one.health.clone().wait_for(|health| health.status == Status::Unresponsive).await.unwrap();
     let reply = gateway.ask("POST /api/v1/actors/one/restart", &[]).await;
     assert_eq!(reply.problem(), (504, "actor-unresponsive".into()));
