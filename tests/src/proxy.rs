@@ -131,7 +131,7 @@ impl Account {
         }
     }
 
-    fn from_client(&mut self, packet: &Packet) {
+    fn client_sent(&mut self, packet: &Packet) {
         match packet {
             Packet::PubAck(ack) => self.acknowledged(ack.pkid),
             Packet::PubRec(ack) => self.acknowledged(ack.pkid),
@@ -139,7 +139,7 @@ impl Account {
         }
     }
 
-    fn from_broker(&mut self, packet: &Packet) {
+    fn broker_sent(&mut self, packet: &Packet) {
         match packet {
             Packet::Publish(publish) if publish.pkid != 0 => self.delivered(publish.pkid, publish.dup),
             Packet::SubAck(_) => self.seen.subscribed += 1,
@@ -170,8 +170,8 @@ async fn serve(client: TcpStream, target: u16, gate: Gate, shared: Arc<Shared>) 
     let (from_broker, to_broker) = broker.into_split();
     let mut changes = shared.gate.subscribe();
     tokio::select! {
-        () = pass(from_client, to_broker, |packet| shared.lock().from_client(packet)) => {}
-        () = pass(from_broker, to_client, |packet| shared.lock().from_broker(packet)) => {}
+        () = pass(from_client, to_broker, |packet| shared.lock().client_sent(packet)) => {}
+        () = pass(from_broker, to_client, |packet| shared.lock().broker_sent(packet)) => {}
         _ = changes.wait_for(|now| now.cuts != gate.cuts) => {}
     }
 }

@@ -32,7 +32,7 @@ impl Connection {
             let (body, end) = (at + body, at + end);
             match Packet::read(self.version, header, &packets[body..end])? {
                 Packet::Publish(publish) => {
-                    if !self.publish(hub, publish, &packets, received_at)? {
+                    if !self.publish(hub, &publish, &packets, received_at)? {
                         self.stalled = true;
                         hub.stall(self.link);
                         self.pending = packets.slice(at..);
@@ -109,16 +109,16 @@ impl Connection {
     fn publish(
         &mut self,
         hub: &mut Hub,
-        publish: Publish<'_>,
+        publish: &Publish<'_>,
         packets: &Bytes,
         received_at: Micros,
     ) -> Result<bool, Violation> {
-        let route = self.resolve(hub, &publish)?;
+        let route = self.resolve(hub, publish)?;
         if hub.must_wait(&route) {
             return Ok(false);
         }
-        self.check_receive_maximum(hub, &publish)?;
-        let refused = self.judge(&route, &publish)?;
+        self.check_receive_maximum(hub, publish)?;
+        let refused = self.judge(&route, publish)?;
         let origin = Origin { session: self.origin, packet_id: publish.packet_id, dup: publish.dup };
         let publisher = Publisher { link: self.link, session: self.session, origin };
         let properties = match &publish.properties {

@@ -34,11 +34,14 @@ struct Debt {
     sent: Option<(u16, Phase)>,
 }
 
+/// A subscription's options and its identifier.
+type Granted = (Options, Option<u32>);
+
 /// Changes since the last transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Delta {
     sessions: HashMap<u64, Option<Kept>>,
-    subscriptions: HashMap<(u64, Arc<str>), Option<(Options, Option<u32>)>>,
+    subscriptions: HashMap<(u64, Arc<str>), Option<Granted>>,
     received: HashMap<(u64, u16), bool>,
     debts: HashMap<u64, Debt>,
     settled: Vec<u64>,
@@ -87,7 +90,7 @@ impl Delta {
         self.bytes -= freed;
     }
 
-    pub(crate) fn subscribe(&mut self, session: u64, filter: Arc<str>, options: Option<(Options, Option<u32>)>) {
+    pub(crate) fn subscribe(&mut self, session: u64, filter: Arc<str>, options: Option<Granted>) {
         self.subscriptions.insert((session, filter), options);
     }
 

@@ -80,7 +80,7 @@ impl Hub {
         if route.targets.is_empty() && route.groups.is_empty() && !published.retain {
             return wait;
         }
-        wait.generation = self.distribute(publisher, route, published);
+        wait.generation = self.distribute(publisher, route, &published);
         wait
     }
 
@@ -123,7 +123,7 @@ impl Hub {
     }
 
     /// To the subscribers and the retained messages; returns the generation of the store to wait for, or 0.
-    fn distribute(&mut self, publisher: Option<Publisher>, route: &Rc<Route>, published: Published) -> u64 {
+    fn distribute(&mut self, publisher: Option<Publisher>, route: &Rc<Route>, published: &Published) -> u64 {
         let message = std::sync::Arc::new(Message {
             topic: route.topic.clone(),
             // The payload lies in a network buffer that a small message must not hold on to.
