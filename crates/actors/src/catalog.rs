@@ -54,11 +54,13 @@ pub struct CatalogActor {
 #[derive(Clone, Default)]
 struct Asked {
     wake: Rc<Notify>,
-    waiting: Rc<RefCell<Vec<oneshot::Sender<Result<(), String>>>>>,
+    waiting: Rc<RefCell<Vec<Waiting>>>,
 }
 
+type Waiting = oneshot::Sender<Result<(), String>>;
+
 impl Asked {
-    fn answer(waiting: Vec<oneshot::Sender<Result<(), String>>>, answer: &Result<(), String>) {
+    fn answer(waiting: Vec<Waiting>, answer: &Result<(), String>) {
         for one in waiting {
             // Who is gone doesn't want to know.
             let _ = one.send(answer.clone());

@@ -369,7 +369,7 @@ mod tests {
         let stays = site().interface(&entry()).topic.to_string();
         let gone = "homeassistant/device/hearthgate_home/interface_old/config".to_owned();
         let plan = Plan::of(&site(), &[entry()], &[stays.clone(), gone.clone()]);
-        assert_eq!(plan.leftovers().map(|topic| topic.to_string()).collect::<Vec<_>>(), [gone.clone()]);
+        assert_eq!(plan.leftovers().map(|topic| topic.to_string()).collect::<Vec<_>>(), std::slice::from_ref(&gone));
         let off = Plan::of_nothing(&[stays, gone]);
         assert_eq!(off.leftovers().count(), 2);
         assert!(off.announcements.is_empty());

@@ -115,7 +115,8 @@ async fn a_thousand_idle_clients_and_a_flood_of_nonsense_leave_a_sensor_served()
     let (home, gateway, database) = roomy().await;
     let idle = |number: usize| {
         let id = format!("idle-{number}");
-        let (mut wire, code) = Wire::connect(home.mqtt, Connect::clean(if number % 2 == 0 { 4 } else { 5 }, &id));
+        let (mut wire, code) =
+            Wire::connect(home.mqtt, Connect::clean(if number.is_multiple_of(2) { 4 } else { 5 }, &id));
         assert_eq!(code, 0, "{id}");
         assert_eq!(wire.subscribe(&format!("to/{id}")), 1);
         wire
@@ -162,7 +163,7 @@ fn nonsense(number: usize) -> Vec<u8> {
         _ => [&connect[..], &packet(0x30, b"\0\x02\xff\xfex")].concat(),
     };
     let at = number % bytes.len().max(1);
-    if let Some(byte) = bytes.get_mut(at).filter(|_| number % 3 == 0) {
+    if let Some(byte) = bytes.get_mut(at).filter(|_| number.is_multiple_of(3)) {
         *byte = byte.wrapping_add(u8::try_from(number % 251).expect("a byte"));
     }
     bytes

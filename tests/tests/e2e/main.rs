@@ -1,5 +1,7 @@
 //! End to end: the real binary, real brokers, real databases, real endpoints.
 
+#![expect(clippy::disallowed_methods, reason = "a test has no actor that its tasks could belong to")]
+
 mod broker_away;
 mod brokers;
 mod clients;

@@ -50,8 +50,11 @@ pub struct Endpoints {
     /// Where `PUBLISH` goes.
     pub publish: Recipient<Publish>,
     /// Finds a secret where its reference says.
-    pub secrets: Arc<dyn Fn(&SecretRef) -> Result<SecretString, String> + Send + Sync>,
+    pub secrets: Arc<FindSecret>,
 }
+
+/// Finds a secret where its reference says, or tells why it can't be found.
+pub type FindSecret = dyn Fn(&SecretRef) -> Result<SecretString, String> + Send + Sync;
 
 /// A message that is delivered or given up.
 pub(super) struct Done {

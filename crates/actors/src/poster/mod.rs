@@ -9,7 +9,7 @@ mod delivery;
 mod lane;
 mod rendering;
 
-pub use delivery::Endpoints;
+pub use delivery::{Endpoints, FindSecret};
 pub use rendering::Rendered;
 
 use actix::prelude::*;

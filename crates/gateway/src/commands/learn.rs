@@ -65,7 +65,7 @@ fn session_options(loaded: &Loaded, args: &LearnArgs) -> anyhow::Result<SessionO
         let file = args.password_file.as_deref().context("a user without a password file")?;
         let password = std::fs::read_to_string(file)
             .map_err(|error| Failure::Usage(format!("can't read {}: {error}", file.display())))?;
-        let password = password.trim_end_matches(['\r', '\n']).to_owned().into();
+        let password = password.trim_end_matches(['\r', '\n']).to_owned();
         options.credentials = Some(Credentials { username: name.clone(), password });
     }
     options.client_id = format!("hearthgate-learn-{}", std::process::id());

@@ -213,11 +213,11 @@ pub(crate) fn implied(environment: &Environment, origins: &mut Origins) -> Map<S
     layer
 }
 
-fn database_url(environment: &Environment, host: &str) -> Result<String, Finding> {
+fn database_url(environment: &Environment, host: &str) -> Result<String, Box<Finding>> {
     let need = |name: &str| {
         environment.get(name).filter(|value| !value.is_empty()).ok_or_else(|| {
-            Finding::error("database.url", format!("DB_HOST is set, but {name} is not"))
-                .remedy("set DB_NAME and DB_USER too, or use HEARTHGATE__DATABASE__URL instead")
+            let finding = Finding::error("database.url", format!("DB_HOST is set, but {name} is not"));
+            Box::new(finding.remedy("set DB_NAME and DB_USER too, or use HEARTHGATE__DATABASE__URL instead"))
         })
     };
     let (name, user) = (need("DB_NAME")?, need("DB_USER")?);

@@ -135,8 +135,8 @@ impl Connection {
         };
         let wait = match (refused, publish.qos) {
             (Some(_), _) => Wait::default(),
-            (None, QoS::ExactlyOnce) => self.publish_once(hub, publisher, &route, published),
-            (None, QoS::AtMostOnce | QoS::AtLeastOnce) => hub.publish(Some(publisher), &route, published),
+            (None, QoS::ExactlyOnce) => self.publish_once(hub, publisher, &route, &published),
+            (None, QoS::AtMostOnce | QoS::AtLeastOnce) => hub.publish(Some(publisher), &route, &published),
         };
         if publish.qos != QoS::AtMostOnce
             && let Some(link) = hub.links.get_mut(self.link)
@@ -196,11 +196,11 @@ impl Connection {
     }
 
     /// QoS 2: passed on the first time that the packet id comes.
-    fn publish_once(&self, hub: &mut Hub, publisher: Publisher, route: &Rc<Route>, published: Published) -> Wait {
+    fn publish_once(&self, hub: &mut Hub, publisher: Publisher, route: &Rc<Route>, published: &Published) -> Wait {
         let packet_id = publisher.origin.packet_id;
         let wait = match hub.sessions[self.session].received.get(&packet_id).copied() {
             Some(Received { wait, restored: false }) => return wait,
-            Some(Received { restored: true, .. }) => hub.publish_to_gateway_only(publisher, route, &published),
+            Some(Received { restored: true, .. }) => hub.publish_to_gateway_only(publisher, route, published),
             None => hub.publish(Some(publisher), route, published),
         };
         hub.note_received(self.session, packet_id, wait);

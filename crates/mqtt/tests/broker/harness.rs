@@ -74,7 +74,7 @@ pub(crate) fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
     let acknowledger = (gateway != Gateway::Held).then_some(handle.clone());
     let beginnings = Arc::new(Mutex::new(Vec::new()));
     let (kept, began, last) = (received.clone(), beginnings.clone(), confirmed.clone());
-    std::thread::spawn(move || take(&mut events, &kept, &began, &last, acknowledger, &ready));
+    std::thread::spawn(move || take(&mut events, &kept, &began, &last, acknowledger.as_ref(), &ready));
     is_ready.recv_timeout(PATIENCE).unwrap();
     Running { address, tls, handle, received, beginnings, confirmed, crash: Some(crash), server: Some(server) }
 }
@@ -86,7 +86,7 @@ fn take(
     kept: &Kept,
     beginnings: &Mutex<Vec<u64>>,
     confirmed: &AtomicU64,
-    acknowledger: Option<Handle>,
+    acknowledger: Option<&Handle>,
     ready: &std::sync::mpsc::Sender<()>,
 ) {
     while let Some(event) = events.blocking_recv() {
@@ -99,7 +99,7 @@ fn take(
                     kept.push((ticket, message));
                     ticket.number += 1;
                 }
-                if let Some(handle) = &acknowledger {
+                if let Some(handle) = acknowledger {
                     handle.acknowledge(last);
                 }
             }

@@ -1,5 +1,7 @@
 //! The embedded broker as its clients see it: over TCP, with raw bytes where a library would be too polite.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
 mod acknowledgement;
 mod clients;
 mod connecting;

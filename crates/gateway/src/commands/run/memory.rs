@@ -148,7 +148,7 @@ mod tests {
         file.session(u64::MAX).unwrap();
         file.subscribed(&["a/#".into()]).unwrap();
         let first = Known { session: u64::MAX, filters: vec!["a/#".into()] };
-        assert_eq!(SessionFile::open(&path).unwrap().kept.brokers, [first.clone()]);
+        assert_eq!(SessionFile::open(&path).unwrap().kept.brokers, std::slice::from_ref(&first));
         file.session(1).unwrap();
         file.subscribed(&["b".into()]).unwrap();
         let second = Known { session: 1, filters: vec!["b".into()] };

@@ -177,7 +177,7 @@ impl<'de> Deserialize<'de> for Supervision {
                         }
                     }
                 }
-                complete(own, parts)
+                complete(&own, parts)
             }
         }
         from.deserialize_map(Keys)
@@ -185,7 +185,7 @@ impl<'de> Deserialize<'de> for Supervision {
 }
 
 fn complete<E: serde::de::Error>(
-    own: PolicyOverride,
+    own: &PolicyOverride,
     parts: BTreeMap<String, PolicyOverride>,
 ) -> Result<Supervision, E> {
     Ok(Supervision {

@@ -72,15 +72,15 @@ impl Hub {
     }
 
     /// Passes a message on; says what must happen before its publisher is acknowledged.
-    pub(crate) fn publish(&mut self, publisher: Option<Publisher>, route: &Rc<Route>, published: Published) -> Wait {
+    pub(crate) fn publish(&mut self, publisher: Option<Publisher>, route: &Rc<Route>, published: &Published) -> Wait {
         let mut wait = Wait::default();
         if let Some(wanted) = route.gateway {
-            wait.ticket = self.hand_to_gateway(publisher, route, &published, wanted);
+            wait.ticket = self.hand_to_gateway(publisher, route, published, wanted);
         }
         if route.targets.is_empty() && route.groups.is_empty() && !published.retain {
             return wait;
         }
-        wait.generation = self.distribute(publisher, route, &published);
+        wait.generation = self.distribute(publisher, route, published);
         wait
     }
 
@@ -186,7 +186,7 @@ impl Hub {
             expiry: None,
             received_at: super::now_micros(),
         };
-        self.publish(None, &route, published);
+        self.publish(None, &route, &published);
     }
 
     /// Publishes a session's will, if it still has one.
@@ -195,7 +195,7 @@ impl Hub {
         let Will { topic, payload, qos, retain, expiry, properties, delay: _ } = will;
         let route = self.tree.route(&topic);
         let (payload, properties, received_at) = (payload.into(), properties.into(), super::now_micros());
-        self.publish(None, &route, Published { payload, qos, retain, properties, expiry, received_at });
+        self.publish(None, &route, &Published { payload, qos, retain, properties, expiry, received_at });
     }
 
     /// Gives a publisher the acknowledgements that are due, in order.
