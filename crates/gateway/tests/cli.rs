@@ -1,5 +1,7 @@
 //! The program as a person or a script meets it: the real binary, its output, its exit codes.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};

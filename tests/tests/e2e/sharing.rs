@@ -193,7 +193,7 @@ async fn measure(members: usize, flows: usize, messages: usize) {
     }
     let took = since.elapsed().as_secs_f64();
     assert_eq!(database.number(rows).await, all);
-    println!("{members} members, {flows} flows: {:.0} messages a second", messages as f64 / took);
+    eprintln!("{members} members, {flows} flows: {:.0} messages a second", messages as f64 / took);
 }
 
 #[tokio::test(flavor = "multi_thread")]
