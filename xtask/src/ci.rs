@@ -35,5 +35,5 @@ fn deny(workspace: &Workspace) -> anyhow::Result<bool> {
         eprintln!("xtask: cargo-deny can't be installed");
         return Ok(false);
     }
-    passes(cargo(root).args(["deny", "--offline", "check", "licenses", "bans", "sources"]))
+    passes(cargo(root).args(["deny", "check", "licenses", "bans", "sources"]))
 }
