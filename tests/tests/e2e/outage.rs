@@ -5,6 +5,7 @@ use hearthgate_tests::broker::Mosquitto;
 use hearthgate_tests::client::Client;
 use hearthgate_tests::database::Database;
 use hearthgate_tests::gateway::Home;
+use hearthgate_tests::proxy::Proxy;
 use hearthgate_tests::publisher::{Options, Publisher};
 use hearthgate_tests::server::{Kind, Server};
 use hearthgate_tests::{PATIENCE, http, until};
@@ -56,7 +57,7 @@ async fn ten_seconds_without_it_lose_nothing(kind: Kind) {
     assert!(status == 503 && body.contains("writer"), "{body}");
     // Every message so far came in before this moment, by the clock that the rows have.
     let now = match kind {
-        Kind::MariaDb => "SELECT CAST(UTC_TIMESTAMP() AS CHAR)",
+        Kind::MariaDb => "SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)",
         Kind::Postgres => "SELECT CAST(now() AT TIME ZONE 'UTC' AS TEXT)",
     };
     block_in_place(|| server.resume());
@@ -194,14 +195,16 @@ async fn a_mariadb_of_the_python_gateway_is_taken_over_with_its_rights_alone_and
         database.execute(&statement.replace("DATABASE", name)).await;
     }
     database.execute(&format!("INSERT INTO mqtt_servers (host, port) VALUES ('127.0.0.1', {})", broker.port)).await;
+    let proxy = Proxy::start(broker.port).await.expect("a proxy");
     let home = Home::new();
     home.configure(&format!(
         "[mqtt]\nserver = \"mqtt://127.0.0.1:{}\"\n[database]\nurl = \"{}/{name}\"\npassword = \"secret\"\n",
-        broker.port,
+        proxy.port,
         base.replace("root@", "gateway@")
     ));
     let mut gateway = home.start();
-    until("ready", async || http::is_ready(home.http).then_some(())).await;
+    // Ready comes before the broker's answer to SUBSCRIBE.
+    until("a subscription", async || (proxy.seen().subscribed > 0).then_some(())).await;
     let mut client = Client::connect(broker.port, "sensor").await;
     for index in 0..300 {
         client.publish("sensors/aht10", reading(index, 1)).await;
