@@ -157,6 +157,8 @@ pub struct Written {
     pub appended: usize,
     /// Recognised as redelivered and passed over.
     pub redelivered: usize,
+    /// Kept back by every flow that would take them.
+    pub kept_back: usize,
     /// What had to go under the policy `drop_oldest`.
     pub dropped: Vec<Dropped>,
 }
@@ -281,7 +283,8 @@ impl Desk {
             let message = group.inbound(prepared);
             let Some(origin) = message.origin.filter(|_| !prepared.passed_over) else { continue };
             let hash = content_hash(&message.topic, &message.payload);
-            if index < end || prepared.decisions.is_empty() {
+            let decisions = &group.decisions[prepared.decisions.clone()];
+            if index < end || decisions.iter().all(|decision| decision.target().is_none()) {
                 self.owed.record_unstored(&origin, hash);
             } else {
                 self.owed.record(&origin, hash, seq);
@@ -320,43 +323,43 @@ impl Desk {
     /// Recognises what was delivered before, and asks the flows' gates. Once for a group, however often it is written:
     /// both move on.
     fn admit(&mut self, group: &mut Group) {
-        group.admitted = true;
+        let Group { batches, messages, decisions, admitted, written, .. } = group;
+        *admitted = true;
         let mut seq = self.journal.next_seq();
-        for index in 0..group.messages.len() {
-            let prepared = &group.messages[index];
-            let batch = &group.batches[prepared.batch];
+        for prepared in messages {
+            let batch = &batches[prepared.batch];
             let message = &batch.messages[prepared.message];
-            let is_wanted = !prepared.decisions.is_empty();
-            let mut passed_over = false;
-            if let Some(origin) = message.origin {
-                if batch.beginnings.binary_search(&prepared.message).is_ok() {
-                    self.owed.connected(origin.session);
-                    self.covered = self.confirmed;
+            let decisions = &mut decisions[prepared.decisions.clone()];
+            let mut is_taken = || {
+                let is_taken = self.gates.is_taken(message, decisions);
+                written.kept_back += usize::from(!is_taken && !decisions.is_empty());
+                is_taken
+            };
+            let Some(origin) = message.origin else {
+                seq += u64::from(is_taken());
+                continue;
+            };
+            if batch.beginnings.binary_search(&prepared.message).is_ok() {
+                self.owed.connected(origin.session);
+                self.covered = self.confirmed;
+            }
+            let hash = content_hash(&message.topic, &message.payload);
+            match self.owed.check(&origin, hash) {
+                Delivery::Redelivered { seq: known } => {
+                    prepared.passed_over = true;
+                    self.covered = self.covered.max(known.unwrap_or(0));
                 }
-                let hash = content_hash(&message.topic, &message.payload);
-                match self.owed.check(&origin, hash) {
-                    Delivery::Redelivered { seq: known } => {
-                        passed_over = true;
-                        self.covered = self.covered.max(known.unwrap_or(0));
-                    }
-                    // It was sent after everything that we know.
-                    Delivery::New if is_wanted => {
-                        self.owed.record(&origin, hash, seq);
-                        self.covered = seq;
-                    }
-                    Delivery::New => {
-                        self.owed.record_unstored(&origin, hash);
-                        self.covered = seq - 1;
-                    }
+                // It was sent after everything that we know.
+                Delivery::New if is_taken() => {
+                    self.owed.record(&origin, hash, seq);
+                    self.covered = seq;
+                    seq += 1;
+                }
+                Delivery::New => {
+                    self.owed.record_unstored(&origin, hash);
+                    self.covered = seq - 1;
                 }
             }
-            if is_wanted && !passed_over {
-                let message = message.clone(); // cheap: its bytes are shared
-                let decisions = group.messages[index].decisions.clone();
-                self.gates.keep_back(&message, &mut group.decisions[decisions]);
-                seq += 1;
-            }
-            group.messages[index].passed_over = passed_over;
         }
     }
 
@@ -431,14 +434,17 @@ impl Desk {
 struct Gates(HashMap<i64, (Arc<Flow>, Gate)>);
 
 impl Gates {
-    /// Turns the decision of each flow that keeps this message back.
-    fn keep_back(&mut self, message: &Inbound, decisions: &mut [Decision]) {
+    /// Turns the decision of each flow that keeps this message back; tells whether anything is left to be journaled.
+    fn is_taken(&mut self, message: &Inbound, decisions: &mut [Decision]) -> bool {
+        let mut is_taken = false;
         for decision in decisions {
-            let Decision::Accepted(flow) = decision else { continue };
-            if !self.passes(flow, message) {
-                *decision = Decision::KeptBack;
+            match decision {
+                Decision::Accepted(flow) if !self.passes(flow, message) => *decision = Decision::KeptBack,
+                Decision::Accepted(_) | Decision::Refused { .. } => is_taken = true,
+                Decision::KeptBack => {}
             }
         }
+        is_taken
     }
 
     fn passes(&mut self, flow: &Arc<Flow>, message: &Inbound) -> bool {

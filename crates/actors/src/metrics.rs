@@ -12,6 +12,8 @@ pub enum Outcome {
     Echo,
     /// Recognised as delivered before.
     Redelivered,
+    /// Kept back by the flows' `on_change`, `min_interval` or rule for retained messages.
+    KeptBack,
     /// Lost to a bound, by configuration.
     Dropped,
     /// To be tried again.
@@ -27,6 +29,7 @@ impl Outcome {
             Outcome::Refused => "refused",
             Outcome::Echo => "echo",
             Outcome::Redelivered => "redelivered",
+            Outcome::KeptBack => "kept_back",
             Outcome::Dropped => "dropped",
             Outcome::Retried => "retried",
             Outcome::Dead => "dead",

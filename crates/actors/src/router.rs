@@ -91,6 +91,7 @@ pub struct FlowRouterActor {
 struct Counters {
     journaled: Counter,
     redelivered: Counter,
+    kept_back: Counter,
     refused: Counter,
     dropped: Counter,
 }
@@ -102,6 +103,7 @@ impl FlowRouterActor {
         let counters = Counters {
             journaled: Counter::journal(Outcome::Ok),
             redelivered: Counter::journal(Outcome::Redelivered),
+            kept_back: Counter::journal(Outcome::KeptBack),
             refused: Counter::journal(Outcome::Refused),
             dropped: Counter::journal(Outcome::Dropped),
         };
@@ -202,6 +204,7 @@ impl FlowRouterActor {
         self.deps.trouble.clear();
         self.counters.journaled.add(written.appended as u64);
         self.counters.redelivered.add(written.redelivered as u64);
+        self.counters.kept_back.add(written.kept_back as u64);
         for dropped in &written.dropped {
             let count = dropped.seqs.end - dropped.seqs.start;
             self.counters.dropped.add(count);

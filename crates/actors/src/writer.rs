@@ -257,10 +257,9 @@ impl Work {
 
     fn count(&mut self, batch: &Batch, committed: &Committed) {
         for numbers in &committed.numbers {
-            let code = batch.records.iter().find(|record| record.flow_id == numbers.flow_id).map(|r| &r.flow_code);
             let written = self.counters.entry(numbers.flow_id).or_insert_with(|| {
-                let code = code.map_or("", |code| code);
-                Counter::stored(code, Outcome::Ok)
+                let record = batch.records.iter().find(|record| record.flow_id == numbers.flow_id);
+                Counter::stored(record.map_or("", |record| &record.flow_code), Outcome::Ok)
             });
             written.add(numbers.count.unsigned_abs());
         }

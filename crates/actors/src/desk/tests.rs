@@ -1,6 +1,7 @@
 use super::*;
 use bytes::Bytes;
 use hearthgate_domain::delivery::{Origin, QoS, Via};
+use hearthgate_domain::flow::FlowRow;
 use hearthgate_storage::journal::{Options, Start};
 use tempfile::TempDir;
 
@@ -138,4 +139,42 @@ fn an_acknowledgement_that_arrived_says_nothing_of_what_is_still_being_sent_agai
     assert_eq!(recovery.owed.len(), 3, "those that are not known to be acknowledged");
     let written = Desk::new(journal, &recovery.owed).write(&mut sent_again(1, &[4, 5, 6])).unwrap();
     assert_eq!((written.appended, written.redelivered), (0, 3));
+}
+
+/// Three readings, the second one equal to the first, for a flow that takes only what has changed.
+fn readings(dup: bool) -> Vec<Inbound> {
+    let reading = |(packet_id, payload): (u16, &'static str)| Inbound {
+        payload: Bytes::from_static(payload.as_bytes()),
+        origin: Some(Origin { session: 1, packet_id, dup }),
+        ..message(packet_id, 0)
+    };
+    [(1, r#"{"n":1}"#), (2, r#"{"n":1}"#), (3, r#"{"n":2}"#)].map(reading).into()
+}
+
+#[test]
+fn what_is_kept_back_takes_no_number_from_what_is_stored_and_sent_again_behind_it() {
+    let (_folder, mut desk) = desk();
+    let row = FlowRow {
+        id: 1,
+        code: "F".into(),
+        topic: "a".into(),
+        action: "STORE_DB".into(),
+        payload_schema: "{}".into(),
+        enabled: true,
+        options: Some(r#"{"on_change":true}"#.into()),
+        ..FlowRow::default()
+    };
+    let flow = Arc::new(Flow::compile(row).unwrap());
+    let group = |connection: u64, messages: Vec<Inbound>| {
+        let mut group = Group::default();
+        (0..messages.len()).for_each(|index| group.push(index, [Decision::Accepted(Arc::clone(&flow))]));
+        let first = Ticket { connection, number: 1 };
+        group.close_batch(Arc::new(Batch { first, messages, beginnings: vec![0] }));
+        group
+    };
+    let written = desk.write(&mut group(1, readings(false))).unwrap();
+    assert_eq!((written.appended, written.kept_back, written.redelivered), (2, 1, 0));
+    desk.begin_anew();
+    let written = desk.write(&mut group(2, readings(true))).unwrap();
+    assert_eq!((written.appended, written.kept_back, written.redelivered), (0, 0, 3));
 }

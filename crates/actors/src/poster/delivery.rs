@@ -151,7 +151,10 @@ impl Deliverer {
                 let reason = format!("given up after {failed} attempts; the last one: {}", call.reason.borrow());
                 return self.give_up(Some(flow), flow.id, job, Some(Part::Post), &reason, failed).await;
             };
-            tokio::time::sleep(delay).await;
+            // A timer's tick is 1 ms: even no pause at all would take until the next one.
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
             wait_for(breaker).await;
             match self.attempt(endpoint, &call, &origin.calls).await {
                 Outcome::Delivered { status } => {

@@ -312,14 +312,20 @@ impl Codec {
 
 fn seven_levels(topic: &str) -> Result<[&str; 7], DecodeReason> {
     let mut levels = [""; 7];
-    let mut count = 0;
-    for level in topic.split('/') {
-        if let Some(place) = levels.get_mut(count) {
-            *place = level;
+    let (mut count, mut start) = (0, 0);
+    // By bytes: on levels as short as these a search for a character costs more than it saves.
+    for (end, _) in topic.bytes().enumerate().filter(|(_, byte)| *byte == b'/') {
+        if let Some(level) = levels.get_mut(count) {
+            *level = &topic[start..end];
         }
         count += 1;
+        start = end + 1;
     }
-    if count == 7 { Ok(levels) } else { Err(DecodeReason::Levels { levels: count }) }
+    if count != 6 {
+        return Err(DecodeReason::Levels { levels: count + 1 });
+    }
+    levels[6] = &topic[start..];
+    Ok(levels)
 }
 
 #[derive(Clone, Copy)]

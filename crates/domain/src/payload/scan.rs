@@ -369,14 +369,17 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<JsonKind, PayloadError> {
         self.at += 1;
         loop {
-            match self.peek() {
+            let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+            let rest = &self.bytes[self.at..];
+            let length = rest.iter().position(ends).unwrap_or(rest.len());
+            self.at += length;
+            match rest.get(length) {
                 Some(b'"') => {
                     self.at += 1;
                     return Ok(JsonKind::String);
                 }
                 Some(b'\\') => self.escape()?,
-                Some(0..=0x1f) => return self.expected("an escape instead of a control character"),
-                Some(_) => self.at += 1,
+                Some(_) => return self.expected("an escape instead of a control character"),
                 None => return self.expected("`\"` at the end of a string"),
             }
         }

@@ -30,6 +30,9 @@ pub(super) struct Subscriptions {
     /// Not asked for again before the next connection or a change.
     refused: HashSet<String>,
     asked: HashMap<u16, Asked>,
+    /// Nothing has changed since there was no difference: the loop comes by with every packet, and ten thousand filters
+    /// are not compared each time.
+    is_settled: bool,
     changed: bool,
     refusals: Vec<(String, String)>,
 }
@@ -51,6 +54,7 @@ impl Subscriptions {
             held: remembered.into_iter().map(|filter| (filter, None)).collect(),
             refused: HashSet::new(),
             asked: HashMap::new(),
+            is_settled: false,
             changed: false,
             refusals: Vec::new(),
         }
@@ -59,6 +63,7 @@ impl Subscriptions {
     /// A new set is wanted.
     pub(super) fn want(&mut self, wanted: Arc<[Subscription]>) {
         self.wanted = Some(wanted);
+        self.is_settled = false;
         self.refused.clear();
     }
 
@@ -72,6 +77,7 @@ impl Subscriptions {
     /// The next connection is to another broker, which may hold these.
     pub(super) fn moved(&mut self, remembered: Vec<String>) {
         self.held = remembered.into_iter().map(|filter| (filter, None)).collect();
+        self.is_settled = false;
     }
 
     /// A connection stands. Without the session the broker holds nothing. With it, MQTT 5 lets us state everything again
@@ -83,6 +89,7 @@ impl Subscriptions {
         for (id, _) in self.asked.drain() {
             ids.free(id);
         }
+        self.is_settled = false;
         self.refused.clear();
         if !accepted.session_present {
             self.held.clear();
@@ -94,10 +101,10 @@ impl Subscriptions {
     /// Asks for the difference, new filters first so that no message falls between an old and a new one. One difference
     /// at a time: the next is made when all of this one is answered.
     pub(super) fn ask(&mut self, out: &mut BytesMut, ids: &mut PacketIds) -> Result<(), String> {
-        let Some(wanted) = self.wanted.clone() else { return Ok(()) };
-        if !self.asked.is_empty() {
+        if self.is_settled || !self.asked.is_empty() {
             return Ok(());
         }
+        let Some(wanted) = self.wanted.clone() else { return Ok(()) };
         self.refuse_unshareable(&wanted);
         // One identifier a packet.
         let most = if self.identified { 1 } else { FILTERS_A_PACKET };
@@ -112,6 +119,7 @@ impl Subscriptions {
             outgoing::unsubscribe(out, self.protocol, id, &group)?;
             self.asked.insert(id, Asked::Unsubscribe(group));
         }
+        self.is_settled = self.asked.is_empty();
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use super::Seq;
 use super::format::Fields;
 use hearthgate_domain::delivery::Origin;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 const RECORD: usize = 32;
 const DUP: u8 = 1;
@@ -80,7 +81,8 @@ impl OwedList {
     }
 
     fn compact(&mut self) {
-        let mut newest = HashMap::with_capacity(self.recent.len());
+        let mut newest: HashMap<_, Seq, BuildHasherDefault<SenderHasher>> = HashMap::default();
+        newest.reserve(self.recent.len());
         for owed in self.held.iter().chain(&self.recent) {
             newest.insert((owed.origin.session, owed.origin.packet_id), owed.seq);
         }
@@ -122,6 +124,35 @@ impl OwedList {
             }
         }
         Some(list)
+    }
+}
+
+/// Spreads sessions, which are numbers of our own, and packet identifiers, of which a session has 65,535: nobody can make
+/// a bad map, and the standard hasher was a fortieth of the gateway's time under load.
+#[derive(Default)]
+struct SenderHasher(u64);
+
+impl SenderHasher {
+    fn mix(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+impl Hasher for SenderHasher {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.mix(u64::from(*byte)));
+    }
+
+    fn write_u16(&mut self, packet_id: u16) {
+        self.mix(u64::from(packet_id));
+    }
+
+    fn write_u64(&mut self, session: u64) {
+        self.mix(session);
     }
 }
 

@@ -41,12 +41,12 @@ async fn store(plan: &Plan, flows: u64, used: u64) -> anyhow::Result<(Round, f64
     let setup = Setup { broker: Some(&broker), database: None, toml: String::new(), flows: vec![insert] };
     let mut subject = Subject::start(setup).await?;
     let load = |messages| Load { port: broker.port, messages, qos: 1, rate: None, content: content(plan, used) };
-    let sum = "SELECT SUM(last_msg_id) FROM flows WHERE code LIKE 'BENCH%'";
-    let far_end = FarEnd::Query(sum.to_owned());
+    // The sum over all flows would be too much to ask for again and again.
+    let far_end = FarEnd::Query("SELECT COALESCE(MAX(id), 0) / 3 FROM data".to_owned());
     subject.warm_up(&far_end, plan.messages, load).await?;
     let run = subject.measure(&far_end, load(plan.messages)).await?;
     let rows = subject.database.number("SELECT COUNT(*) FROM data").await;
-    let stored = subject.database.number(sum).await;
+    let stored = subject.database.number("SELECT SUM(last_msg_id) FROM flows WHERE code LIKE 'BENCH%'").await;
     ensure!(rows == 3 * stored, "void: {rows} rows for {stored} messages");
     let reload = reload(&mut subject).await?;
     Ok((run, reload))

@@ -35,7 +35,8 @@ pub(super) async fn round(plan: &Plan) -> anyhow::Result<Vec<Figure>> {
 }
 
 async fn route(plan: &Plan, broker: &Mosquitto, action: &str, more: &str, far_end: FarEnd) -> anyhow::Result<Round> {
-    let load = |messages| Load { port: broker.port, messages, qos: 1, rate: None, content: readings(TOPIC, plan.payload) };
+    let load =
+        |messages| Load { port: broker.port, messages, qos: 1, rate: None, content: readings(TOPIC, plan.payload) };
     let flows = vec![flow("BENCH", TOPIC, action, ""), options("BENCH", more)];
     let subject = Subject::start(Setup { broker: Some(broker), database: None, toml: String::new(), flows }).await?;
     // The first message is new to the flow and is no part of what is counted.
