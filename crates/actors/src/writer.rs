@@ -183,7 +183,10 @@ impl Work {
             for target in entry.targets.iter() {
                 let Some(flow_id) = target.flow_id.filter(|_| target.verdict.is_due(Part::Store)) else { continue };
                 match table.flow(flow_id) {
-                    Some(flow) => records.push(self.record(entry, flow)?),
+                    Some(flow) => {
+                        let record = self.record(entry, flow, records.last())?;
+                        records.push(record);
+                    }
                     None => {
                         let reason = "the flow was removed or switched off";
                         refused.push(letters::letter(&self.deps.journal, &table, entry, Some(flow_id), reason));
@@ -194,7 +197,7 @@ impl Work {
         Ok((Batch { records, through: read.through }, refused, read.caught_up))
     }
 
-    fn record(&mut self, entry: &StoredEntry<'_>, flow: &Arc<Flow>) -> Result<Record, String> {
+    fn record(&mut self, entry: &StoredEntry<'_>, flow: &Arc<Flow>, before: Option<&Record>) -> Result<Record, String> {
         let store = flow.store.as_ref().is_some_and(|store| store.attributes);
         let table = self.tables.of(flow)?;
         let (mut fields, mut typed) = (Vec::new(), None);
@@ -203,7 +206,9 @@ impl Work {
             if store {
                 let format = flow.value_format.unwrap_or(self.deps.value_format);
                 let attributes = flow.attributes(entry.topic, &payload, format);
-                fields = attributes.map(|(name, value)| (Arc::from(name), Arc::from(&*value))).collect();
+                let names = attributes.enumerate();
+                fields =
+                    names.map(|(at, (name, value))| (name_as_before(before, at, name), (&*value).into())).collect();
             }
             typed = table.map(|table| table.row(&flow.topic.captures(entry.topic).collect::<Vec<_>>(), &payload));
         }
@@ -288,6 +293,15 @@ impl Work {
         if self.deps.trouble.is_news(reason) {
             error!(%reason, "records wait in the journal");
         }
+    }
+}
+
+/// Messages of a batch mostly have the same fields: one text serves them all, where each of its own would be half of the
+/// allocations.
+fn name_as_before(before: Option<&Record>, at: usize, name: &str) -> Arc<str> {
+    match before.and_then(|record| record.fields.get(at)) {
+        Some((known, _)) if **known == *name => Arc::clone(known),
+        Some(_) | None => name.into(),
     }
 }
 
