@@ -52,7 +52,8 @@ pub(crate) fn command(number: u64, size: usize, payload: &mut Vec<u8>) {
 pub(crate) fn number_in(payload: &[u8]) -> Option<u64> {
     let key = b"\"n\":";
     let at = payload.windows(key.len()).position(|window| window == key)? + key.len();
-    number_at(payload[at..].strip_prefix(b"\"").unwrap_or(&payload[at..]))
+    let value = payload[at..].trim_ascii_start(); // the codec writes a blank behind the colon
+    number_at(value.strip_prefix(b"\"").unwrap_or(value))
 }
 
 /// The number that these bytes begin with.
