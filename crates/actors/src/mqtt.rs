@@ -9,7 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use hearthgate_domain::delivery::{Outbound, QoS};
 use hearthgate_mqtt::link::{self, Batch, Event, Handle, Port, PublishError, Subscription, Ticket};
 use hearthgate_supervision::Exit;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, Waker};
@@ -38,6 +38,8 @@ pub struct LinkStatus {
     pub connected: bool,
     /// Why not, in words.
     pub reason: String,
+    /// Whether the broker has all that is wanted: what comes before, it may have for nobody.
+    pub subscribed: bool,
     /// Filters that the broker refused, with the reason.
     pub refused: Vec<(String, String)>,
 }
@@ -104,6 +106,17 @@ pub struct MqttActor {
     unsettled_messages: usize,
     intake: Option<Waker>,
     closing: bool,
+    /// The filters that were asked for; none before every consumer has said what it wants.
+    asked: Option<Vec<String>>,
+    held: Held,
+}
+
+/// The filters that the broker holds for us.
+enum Held {
+    /// Those of an earlier connection, which it still has.
+    Kept,
+    /// As it has told on this one.
+    Told(HashSet<String>),
 }
 
 impl MqttActor {
@@ -123,7 +136,22 @@ impl MqttActor {
             unsettled_messages: 0,
             intake: None,
             closing: false,
+            asked: None,
+            held: Held::Told(HashSet::new()),
         }
+    }
+
+    /// Says whether the broker has all that is wanted.
+    fn note_subscribed(&self) {
+        let is_held = |filter: &String| match &self.held {
+            Held::Kept => true,
+            Held::Told(held) => held.contains(filter),
+        };
+        let all = match &self.asked {
+            Some(asked) => asked.iter().all(is_held),
+            None => self.lanes.is_empty(),
+        };
+        self.deps.status.send_if_modified(|status| std::mem::replace(&mut status.subscribed, all) != all);
     }
 
     fn connect(&mut self, ctx: &mut Context<Self>) {
@@ -169,6 +197,8 @@ impl MqttActor {
                 if let Err(reason) = self.deps.memory.subscribed(&filters) {
                     warn!(%reason, "could not remember the subscriptions");
                 }
+                self.held = Held::Told(filters.into_iter().collect());
+                self.note_subscribed();
             }
             Event::Refused(refused) => {
                 for (filter, reason) in &refused {
@@ -187,6 +217,8 @@ impl MqttActor {
         }
         info!(session_present, "connected to the broker");
         self.forget_unsettled(); // the broker sends them again on this connection
+        self.held = if session_present { Held::Kept } else { Held::Told(HashSet::new()) };
+        self.note_subscribed();
         self.deps.status.send_modify(|status| {
             status.connected = true;
             status.reason.clear();
@@ -271,7 +303,7 @@ impl MqttActor {
         }
     }
 
-    fn subscribe(&self) {
+    fn subscribe(&mut self) {
         let Some((handle, _)) = &self.link else { return };
         if self.lanes.iter().any(|lane| lane.wanted.is_none()) {
             return;
@@ -282,8 +314,12 @@ impl MqttActor {
             let qos = wanted.entry(&subscription.filter).or_insert(subscription.qos);
             *qos = subscription.qos.max(*qos);
         }
-        let wanted = wanted.into_iter().map(|(filter, qos)| Subscription { filter: filter.to_owned(), qos }).collect();
+        let wanted: Vec<Subscription> =
+            wanted.into_iter().map(|(filter, qos)| Subscription { filter: filter.to_owned(), qos }).collect();
+        let asked = wanted.iter().map(|subscription| subscription.filter.clone()).collect();
         handle.subscribe_exactly(wanted);
+        self.asked = Some(asked);
+        self.note_subscribed();
     }
 }
 

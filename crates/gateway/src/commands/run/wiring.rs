@@ -68,6 +68,7 @@ impl Running {
                 (false, _, _) => Err("switched off (mqtt.enabled)".to_owned()),
                 (true, false, _) => Err(link.reason.clone()),
                 (true, true, Some((filter, reason))) => Err(format!("the broker refuses {filter}: {reason}")),
+                (true, true, None) if !link.subscribed => Err("the subscriptions are being made".to_owned()),
                 (true, true, None) => Ok(()),
             };
             parts.push(("broker connection".to_owned(), state));
