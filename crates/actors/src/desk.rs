@@ -176,6 +176,8 @@ pub struct Desk {
     /// acknowledgement that arrived says nothing of what is beyond: that may still be on its way once more.
     covered: Seq,
     confirmed: Seq,
+    /// A group was admitted, which promises numbers to its messages, and is not written yet.
+    is_waiting: bool,
 }
 
 struct Mark {
@@ -196,13 +198,23 @@ impl Desk {
         });
         let owed = redelivery::Owed::restore(redelivery::MAX_WINDOW, entries);
         let gates = Gates::default();
-        Desk { journal, owed, gates, safe: Ticket::default(), marks: VecDeque::new(), covered: 0, confirmed: 0 }
+        Desk {
+            journal,
+            owed,
+            gates,
+            safe: Ticket::default(),
+            marks: VecDeque::new(),
+            covered: 0,
+            confirmed: 0,
+            is_waiting: false,
+        }
     }
 
     /// Whoever hands in groups begins anew behind the answered ticket: what was handed in beyond it and could not be
     /// written comes again, and is not to be taken for redelivered then.
     pub fn begin_anew(&mut self) -> Ticket {
         self.owed.retract_from(self.journal.next_seq());
+        self.is_waiting = false;
         // What passed a gate and was not written is to pass it again.
         self.gates = Gates::default();
         self.safe
@@ -317,6 +329,7 @@ impl Desk {
         let seq = self.covered.min(self.journal.next_seq() - 1);
         self.marks.push_back(Mark { ticket: group.through, seq, session });
         self.safe = group.through;
+        self.is_waiting = false;
         self.forget_old();
     }
 
@@ -325,6 +338,7 @@ impl Desk {
     fn admit(&mut self, group: &mut Group) {
         let Group { batches, messages, decisions, admitted, written, .. } = group;
         *admitted = true;
+        self.is_waiting = true;
         let mut seq = self.journal.next_seq();
         for prepared in messages {
             let batch = &batches[prepared.batch];
@@ -366,8 +380,12 @@ impl Desk {
     /// Makes a message durable that no sender waits for: a dead letter that is replayed.
     ///
     /// # Errors
-    /// Those of the journal; it is not durable then.
-    pub fn write_again(&mut self, message: &Inbound, targets: &[Target<'_>]) -> Result<(), JournalError> {
+    /// In words; it is not durable then. Those of the journal, or messages wait for the journal: they have been promised
+    /// the next numbers.
+    pub fn write_again(&mut self, message: &Inbound, targets: &[Target<'_>]) -> Result<(), String> {
+        if self.is_waiting {
+            return Err("messages wait for room in the journal; replay when they are through".to_owned());
+        }
         let entry = Entry {
             topic: &message.topic,
             payload: &message.payload,
@@ -377,8 +395,8 @@ impl Desk {
             origin: None,
             targets,
         };
-        self.journal.append(&[entry], self.confirmed)?;
-        self.journal.sync().map(drop)
+        self.journal.append(&[entry], self.confirmed).map_err(|error| error.to_string())?;
+        self.journal.sync().map(drop).map_err(|error| error.to_string())
     }
 
     /// The senders have our acknowledgements through this ticket. The next group carries it to disk.

@@ -378,7 +378,7 @@ impl Handler<RouteAgain> for FlowRouterActor {
                     .collect();
                 lock(&desk).write_again(&message, &targets)
             });
-            job.await.map_err(|reason| reason.to_string())?.map_err(|reason| reason.to_string())?;
+            job.await.map_err(|reason| reason.to_string())??;
             journaled.add(1);
             Ok(accepted)
         })

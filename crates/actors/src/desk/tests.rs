@@ -75,6 +75,21 @@ fn when_the_journal_is_full_in_the_middle_of_a_group_it_goes_on_there_or_comes_a
 }
 
 #[test]
+fn nothing_is_replayed_while_messages_wait_for_the_numbers_that_they_were_promised() {
+    let (_folder, mut desk) = desk();
+    let refused = [Target { flow_id: None, verdict: Verdict::Refused { reason: "whatever for", pointer: "" } }];
+    let mut large = group(1, &[6_000; 250]);
+    assert!(matches!(desk.write(&mut large), Err(JournalError::Full { .. })));
+    let journal = desk.journal.handle();
+    journal.release(CONSUMER, desk.safe().number).unwrap();
+    let reason = desk.write_again(&message(1, 10), &refused).unwrap_err();
+    assert!(reason.contains("wait for room"), "{reason}");
+    desk.write(&mut large).unwrap();
+    desk.write_again(&message(1, 10), &refused).unwrap();
+    assert_eq!(journal.usage().synced, 251);
+}
+
+#[test]
 fn a_message_that_the_journal_never_can_take_is_refused_alone() {
     let (_folder, mut desk) = desk();
     let mut group = group(1, &[100, 600 << 10, 100]);
