@@ -135,7 +135,8 @@ impl World {
         let seq = match self.owed.check(&origin, hash) {
             Verdict::Redelivered { seq } => seq,
             Verdict::New => {
-                let seq = self.journal.len() as u64;
+                // From 1, as the journal's are.
+                let seq = self.journal.len() as u64 + 1;
                 if wanted(hash) {
                     self.owed.record(&origin, hash, seq);
                     self.journal.push(packet.message);
