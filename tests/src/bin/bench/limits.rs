@@ -87,6 +87,7 @@ pub(crate) async fn bare_posts(
             anyhow::Ok(())
         }
     });
+    #[expect(clippy::disallowed_methods, reason = "each task is waited for, and its failure ends the benchmark")]
     let tasks: Vec<_> = calls.map(tokio::spawn).collect();
     for task in tasks {
         task.await??;
