@@ -276,7 +276,10 @@ impl Work {
 }
 
 /// A flow that can run, with a table of its own that can be, if it wants one.
-fn compile(row: FlowRow) -> Result<Flow, String> {
+///
+/// # Errors
+/// In words, which name the flow's field or the table's column at fault.
+pub fn compile(row: FlowRow) -> Result<Flow, String> {
     let flow = Flow::compile(row).map_err(|error| error.to_string())?;
     TypedTable::of(&flow)?;
     Ok(flow)

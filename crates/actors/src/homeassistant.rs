@@ -3,15 +3,16 @@
 //! It takes part in nothing else: it only overhears what arrives, and no acknowledgement waits for it.
 
 use crate::discovery::{Meaning, Plan, Target, is_birth, obey};
+use crate::letters;
 use crate::messages::{Arrived, Publish, Restart};
 use crate::mqtt::LinkStatus;
 use actix::prelude::*;
 use bytes::Bytes;
-use hearthgate_domain::delivery::{Inbound, Micros, Outbound, QoS};
+use hearthgate_domain::delivery::{Inbound, Outbound, QoS};
 use hearthgate_mqtt::link::subscription_identifier;
 use hearthgate_supervision::Exit;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -119,7 +120,7 @@ impl HomeAssistantActor {
                 self.announce(ctx);
             }
             Some(Meaning::Birth) => {}
-            Some(Meaning::Button(target)) => match obey(message, now()) {
+            Some(Meaning::Button(target)) => match obey(message, letters::now()) {
                 Ok(()) => self.restart(target.clone(), ctx),
                 Err(reason) => warn!(topic = %message.topic, %reason, "an order to restart is not obeyed"),
             },
@@ -174,9 +175,4 @@ impl Handler<Arrived> for HomeAssistantActor {
             self.take(message, ctx);
         }
     }
-}
-
-fn now() -> Micros {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)
 }

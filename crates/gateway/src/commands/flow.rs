@@ -6,6 +6,7 @@ use crate::database::{block_on, connect, options};
 use crate::exit::{Exit, Failure};
 use crate::settings::{Loaded, Settings};
 use anyhow::Context;
+use hearthgate_actors::catalog;
 use hearthgate_admin::ClientError;
 use hearthgate_domain::flow::{Flow, FlowRow};
 use hearthgate_storage::sql::{Database, TypedTable};
@@ -163,9 +164,7 @@ fn find<'a>(rows: &'a [FlowRow], code: &str) -> Result<&'a FlowRow, Failure> {
 }
 
 fn compiled(row: &FlowRow) -> Result<Flow, Failure> {
-    let flow = Flow::compile(row.clone()).map_err(|error| Failure::Refused(error.to_string()))?;
-    TypedTable::of(&flow).map_err(Failure::Refused)?;
-    Ok(flow)
+    catalog::compile(row.clone()).map_err(Failure::Refused)
 }
 
 fn done(out: &mut dyn Write, what: &str, code: &str) -> anyhow::Result<Exit> {
