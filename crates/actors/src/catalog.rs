@@ -281,7 +281,7 @@ impl Work {
 /// In words, which name the flow's field or the table's column at fault.
 pub fn compile(row: FlowRow) -> Result<Flow, String> {
     let flow = Flow::compile(row).map_err(|error| error.to_string())?;
-    TypedTable::of(&flow)?;
+    TypedTable::of(&flow).map_err(|reason| format!("flow {:?}, options.table: {reason}", flow.code))?;
     Ok(flow)
 }
 

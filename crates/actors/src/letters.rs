@@ -5,6 +5,7 @@ use crate::messages::{ReplayLetter, RouteAgain};
 use crate::pace::Pace;
 use actix::prelude::*;
 use hearthgate_domain::delivery::{Inbound, Micros};
+use hearthgate_domain::flow::{Flow, Part};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
 use hearthgate_storage::journal::{self, StoredEntry, Verdict};
@@ -156,6 +157,17 @@ pub(crate) fn letter(
         attempts: 0,
         part: None,
     }
+}
+
+/// Why a part of a flow can't be carried out, if the flow doesn't have it (any more).
+pub(crate) fn lacks(flow: &Flow, part: Part) -> Option<String> {
+    let (code, action) = (&flow.code, part.name());
+    (!flow.does(part)).then(|| {
+        format!(
+            "flow {code} has no {action} any more: give it one again (hearthgate flow edit {code}) and replay, or drop the \
+             letter (hearthgate dlq drop)"
+        )
+    })
 }
 
 fn code(table: &RoutingTable, flow_id: i64) -> String {

@@ -5,6 +5,7 @@
 
 pub mod broker;
 pub mod catalog;
+mod deaths;
 pub mod desk;
 pub mod discovery;
 pub mod homeassistant;

@@ -4,12 +4,10 @@
 //! (go-back-N). The consumer's mailbox may still hold some of them. [`Progress`] outlives the consumer's incarnations and
 //! says what to do with a batch: take it (from which message on), pass over it, or wait for the one before it.
 
+use crate::deaths::Deaths;
 use hearthgate_mqtt::link::{Batch, Ticket};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// How often a message may be in hand when its consumer dies before it is given up.
-const DEATHS_ALLOWED: u32 = 2;
 
 /// What to do with a batch that came in.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,13 +26,7 @@ pub struct Progress {
     done: Mutex<Ticket>,
     /// Number of the message in hand; 0 when none is.
     in_hand: AtomicU64,
-    suspect: Mutex<Suspect>,
-}
-
-#[derive(Debug, Default)]
-struct Suspect {
-    ticket: Ticket,
-    deaths: u32,
+    deaths: Deaths<Ticket>,
 }
 
 impl Progress {
@@ -75,6 +67,8 @@ impl Progress {
     /// Goes back to `ticket`: what came after it was only in the memory of an incarnation that is gone.
     pub fn rewind(&self, ticket: Ticket) {
         *lock(&self.done) = ticket;
+        let is_past = |dead: &Ticket| (dead.connection, dead.number) <= (ticket.connection, ticket.number);
+        self.deaths.forget(is_past);
     }
 
     /// How far the consumer is.
@@ -89,21 +83,17 @@ impl Progress {
         if number == 0 {
             return;
         }
-        let ticket = Ticket { connection: lock(&self.done).connection, number };
-        let mut suspect = lock(&self.suspect);
-        let deaths = if suspect.ticket == ticket { suspect.deaths + 1 } else { 1 };
-        *suspect = Suspect { ticket, deaths };
+        self.deaths.note([Ticket { connection: lock(&self.done).connection, number }]);
     }
 
     /// Whether this message has killed its consumer so often that it must be given up.
     #[must_use]
     pub fn is_deadly(&self, ticket: Ticket) -> bool {
-        let suspect = lock(&self.suspect);
-        suspect.deaths >= DEATHS_ALLOWED && suspect.ticket == ticket
+        self.deaths.is_deadly(ticket)
     }
 }
 
-/// The data behind these locks is plain numbers, valid at any time, so a poisoned lock is as good as another.
+/// The data behind the lock is plain numbers, valid at any time, so a poisoned lock is as good as another.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

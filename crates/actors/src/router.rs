@@ -399,6 +399,11 @@ fn replayed(letter: NewDeadLetter, table: &RoutingTable) -> Result<(Inbound, Vec
         let flow = letter.flow_code.map_or_else(|| "no flow".to_owned(), |code| format!("no enabled flow {code}"));
         return Err(format!("{flow} listens to {}", letter.topic));
     }
+    if let Some(part) = letter.part
+        && let Some(reason) = found.iter().find_map(|flow| letters::lacks(flow, part))
+    {
+        return Err(reason);
+    }
     let message = Inbound {
         topic: letter.topic.into(),
         payload: letter.payload,

@@ -4,16 +4,17 @@
 //! journal keeps what comes; there is no other path for bad times. Bad data never stops it: a record that the database
 //! refuses becomes a dead letter before the rest is committed.
 
+use crate::deaths::Deaths;
 use crate::letters;
 use crate::metrics::{Counter, Outcome};
 use crate::pace::Pace;
 use crate::trouble::Trouble;
 use actix::prelude::*;
-use hearthgate_domain::flow::Flow;
+use hearthgate_domain::flow::{Flow, Part};
 use hearthgate_domain::payload::{Payload, ValueFormat};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
-use hearthgate_storage::journal::{self, Part, Reader, StoredEntry};
+use hearthgate_storage::journal::{self, Reader, Seq, StoredEntry, Verdict};
 use hearthgate_storage::sql::{Batch, Committed, Database, ErrorKind, Record, RecordWriter, TypedTable, WriteError};
 use hearthgate_supervision::Exit;
 use std::collections::HashMap;
@@ -54,13 +55,14 @@ pub struct Deps {
 pub struct RecordWriterActor {
     deps: Deps,
     exit: Exit,
+    deaths: Arc<Deaths<(Seq, i64)>>,
 }
 
 impl RecordWriterActor {
     /// An actor that writes as soon as it is started.
     #[must_use]
     pub fn new(deps: Deps, exit: Exit) -> Self {
-        RecordWriterActor { deps, exit }
+        RecordWriterActor { deps, exit, deaths: Arc::default() }
     }
 }
 
@@ -70,6 +72,7 @@ impl Actor for RecordWriterActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         let work = Work {
             deps: self.deps.clone(),
+            deaths: Arc::clone(&self.deaths),
             counters: HashMap::new(),
             tables: Tables::default(),
             written: 0,
@@ -86,6 +89,7 @@ impl Supervised for RecordWriterActor {}
 
 struct Work {
     deps: Deps,
+    deaths: Arc<Deaths<(Seq, i64)>>,
     counters: HashMap<i64, Counter>,
     tables: Tables,
     /// Through which entry all is written.
@@ -143,7 +147,9 @@ impl Work {
             let (batch, refused, caught_up) = self.next(&mut reader)?;
             if batch.through > reader_was {
                 letters::keep(&self.deps.letters, &refused).await?;
-                while let Err(error) = self.write(writer, &batch).await {
+                let deaths = Arc::clone(&self.deaths);
+                let in_hand = || batch.records.iter().map(|record| (record.seq, record.flow_id));
+                while let Err(error) = deaths.risk_all(in_hand, self.write(writer, &batch)).await {
                     match error.kind() {
                         ErrorKind::Connection | ErrorKind::ReadOnly | ErrorKind::DiskFull | ErrorKind::Permission => {
                             return Ok(End::Trouble(error.to_string()));
@@ -157,6 +163,7 @@ impl Work {
                 pace.reset();
                 self.deps.trouble.clear();
                 self.release(batch.through)?;
+                self.deaths.forget(|(seq, _)| *seq <= batch.through);
             }
             self.keep_position(caught_up).await?;
             if caught_up {
@@ -170,10 +177,13 @@ impl Work {
         }
     }
 
-    /// The next records, those whose flow is gone, and whether there is nothing more.
+    /// The next records, those that can not be written, and whether there is nothing more. While a message is suspected of
+    /// having killed the writer each is taken by itself, so that the next death tells which it was.
     fn next(&mut self, reader: &mut Reader) -> Result<(Batch, Vec<NewDeadLetter>, bool), String> {
         let table = Arc::clone(&self.deps.table.borrow());
-        let read = reader.next_batch(self.deps.batch, BATCH_BYTES).map_err(|error| error.to_string())?;
+        let deaths = Arc::clone(&self.deaths);
+        let most = if deaths.is_empty() { self.deps.batch } else { 1 };
+        let read = reader.next_batch(most, BATCH_BYTES).map_err(|error| error.to_string())?;
         for skipped in &read.skipped {
             error!(from = skipped.seqs.start, to = skipped.seqs.end - 1, why = ?skipped.why, "journal entries are lost");
         }
@@ -182,14 +192,26 @@ impl Work {
         for entry in &read.entries {
             for target in entry.targets.iter() {
                 let Some(flow_id) = target.flow_id.filter(|_| target.verdict.is_due(Part::Store)) else { continue };
-                match table.flow(flow_id) {
-                    Some(flow) => {
-                        let record = self.record(entry, flow, records.last())?;
-                        records.push(record);
+                let made = match table.flow(flow_id) {
+                    Some(_) if deaths.is_deadly((entry.seq, flow_id)) => {
+                        Err("this message has stopped the writer twice".to_owned())
                     }
-                    None => {
-                        let reason = "the flow was removed or switched off";
-                        refused.push(letters::letter(&self.deps.journal, &table, entry, Some(flow_id), reason));
+                    Some(flow) => match letters::lacks(flow, Part::Store) {
+                        Some(reason) if target.verdict == Verdict::Replayed(Part::Store) => Err(reason),
+                        Some(_) | None => {
+                            deaths.risk((entry.seq, flow_id), || self.record(entry, flow, records.last()))
+                        }
+                    },
+                    None => Err("the flow was removed or switched off".to_owned()),
+                };
+                match made {
+                    Ok(record) => records.push(record),
+                    Err(reason) => {
+                        let letter = letters::letter(&self.deps.journal, &table, entry, Some(flow_id), &reason);
+                        warn!(flow = letter.flow_code, seq = entry.seq, reason, "dead letter");
+                        // Of a flow that is gone nothing was done: the poster gives up the same letter.
+                        let is_whole = table.flow(flow_id).is_none() && target.verdict == Verdict::Accepted;
+                        refused.push(NewDeadLetter { part: (!is_whole).then_some(Part::Store), ..letter });
                     }
                 }
             }
@@ -198,6 +220,8 @@ impl Work {
     }
 
     fn record(&mut self, entry: &StoredEntry<'_>, flow: &Arc<Flow>, before: Option<&Record>) -> Result<Record, String> {
+        #[cfg(feature = "fault-injection")]
+        assert!(!entry.topic.ends_with("/fault/writer"), "injected by the topic");
         let store = flow.store.as_ref().is_some_and(|store| store.attributes);
         let table = self.tables.of(flow)?;
         let (mut fields, mut typed) = (Vec::new(), None);
@@ -226,6 +250,8 @@ impl Work {
     /// Writes a batch; what the database refuses is kept as dead letters before the commit.
     async fn write(&mut self, writer: &mut RecordWriter, batch: &Batch) -> Result<(), WriteError> {
         let prepared = writer.prepare(batch).await?;
+        #[cfg(feature = "fault-injection")]
+        assert!(!batch.records.iter().any(is_faulty), "injected by the payload");
         for rejected in prepared.rejected() {
             let record = &batch.records[rejected.index];
             warn!(flow = %record.flow_code, seq = rejected.seq, reason = %rejected.reason, "dead letter");
@@ -294,6 +320,12 @@ impl Work {
             error!(%reason, "records wait in the journal");
         }
     }
+}
+
+/// For the tests: a record that kills the writer while a whole batch is in hand.
+#[cfg(feature = "fault-injection")]
+fn is_faulty(record: &Record) -> bool {
+    record.fields.iter().any(|(name, value)| **name == *"fault" && **value == *"writing")
 }
 
 /// Messages of a batch mostly have the same fields: one text serves them all, where each of its own would be half of the

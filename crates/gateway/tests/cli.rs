@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+use hearthgate_domain::flow::FlowRow;
+use hearthgate_storage::sql::{Database, DatabaseOptions};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -383,6 +385,36 @@ fn explain_tells_what_interfaces_and_flows_would_make_of_a_message() {
     assert_eq!(run(folder.path(), &["explain", "a/+", "x"], b"").status.code(), Some(64));
     let words = run(folder.path(), &["explain", "sensors/aht10", "-"], b"{\"temperature\":1,\"humidity\":2}");
     assert!(text(&words.stdout).contains("row temperature = \"1\""), "{}", text(&words.stdout));
+}
+
+#[test]
+fn check_and_explain_name_a_flow_whose_own_table_can_not_be() {
+    let folder = with_database();
+    // As an earlier version, or somebody's own SQL, may have left it.
+    let database = folder.path().join("data/hearthgate.db");
+    let options = DatabaseOptions::new(format!("sqlite:{}", database.display()), folder.path().join("data"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let database = Database::connect(&options).await.unwrap();
+        let row = FlowRow {
+            code: "TWICE".into(),
+            topic: "twice/#".into(),
+            action: "STORE_DB".into(),
+            payload_schema: "{\"Id\":\"int\"}".into(),
+            enabled: true,
+            options: Some("{\"table\":\"twice\"}".into()),
+            ..FlowRow::default()
+        };
+        database.insert_flow(&row).await.unwrap();
+        database.close().await;
+    });
+    let reason = "flow \"TWICE\", options.table: table twice: Id can't be a column, the name is taken";
+    let checked = run(folder.path(), &["check"], b"");
+    assert_eq!(checked.status.code(), Some(1), "{}", text(&checked.stdout));
+    assert!(text(&checked.stdout).contains(reason), "{}", text(&checked.stdout));
+    let explained = run(folder.path(), &["explain", "twice/a", "{\"Id\":1}"], b"");
+    assert_eq!(explained.status.code(), Some(1));
+    assert!(text(&explained.stdout).contains(reason), "{}", text(&explained.stdout));
 }
 
 #[test]

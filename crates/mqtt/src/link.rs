@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 pub type Connection = u64;
 
 /// A place in the order of arrival on one connection. Numbers start at 1 and rise by one for each message, QoS 0 included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ticket {
     /// The connection on which the message arrived.
     pub connection: Connection,

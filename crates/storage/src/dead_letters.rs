@@ -4,11 +4,11 @@
 //! letter is known by journal, sequence number and flow: storing it again after a crash changes nothing. The file is
 //! bounded; the oldest letters make room, and are counted.
 
-use crate::journal::Part;
 use crate::sql::pools::begin_immediate;
 use crate::sql::{Attempted, DatabaseError, sqlite_file};
 use bytes::Bytes;
 use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::flow::Part;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use std::path::{Path, PathBuf};
@@ -332,7 +332,7 @@ async fn insert(connection: &mut SqliteConnection, letter: &NewDeadLetter, size:
     .bind(letter.dead_at)
     .bind(letter.attempts)
     .bind(size)
-    .bind(letter.part.map(name_of))
+    .bind(letter.part.map(Part::name))
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -398,24 +398,11 @@ fn letter_of(row: &sqlx::sqlite::SqliteRow) -> Result<DeadLetter, sqlx::Error> {
             received_at: row.try_get("received_at")?,
             dead_at: row.try_get("dead_at")?,
             attempts: row.try_get("attempts")?,
-            part: part.as_deref().and_then(part_of),
+            part: part.as_deref().and_then(Part::named),
         },
         payload_len: payload_len.unsigned_abs(),
         replayed_at: row.try_get("replayed_at")?,
     })
-}
-
-/// As the column `part` holds it: the action's name.
-fn name_of(part: Part) -> &'static str {
-    match part {
-        Part::Store => "STORE_DB",
-        Part::Post => "POST_ENDPOINT",
-        Part::Publish => "PUBLISH",
-    }
-}
-
-fn part_of(name: &str) -> Option<Part> {
-    [Part::Store, Part::Post, Part::Publish].into_iter().find(|part| name_of(*part) == name)
 }
 
 fn size(letter: &NewDeadLetter) -> i64 {

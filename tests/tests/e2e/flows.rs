@@ -19,7 +19,7 @@ fn hearthgate(home: &Home, arguments: &[&str]) -> Output {
 }
 
 /// Standard output of a command that ended well.
-fn told(home: &Home, arguments: &[&str]) -> String {
+pub(crate) fn told(home: &Home, arguments: &[&str]) -> String {
     let output = hearthgate(home, arguments);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{arguments:?}: {out}{err}");
@@ -203,6 +203,34 @@ async fn a_failed_call_is_replayed_without_storing_its_message_again() {
     client.confirmed(1).await;
     until("a later message", async || database.records().await.iter().any(|r| r.value == "9").then_some(())).await;
     assert_eq!(database.number("SELECT last_msg_id FROM flows WHERE code = 'BOTH'").await, stored + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_call_of_a_flow_that_no_longer_calls_stays_until_it_does_again() {
+    let home = Home::new();
+    let mut gateway = started(&home);
+    let database = Database::sqlite(home.path()).await;
+    let endpoint = Endpoint::start(Answer::Status(400));
+    let calling = r#"{"actions":[{"type":"POST_ENDPOINT"}]}"#;
+    let add = ["flow", "add", "CALLS", "--topic", "calls", "--schema", r#"{"n":"int"}"#, "--options", calling];
+    told(&home, &[&add[..], &["--endpoint-url", &endpoint.url]].concat());
+    let mut client = Client::connect(home.mqtt, "sensor").await;
+    publish_until_stored(&mut client, &database, "calls", "CALLS").await;
+    gateway.wait_for_log(&["dead letter", "CALLS"]);
+    let id = told(&home, &["dlq", "list"]).split_whitespace().next().expect("a letter").to_owned();
+    told(&home, &["flow", "edit", "CALLS", "--options", "{}"]);
+
+    let refused = hearthgate(&home, &["dlq", "replay", &id]);
+    let answer = String::from_utf8_lossy(&refused.stdout);
+    assert_eq!(refused.status.code(), Some(1), "{answer}");
+    assert!(answer.contains("flow CALLS has no POST_ENDPOINT any more: give it one again"), "{answer}");
+    let letter: serde_json::Value = serde_json::from_str(&told(&home, &["dlq", "show", &id, "--json"])).expect("JSON");
+    assert_eq!((&letter["replayed_at"], &letter["part"]), (&serde_json::Value::Null, &"POST_ENDPOINT".into()));
+
+    endpoint.switch(Answer::Status(200));
+    told(&home, &["flow", "edit", "CALLS", "--options", calling]);
+    assert!(told(&home, &["dlq", "replay", &id]).contains("taken by 1 flow"));
+    until("the call", async || (endpoint.delivered().len() == 1).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

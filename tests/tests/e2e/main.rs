@@ -7,6 +7,7 @@ mod brokers;
 mod clients;
 mod clock;
 mod crash;
+mod deadly;
 mod endpoints;
 mod entry;
 mod first_run;

@@ -2,7 +2,6 @@
 //! part is back.
 
 use crate::opening::{Opening, READINGS, opening, reading, temperatures};
-use hearthgate_tests::database::Database;
 use hearthgate_tests::http::{is_ready, request};
 use hearthgate_tests::until;
 use rumqttc::QoS;
@@ -11,7 +10,8 @@ const PARTS: [&str; 7] = ["mqtt", "mapper", "router", "writer", "poster", "inter
 const FAULTS: [&str; 3] = ["panic", "error", "freeze-300"];
 const READINGS_A_FAULT: usize = 40;
 
-fn restarts_of(port: u16, part: &str) -> u64 {
+/// How often an actor was restarted.
+pub(crate) fn restarts_of(port: u16, part: &str) -> u64 {
     let (_, body) = request(port, "GET", &format!("/api/v1/actors/{part}")).expect("the HTTP API");
     let actor: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
     actor["restarts"].as_u64().unwrap_or_else(|| panic!("no restarts in {body}"))
@@ -57,34 +57,4 @@ async fn every_part_fails_in_every_way_and_each_message_is_stored_once() {
     for part in PARTS {
         assert!(log.contains(&format!("actor={part} ")), "{part} was restarted");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_kills_its_actor_twice_becomes_a_dead_letter_and_is_acknowledged() {
-    let mut site = opening("[supervision]\nbackoff = \"20ms\"\nmax_backoff = \"50ms\"\n").await;
-    let insert = "INSERT INTO flows (code, description, topic, action, payload_schema) VALUES";
-    site.database.execute(&format!(r#"{insert} ('DEADLY', '', 'deadly/#', 'STORE_DB', '{{"n":"int"}}')"#)).await;
-    site.gateway.signal("HUP");
-    site.gateway.wait_for_log(&["flows reloaded", "added=1"]);
-    until("subscribed", async || is_ready(site.home.http).then_some(())).await;
-    for (index, topic) in ["deadly/before", "deadly/fault/router", "deadly/behind"].into_iter().enumerate() {
-        site.client.publish(topic, format!(r#"{{"n":{index}}}"#)).await;
-    }
-    site.client.confirmed(3).await;
-    let stored = "SELECT COUNT(*) FROM data WHERE flow_code = 'DEADLY'";
-    until("the others", async || (site.database.number(stored).await == 2).then_some(())).await;
-    assert_eq!(restarts_of(site.home.http, "router"), 2);
-    let letters = Database::try_open(&site.home.path().join("data/dead-letters.db")).await.expect("the dead letters");
-    let letter = "SELECT topic || ': ' || reason FROM dead_letters";
-    let letter = until("a dead letter", async || letters.texts(letter).await.ok()?.pop()).await;
-    assert_eq!(letter, "deadly/fault/router: this message has stopped the router twice");
-    // Acknowledged: the broker does not send it again to the next gateway.
-    let (status, log) = site.gateway.terminate();
-    assert!(status.success(), "{log}");
-    let mut next = site.home.start();
-    until("ready", async || is_ready(site.home.http).then_some(())).await;
-    site.client.publish("deadly/later", r#"{"n":3}"#).await;
-    until("one more", async || (site.database.number(stored).await == 3).then_some(())).await;
-    assert_eq!(restarts_of(site.home.http, "router"), 0);
-    next.wait_for_log(&["flows loaded"]);
 }

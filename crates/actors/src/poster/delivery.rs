@@ -2,18 +2,19 @@
 
 use super::lane::Job;
 use super::rendering::Rendered;
+use crate::deaths::Deaths;
 use crate::letters;
 use crate::messages::{Publish, Reload};
 use crate::metrics::{Counter, Outcome as Counted};
 use crate::pace::Pace;
 use actix::Recipient;
 use hearthgate_domain::delivery::{Micros, Outbound};
-use hearthgate_domain::flow::{self, Action, Endpoint, Flow, HeaderValue, LogLevel, SecretRef};
+use hearthgate_domain::flow::{self, Action, Endpoint, Flow, HeaderValue, LogLevel, Part, SecretRef};
 use hearthgate_domain::retry::{BreakerSettings, CircuitBreaker, Permission, RetrySchedule};
 use hearthgate_http::template::Purpose;
 use hearthgate_http::{Auth, Call, ClientOptions, EndpointClient, Method, Outcome, SigningSecret};
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
-use hearthgate_storage::journal::{Part, Seq};
+use hearthgate_storage::journal::Seq;
 use hearthgate_storage::sql::Database;
 use secrecy::SecretString;
 use std::cell::RefCell;
@@ -62,11 +63,20 @@ pub(super) struct Done {
     pub(super) seq: Seq,
 }
 
+/// A part of a flow's deliveries of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Delivery {
+    pub(super) flow_id: i64,
+    pub(super) seq: Seq,
+    pub(super) part: Part,
+}
+
 /// Delivers; shared by all lanes of one incarnation.
 pub(super) struct Deliverer {
     endpoints: Endpoints,
     client: EndpointClient,
     journal: Uuid,
+    deaths: Arc<Deaths<Delivery>>,
     origins: RefCell<HashMap<String, Rc<Origin>>>,
     counters: RefCell<HashMap<i64, Rc<Counters>>>,
 }
@@ -89,7 +99,7 @@ impl Deliverer {
     ///
     /// # Errors
     /// In words.
-    pub(super) fn new(endpoints: &Endpoints, journal: Uuid) -> Result<Self, String> {
+    pub(super) fn new(endpoints: &Endpoints, journal: Uuid, deaths: Arc<Deaths<Delivery>>) -> Result<Self, String> {
         // Each flow has its own limit for a call, kept here; the client's own only bounds what that forgets.
         let options = ClientOptions {
             timeout: Duration::from_secs(3600),
@@ -99,40 +109,52 @@ impl Deliverer {
         };
         let client = EndpointClient::new(options).map_err(|error| error.to_string())?;
         let (origins, counters) = (RefCell::default(), RefCell::default());
-        Ok(Deliverer { endpoints: endpoints.clone(), client, journal, origins, counters })
+        Ok(Deliverer { endpoints: endpoints.clone(), client, journal, deaths, origins, counters })
     }
 
     /// Takes a message through all deliveries of its flow, however long that takes.
     pub(super) async fn deliver(&self, flow_id: i64, flow: Option<Arc<Flow>>, job: Job) -> Done {
         let done = Done { flow_id, seq: job.seq };
+        let part = job.due.part();
         let Some(flow) = flow else {
-            self.give_up(None, flow_id, &job, None, "the flow was removed or switched off", 0).await;
+            self.give_up(None, flow_id, &job, part, "the flow was removed or switched off", 0).await;
             return done;
         };
-        for action in &flow.actions {
+        if let Some(reason) = part.and_then(|part| letters::lacks(&flow, part)) {
+            self.give_up(Some(&flow), flow_id, &job, part, &reason, 0).await;
+            return done;
+        }
+        for action in flow.actions.iter().filter(|action| job.due.includes(action)) {
             match action {
                 Action::StoreDb {} => {}
                 Action::PostEndpoint {} => {
-                    if let Some(endpoint) = flow.endpoint.as_ref().filter(|_| job.due.post) {
-                        self.post(&flow, endpoint, &job).await;
+                    if let Some(endpoint) = &flow.endpoint {
+                        self.risk(&flow, &job, Part::Post, self.post(&flow, endpoint, &job)).await;
                     }
                 }
                 Action::Publish { topic, qos, retain } => {
-                    if job.due.publish {
-                        self.publish(&flow, &job, topic, *qos, *retain).await;
-                    }
+                    let publishing = self.publish(&flow, &job, topic, *qos, *retain);
+                    self.risk(&flow, &job, Part::Publish, publishing).await;
                 }
-                Action::Log { level } => {
-                    if job.due.log {
-                        log(&flow, &job, *level);
-                    }
-                }
+                Action::Log { level } => log(&flow, &job, *level),
             }
         }
         done
     }
 
+    /// Carries out one part; a panic is laid to its message, and a message that has done that twice is given up.
+    async fn risk(&self, flow: &Flow, job: &Job, part: Part, work: impl Future<Output = ()>) {
+        let delivery = Delivery { flow_id: flow.id, seq: job.seq, part };
+        if self.deaths.is_deadly(delivery) {
+            let reason = "this message has stopped the poster twice";
+            return self.give_up(Some(flow), flow.id, job, Some(part), reason, 0).await;
+        }
+        self.deaths.risk_all(|| [delivery], work).await;
+    }
+
     async fn post(&self, flow: &Arc<Flow>, endpoint: &Endpoint, job: &Job) {
+        #[cfg(feature = "fault-injection")]
+        assert!(!job.topic.ends_with("/fault/post"), "injected by the topic");
         let counters = self.counters(flow);
         let schedule = endpoint.retry.as_ref().unwrap_or(&self.endpoints.retry);
         let call = match self.prepare(flow, endpoint, job) {
@@ -254,6 +276,8 @@ impl Deliverer {
         qos: hearthgate_domain::delivery::QoS,
         retain: bool,
     ) {
+        #[cfg(feature = "fault-injection")]
+        assert!(!job.topic.ends_with("/fault/publish"), "injected by the topic");
         let message_id = format!("{}-{}-{}", self.journal.simple(), job.seq, flow.id);
         let topic = match job.rendered(flow, &message_id).render(topic, Purpose::Body) {
             Ok(topic) => topic,

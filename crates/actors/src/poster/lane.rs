@@ -1,7 +1,8 @@
 //! One flow's messages on their way out, set going in order.
 
 use hearthgate_domain::delivery::Micros;
-use hearthgate_storage::journal::{Handle, Part, Reader, Seq, StoredEntry, Target, Verdict};
+use hearthgate_domain::flow::{Action, Part};
+use hearthgate_storage::journal::{Handle, Reader, Seq, StoredEntry, Target, Verdict};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -21,20 +22,28 @@ pub(super) struct Job {
     pub(super) due: Due,
 }
 
-/// Which of a flow's deliveries are due.
+/// What of a flow's actions is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Due {
-    pub(super) post: bool,
-    pub(super) publish: bool,
-    pub(super) log: bool,
+pub(super) enum Due {
+    /// All of them.
+    All,
+    /// This part is replayed.
+    Only(Part),
 }
 
 impl Due {
-    fn of(verdict: &Verdict<'_>) -> Self {
-        Due {
-            post: verdict.is_due(Part::Post),
-            publish: verdict.is_due(Part::Publish),
-            log: *verdict == Verdict::Accepted,
+    pub(super) fn includes(self, action: &Action) -> bool {
+        match self {
+            Due::All => true,
+            Due::Only(part) => action.part() == Some(part),
+        }
+    }
+
+    /// The one that is replayed.
+    pub(super) fn part(self) -> Option<Part> {
+        match self {
+            Due::All => None,
+            Due::Only(part) => Some(part),
         }
     }
 }
@@ -148,13 +157,18 @@ impl Lane {
 
     fn push(&mut self, entry: &StoredEntry<'_>) {
         let Some(target) = entry.targets.iter().find(|target| target.flow_id == Some(self.flow_id)) else { return };
+        let due = match target.verdict {
+            Verdict::Accepted => Due::All,
+            Verdict::Replayed(part) => Due::Only(part),
+            Verdict::Refused { .. } => return,
+        };
         self.bytes += entry.payload.len();
         self.queue.push_back(Job {
             seq: entry.seq,
             topic: entry.topic.into(),
             payload: bytes::Bytes::copy_from_slice(entry.payload),
             received_at: entry.received_at,
-            due: Due::of(&target.verdict),
+            due,
         });
     }
 }

@@ -1,8 +1,8 @@
 //! EndpointPosterActor: carries accepted messages from the journal to HTTP endpoints, to MQTT and to the log.
 //!
 //! Each flow is a lane of its own: its messages go out in order, one after the other unless the flow's `concurrency` says
-//! otherwise, and a lane that hangs holds up nobody else. One reader follows the journal's end and hands out; a lane that falls behind reads the journal for itself
-//! until it has caught up. How far each lane is done is kept in the journal's positions, so after a crash only calls whose
+//! otherwise, and a lane that hangs holds up nobody else. One reader follows the journal's end and hands out; a lane that
+//! falls behind reads the journal for itself until it has caught up. How far each lane is done is kept in the journal's positions, so after a crash only calls whose
 //! outcome was not noted yet are made again, with the same `webhook-id`.
 
 mod delivery;
@@ -12,13 +12,14 @@ mod rendering;
 pub use delivery::{Endpoints, FindSecret};
 pub use rendering::Rendered;
 
+use crate::deaths::Deaths;
 use actix::prelude::*;
-use delivery::{Deliverer, Done};
+use delivery::{Deliverer, Delivery, Done};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use hearthgate_domain::flow::Action;
+use hearthgate_domain::flow::{Action, Flow};
 use hearthgate_domain::routing::RoutingTable;
-use hearthgate_storage::journal::{self, Reader, Start, StoredEntry};
+use hearthgate_storage::journal::{self, Reader, Start, StoredEntry, Verdict};
 use hearthgate_supervision::Exit;
 use lane::Lane;
 use std::collections::HashMap;
@@ -53,13 +54,14 @@ pub struct Deps {
 pub struct EndpointPosterActor {
     deps: Deps,
     exit: Exit,
+    deaths: Arc<Deaths<Delivery>>,
 }
 
 impl EndpointPosterActor {
     /// An actor that delivers as soon as it is started.
     #[must_use]
     pub fn new(deps: Deps, exit: Exit) -> Self {
-        EndpointPosterActor { deps, exit }
+        EndpointPosterActor { deps, exit, deaths: Arc::default() }
     }
 }
 
@@ -67,13 +69,13 @@ impl Actor for EndpointPosterActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let mut deps = self.deps.clone();
+        let (mut deps, deaths) = (self.deps.clone(), Arc::clone(&self.deaths));
         let work = async move {
             // What the journal holds from the last run is for flows that must be known first.
             if deps.table.wait_for(|table| !table.flows().is_empty()).await.is_err() {
                 return Ok(());
             }
-            Work::begin(deps)?.run().await
+            Work::begin(deps, deaths)?.run().await
         };
         ctx.spawn(work.into_actor(self).map(|end, act, ctx| match end {
             Ok(()) => info!("the poster is done"),
@@ -86,6 +88,7 @@ impl Supervised for EndpointPosterActor {}
 
 struct Work {
     deps: Deps,
+    deaths: Arc<Deaths<Delivery>>,
     reader: Reader,
     lanes: HashMap<i64, Lane>,
     deliverer: Rc<Deliverer>,
@@ -95,7 +98,7 @@ struct Work {
 
 impl Work {
     /// Takes up where the positions say.
-    fn begin(deps: Deps) -> Result<Self, String> {
+    fn begin(deps: Deps, deaths: Arc<Deaths<Delivery>>) -> Result<Self, String> {
         let head = deps.journal.register(CONSUMER, Start::Newest).map_err(|error| error.to_string())?;
         let mut lanes = HashMap::new();
         let mut from = head;
@@ -106,8 +109,8 @@ impl Work {
             lanes.insert(flow_id, Lane::new(name, flow_id, done));
         }
         let reader = deps.journal.reader_after(from);
-        let deliverer = Rc::new(Deliverer::new(&deps.endpoints, deps.journal.id())?);
-        Ok(Work { deps, reader, lanes, deliverer, under_way: FuturesUnordered::new(), has_news: false })
+        let deliverer = Rc::new(Deliverer::new(&deps.endpoints, deps.journal.id(), Arc::clone(&deaths))?);
+        Ok(Work { deps, deaths, reader, lanes, deliverer, under_way: FuturesUnordered::new(), has_news: false })
     }
 
     async fn run(mut self) -> Result<(), String> {
@@ -144,15 +147,17 @@ impl Work {
             error!(from = skipped.seqs.start, to = skipped.seqs.end - 1, why = ?skipped.why, "journal entries are lost");
         }
         for entry in &read.entries {
-            for flow_id in accepted(entry) {
+            for (flow_id, is_replayed) in deliveries(entry) {
                 let flow = table.flow(flow_id);
-                if flow.is_some_and(|flow| flow.actions.iter().all(|action| matches!(action, Action::StoreDb {}))) {
+                let only_stores =
+                    |flow: &Arc<Flow>| flow.actions.iter().all(|action| matches!(action, Action::StoreDb {}));
+                if !is_replayed && flow.is_some_and(only_stores) {
                     continue;
                 }
                 let lane = match self.lanes.entry(flow_id) {
                     std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
                     // A flow that is gone and never had a lane: the record writer makes it a dead letter.
-                    std::collections::hash_map::Entry::Vacant(_) if flow.is_none() => continue,
+                    std::collections::hash_map::Entry::Vacant(_) if flow.is_none() && !is_replayed => continue,
                     std::collections::hash_map::Entry::Vacant(new) => {
                         let name = format!("{LANE_PREFIX}{flow_id}");
                         let before = Start::After(entry.seq - 1);
@@ -200,12 +205,15 @@ impl Work {
             journal.release(&lane.name, lane.done(head)).map_err(|error| error.to_string())?;
         }
         let flushed = tokio::task::spawn_blocking(move || journal.flush()).await;
-        flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+        flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let lanes = &self.lanes;
+        self.deaths.forget(|message| lanes.get(&message.flow_id).is_none_or(|lane| message.seq <= lane.done(head)));
+        Ok(())
     }
 }
 
-/// The flows that have an entry to deliver.
-fn accepted<'a>(entry: &StoredEntry<'a>) -> impl Iterator<Item = i64> + use<'a> {
-    let targets = entry.targets;
-    targets.iter().filter(lane::is_delivery).filter_map(|target| target.flow_id)
+/// The flows that have an entry to deliver, and whether it is one that is replayed.
+fn deliveries<'a>(entry: &StoredEntry<'a>) -> impl Iterator<Item = (i64, bool)> + use<'a> {
+    let targets = entry.targets.iter().filter(lane::is_delivery);
+    targets.filter_map(|target| Some((target.flow_id?, matches!(target.verdict, Verdict::Replayed(_)))))
 }

@@ -10,7 +10,7 @@ mod topic;
 
 pub use compile::FlowError;
 pub use options::{
-    Action, Auth, FlowOptions, HeaderValue, LogLevel, OnChange, RetainedPolicy, SecretRef, SecretRefError,
+    Action, Auth, FlowOptions, HeaderValue, LogLevel, OnChange, Part, RetainedPolicy, SecretRef, SecretRefError,
 };
 pub use topic::{CaptureError, FlowTopic};
 
@@ -165,6 +165,12 @@ impl Flow {
         let levels = self.topic.captures(topic).filter(|(name, _)| payload.get(name).is_none());
         let fields = payload.fields().iter().map(move |field| (&*field.name, field_text(&field.value, format)));
         levels.map(|(name, level)| (name, Cow::Borrowed(level))).chain(fields)
+    }
+
+    /// Whether a part is among its actions.
+    #[must_use]
+    pub fn does(&self, part: Part) -> bool {
+        self.actions.iter().any(|action| action.part() == Some(part))
     }
 
     /// Equal for flows of equal rows; see [`FlowRow::fingerprint`].

@@ -93,12 +93,50 @@ impl Action {
     /// Its name, as in the column `action`.
     #[must_use]
     pub fn name(&self) -> &'static str {
+        self.part().map_or("LOG", Part::name)
+    }
+
+    /// What it is when it fails by itself; writing to the log can't.
+    #[must_use]
+    pub fn part(&self) -> Option<Part> {
         match self {
-            Action::StoreDb {} => "STORE_DB",
-            Action::PostEndpoint {} => "POST_ENDPOINT",
-            Action::Publish { .. } => "PUBLISH",
-            Action::Log { .. } => "LOG",
+            Action::StoreDb {} => Some(Part::Store),
+            Action::PostEndpoint {} => Some(Part::Post),
+            Action::Publish { .. } => Some(Part::Publish),
+            Action::Log { .. } => None,
         }
+    }
+}
+
+/// A part of a flow's actions that can fail by itself, and be replayed by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// `STORE_DB`, and counting the message.
+    Store,
+    /// `POST_ENDPOINT`.
+    Post,
+    /// `PUBLISH`.
+    Publish,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Part; 3] = [Part::Store, Part::Post, Part::Publish];
+
+    /// The name of its actions, as in the column `action`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Store => "STORE_DB",
+            Part::Post => "POST_ENDPOINT",
+            Part::Publish => "PUBLISH",
+        }
+    }
+
+    /// The part of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Part> {
+        Part::ALL.into_iter().find(|part| part.name() == name)
     }
 }
 

@@ -6,7 +6,8 @@ use crate::database;
 use crate::exit::Exit;
 use crate::maps;
 use crate::settings::{Loaded, Server, Settings};
-use hearthgate_domain::flow::{Action, Flow, FlowRow};
+use hearthgate_actors::catalog;
+use hearthgate_domain::flow::{Action, FlowRow};
 use std::io::Write;
 use std::path::Path;
 use url::Url;
@@ -140,7 +141,7 @@ fn tables(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
 
 fn flow(row: FlowRow, settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
     let subject = format!("flow {}", row.code);
-    let flow = match Flow::compile(row) {
+    let flow = match catalog::compile(row) {
         Ok(flow) => flow,
         Err(error) => return report.line(Mark::Wrong, subject, error),
     };

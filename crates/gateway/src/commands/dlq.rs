@@ -8,6 +8,7 @@ use crate::settings::Settings;
 use chrono::{DateTime, Utc};
 use hearthgate_admin::ClientError;
 use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::flow::Part;
 use hearthgate_storage::dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -84,6 +85,9 @@ async fn show(letters: &DeadLetters, id: i64, as_json: bool, out: &mut dyn Write
     writeln!(out, "number    {}", found.id)?;
     writeln!(out, "flow      {}", letter.flow_code.as_deref().unwrap_or("(every flow)"))?;
     writeln!(out, "topic     {}", letter.topic)?;
+    if let Some(part) = letter.part {
+        writeln!(out, "failed    {}", part.name())?;
+    }
     writeln!(out, "reason    {}", letter.reason)?;
     if let Some(pointer) = &letter.pointer {
         writeln!(out, "at        {pointer}")?;
@@ -163,7 +167,8 @@ fn in_json(found: &DeadLetter) -> Value {
         Err(_) => ("payload_hex", letter.payload.iter().map(|byte| format!("{byte:02x}")).collect()),
     };
     json!({
-        "id": found.id, "flow": letter.flow_code, "topic": letter.topic, "reason": letter.reason,
+        "id": found.id, "flow": letter.flow_code, "topic": letter.topic,
+        "part": letter.part.map(Part::name), "reason": letter.reason,
         "pointer": letter.pointer, "received_at": time(letter.received_at), "dead_at": time(letter.dead_at),
         "attempts": letter.attempts, "replayed_at": found.replayed_at.map(time), "bytes": found.payload_len, key: payload,
     })

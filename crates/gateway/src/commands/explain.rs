@@ -7,6 +7,7 @@ use crate::maps;
 use crate::settings::{Loaded, Settings, ValueFormat};
 use anyhow::Context;
 use chrono::Utc;
+use hearthgate_actors::catalog;
 use hearthgate_actors::poster::Rendered;
 use hearthgate_domain::flow::{Action, Flow};
 use hearthgate_domain::mapping::Codec;
@@ -94,7 +95,7 @@ fn of_flows(settings: &Settings, topic: &str, payload: &[u8]) -> anyhow::Result<
     let mut found = Vec::new();
     for row in rows.into_iter().filter(|row| row.enabled) {
         let next = row.last_msg_id + 1;
-        match Flow::compile(row) {
+        match catalog::compile(row) {
             Ok(flow) if flow.topic.filter().matches(topic) => {
                 found.push(of_flow(&flow, topic, payload, next, settings.flows.value_format));
             }

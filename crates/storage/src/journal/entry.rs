@@ -3,6 +3,7 @@
 use super::format::Fields;
 use super::{JournalError, Seq};
 use hearthgate_domain::delivery::{Micros, Origin, QoS};
+use hearthgate_domain::flow::Part;
 use std::fmt;
 
 /// Fixed part of an entry, and so the least length of one.
@@ -74,17 +75,6 @@ impl Verdict<'_> {
             Verdict::Refused { .. } => false,
         }
     }
-}
-
-/// A part of a flow's actions that can fail by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// `STORE_DB`, and counting the message.
-    Store,
-    /// `POST_ENDPOINT`.
-    Post,
-    /// `PUBLISH`.
-    Publish,
 }
 
 /// An entry as it is read back, borrowing from the reader's buffer.
@@ -271,9 +261,7 @@ fn take_target<'a>(fields: &mut Fields<'a>) -> Option<Target<'a>> {
     if flags & REFUSED == 0 {
         let verdict = match flags & PART {
             0 => Verdict::Accepted,
-            flags => Verdict::Replayed(
-                [Part::Store, Part::Post, Part::Publish].into_iter().find(|part| part_flags(*part) == flags)?,
-            ),
+            flags => Verdict::Replayed(Part::ALL.into_iter().find(|part| part_flags(*part) == flags)?),
         };
         return Some(Target { flow_id, verdict });
     }

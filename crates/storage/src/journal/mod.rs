@@ -97,7 +97,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{Entry, Part, StoredEntry, Target, Targets, Verdict};
+pub use entry::{Entry, StoredEntry, Target, Targets, Verdict};
 pub use error::JournalError;
 pub use hash::content_hash;
 pub use owed::Owed;

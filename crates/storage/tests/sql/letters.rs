@@ -1,8 +1,8 @@
 //! Dead letters.
 
 use bytes::Bytes;
+use hearthgate_domain::flow::Part;
 use hearthgate_storage::dead_letters::{DeadLetterFilter, DeadLetterOptions, DeadLetters, Inserted, NewDeadLetter};
-use hearthgate_storage::journal::Part;
 use std::time::Duration;
 use uuid::Uuid;
 

@@ -1,0 +1,122 @@
+//! Which messages have stopped an actor, and how often: one that does so twice is given up, so that it can't do so for ever.
+//!
+//! Shared by the actor's incarnations. Only a panic while a message is being worked on is laid to it; one from elsewhere
+//! blames nobody.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How often a message may be in hand when its actor dies before it is given up.
+const ALLOWED: u32 = 2;
+
+/// See the module. `K` is what a message is known by.
+#[derive(Debug)]
+pub(crate) struct Deaths<K> {
+    /// Spares the lock in good times.
+    is_empty: AtomicBool,
+    counts: Mutex<HashMap<K, u32>>,
+}
+
+impl<K: Copy + Eq + Hash> Deaths<K> {
+    /// Whether no message is suspected.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.is_empty.load(Ordering::Relaxed)
+    }
+
+    /// These messages were in hand when the actor died.
+    pub(crate) fn note(&self, messages: impl IntoIterator<Item = K>) {
+        let mut counts = self.counts();
+        for message in messages {
+            *counts.entry(message).or_default() += 1;
+        }
+        self.is_empty.store(counts.is_empty(), Ordering::Relaxed);
+    }
+
+    /// Whether this message must be given up.
+    pub(crate) fn is_deadly(&self, message: K) -> bool {
+        !self.is_empty() && self.counts().get(&message).is_some_and(|deaths| *deaths >= ALLOWED)
+    }
+
+    /// Forgets those that will not come again.
+    pub(crate) fn forget(&self, is_done: impl Fn(&K) -> bool) {
+        if self.is_empty() {
+            return;
+        }
+        let mut counts = self.counts();
+        counts.retain(|message, _| !is_done(message));
+        self.is_empty.store(counts.is_empty(), Ordering::Relaxed);
+    }
+
+    /// Works on one message; a panic is laid to it, and goes on.
+    pub(crate) fn risk<T>(&self, message: K, work: impl FnOnce() -> T) -> T {
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+            self.note([message]);
+            resume_unwind(panic)
+        })
+    }
+
+    /// Works on messages; a panic is laid to each of them, and goes on.
+    pub(crate) async fn risk_all<T, M>(&self, messages: impl FnOnce() -> M, work: impl Future<Output = T>) -> T
+    where
+        M: IntoIterator<Item = K>,
+    {
+        let work = futures_util::FutureExt::catch_unwind(AssertUnwindSafe(work));
+        work.await.unwrap_or_else(|panic| {
+            self.note(messages());
+            resume_unwind(panic)
+        })
+    }
+
+    /// Numbers, valid at any time, so a poisoned lock is as good as another.
+    fn counts(&self) -> MutexGuard<'_, HashMap<K, u32>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K> Default for Deaths<K> {
+    fn default() -> Self {
+        Deaths { is_empty: AtomicBool::new(true), counts: Mutex::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn die() {
+        panic!("on purpose");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_laid_to_the_messages_in_hand_and_the_second_is_one_too_many() {
+        let deaths = Deaths::default();
+        let all = catch_unwind(AssertUnwindSafe(|| {
+            futures_util::FutureExt::now_or_never(deaths.risk_all(|| [1, 2], async { die() }))
+        }));
+        assert!(all.is_err(), "it goes on");
+        assert!(!deaths.is_deadly(1) && !deaths.is_deadly(2));
+        assert!(catch_unwind(AssertUnwindSafe(|| deaths.risk(2, die))).is_err());
+        assert!(!deaths.is_deadly(1) && deaths.is_deadly(2));
+    }
+
+    #[tokio::test]
+    async fn work_that_ends_well_blames_nobody() {
+        let deaths = Deaths::default();
+        assert_eq!((deaths.risk(1, || 5), deaths.risk_all(|| [1], async { 6 }).await), (5, 6));
+        assert!(deaths.is_empty());
+    }
+
+    #[test]
+    fn what_is_done_is_forgotten() {
+        let deaths = Deaths::default();
+        deaths.note([1, 2]);
+        deaths.note([1, 2]);
+        deaths.forget(|message| *message <= 1);
+        assert!(!deaths.is_deadly(1) && deaths.is_deadly(2));
+        deaths.forget(|message| *message <= 2);
+        assert!(deaths.is_empty());
+    }
+}
