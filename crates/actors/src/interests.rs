@@ -24,6 +24,6 @@ impl Interests {
     #[must_use]
     pub fn include(&self, via: &Via) -> bool {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        *via != Via::Any && all.values().flatten().any(|identifier| via.includes(*identifier))
+        via.identifiers().iter().any(|identifier| all.values().any(|theirs| theirs.contains(identifier)))
     }
 }

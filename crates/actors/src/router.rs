@@ -20,7 +20,7 @@ use hearthgate_mqtt::link::{Batch, Subscription, Ticket, subscription_identifier
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
 use hearthgate_storage::journal::{JournalError, Target, Verdict};
 use hearthgate_supervision::Exit;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -85,6 +85,8 @@ pub struct FlowRouterActor {
     found: Vec<Arc<Flow>>,
     /// By which subscription each flow gets its messages, by its number.
     identifiers: HashMap<i64, u32>,
+    /// All of these.
+    wanted: HashSet<u32>,
     counters: Counters,
 }
 
@@ -117,6 +119,7 @@ impl FlowRouterActor {
             confirmed: None,
             found,
             identifiers: HashMap::new(),
+            wanted: HashSet::new(),
             counters,
         }
     }
@@ -132,8 +135,8 @@ impl FlowRouterActor {
             self.found.retain(is_for);
         } else if !self.found.is_empty() {
             // Another flow's, an interface's, or of a filter that is no longer wanted: only the last is for all of them.
-            let is_wanted = identifiers.values().any(|identifier| via.includes(*identifier));
-            if is_wanted || self.deps.interests.include(via) {
+            let is_flows = via.identifiers().iter().any(|identifier| self.wanted.contains(identifier));
+            if is_flows || self.deps.interests.include(via) {
                 self.found.clear();
             }
         }
@@ -442,6 +445,7 @@ impl Handler<ReplaceFlows> for FlowRouterActor {
     fn handle(&mut self, ReplaceFlows(table): ReplaceFlows, ctx: &mut Self::Context) {
         let identifier = |flow: &Arc<Flow>| subscription_identifier(&self.deps.sharing.filter(flow.topic.filter()));
         self.identifiers = table.flows().iter().map(|flow| (flow.id, identifier(flow))).collect();
+        self.wanted = self.identifiers.values().copied().collect();
         self.deps.table.send_replace(table);
         let is_first = !std::mem::replace(&mut self.has_flows, true);
         self.announce(is_first, ctx);

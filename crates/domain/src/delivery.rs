@@ -67,10 +67,16 @@ impl Via {
     /// Whether the copy is for those who made the subscription of this identifier.
     #[must_use]
     pub fn includes(&self, identifier: u32) -> bool {
+        *self == Via::Any || self.identifiers().contains(&identifier)
+    }
+
+    /// Of the subscriptions that it came by, as far as that was said.
+    #[must_use]
+    pub fn identifiers(&self) -> &[u32] {
         match self {
-            Via::Any => true,
-            Via::One(one) => *one == identifier,
-            Via::Several(several) => several.contains(&identifier),
+            Via::Any => &[],
+            Via::One(one) => std::slice::from_ref(one),
+            Via::Several(several) => several,
         }
     }
 }

@@ -2,32 +2,47 @@
 
 use crate::SigningSecret;
 use bytes::Bytes;
-use reqwest::Method;
-use secrecy::SecretString;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+use url::{Position, Url};
 
 /// One attempt to deliver a message to an endpoint.
 #[derive(Clone)]
 pub struct Call<'a> {
-    /// Where to: `http` or `https`.
-    pub url: &'a str,
-    /// POST, as a rule.
-    pub method: Method,
-    /// Further headers. `Content-Type` is `application/json` unless one of them says otherwise.
-    pub headers: &'a [(String, String)],
-    /// Who calls.
-    pub auth: Auth,
+    /// Where to.
+    pub address: &'a Address,
+    /// What all calls of the endpoint have in common.
+    pub headers: &'a Headers,
     /// The body, as it is.
     pub body: Bytes,
-    /// Sent as `webhook-id` when there is a secret: the same in every attempt for one message, so that the endpoint can
-    /// recognise a repetition.
+    /// Sent as `webhook-id`: the same in every attempt for one message, so that the endpoint can recognise a repetition.
     pub message_id: &'a str,
-    /// Sent as `webhook-timestamp`: when this attempt is made. Also what a date in `Retry-After` is compared with.
+    /// Sent as `webhook-timestamp` when there is a secret: when this attempt is made. Also what a date in `Retry-After` is
+    /// compared with.
     pub timestamp: SystemTime,
+    /// From connecting to the head of the answer.
+    pub timeout: Duration,
     /// Signs the call as Standard Webhooks describes it.
     pub secret: Option<&'a SigningSecret>,
 }
+
+/// A URL that may be called; see [`EndpointClient::address`](crate::EndpointClient::address).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address(pub(crate) Url);
+
+impl Address {
+    /// Scheme, host and port: what is up or down as a whole.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.0[..Position::BeforePath]
+    }
+}
+
+/// Headers, checked once for all calls of an endpoint.
+#[derive(Clone)]
+pub struct Headers(pub(crate) HeaderMap);
 
 /// How the caller identifies itself.
 #[derive(Clone, Debug, Default)]
@@ -46,9 +61,62 @@ pub enum Auth {
     },
 }
 
+impl Headers {
+    /// `Content-Type` is `application/json` unless one of the headers says otherwise.
+    ///
+    /// # Errors
+    /// Names the header that is not valid. Its value may be a secret, and is not repeated.
+    pub fn new(headers: &[(String, String)], auth: &Auth) -> Result<Self, String> {
+        let mut all = HeaderMap::with_capacity(headers.len() + 6);
+        all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in headers {
+            let header = HeaderName::try_from(name.as_str()).map_err(|_| format!("{name:?} is no header name"))?;
+            let mut value = valid(name, value)?;
+            value.set_sensitive(header == AUTHORIZATION);
+            all.insert(header, value);
+        }
+        if let Some(value) = auth.header() {
+            let mut value = valid(AUTHORIZATION.as_str(), &value)?;
+            value.set_sensitive(true);
+            all.insert(AUTHORIZATION, value);
+        }
+        Ok(Headers(all))
+    }
+}
+
+impl Auth {
+    fn header(&self) -> Option<String> {
+        match self {
+            Auth::None => None,
+            Auth::Bearer(token) => Some(format!("Bearer {}", token.expose_secret())),
+            Auth::Basic { user, password } => {
+                use base64::Engine as _;
+                let pair = format!("{user}:{}", password.expose_secret());
+                Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
+            }
+        }
+    }
+}
+
+pub(crate) fn valid(name: &str, value: &str) -> Result<HeaderValue, String> {
+    HeaderValue::try_from(value).map_err(|_| format!("the value of header {name} is not valid"))
+}
+
 // URLs, headers and bodies can hold secrets.
 impl fmt::Debug for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Call({} {} {} B)", self.method, self.message_id, self.body.len())
+        write!(f, "Call({} {} B)", self.message_id, self.body.len())
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({})", self.0.host_str().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
     }
 }

@@ -1,11 +1,11 @@
 //! Making the call.
 
+use crate::call::valid;
 use crate::hosts::Hosts;
-use crate::{Auth, Call, Outcome};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, redirect};
+use crate::{Address, Call, Outcome};
+use reqwest::header::{HeaderName, RETRY_AFTER};
+use reqwest::{Client, Method, Request, Response, redirect};
 use rustls::{ClientConfig, RootCertStore};
-use secrecy::ExposeSecret;
 use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use url::Url;
@@ -15,14 +15,12 @@ const REASON_BYTES: usize = 1024;
 /// How much of an answer is read so that its connection can be used again, in bytes.
 const DRAIN_BYTES: usize = 64 << 10;
 /// How long that may take after the status is known.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
+pub const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// How endpoints are called.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// Time for a whole call, from connecting to the answer; 10 s.
-    pub timeout: Duration,
-    /// Time to connect, within `timeout`; 5 s.
+    /// Time to connect, within a call's timeout; 5 s.
     pub connect_timeout: Duration,
     /// Hosts that may be called: `host`, `host:port` or `*.domain`. Empty: all.
     pub allowed_hosts: Vec<String>,
@@ -41,7 +39,6 @@ pub struct ClientOptions {
 impl Default for ClientOptions {
     fn default() -> Self {
         ClientOptions {
-            timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             allowed_hosts: Vec::new(),
             user_agent: concat!("hearthgate/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -88,7 +85,6 @@ impl EndpointClient {
         };
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)
-            .timeout(options.timeout)
             .connect_timeout(options.connect_timeout)
             .redirect(redirect::Policy::none())
             .referer(false)
@@ -103,34 +99,53 @@ impl EndpointClient {
         Ok(EndpointClient { client: builder.build()?, hosts })
     }
 
-    /// Makes one attempt and tells what became of it. It ends within the timeout.
-    pub async fn call(&self, call: &Call<'_>) -> Outcome {
-        let request = match self.prepare(call) {
-            Ok(request) => request,
-            Err(reason) => return Outcome::Refused { status: None, reason },
-        };
-        match request.send().await {
-            Ok(response) => read_answer(response, call.timestamp).await,
-            Err(error) => failure(error),
-        }
-    }
-
-    fn prepare(&self, call: &Call<'_>) -> Result<RequestBuilder, String> {
-        let url = Url::parse(call.url).map_err(|error| format!("the URL is not valid: {error}"))?;
+    /// Checks a URL.
+    ///
+    /// # Errors
+    /// It is no URL, neither `http` nor `https`, or its host is not in `allowed_hosts`. In words that do not repeat it: it
+    /// may hold secrets.
+    pub fn address(&self, url: &str) -> Result<Address, String> {
+        let url = Url::parse(url).map_err(|error| format!("the URL is not valid: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!("the URL's scheme is {}, only http and https are called", url.scheme()));
         }
         if !self.hosts.allow(&url) {
             return Err(format!("the host {} is not in allowed_hosts", url.host_str().unwrap_or_default()));
         }
-        let headers = headers(call)?;
-        let request = self.client.request(call.method.clone(), url).headers(headers).body(call.body.clone());
-        Ok(match &call.auth {
-            Auth::None => request,
-            Auth::Bearer(token) => request.bearer_auth(token.expose_secret()),
-            Auth::Basic { user, password } => request.basic_auth(user, Some(password.expose_secret())),
-        })
+        Ok(Address(url))
     }
+
+    /// Makes one attempt, a POST, and tells what became of it. It ends within the call's timeout, and [`DRAIN_TIME`] more
+    /// for the answer's body.
+    pub async fn call(&self, call: &Call<'_>) -> Outcome {
+        let request = match request(call) {
+            Ok(request) => request,
+            Err(reason) => return Outcome::Refused { status: None, reason },
+        };
+        match tokio::time::timeout(call.timeout, self.client.execute(request)).await {
+            Ok(Ok(response)) => read_answer(response, call.timestamp).await,
+            Ok(Err(error)) => failure(error),
+            Err(_) => {
+                let reason = format!("no answer in time: none within {:?}", call.timeout);
+                Outcome::RetryLater { status: None, after: None, reason }
+            }
+        }
+    }
+}
+
+fn request(call: &Call<'_>) -> Result<Request, String> {
+    let mut request = Request::new(Method::POST, call.address.0.clone());
+    let headers = request.headers_mut();
+    headers.clone_from(&call.headers.0);
+    headers.insert(HeaderName::from_static("webhook-id"), valid("webhook-id", call.message_id)?);
+    if let Some(secret) = call.secret {
+        let timestamp = call.timestamp.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let signature = secret.sign(call.message_id, timestamp, &call.body);
+        headers.insert(HeaderName::from_static("webhook-timestamp"), timestamp.into());
+        headers.insert(HeaderName::from_static("webhook-signature"), valid("webhook-signature", &signature)?);
+    }
+    *request.body_mut() = Some(call.body.clone().into());
+    Ok(request)
 }
 
 fn system_tls() -> Result<ClientConfig, ClientError> {
@@ -149,32 +164,6 @@ fn system_tls() -> Result<ClientConfig, ClientError> {
         );
     }
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
-}
-
-fn headers(call: &Call<'_>) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::with_capacity(call.headers.len() + 5);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    for (name, value) in call.headers {
-        let header = HeaderName::try_from(name.as_str()).map_err(|_| format!("{name:?} is no header name"))?;
-        // The value may be a secret, so it is not repeated.
-        let mut value =
-            HeaderValue::try_from(value.as_str()).map_err(|_| format!("the value of header {name} is not valid"))?;
-        value.set_sensitive(header == AUTHORIZATION);
-        headers.insert(header, value);
-    }
-    if let Some(secret) = call.secret {
-        let timestamp = call.timestamp.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let signature = secret.sign(call.message_id, timestamp, &call.body);
-        for (name, value) in [
-            ("webhook-id", call.message_id),
-            ("webhook-timestamp", &timestamp.to_string()),
-            ("webhook-signature", &signature),
-        ] {
-            let value = HeaderValue::try_from(value).map_err(|_| format!("the value of {name} is not valid"))?;
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    }
-    Ok(headers)
 }
 
 async fn read_answer(mut response: Response, now: SystemTime) -> Outcome {

@@ -10,8 +10,7 @@ mod outcome;
 mod signing;
 pub mod template;
 
-pub use call::{Auth, Call};
-pub use client::{ClientError, ClientOptions, EndpointClient};
+pub use call::{Address, Auth, Call, Headers};
+pub use client::{ClientError, ClientOptions, DRAIN_TIME, EndpointClient};
 pub use outcome::Outcome;
-pub use reqwest::Method;
 pub use signing::{SecretError, SigningSecret};

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends with its first surprise, in its helpers too")]
 
 use bytes::Bytes;
-use hearthgate_http::{Auth, Call, ClientOptions, EndpointClient, Method, Outcome, SigningSecret};
+use hearthgate_http::{Address, Auth, Call, ClientOptions, EndpointClient, Headers, Outcome, SigningSecret};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -109,17 +109,24 @@ fn client(options: ClientOptions) -> EndpointClient {
     EndpointClient::new(ClientOptions { proxy_from_environment: false, ..options }).unwrap()
 }
 
-fn call(url: &str) -> Call<'_> {
+fn plain() -> Headers {
+    Headers::new(&[], &Auth::None).unwrap()
+}
+
+fn call<'a>(address: &'a Address, headers: &'a Headers) -> Call<'a> {
     Call {
-        url,
-        method: Method::POST,
-        headers: &[],
-        auth: Auth::None,
+        address,
+        headers,
         body: Bytes::from_static(br#"{"test": 2432232314}"#),
         message_id: "msg_p5jXN8AQM9LWM0D4loKWxJek",
         timestamp: UNIX_EPOCH + Duration::from_secs(1_614_265_330),
+        timeout: Duration::from_secs(10),
         secret: None,
     }
+}
+
+async fn post(client: &EndpointClient, url: &str) -> Outcome {
+    client.call(&call(&client.address(url).unwrap(), &plain())).await
 }
 
 #[tokio::test]
@@ -127,18 +134,18 @@ async fn one_endpoint_answers_this_and_that() {
     let server = Server::start();
     let client = client(ClientOptions::default());
     let url = server.url();
-    assert_eq!(client.call(&call(&url)).await, Outcome::Delivered { status: 200 });
+    assert_eq!(post(&client, &url).await, Outcome::Delivered { status: 200 });
     server.answer(503, "Retry-After: 7\r\n", "come back\r\nlater");
     let reason = "503 Service Unavailable: come back  later".to_owned();
     let after = Some(Duration::from_secs(7));
-    assert_eq!(client.call(&call(&url)).await, Outcome::RetryLater { status: Some(503), after, reason });
+    assert_eq!(post(&client, &url).await, Outcome::RetryLater { status: Some(503), after, reason });
     server.answer(422, "", "");
     let reason = "422 Unprocessable Entity".to_owned();
-    assert_eq!(client.call(&call(&url)).await, Outcome::Refused { status: Some(422), reason });
+    assert_eq!(post(&client, &url).await, Outcome::Refused { status: Some(422), reason });
     server.answer(410, "", "");
-    assert_eq!(client.call(&call(&url)).await, Outcome::Gone { reason: "410 Gone".into() });
+    assert_eq!(post(&client, &url).await, Outcome::Gone { reason: "410 Gone".into() });
     server.answer(204, "", "");
-    assert_eq!(client.call(&call(&url)).await, Outcome::Delivered { status: 204 });
+    assert_eq!(post(&client, &url).await, Outcome::Delivered { status: 204 });
     assert_eq!(server.connections.load(Ordering::SeqCst), 1, "the connection is kept, whatever the answer");
 }
 
@@ -149,10 +156,12 @@ async fn a_call_carries_its_headers_signature_and_body() {
     let secret = SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     let headers = [("X-Gateway".to_owned(), "home".to_owned()), ("content-type".to_owned(), "text/plain".to_owned())];
     let auth = Auth::Basic { user: "me".into(), password: "pass".to_owned().into() };
-    let signed = Call { headers: &headers, auth, secret: Some(&secret), ..call(&url) };
     let client = client(ClientOptions::default());
-    client.call(&signed).await;
-    client.call(&Call { auth: Auth::Bearer("token".to_owned().into()), ..call(&url) }).await;
+    let address = client.address(&url).unwrap();
+    let headers = Headers::new(&headers, &auth).unwrap();
+    client.call(&Call { secret: Some(&secret), ..call(&address, &headers) }).await;
+    let bearer = Headers::new(&[], &Auth::Bearer("token".to_owned().into())).unwrap();
+    client.call(&call(&address, &bearer)).await;
     let requests = server.requests();
     let first = &requests[0];
     for part in [
@@ -169,7 +178,8 @@ async fn a_call_carries_its_headers_signature_and_body() {
     }
     assert!(requests[1].contains("content-type: application/json\r\n"));
     assert!(requests[1].contains("authorization: Bearer token\r\n"));
-    assert!(!requests[1].contains("webhook-"));
+    assert!(requests[1].contains("webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek\r\n"));
+    assert!(!requests[1].contains("webhook-signature") && !requests[1].contains("webhook-timestamp"));
 }
 
 #[tokio::test]
@@ -177,7 +187,7 @@ async fn a_redirect_is_refused_and_not_followed() {
     let server = Server::start();
     let url = server.url();
     server.answer(307, &format!("Location: {url}\r\n"), "");
-    let outcome = client(ClientOptions::default()).call(&call(&url)).await;
+    let outcome = post(&client(ClientOptions::default()), &url).await;
     assert!(matches!(outcome, Outcome::Refused { status: Some(307), .. }), "{outcome:?}");
     assert_eq!(server.requests().len(), 1);
 }
@@ -187,12 +197,13 @@ async fn a_hanging_endpoint_is_given_up_and_tried_later() {
     let server = Server::start();
     let url = server.url();
     server.set(Answer::Hang);
-    let client = client(ClientOptions { timeout: Duration::from_millis(200), ..ClientOptions::default() });
-    let outcome = client.call(&call(&url)).await;
+    let client = client(ClientOptions::default());
+    let (address, headers) = (client.address(&url).unwrap(), plain());
+    let outcome = client.call(&Call { timeout: Duration::from_millis(200), ..call(&address, &headers) }).await;
     let Outcome::RetryLater { status: None, after: None, reason } = outcome else { panic!("{outcome:?}") };
     assert!(reason.starts_with("no answer in time"), "{reason}");
     server.answer(200, "", "");
-    assert_eq!(client.call(&call(&url)).await, Outcome::Delivered { status: 200 });
+    assert_eq!(post(&client, &url).await, Outcome::Delivered { status: 200 });
 }
 
 #[tokio::test]
@@ -200,12 +211,12 @@ async fn no_connection_is_a_reason_to_try_later_and_does_not_show_the_url() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{free}/hook?token=geheim");
     let client = client(ClientOptions::default());
-    let outcome = client.call(&call(&url)).await;
+    let outcome = post(&client, &url).await;
     let Outcome::RetryLater { status: None, reason, .. } = outcome else { panic!("{outcome:?}") };
     assert!(reason.starts_with("could not connect") && !reason.contains("geheim"), "{reason}");
     let server = Server::start();
     server.set(Answer::Cut);
-    let outcome = client.call(&call(&server.url())).await;
+    let outcome = post(&client, &server.url()).await;
     assert!(matches!(outcome, Outcome::RetryLater { status: None, .. }), "{outcome:?}");
     assert_eq!(server.requests().len(), 1, "a call that broke off is not made again behind the caller's back");
 }
@@ -216,26 +227,27 @@ async fn a_long_or_endless_answer_is_cut() {
     let url = server.url();
     server.answer(400, "", &"x".repeat(3 << 20));
     let client = client(ClientOptions::default());
-    let outcome = client.call(&call(&url)).await;
+    let outcome = post(&client, &url).await;
     let Outcome::Refused { status: Some(400), reason } = outcome else { panic!("{outcome:?}") };
     assert_eq!(reason.len(), "400 Bad Request: ".len() + 1024);
     // Announced, and never sent.
     server.set(Answer::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nbegin".to_vec()));
-    assert_eq!(client.call(&call(&url)).await, Outcome::Delivered { status: 200 });
+    assert_eq!(post(&client, &url).await, Outcome::Delivered { status: 200 });
 }
 
-#[tokio::test]
-async fn what_must_not_or_cannot_be_called_is_refused_without_a_connection() {
+#[test]
+fn what_must_not_or_can_not_be_called_is_refused_before_there_is_a_call() {
     let server = Server::start();
     let allowed = vec!["example.org".to_owned()];
     let client = client(ClientOptions { allowed_hosts: allowed, ..ClientOptions::default() });
     let url = server.url();
     for url in [url.as_str(), "ftp://example.org/", "not a url", "http://example.org:99999/"] {
-        let outcome = client.call(&call(url)).await;
-        assert!(matches!(outcome, Outcome::Refused { status: None, .. }), "{url}: {outcome:?}");
+        assert!(client.address(url).is_err(), "{url}");
     }
+    assert!(client.address("http://example.org/").is_ok());
     let headers = [("bad name".to_owned(), String::new())];
-    let outcome = client.call(&Call { headers: &headers, ..call("http://example.org/") }).await;
-    assert!(matches!(outcome, Outcome::Refused { status: None, .. }), "{outcome:?}");
+    assert_eq!(Headers::new(&headers, &Auth::None).unwrap_err(), "\"bad name\" is no header name");
+    let headers = [("x-token".to_owned(), "geheim\n".to_owned())];
+    assert_eq!(Headers::new(&headers, &Auth::None).unwrap_err(), "the value of header x-token is not valid");
     assert_eq!(server.connections.load(Ordering::SeqCst), 0);
 }

@@ -1,6 +1,7 @@
-//! One message through a flow's deliveries: the call, its outcome, when to try again, and when to give up.
+//! One message through its flow's deliveries, and what becomes of those that can't be made.
 
 use super::lane::Job;
+use super::posting::{End, Posting};
 use super::rendering::Rendered;
 use crate::deaths::Deaths;
 use crate::letters;
@@ -8,11 +9,10 @@ use crate::messages::{Publish, Reload};
 use crate::metrics::{Counter, Outcome as Counted};
 use crate::pace::Pace;
 use actix::Recipient;
-use hearthgate_domain::delivery::{Micros, Outbound};
-use hearthgate_domain::flow::{self, Action, Endpoint, Flow, HeaderValue, LogLevel, Part, SecretRef};
-use hearthgate_domain::retry::{BreakerSettings, CircuitBreaker, Permission, RetrySchedule};
+use hearthgate_domain::delivery::{Outbound, QoS};
+use hearthgate_domain::flow::{Action, Flow, LogLevel, Part, SecretRef};
+use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
 use hearthgate_http::template::Purpose;
-use hearthgate_http::{Auth, Call, ClientOptions, EndpointClient, Method, Outcome, SigningSecret};
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
 use hearthgate_storage::journal::Seq;
 use hearthgate_storage::sql::Database;
@@ -21,13 +21,10 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-use tokio::sync::{Semaphore, watch};
+use std::time::Duration;
+use tokio::sync::watch;
 use tracing::{debug, error, info, trace, warn};
 use uuid::Uuid;
-
-/// Longest sleep while somebody else tries out whether an endpoint is back.
-const PROBE_WAIT: Duration = Duration::from_secs(1);
 
 /// How a message is delivered, from the settings.
 #[derive(Clone)]
@@ -74,42 +71,26 @@ pub(super) struct Delivery {
 /// Delivers; shared by all lanes of one incarnation.
 pub(super) struct Deliverer {
     endpoints: Endpoints,
-    client: EndpointClient,
+    posting: Posting,
     journal: Uuid,
     deaths: Arc<Deaths<Delivery>>,
-    origins: RefCell<HashMap<String, Rc<Origin>>>,
     counters: RefCell<HashMap<i64, Rc<Counters>>>,
 }
 
-/// A host and port that are up or down as a whole.
-struct Origin {
-    breaker: RefCell<CircuitBreaker>,
-    /// Permits for calls under way.
-    calls: Semaphore,
-}
-
-struct Counters {
+pub(super) struct Counters {
     delivered: Counter,
-    retried: Counter,
+    pub(super) retried: Counter,
     dead: Counter,
 }
 
 impl Deliverer {
-    /// Makes the HTTP client; to be called on the thread that will use it.
+    /// To be called on the thread that will use it.
     ///
     /// # Errors
     /// In words.
     pub(super) fn new(endpoints: &Endpoints, journal: Uuid, deaths: Arc<Deaths<Delivery>>) -> Result<Self, String> {
-        // Each flow has its own limit for a call, kept here; the client's own only bounds what that forgets.
-        let options = ClientOptions {
-            timeout: Duration::from_secs(3600),
-            connect_timeout: endpoints.timeout,
-            allowed_hosts: endpoints.allowed_hosts.clone(),
-            ..ClientOptions::default()
-        };
-        let client = EndpointClient::new(options).map_err(|error| error.to_string())?;
-        let (origins, counters) = (RefCell::default(), RefCell::default());
-        Ok(Deliverer { endpoints: endpoints.clone(), client, journal, deaths, origins, counters })
+        let posting = Posting::new(endpoints)?;
+        Ok(Deliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters: RefCell::default() })
     }
 
     /// Takes a message through all deliveries of its flow, however long that takes.
@@ -127,11 +108,7 @@ impl Deliverer {
         for action in flow.actions.iter().filter(|action| job.due.includes(action)) {
             match action {
                 Action::StoreDb {} => {}
-                Action::PostEndpoint {} => {
-                    if let Some(endpoint) = &flow.endpoint {
-                        self.risk(&flow, &job, Part::Post, self.post(&flow, endpoint, &job)).await;
-                    }
-                }
+                Action::PostEndpoint {} => self.risk(&flow, &job, Part::Post, self.post(&flow, &job)).await,
                 Action::Publish { topic, qos, retain } => {
                     let publishing = self.publish(&flow, &job, topic, *qos, *retain);
                     self.risk(&flow, &job, Part::Publish, publishing).await;
@@ -152,133 +129,33 @@ impl Deliverer {
         self.deaths.risk_all(|| [delivery], work).await;
     }
 
-    async fn post(&self, flow: &Arc<Flow>, endpoint: &Endpoint, job: &Job) {
+    async fn post(&self, flow: &Arc<Flow>, job: &Job) {
         #[cfg(feature = "fault-injection")]
         assert!(!job.topic.ends_with("/fault/post"), "injected by the topic");
+        let Some(endpoint) = &flow.endpoint else { return };
         let counters = self.counters(flow);
-        let schedule = endpoint.retry.as_ref().unwrap_or(&self.endpoints.retry);
-        let call = match self.prepare(flow, endpoint, job) {
-            Ok(call) => call,
-            Err(reason) => {
-                counters.dead.add(1);
-                return self.give_up(Some(flow), flow.id, job, Some(Part::Post), &reason, 0).await;
+        let message_id = self.message_id(flow, job);
+        let (reason, attempts) = match self.posting.post(flow, endpoint, job, &message_id, &counters).await {
+            End::Delivered => return counters.delivered.add(1),
+            End::GivenUp { reason, attempts } => (reason, attempts),
+            End::Gone { reason, attempts } => {
+                self.switch_off(flow).await;
+                (reason, attempts)
             }
         };
-        let origin = self.origin(&call.url);
-        let breaker = &origin.breaker;
-        let (mut failed, mut after) = (0, None);
-        loop {
-            let Some(delay) = schedule.next_delay(failed, fastrand::f64(), after) else {
-                counters.dead.add(1);
-                let reason = format!("given up after {failed} attempts; the last one: {}", call.reason.borrow());
-                return self.give_up(Some(flow), flow.id, job, Some(Part::Post), &reason, failed).await;
-            };
-            // A timer's tick is 1 ms: even no pause at all would take until the next one.
-            if !delay.is_zero() {
-                tokio::time::sleep(delay).await;
-            }
-            wait_for(breaker).await;
-            match self.attempt(endpoint, &call, &origin.calls).await {
-                Outcome::Delivered { status } => {
-                    breaker.borrow_mut().succeeded();
-                    counters.delivered.add(1);
-                    trace!(flow = %flow.code, seq = job.seq, status, "delivered");
-                    return;
-                }
-                Outcome::RetryLater { after: wait, reason, .. } => {
-                    breaker.borrow_mut().failed(letters::now(), fastrand::f64());
-                    counters.retried.add(1);
-                    warn!(flow = %flow.code, attempt = failed + 1, %reason, "not delivered, it will be tried again");
-                    call.reason.replace(reason);
-                    (failed, after) = (failed + 1, wait);
-                }
-                Outcome::Refused { reason, .. } => {
-                    breaker.borrow_mut().succeeded();
-                    counters.dead.add(1);
-                    return self.give_up(Some(flow), flow.id, job, Some(Part::Post), &reason, failed + 1).await;
-                }
-                Outcome::Gone { reason } => {
-                    breaker.borrow_mut().succeeded();
-                    counters.dead.add(1);
-                    self.switch_off(flow).await;
-                    return self.give_up(Some(flow), flow.id, job, Some(Part::Post), &reason, failed + 1).await;
-                }
-            }
-        }
+        counters.dead.add(1);
+        self.give_up(Some(flow), flow.id, job, Some(Part::Post), &reason, attempts).await;
     }
 
-    async fn attempt(&self, endpoint: &Endpoint, call: &Prepared, calls: &Semaphore) -> Outcome {
-        // It is never closed.
-        let _permit = calls.acquire().await;
-        let timeout = endpoint.timeout.unwrap_or(self.endpoints.timeout);
-        let request = Call {
-            url: &call.url,
-            method: Method::POST,
-            headers: &call.headers,
-            auth: call.auth.clone(),
-            body: call.body.clone(),
-            message_id: &call.message_id,
-            timestamp: SystemTime::now(),
-            secret: call.secret.as_ref(),
-        };
-        match tokio::time::timeout(timeout, self.client.call(&request)).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let reason = format!("no answer within {timeout:?}");
-                Outcome::RetryLater { status: None, after: None, reason }
-            }
-        }
+    /// The same in every attempt, also after a crash.
+    fn message_id(&self, flow: &Flow, job: &Job) -> String {
+        format!("{}-{}-{}", self.journal.simple(), job.seq, flow.id)
     }
 
-    /// Everything about a call that stays the same from attempt to attempt.
-    fn prepare(&self, flow: &Flow, endpoint: &Endpoint, job: &Job) -> Result<Prepared, String> {
-        let secret = |reference: &SecretRef| (self.endpoints.secrets)(reference);
-        let message_id = format!("{}-{}-{}", self.journal.simple(), job.seq, flow.id);
-        let mut headers = vec![("webhook-id".to_owned(), message_id.clone())];
-        for (name, value) in &endpoint.headers {
-            let value = match value {
-                HeaderValue::Text(text) => text.clone(),
-                HeaderValue::Secret { secret: reference } => expose(&secret(reference)?),
-            };
-            headers.push((name.to_string(), value));
-        }
-        let auth = match &endpoint.auth {
-            None => Auth::None,
-            Some(flow::Auth::Bearer(token)) => Auth::Bearer(secret(token)?),
-            Some(flow::Auth::Basic { username, password }) => {
-                Auth::Basic { user: username.clone(), password: secret(password)? }
-            }
-        };
-        let signing = endpoint.webhook_secret.as_ref().map(|reference| {
-            let text = secret(reference)?;
-            SigningSecret::parse(&expose(&text)).map_err(|error| format!("webhook_secret: {error}"))
-        });
-        let message = job.rendered(flow, &message_id);
-        let render = |template: &str, purpose| message.render(template, purpose);
-        let url = endpoint.url_template.as_deref().map(|source| render(source, Purpose::Url)).transpose()?;
-        let body = endpoint.body_template.as_deref().map(|source| render(source, Purpose::Body)).transpose()?;
-        Ok(Prepared {
-            url: url.unwrap_or_else(|| endpoint.url.to_string()),
-            body: body.map_or_else(|| job.payload.clone(), Into::into),
-            headers,
-            auth,
-            secret: signing.transpose()?,
-            message_id,
-            reason: RefCell::default(),
-        })
-    }
-
-    async fn publish(
-        &self,
-        flow: &Arc<Flow>,
-        job: &Job,
-        topic: &str,
-        qos: hearthgate_domain::delivery::QoS,
-        retain: bool,
-    ) {
+    async fn publish(&self, flow: &Arc<Flow>, job: &Job, topic: &str, qos: QoS, retain: bool) {
         #[cfg(feature = "fault-injection")]
         assert!(!job.topic.ends_with("/fault/publish"), "injected by the topic");
-        let message_id = format!("{}-{}-{}", self.journal.simple(), job.seq, flow.id);
+        let message_id = self.message_id(flow, job);
         let topic = match job.rendered(flow, &message_id).render(topic, Purpose::Body) {
             Ok(topic) => topic,
             Err(reason) => return self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 0).await,
@@ -350,14 +227,6 @@ impl Deliverer {
         }
     }
 
-    fn origin(&self, url: &str) -> Rc<Origin> {
-        let new = || {
-            let breaker = RefCell::new(CircuitBreaker::new(self.endpoints.breaker));
-            Rc::new(Origin { breaker, calls: Semaphore::new(self.endpoints.parallel) })
-        };
-        Rc::clone(self.origins.borrow_mut().entry(origin(url).to_owned()).or_insert_with(new))
-    }
-
     fn counters(&self, flow: &Flow) -> Rc<Counters> {
         let new = || {
             Rc::new(Counters {
@@ -370,44 +239,8 @@ impl Deliverer {
     }
 }
 
-/// A call, ready to be made more than once.
-struct Prepared {
-    url: String,
-    headers: Vec<(String, String)>,
-    auth: Auth,
-    body: bytes::Bytes,
-    secret: Option<SigningSecret>,
-    message_id: String,
-    /// Why the last attempt failed.
-    reason: RefCell<String>,
-}
-
-/// Waits until the endpoint may be called.
-async fn wait_for(breaker: &RefCell<CircuitBreaker>) {
-    loop {
-        let now = letters::now();
-        let permission = breaker.borrow_mut().ask(now);
-        match permission {
-            Permission::Call | Permission::Probe => return,
-            Permission::Wait { until } => tokio::time::sleep(micros(until - now)).await,
-            Permission::WaitForProbe => tokio::time::sleep(PROBE_WAIT).await,
-        }
-    }
-}
-
-fn micros(time: Micros) -> Duration {
-    Duration::from_micros(u64::try_from(time).unwrap_or_default())
-}
-
-/// Scheme, host and port: what is up or down as a whole.
-fn origin(url: &str) -> &str {
-    let start = url.find("://").map_or(0, |at| at + 3);
-    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
-    &url[..end]
-}
-
 impl Job {
-    fn rendered<'a>(&'a self, flow: &'a Flow, message_id: &'a str) -> Rendered<'a> {
+    pub(super) fn rendered<'a>(&'a self, flow: &'a Flow, message_id: &'a str) -> Rendered<'a> {
         Rendered { flow, topic: &self.topic, payload: &self.payload, received_at: self.received_at, message_id }
     }
 }
@@ -421,21 +254,5 @@ fn log(flow: &Flow, job: &Job, level: LogLevel) {
         LogLevel::Info => info!(%flow, %topic, payload = %text, "message"),
         LogLevel::Warn => warn!(%flow, %topic, payload = %text, "message"),
         LogLevel::Error => error!(%flow, %topic, payload = %text, "message"),
-    }
-}
-
-fn expose(secret: &SecretString) -> String {
-    secrecy::ExposeSecret::expose_secret(secret).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_endpoint_is_its_scheme_host_and_port() {
-        assert_eq!(origin("http://a:8000/x?y"), "http://a:8000");
-        assert_eq!(origin("https://a"), "https://a");
-        assert_eq!(origin("https://a?x"), "https://a");
     }
 }

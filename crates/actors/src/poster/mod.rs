@@ -7,6 +7,7 @@
 
 mod delivery;
 mod lane;
+mod posting;
 mod rendering;
 
 pub use delivery::{Endpoints, FindSecret};
@@ -15,14 +16,15 @@ pub use rendering::Rendered;
 use crate::deaths::Deaths;
 use actix::prelude::*;
 use delivery::{Deliverer, Delivery, Done};
-use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use hearthgate_domain::flow::{Action, Flow};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::journal::{self, Reader, Start, StoredEntry, Verdict};
 use hearthgate_supervision::Exit;
 use lane::Lane;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,7 +94,9 @@ struct Work {
     reader: Reader,
     lanes: HashMap<i64, Lane>,
     deliverer: Rc<Deliverer>,
-    under_way: FuturesUnordered<futures_util::future::LocalBoxFuture<'static, Done>>,
+    under_way: FuturesUnordered<LocalBoxFuture<'static, Done>>,
+    /// Lanes that have got something to do, or room to do it.
+    stirred: BTreeSet<i64>,
     has_news: bool,
 }
 
@@ -110,14 +114,17 @@ impl Work {
         }
         let reader = deps.journal.reader_after(from);
         let deliverer = Rc::new(Deliverer::new(&deps.endpoints, deps.journal.id(), Arc::clone(&deaths))?);
-        Ok(Work { deps, deaths, reader, lanes, deliverer, under_way: FuturesUnordered::new(), has_news: false })
+        let (under_way, stirred) = (FuturesUnordered::new(), BTreeSet::new());
+        Ok(Work { deps, deaths, reader, lanes, deliverer, under_way, stirred, has_news: false })
     }
 
     async fn run(mut self) -> Result<(), String> {
-        let mut note_at = None;
+        let (mut note_at, mut is_at_end) = (None, false);
         loop {
-            let is_at_end = self.hand_out()?;
-            self.start_idle_lanes()?;
+            if !is_at_end {
+                is_at_end = self.hand_out()?;
+            }
+            self.start_stirred_lanes()?;
             if self.has_news && note_at.is_none() {
                 note_at = Some(tokio::time::Instant::now() + NOTE_EVERY);
             }
@@ -128,8 +135,16 @@ impl Work {
                 }
             };
             tokio::select! {
-                Some(done) = self.under_way.next() => self.on_done(&done),
-                open = self.reader.ready(), if is_at_end => if open.is_err() { return Ok(()) },
+                Some(done) = self.under_way.next() => {
+                    self.on_done(&done);
+                    while let Some(Some(done)) = self.under_way.next().now_or_never() {
+                        self.on_done(&done);
+                    }
+                }
+                open = self.reader.ready(), if is_at_end => match open {
+                    Ok(()) => is_at_end = false,
+                    Err(_) => return Ok(()),
+                },
                 () = note => {
                     note_at = None;
                     self.note().await?;
@@ -166,22 +181,24 @@ impl Work {
                     }
                 };
                 lane.offer(entry);
+                self.stirred.insert(flow_id);
             }
         }
         self.has_news |= read.through > 0 && !read.entries.is_empty();
         Ok(read.caught_up)
     }
 
-    /// Sets every lane going that has something to do and nothing under way, or less than its flow allows at once.
-    fn start_idle_lanes(&mut self) -> Result<(), String> {
+    /// Sets lanes going that have something to do, and less under way than their flows allow at once.
+    fn start_stirred_lanes(&mut self) -> Result<(), String> {
         let table = Arc::clone(&self.deps.table.borrow());
         let head = self.reader.next_seq();
-        for (flow_id, lane) in &mut self.lanes {
+        for flow_id in std::mem::take(&mut self.stirred) {
+            let Some(lane) = self.lanes.get_mut(&flow_id) else { continue };
             lane.catch_up(head, &self.deps.journal)?;
-            let flow = table.flow(*flow_id);
+            let flow = table.flow(flow_id);
             let at_once = flow.and_then(|flow| flow.endpoint.as_ref()).map_or(1, |endpoint| endpoint.concurrency);
             while let Some(job) = lane.next(usize::from(at_once)) {
-                let (deliverer, flow_id, flow) = (Rc::clone(&self.deliverer), *flow_id, flow.cloned());
+                let (deliverer, flow) = (Rc::clone(&self.deliverer), flow.cloned());
                 self.under_way.push(Box::pin(async move { deliverer.deliver(flow_id, flow, job).await }));
             }
         }
@@ -191,6 +208,7 @@ impl Work {
     fn on_done(&mut self, done: &Done) {
         if let Some(lane) = self.lanes.get_mut(&done.flow_id) {
             lane.finish(done.seq);
+            self.stirred.insert(done.flow_id);
             self.has_news = true;
         }
     }

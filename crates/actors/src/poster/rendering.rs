@@ -21,12 +21,15 @@ pub struct Rendered<'a> {
 }
 
 impl Rendered<'_> {
-    /// Fills a template.
+    /// Compiles a template and fills it.
     ///
     /// # Errors
     /// The template is wrong, or names what the message lacks.
     pub fn render(&self, template: &str, purpose: Purpose) -> Result<String, String> {
-        let template = Template::new(template, purpose).map_err(|error| error.to_string())?;
+        self.fill(&compile(template, purpose)?)
+    }
+
+    pub(super) fn fill(&self, template: &Template) -> Result<String, String> {
         let payload = Payload::parse(self.payload).map_err(|error| error.to_string())?;
         let value = payload.to_value().map_err(|error| error.to_string())?;
         let captures: Vec<(String, String)> =
@@ -42,4 +45,8 @@ impl Rendered<'_> {
         };
         template.render(&message).map_err(|error| error.to_string())
     }
+}
+
+pub(super) fn compile(template: &str, purpose: Purpose) -> Result<Template, String> {
+    Template::new(template, purpose).map_err(|error| error.to_string())
 }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 pub struct RoutingTable {
     /// In the order of their ids.
     flows: Vec<Arc<Flow>>,
+    /// The same order; a search stays within a few cache lines.
+    ids: Vec<i64>,
     tree: FilterTree<u32>,
     filters: BTreeSet<TopicFilter>,
 }
@@ -49,7 +51,8 @@ impl RoutingTable {
             tree.insert(flow.topic.filter(), index as u32);
         }
         let filters = flows.iter().map(|flow| flow.topic.filter().clone()).collect();
-        Self { flows, tree, filters }
+        let ids = flows.iter().map(|flow| flow.id).collect();
+        Self { flows, ids, tree, filters }
     }
 
     /// All flows, in the order of their ids.
@@ -61,7 +64,7 @@ impl RoutingTable {
     /// The flow of this id.
     #[must_use]
     pub fn flow(&self, id: i64) -> Option<&Arc<Flow>> {
-        self.flows.binary_search_by_key(&id, |flow| flow.id).ok().map(|index| &self.flows[index])
+        self.ids.binary_search(&id).ok().map(|index| &self.flows[index])
     }
 
     /// The flow of this id that still has the definition of `row`, so that a reload need not compile it again.
@@ -108,7 +111,7 @@ impl RoutingTable {
                 Some(_) => {}
             }
         }
-        let still_there = |flow: &&Arc<Flow>| self.flows.binary_search_by_key(&flow.id, |flow| flow.id).is_err();
+        let still_there = |flow: &&Arc<Flow>| self.flow(flow.id).is_none();
         difference.removed = old.flows.iter().filter(still_there).cloned().collect();
         difference
     }

@@ -23,15 +23,17 @@ pub(super) const FIND_ROW: &str = "SELECT CAST(flow_code AS TEXT), CAST(last_msg
     CAST(attribute_value AS TEXT), CAST(strftime('%s', received_at) AS INTEGER) FROM data WHERE id = ?";
 
 pub(super) async fn lock_flows(connection: &mut SqliteConnection, ids: &[i64]) -> Result<Vec<LockedFlow>, sqlx::Error> {
-    // The transaction holds the lock on the whole file already.
-    let rows: Vec<(i64, String, i64)> = sqlx::query_as(
-        "SELECT id, CAST(code AS TEXT), CAST(last_msg_id AS INTEGER) FROM flows \
-         WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+    // The transaction holds the lock on the whole file already. All in one row: each would come through a channel.
+    let flows: String = sqlx::query_scalar(
+        "SELECT json_group_array(json_array(id, CAST(code AS TEXT), CAST(last_msg_id AS INTEGER)) ORDER BY id) \
+         FROM flows WHERE id IN (SELECT value FROM json_each(?))",
     )
     .bind(json_list(ids))
-    .fetch_all(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(rows.into_iter().map(|(id, code, last_msg_id)| LockedFlow { id, code: code.into(), last_msg_id }).collect())
+    let flows: Vec<(i64, String, i64)> =
+        serde_json::from_str(&flows).map_err(|reason| sqlx::Error::Decode(reason.into()))?;
+    Ok(flows.into_iter().map(|(id, code, last_msg_id)| LockedFlow { id, code: code.into(), last_msg_id }).collect())
 }
 
 pub(super) async fn insert(connection: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<Option<Anchor>, sqlx::Error> {
