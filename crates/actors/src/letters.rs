@@ -8,7 +8,7 @@ use hearthgate_domain::delivery::{Inbound, Micros};
 use hearthgate_domain::flow::{Flow, Part};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
-use hearthgate_storage::journal::{self, StoredEntry, Verdict};
+use hearthgate_storage::journal::{self, Salvaged, Seq, Skipped, StoredEntry, Target, Verdict};
 use hearthgate_supervision::Exit;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -17,6 +17,9 @@ use uuid::Uuid;
 
 /// The name under which the journal keeps what it still needs.
 pub const CONSUMER: &str = "dead letters";
+/// Why a message out of damaged bytes is a dead letter.
+const DAMAGED: &str =
+    "the journal was damaged here: the message may not be as it came in, look at it before you replay it";
 const BATCH: usize = 500;
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -104,7 +107,9 @@ async fn run(mut deps: Deps) -> Result<(), String> {
             };
             let read = reader.next_batch_where(BATCH, BATCH_BYTES, is_refused).map_err(|error| error.to_string())?;
             let table = Arc::clone(&deps.table.borrow());
-            let letters: Vec<_> = read.entries.iter().flat_map(|entry| refused(&deps.journal, &table, entry)).collect();
+            let salvaged = read.skipped.iter().flat_map(|skipped| &skipped.salvaged).filter_map(Salvaged::entry);
+            let entries = salvaged.chain(read.entries.iter().copied());
+            let letters: Vec<_> = entries.flat_map(|entry| refused(&deps.journal, &table, &entry)).collect();
             (letters, read.through, read.caught_up)
         };
         let has_letters = !letters.is_empty();
@@ -134,6 +139,48 @@ fn refused(journal: &journal::Handle, table: &RoutingTable, entry: &StoredEntry<
         }
     });
     refused.collect()
+}
+
+/// Tells what a consumer of the journal was not given. Of that the messages whose bytes can still be told apart become dead
+/// letters, for each of these parts that was due of them and not done before: nobody knows whether they are as they came in.
+pub(crate) fn salvaged(
+    journal: &journal::Handle,
+    table: &RoutingTable,
+    skipped: &[Skipped],
+    parts: &[Part],
+    is_done: impl Fn(i64, Seq) -> bool,
+) -> Vec<NewDeadLetter> {
+    let mut letters = Vec::new();
+    for Skipped { seqs, why, salvaged } in skipped {
+        let (from, to, readable) = (seqs.start, seqs.end - 1, salvaged.len());
+        error!(from, to, ?why, ?parts, readable, "journal entries are lost");
+        for entry in salvaged.iter().filter_map(Salvaged::entry) {
+            for (flow_id, part) in entry.targets.iter().flat_map(|target| due(target, table, parts)) {
+                if !is_done(flow_id, entry.seq) {
+                    let letter = letter(journal, table, &entry, Some(flow_id), DAMAGED);
+                    warn!(
+                        flow = letter.flow_code,
+                        topic = entry.topic,
+                        seq = entry.seq,
+                        reason = DAMAGED,
+                        "dead letter"
+                    );
+                    letters.push(NewDeadLetter { part: Some(part), ..letter });
+                }
+            }
+        }
+    }
+    letters
+}
+
+/// Which of these parts a target wants. Of a flow that is gone the one that every flow has is left.
+fn due<'a>(target: Target<'a>, table: &'a RoutingTable, parts: &'a [Part]) -> impl Iterator<Item = (i64, Part)> + 'a {
+    let flow_id = target.flow_id;
+    let is_due = move |part: &&Part| {
+        let flow = flow_id.and_then(|id| table.flow(id));
+        target.verdict.is_due(**part) && flow.map_or(**part == Part::Store, |flow| flow.does(**part))
+    };
+    parts.iter().filter(is_due).filter_map(move |part| Some((flow_id?, *part)))
 }
 
 /// The dead letter of a message in the journal.

@@ -184,11 +184,8 @@ impl Work {
         let deaths = Arc::clone(&self.deaths);
         let most = if deaths.is_empty() { self.deps.batch } else { 1 };
         let read = reader.next_batch(most, BATCH_BYTES).map_err(|error| error.to_string())?;
-        for skipped in &read.skipped {
-            error!(from = skipped.seqs.start, to = skipped.seqs.end - 1, why = ?skipped.why, "journal entries are lost");
-        }
         let mut records = Vec::with_capacity(read.entries.len());
-        let mut refused = Vec::new();
+        let mut refused = letters::salvaged(&self.deps.journal, &table, &read.skipped, &[Part::Store], |_, _| false);
         for entry in &read.entries {
             for target in entry.targets.iter() {
                 let Some(flow_id) = target.flow_id.filter(|_| target.verdict.is_due(Part::Store)) else { continue };

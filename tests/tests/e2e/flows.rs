@@ -14,7 +14,7 @@ fn started(home: &Home) -> Gateway {
     gateway
 }
 
-fn hearthgate(home: &Home, arguments: &[&str]) -> Output {
+pub(crate) fn hearthgate(home: &Home, arguments: &[&str]) -> Output {
     home.command().args(arguments).stdin(Stdio::null()).output().expect("running the command line")
 }
 

@@ -1,12 +1,14 @@
 //! The journal at its bounds, on a full disk, and damaged.
 
+use crate::flows::{hearthgate, told};
 use hearthgate_tests::database::Database;
+use hearthgate_tests::endpoint::{Answer, Endpoint};
 use hearthgate_tests::gateway::{Gateway, Home};
 use hearthgate_tests::publisher::{Options, Publisher};
 use hearthgate_tests::tmpfs::Tmpfs;
 use hearthgate_tests::{PATIENCE, http, is_root, until};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const MESSAGES: usize = 1_000;
 
@@ -154,6 +156,10 @@ async fn on_a_full_disk_nothing_is_acknowledged_and_when_there_is_room_again_all
 /// A gateway that was killed with all messages in its journal and none in its database; the journal's file.
 async fn killed_with_a_full_journal(home: &Home) -> PathBuf {
     let (gateway, database) = started(home, "").await;
+    killed(home, gateway, database).await
+}
+
+async fn killed(home: &Home, gateway: Gateway, database: Database) -> PathBuf {
     let lock = database.lock().await.expect("a lock");
     let publisher = Publisher::start(Options::new(home.mqtt, "device"));
     for index in 0..MESSAGES {
@@ -190,22 +196,38 @@ async fn what_a_torn_write_left_at_the_journals_tail_is_cut_off_and_nothing_befo
     assert!(gateway.terminate().0.success());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn damage_in_the_middle_of_the_journal_is_told_and_costs_only_what_is_damaged() {
-    let home = Home::new();
-    let segment = killed_with_a_full_journal(&home).await;
-    let mut bytes = fs::read(&segment).expect("the segment");
+/// A few bytes amid the entries.
+fn damage(segment: &Path) {
+    let mut bytes = fs::read(segment).expect("the segment");
     let end = bytes.iter().rposition(|byte| *byte != 0).expect("entries");
     bytes[end / 2..end / 2 + 8].fill(0xFF);
-    fs::write(&segment, bytes).expect("damage");
+    fs::write(segment, bytes).expect("damage");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_the_middle_of_the_journal_is_told_and_what_is_readable_becomes_dead_letters() {
+    let home = Home::new();
+    let segment = killed_with_a_full_journal(&home).await;
+    damage(&segment);
     let mut gateway = home.start();
     let line = gateway.wait_for_log(&["ERROR", "the journal was damaged"]);
-    assert!(line.contains(".seg"), "it names the file: {line}");
+    assert!(line.contains(".seg") && line.contains("readable:"), "it names the file and what was in it: {line}");
     let database = Database::sqlite(home.path()).await;
     until("the last", async || stored(&database).await.contains(&(MESSAGES - 1)).then_some(())).await;
     let after = stored(&database).await;
-    // What was synced together stands or falls together: at most what one publisher had in flight.
+    // What was synced together is not trusted any more: at most what one publisher had in flight.
     assert!(after.len() < MESSAGES && after.len() >= MESSAGES - 200 && after.is_sorted(), "{} stored", after.len());
+    database.assert_numbers_without_gap_or_repeat("AHT10_SENSOR").await;
+    // It is a dead letter, but for an entry or two in which the damage is.
+    let letters = Database::try_open(&home.path().join("data/dead-letters.db")).await.expect("the dead letters");
+    let readable = letters.number("SELECT COUNT(*) FROM dead_letters WHERE part = 'STORE_DB'").await as usize;
+    let hidden = MESSAGES - after.len() - readable;
+    assert!(hidden <= 2, "{} stored, {readable} readable", after.len());
+    // Whoever finds it right puts it in its place; what the damage has made of one or two is refused again.
+    let replayed = hearthgate(&home, &["dlq", "replay", "--flow", "AHT10_SENSOR"]).stdout;
+    let replayed = String::from_utf8_lossy(&replayed).lines().filter(|line| line.contains("taken by 1 flow")).count();
+    assert!(replayed + 2 >= readable, "{replayed} of {readable}");
+    until("the rest", async || (stored(&database).await.len() == after.len() + replayed).then_some(())).await;
     // It goes on with what comes.
     let publisher = Publisher::start(Options::new(home.mqtt, "device"));
     publisher.publish("sensors/aht10", small(MESSAGES)).await;
@@ -213,4 +235,28 @@ async fn damage_in_the_middle_of_the_journal_is_told_and_costs_only_what_is_dama
     until("the next", async || stored(&database).await.contains(&MESSAGES).then_some(())).await;
     let (status, log) = gateway.terminate();
     assert!(status.success() && !log.contains("panicked"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_message_is_not_posted_but_a_dead_letter_of_its_call() {
+    let home = Home::new();
+    let endpoint = Endpoint::start(Answer::Status(503));
+    let (gateway, database) = started(&home, "[endpoints.breaker]\nrest = \"1s\"\n").await;
+    let options = r#"{"actions":[{"type":"POST_ENDPOINT"}],"retry":["0s","1s","1s","1s","1s","1s","1s","1s"]}"#;
+    let add = ["flow", "add", "CALLS", "--topic", "sensors/#", "--schema", r#"{"temperature":"float"}"#];
+    told(&home, &[&add[..], &["--options", options, "--endpoint-url", &endpoint.url]].concat());
+    until("subscribed", async || http::is_ready(home.http).then_some(())).await;
+    let segment = killed(&home, gateway, database).await;
+    damage(&segment);
+    endpoint.switch(Answer::Status(200));
+    let _gateway = home.start();
+    until("the last", async || endpoint.delivered().contains(&small(MESSAGES - 1)).then_some(())).await;
+    let delivered = endpoint.delivered();
+    let letters = Database::try_open(&home.path().join("data/dead-letters.db")).await.expect("the dead letters");
+    let of = |part: &str| format!("SELECT COUNT(*) FROM dead_letters WHERE flow_code = 'CALLS' AND part = '{part}'");
+    let readable = letters.number(&of("POST_ENDPOINT")).await as usize;
+    assert!(delivered.len() < MESSAGES && delivered.len() + readable + 2 >= MESSAGES, "{} {readable}", delivered.len());
+    assert!(delivered.len() + readable <= MESSAGES, "{} {readable}", delivered.len());
+    let expected = readable as i64;
+    until("those of storing", async || (letters.number(&of("STORE_DB")).await == expected).then_some(())).await;
 }

@@ -1,7 +1,11 @@
 //! One flow's messages on their way out, set going in order.
 
+use super::PARTS;
+use crate::letters;
 use hearthgate_domain::delivery::Micros;
 use hearthgate_domain::flow::{Action, Part};
+use hearthgate_domain::routing::RoutingTable;
+use hearthgate_storage::dead_letters::NewDeadLetter;
 use hearthgate_storage::journal::{Handle, Reader, Seq, StoredEntry, Target, Verdict};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -100,8 +104,20 @@ impl Lane {
         }
     }
 
-    /// Reads what it missed, as far as there is room; `head` is where the common reader goes on.
-    pub(super) fn catch_up(&mut self, head: Seq, journal: &Handle) -> Result<(), String> {
+    /// Whether it has nothing to do with this entry any more.
+    pub(super) fn is_done(&self, seq: Seq) -> bool {
+        seq <= self.done
+    }
+
+    /// Reads what it missed, as far as there is room; `head` is where the common reader goes on. Answers what damage in the
+    /// journal has left of its messages.
+    pub(super) fn catch_up(
+        &mut self,
+        head: Seq,
+        journal: &Handle,
+        table: &RoutingTable,
+    ) -> Result<Vec<NewDeadLetter>, String> {
+        let mut lost = Vec::new();
         while let Some(missed) = self.missed.filter(|_| self.queue.len() < ROOM / 2 && self.has_room()) {
             let mut reader = self.behind.take().unwrap_or_else(|| journal.reader_after(missed - 1));
             let flow_id = self.flow_id;
@@ -110,6 +126,8 @@ impl Lane {
                     && entry.targets.iter().any(|target| target.flow_id == Some(flow_id) && is_delivery(&target))
             };
             let read = reader.next_batch_where(ROOM / 2, READ_BYTES, is_ours).map_err(|error| error.to_string())?;
+            let is_not_ours = |flow: i64, seq| flow != flow_id || seq >= head;
+            lost.extend(letters::salvaged(journal, table, &read.skipped, &PARTS, is_not_ours));
             for entry in &read.entries {
                 self.push(entry);
             }
@@ -121,7 +139,7 @@ impl Lane {
                 self.behind = Some(reader);
             }
         }
-        Ok(())
+        Ok(lost)
     }
 
     /// The next message, unless `at_once` are under way.

@@ -14,13 +14,16 @@ pub use delivery::{Endpoints, FindSecret};
 pub use rendering::Rendered;
 
 use crate::deaths::Deaths;
+use crate::letters;
+use crate::pace::Pace;
 use actix::prelude::*;
 use delivery::{Deliverer, Delivery, Done};
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use hearthgate_domain::flow::{Action, Flow};
+use hearthgate_domain::flow::{Action, Flow, Part};
 use hearthgate_domain::routing::RoutingTable;
+use hearthgate_storage::dead_letters::NewDeadLetter;
 use hearthgate_storage::journal::{self, Reader, Start, StoredEntry, Verdict};
 use hearthgate_supervision::Exit;
 use lane::Lane;
@@ -35,6 +38,8 @@ use tracing::{error, info};
 pub const CONSUMER: &str = "deliveries";
 /// Before a lane's flow number in its own name.
 const LANE_PREFIX: &str = "deliveries of flow ";
+/// What it carries out.
+const PARTS: [Part; 2] = [Part::Post, Part::Publish];
 /// Entries looked at in one turn.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 256 << 10;
@@ -97,6 +102,8 @@ struct Work {
     under_way: FuturesUnordered<LocalBoxFuture<'static, Done>>,
     /// Lanes that have got something to do, or room to do it.
     stirred: BTreeSet<i64>,
+    /// What damage in the journal has left of messages to deliver.
+    lost: Vec<NewDeadLetter>,
     has_news: bool,
 }
 
@@ -114,8 +121,8 @@ impl Work {
         }
         let reader = deps.journal.reader_after(from);
         let deliverer = Rc::new(Deliverer::new(&deps.endpoints, deps.journal.id(), Arc::clone(&deaths))?);
-        let (under_way, stirred) = (FuturesUnordered::new(), BTreeSet::new());
-        Ok(Work { deps, deaths, reader, lanes, deliverer, under_way, stirred, has_news: false })
+        let (under_way, stirred, lost) = (FuturesUnordered::new(), BTreeSet::new(), Vec::new());
+        Ok(Work { deps, deaths, reader, lanes, deliverer, under_way, stirred, lost, has_news: false })
     }
 
     async fn run(mut self) -> Result<(), String> {
@@ -125,6 +132,7 @@ impl Work {
                 is_at_end = self.hand_out()?;
             }
             self.start_stirred_lanes()?;
+            self.keep_lost().await;
             if self.has_news && note_at.is_none() {
                 note_at = Some(tokio::time::Instant::now() + NOTE_EVERY);
             }
@@ -158,9 +166,10 @@ impl Work {
     fn hand_out(&mut self) -> Result<bool, String> {
         let table = Arc::clone(&self.deps.table.borrow());
         let read = self.reader.next_batch(BATCH, BATCH_BYTES).map_err(|error| error.to_string())?;
-        for skipped in &read.skipped {
-            error!(from = skipped.seqs.start, to = skipped.seqs.end - 1, why = ?skipped.why, "journal entries are lost");
-        }
+        let lanes = &self.lanes;
+        let is_done = |flow_id: i64, seq| lanes.get(&flow_id).is_some_and(|lane| lane.is_done(seq));
+        let lost = letters::salvaged(&self.deps.journal, &table, &read.skipped, &PARTS, is_done);
+        self.lost.extend(lost);
         for entry in &read.entries {
             for (flow_id, is_replayed) in deliveries(entry) {
                 let flow = table.flow(flow_id);
@@ -194,7 +203,8 @@ impl Work {
         let head = self.reader.next_seq();
         for flow_id in std::mem::take(&mut self.stirred) {
             let Some(lane) = self.lanes.get_mut(&flow_id) else { continue };
-            lane.catch_up(head, &self.deps.journal)?;
+            let lost = lane.catch_up(head, &self.deps.journal, &table)?;
+            self.lost.extend(lost);
             let flow = table.flow(flow_id);
             let at_once = flow.and_then(|flow| flow.endpoint.as_ref()).map_or(1, |endpoint| endpoint.concurrency);
             while let Some(job) = lane.next(usize::from(at_once)) {
@@ -203,6 +213,16 @@ impl Work {
             }
         }
         Ok(())
+    }
+
+    /// Before anything of that is noted as done.
+    async fn keep_lost(&mut self) {
+        let mut pace = Pace::new();
+        while let Err(reason) = letters::keep(&self.deps.endpoints.letters, &self.lost).await {
+            error!(%reason, "dead letters can not be kept yet; deliveries wait");
+            pace.pause().await;
+        }
+        self.lost.clear();
     }
 
     fn on_done(&mut self, done: &Done) {

@@ -255,6 +255,13 @@ pub(super) fn decode(body: &[u8], seq: Seq) -> Option<(StoredEntry<'_>, usize)> 
     Some((StoredEntry { seq, topic, payload, received_at, qos, retain, origin, targets }, length))
 }
 
+/// As [`decode`], for bytes that may be damaged: an entry's parts must fill it to the last byte.
+pub(super) fn decode_exactly(body: &[u8], seq: Seq) -> Option<(StoredEntry<'_>, usize)> {
+    let (entry, length) = decode(body, seq)?;
+    let parts = entry.targets.bytes.len() + entry.topic.len() + entry.payload.len();
+    (ENTRY_HEADER + parts == length).then_some((entry, length))
+}
+
 fn take_target<'a>(fields: &mut Fields<'a>) -> Option<Target<'a>> {
     let flags = fields.u8()?;
     let flow_id = if flags & HAS_FLOW != 0 { Some(fields.i64()?) } else { None };

@@ -15,7 +15,7 @@
 //! | `journal.id` | the journal's UUID (version 7), made once; consumers elsewhere key their positions by it |
 //! | `NNNNNNNNNNNNNNNNNNNN.seg` | a segment; the name is the sequence number that it starts with, 20 digits |
 //! | `positions.a`, `positions.b` | released positions of the consumers, two slots written in turn |
-//! | `*.damaged` | bytes that recovery set aside, at most 16 files, the oldest go first |
+//! | `*.damaged` | damaged bytes as they were found, at most 16 files, the oldest go first |
 //!
 //! # Segment
 //! All integers are little endian. A segment is a header of 64 bytes and then groups, back to back.
@@ -81,6 +81,7 @@
 //! is full, and to keep segments in one piece.
 
 mod ages;
+mod aside;
 mod disk;
 mod entry;
 mod error;
@@ -90,6 +91,7 @@ mod owed;
 mod positions;
 mod reader;
 mod recovery;
+mod salvage;
 mod scan;
 mod shared;
 mod writer;
@@ -104,6 +106,7 @@ pub use owed::Owed;
 pub use positions::Start;
 pub use reader::{Batch, Reader, Skipped, Why};
 pub use recovery::{Damage, Recovery, What};
+pub use salvage::Salvaged;
 pub use shared::{ConsumerUsage, Handle, Usage};
 pub use writer::{Appended, Dropped, Journal};
 

@@ -1,10 +1,11 @@
 //! The reading end: one for each consumer, in any thread.
 
 use super::entry::{self, StoredEntry};
-use super::format::{GroupHeader, Kind, SEGMENT_HEADER, Salt};
+use super::format::{GROUP_HEADER, GroupHeader, Kind, SEGMENT_HEADER, Salt};
+use super::salvage::{self, Salvaged};
 use super::scan::{self, Found, READ_AHEAD, Window};
 use super::shared::{Segment, Shared, lock};
-use super::{JournalError, Seq};
+use super::{JournalError, Seq, aside};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -34,6 +35,8 @@ struct Open {
     inside: usize,
     /// The number of the entry there.
     inside_seq: Seq,
+    /// The number after those that the groups before `at` cover.
+    covered: Seq,
 }
 
 /// Entries in order, borrowing from the reader's buffer.
@@ -56,6 +59,8 @@ pub struct Skipped {
     pub seqs: Range<Seq>,
     /// Why not.
     pub why: Why,
+    /// What could still be told apart in the damaged bytes, in order; nobody knows whether it is as it was written.
+    pub salvaged: Vec<Salvaged>,
 }
 
 /// Why entries could not be given out.
@@ -165,27 +170,56 @@ impl Reader {
                 self.skip_to(header.first, Why::Damaged, skipped);
                 match header.kind {
                     Kind::Entries if header.end() > next => return Ok(Step::Entries(segment)),
-                    Kind::Lost => self.skip_to(header.end(), Why::Damaged, skipped),
+                    Kind::Lost => {
+                        let lost = header.first..header.end();
+                        self.skip_damage(at..at + header.frame_len(), lost, skipped).map_err(failed)?;
+                    }
                     Kind::Unused => self.next = self.next.max(header.end()),
                     Kind::Entries | Kind::Owed | Kind::Hold | Kind::Settle | Kind::Confirmed => {}
                 }
-                self.go_to(at + header.frame_len());
+                self.go_to(at + header.frame_len(), header.end());
                 Ok(Step::Again)
             }
             Found::BadBody(_) | Found::BadHeader => {
-                let (file, salt) = (&open.file, open.salt);
+                let (file, salt, covered) = (&open.file, open.salt, open.covered);
                 let stretch =
                     scan::past_damage(&mut self.window, file, salt, at, segment.bytes, found).map_err(failed)?;
-                self.skip_to(stretch.lost_end.unwrap_or(segment.end).min(segment.end), Why::Damaged, skipped);
-                self.go_to(stretch.to);
+                let end = stretch.lost_end.unwrap_or(segment.end).min(segment.end);
+                let first = if let Found::BadBody(header) = found { header.first } else { covered };
+                if let Some(dir) = segment.path.parent().filter(|_| next < end) {
+                    aside::keep(dir, &segment.path, file, at..stretch.to);
+                }
+                self.skip_damage(at..stretch.to, first..end, skipped).map_err(failed)?;
+                self.go_to(stretch.to, end);
                 Ok(Step::Again)
             }
         }
     }
 
-    fn go_to(&mut self, at: u64) {
+    /// Passes over a damaged stretch that begins with a group's header, and takes along what can be told apart in it.
+    fn skip_damage(
+        &mut self,
+        Range { start, end }: Range<u64>,
+        lost: Range<Seq>,
+        skipped: &mut Vec<Skipped>,
+    ) -> io::Result<()> {
+        let (Some(open), next) = (&self.open, self.next) else { return Ok(()) };
+        if lost.end <= next {
+            return Ok(());
+        }
+        let body = start + GROUP_HEADER as u64..end;
+        let mut salvaged = salvage::read(&mut self.window, &open.file, open.salt, body, lost.clone())?;
+        salvaged.retain(|salvaged| salvaged.seq() >= next);
+        self.skip_to(lost.end, Why::Damaged, skipped);
+        if let Some(last) = skipped.last_mut() {
+            last.salvaged.extend(salvaged);
+        }
+        Ok(())
+    }
+
+    fn go_to(&mut self, at: u64, covered: Seq) {
         if let Some(open) = &mut self.open {
-            (open.at, open.inside) = (at, 0);
+            (open.at, open.inside, open.covered) = (at, 0, open.covered.max(covered));
         }
     }
 
@@ -197,7 +231,7 @@ impl Reader {
         self.next = end;
         match skipped.last_mut() {
             Some(last) if last.why == why && last.seqs.end == start => last.seqs.end = end,
-            _ => skipped.push(Skipped { seqs: start..end, why }),
+            _ => skipped.push(Skipped { seqs: start..end, why, salvaged: Vec::new() }),
         }
     }
 
@@ -232,8 +266,8 @@ impl Reader {
                 Ok(file) => {
                     let salt = Salt::new(self.shared.id, segment.base);
                     self.window.clear();
-                    let (at, inside_seq) = (SEGMENT_HEADER, 0);
-                    self.open = Some(Open { base: segment.base, file, salt, at, inside: 0, inside_seq });
+                    let (at, base) = (SEGMENT_HEADER, segment.base);
+                    self.open = Some(Open { base, file, salt, at, inside: 0, inside_seq: 0, covered: base });
                     return Ok(Some(segment));
                 }
                 // Dropped since we looked; whoever removed it by hand is told with the next error.
@@ -274,7 +308,8 @@ fn collect<'w>(
             let Some((entry, length)) = body.get(open.inside..).and_then(|rest| entry::decode(rest, open.inside_seq))
             else {
                 // Its checksum is right, but this version does not understand it.
-                skipped.push(Skipped { seqs: open.inside_seq.max(*next)..header.end(), why: Why::Damaged });
+                let seqs = open.inside_seq.max(*next)..header.end();
+                skipped.push(Skipped { seqs, why: Why::Damaged, salvaged: Vec::new() });
                 *next = header.end();
                 break;
             };
@@ -293,7 +328,7 @@ fn collect<'w>(
                 }
             }
         }
-        (open.at, open.inside) = (open.at + header.frame_len(), 0);
+        (open.at, open.inside, open.covered) = (open.at + header.frame_len(), 0, header.end());
     }
     entries
 }

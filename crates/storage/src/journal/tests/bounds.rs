@@ -59,7 +59,7 @@ fn dropping_the_oldest_accounts_for_every_entry_and_consumer() {
     }
     assert!(journal.usage().bytes <= 1 << 20);
     let (entries, skipped) = read_all(&mut journal.handle().reader("all").unwrap());
-    let [Skipped { seqs, why: Why::Gone }] = &skipped[..] else { panic!("{skipped:?}") };
+    let [Skipped { seqs, why: Why::Gone, .. }] = &skipped[..] else { panic!("{skipped:?}") };
     assert_eq!(seqs.end - seqs.start + entries.len() as u64, 3_000);
     let oldest = seqs.end;
     dropped.sort();

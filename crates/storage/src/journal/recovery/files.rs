@@ -1,0 +1,121 @@
+//! The segment files of a journal: which there are, whose they are, and their headers.
+
+use super::{Damage, Recovery, What};
+use crate::journal::format::{SEGMENT_HEADER, Salt, SegmentFault, SegmentHeader, VERSION, segment_base};
+use crate::journal::scan::Window;
+use crate::journal::{JournalError, Seq, aside, disk};
+use hearthgate_domain::delivery::Micros;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// A segment file that was found.
+pub(super) struct SegmentFile {
+    pub(super) path: PathBuf,
+    pub(super) base: Seq,
+    pub(super) file: File,
+    pub(super) length: u64,
+    header: Option<SegmentHeader>,
+}
+
+impl SegmentFile {
+    pub(super) fn salt(&self, id: Uuid) -> Salt {
+        Salt::new(id, self.base)
+    }
+
+    pub(super) fn voids_from(&self) -> Seq {
+        self.header.map_or(self.base, |header| header.voids_from)
+    }
+
+    pub(super) fn created_at(&self) -> Micros {
+        self.header.map_or(Micros::MIN, |header| header.created_at)
+    }
+
+    pub(super) fn failed(&self, attempted: &'static str) -> impl Fn(io::Error) -> JournalError {
+        move |source| JournalError::io(attempted, &self.path, source)
+    }
+
+    /// Renames it, so that it is no segment any more.
+    pub(super) fn set_aside(&self, dir: &Path) -> Result<Damage, JournalError> {
+        let kept = self.path.with_extension("seg.damaged");
+        fs::rename(&self.path, &kept).map_err(self.failed("set aside"))?;
+        aside::prune(dir);
+        let damage = Damage::new(What::Unreadable, &self.path, 0..self.length, self.base..self.base);
+        Ok(Damage { set_aside: Some(kept), ..damage })
+    }
+}
+
+pub(super) fn list(dir: &Path) -> Result<Vec<SegmentFile>, JournalError> {
+    let failed = |source| JournalError::io("list", dir, source);
+    let mut files = Vec::new();
+    for item in fs::read_dir(dir).map_err(failed)? {
+        let path = item.map_err(failed)?.path();
+        let Some(base) = segment_base(&path) else { continue };
+        let opened = OpenOptions::new().read(true).write(true).open(&path);
+        let file = opened.map_err(|source| JournalError::io("open", &path, source))?;
+        let length = file.metadata().map_err(|source| JournalError::io("examine", &path, source))?.len();
+        let mut window = Window::default();
+        let head = SEGMENT_HEADER as usize;
+        window.load(&file, 0, head, head, length).map_err(|source| JournalError::io("read", &path, source))?;
+        let header = match SegmentHeader::decode(window.from(0)) {
+            Ok(header) => Some(header),
+            Err(SegmentFault::Damaged) => None,
+            Err(SegmentFault::Version(found)) => return Err(JournalError::Version { path, found, known: VERSION }),
+        };
+        files.push(SegmentFile { path, base, file, length, header });
+    }
+    files.sort_by_key(|file| file.base);
+    Ok(files)
+}
+
+/// The journal's UUID: from its file, else from a segment, else a new one.
+pub(super) fn settle_id(dir: &Path, files: &[SegmentFile]) -> Result<Uuid, JournalError> {
+    let path = dir.join("journal.id");
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            if let Ok(id) = Uuid::try_parse(text.trim()) {
+                return Ok(id);
+            }
+        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {}
+        Err(source) => return Err(JournalError::io("read", &path, source)),
+    }
+    let known = files.iter().rev().find_map(|file| file.header).map(|header| header.journal);
+    let id = known.unwrap_or_else(Uuid::now_v7);
+    let new = dir.join("journal.id.new");
+    fs::write(&new, format!("{id}\n"))
+        .and_then(|()| File::open(&new)?.sync_all())
+        .and_then(|()| fs::rename(&new, &path))
+        .and_then(|()| disk::sync_dir(dir))
+        .map_err(|source| JournalError::io("write", &path, source))?;
+    Ok(id)
+}
+
+/// Sets segments aside that are not of this journal, and writes damaged headers anew.
+pub(super) fn check_headers(
+    dir: &Path,
+    id: Uuid,
+    files: &mut Vec<SegmentFile>,
+    recovery: &mut Recovery,
+) -> Result<(), JournalError> {
+    let mut kept = Vec::with_capacity(files.len());
+    for mut file in files.drain(..) {
+        let ours = file.header.is_none_or(|header| header.journal == id && header.base == file.base);
+        if !ours {
+            recovery.damaged.push(file.set_aside(dir)?);
+            continue;
+        }
+        if file.header.is_none() && file.length > SEGMENT_HEADER {
+            let created_at = kept.last().map_or(0, SegmentFile::created_at);
+            let header = SegmentHeader { journal: id, base: file.base, voids_from: file.base, created_at };
+            disk::write_at(&file.file, &header.encode(), 0).map_err(file.failed("write the header of"))?;
+            file.header = Some(header);
+            let lost = file.base..file.base;
+            recovery.damaged.push(Damage::new(What::Header, &file.path, 0..SEGMENT_HEADER, lost));
+        }
+        kept.push(file);
+    }
+    *files = kept;
+    Ok(())
+}

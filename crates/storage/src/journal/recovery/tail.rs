@@ -1,0 +1,170 @@
+//! The end of a journal, where a crash leaves its traces: examined, mended, and made durable.
+
+use super::files::SegmentFile;
+use super::{Damage, Recovery, What};
+use crate::journal::format::{GROUP_HEADER, GroupHeader, Kind, SEGMENT_HEADER, Salt, push_group};
+use crate::journal::salvage::{self, Salvaged};
+use crate::journal::scan::{self, Found, Window};
+use crate::journal::writer::{Active, control_header};
+use crate::journal::{JournalError, Seq, aside, disk, entry};
+use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use uuid::Uuid;
+
+/// The last segment, mended.
+pub(super) struct Tail {
+    pub(super) active: Active,
+    pub(super) next: Seq,
+}
+
+/// Repairs the last segment, so that its groups cover its numbers without a hole, and makes it durable. A last segment in
+/// which nothing is sound was never in use; it goes.
+pub(super) fn mend(
+    dir: &Path,
+    id: Uuid,
+    files: &mut Vec<SegmentFile>,
+    mut floor: Seq,
+    recovery: &mut Recovery,
+) -> Result<Option<Tail>, JournalError> {
+    while let Some(last) = files.last() {
+        let salt = last.salt(id);
+        let examined = examine(&last.file, salt, last.base, last.length).map_err(last.failed("read"))?;
+        floor = floor.max(last.base);
+        if examined.sound_groups == 0 {
+            if last.length > SEGMENT_HEADER {
+                recovery.damaged.push(last.set_aside(dir)?);
+            } else {
+                fs::remove_file(&last.path).map_err(last.failed("delete"))?;
+            }
+            files.pop();
+            continue;
+        }
+        let (written, next) = mend_segment(dir, last, salt, &examined, floor, recovery)?;
+        last.file.sync_all().map_err(last.failed("sync"))?;
+        disk::sync_dir(dir).map_err(|source| JournalError::io("sync", dir, source))?;
+        let file = last.file.try_clone().map_err(last.failed("open"))?;
+        let (path, base, created_at) = (last.path.clone(), last.base, last.created_at());
+        let active = Active { file, path, base, salt, written, durable: written, untidy: false, created_at };
+        return Ok(Some(Tail { active, next }));
+    }
+    // What is left of a journal without a sound segment is where its numbers stood.
+    Ok(None)
+}
+
+/// What stands in a segment.
+#[derive(Default)]
+struct Examined {
+    /// After the last sound group.
+    end: u64,
+    /// The number after the last one that a sound group covers.
+    next: Seq,
+    sound_groups: u64,
+    holes: Vec<Hole>,
+    /// From `end` on there are bytes that are no group: the number after the greatest that may have been in them.
+    torn_to: Option<Seq>,
+}
+
+struct Hole {
+    from: u64,
+    to: u64,
+    lost: Range<Seq>,
+}
+
+fn examine(file: &File, salt: Salt, base: Seq, length: u64) -> io::Result<Examined> {
+    let mut window = Window::default();
+    let mut at = SEGMENT_HEADER;
+    let mut examined = Examined { end: at, next: base, ..Examined::default() };
+    let mut bad_from = None;
+    loop {
+        let found = scan::look(&mut window, file, salt, at, length)?;
+        match found {
+            Found::End => return Ok(examined),
+            Found::Group(header) => {
+                let from = bad_from.take().unwrap_or(at);
+                if from < at || header.first > examined.next {
+                    let lost = examined.next..header.first.max(examined.next);
+                    examined.holes.push(Hole { from, to: at, lost });
+                }
+                at += header.frame_len();
+                examined.end = at;
+                examined.next = examined.next.max(header.end());
+                examined.sound_groups += 1;
+                examined.torn_to = None;
+            }
+            Found::BadBody(_) | Found::BadHeader => {
+                bad_from.get_or_insert(at);
+                let stretch = scan::past_damage(&mut window, file, salt, at, length, found)?;
+                let known = examined.torn_to.unwrap_or(examined.next);
+                let most = known + (stretch.to - at) / entry::ENTRY_HEADER as u64;
+                examined.torn_to = Some(known.max(stretch.lost_end.unwrap_or(most)));
+                at = stretch.to;
+            }
+        }
+    }
+}
+
+/// Puts `lost` groups over the holes, cuts a torn end off, and covers the numbers that must not be given out again.
+fn mend_segment(
+    dir: &Path,
+    segment: &SegmentFile,
+    salt: Salt,
+    examined: &Examined,
+    floor: Seq,
+    recovery: &mut Recovery,
+) -> Result<(u64, Seq), JournalError> {
+    for hole in &examined.holes {
+        let what = if hole.from < hole.to { What::Groups } else { What::Missing };
+        let set_aside = aside::keep(dir, &segment.path, &segment.file, hole.from..hole.to);
+        let readable = readable(segment, salt, hole)?;
+        cover_hole(segment, salt, hole)?;
+        let damage = Damage::new(what, &segment.path, hole.from..hole.to, hole.lost.clone());
+        recovery.damaged.push(Damage { readable, set_aside, ..damage });
+    }
+    let mut next = examined.next.max(floor);
+    if let Some(torn_to) = examined.torn_to {
+        let torn = examined.end..segment.length;
+        let set_aside = aside::keep(dir, &segment.path, &segment.file, torn.clone());
+        disk::truncate(&segment.file, examined.end).map_err(segment.failed("cut the torn end off"))?;
+        recovery.truncated_bytes = torn.end - torn.start;
+        let damage = Damage::new(What::TornEnd, &segment.path, torn, examined.next..torn_to);
+        recovery.damaged.push(Damage { set_aside, ..damage });
+        // Nobody saw them, unless the disk lost what it had confirmed: then no other entry may get their numbers.
+        next = next.max(torn_to);
+    } else if floor > examined.next {
+        let (nowhere, lost) = (examined.end..examined.end, examined.next..floor);
+        recovery.damaged.push(Damage::new(What::Missing, &segment.path, nowhere, lost));
+    }
+    let mut end = examined.end;
+    let mut from = examined.next;
+    while from < next {
+        let count = u32::try_from(next - from).unwrap_or(u32::MAX);
+        let mut group = Vec::new();
+        push_group(&mut group, salt, GroupHeader { count, ..control_header(Kind::Unused, from) }, &[]);
+        disk::write_at(&segment.file, &group, end).map_err(segment.failed("mend"))?;
+        end += group.len() as u64;
+        from += u64::from(count);
+    }
+    Ok((end, next))
+}
+
+/// What is in a hole, as far as it can be told. It stays where it is, for those who read the journal.
+fn readable(segment: &SegmentFile, salt: Salt, hole: &Hole) -> Result<Vec<(Seq, Box<str>)>, JournalError> {
+    let stretch = hole.from + GROUP_HEADER as u64..hole.to;
+    let mut window = Window::default();
+    let salvaged = salvage::read(&mut window, &segment.file, salt, stretch, hole.lost.clone());
+    let salvaged = salvaged.map_err(segment.failed("read"))?;
+    let named = salvaged.iter().filter_map(Salvaged::entry).map(|entry| (entry.seq, entry.topic.into()));
+    Ok(named.collect())
+}
+
+fn cover_hole(segment: &SegmentFile, salt: Salt, hole: &Hole) -> Result<(), JournalError> {
+    let Some(body) = (hole.to - hole.from).checked_sub(GROUP_HEADER as u64) else { return Ok(()) };
+    let header = GroupHeader {
+        count: u32::try_from(hole.lost.end - hole.lost.start).unwrap_or(u32::MAX),
+        body_len: u32::try_from(body).unwrap_or(u32::MAX),
+        ..control_header(Kind::Lost, hole.lost.start)
+    };
+    disk::write_at(&segment.file, &header.encode(salt), hole.from).map_err(segment.failed("mend"))
+}
