@@ -2,6 +2,7 @@
 //!
 //! It takes part in nothing else: it only overhears what arrives, and no acknowledgement waits for it.
 
+use crate::announced::AnnouncedMemory;
 use crate::discovery::{Meaning, Plan, Target, is_birth, obey};
 use crate::letters;
 use crate::messages::{Arrived, Publish, Restart};
@@ -18,15 +19,6 @@ use tracing::{debug, info, warn};
 
 /// What was not heard of again by then is sent again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
-
-/// The topics that something is announced on, kept over restarts: only who remembers them can take them back.
-pub trait AnnouncedMemory {
-    /// Stores the topics, before anything is announced on them; none forgets all.
-    ///
-    /// # Errors
-    /// In words; reported and otherwise harmless.
-    fn announced(&mut self, topics: &[Arc<str>]) -> Result<(), String>;
-}
 
 /// What the actor works with.
 pub struct Deps {

@@ -3,6 +3,7 @@
 //! An actor's handler calls a domain function and sends the result; it holds `Recipient`s, never a peer's type, so that
 //! only the binary's wiring knows the graph. Never in here: configuration files, environment, process exit, SQL text.
 
+pub mod announced;
 pub mod broker;
 pub mod catalog;
 mod deaths;

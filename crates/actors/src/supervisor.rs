@@ -2,6 +2,7 @@
 //!
 //! Restarting is the guards' work, not this actor's: when it is down itself, nobody else notices.
 
+use crate::announced::AnnouncedMemory;
 use crate::discovery::Target;
 use crate::interface::DeviceState;
 use crate::messages::{Publish, Restart};
@@ -10,8 +11,8 @@ use actix::prelude::*;
 use hearthgate_domain::delivery::{Outbound, QoS};
 use hearthgate_supervision::{Exit, Health, Registry, Status};
 use serde_json::json;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -19,6 +20,9 @@ use tracing::{debug, info, warn};
 
 /// Changes that come close together are told together.
 const SETTLE: Duration = Duration::from_millis(20);
+
+/// What the topic ends with on which the connection tells whether it stands.
+const STATUS: &str = "/status";
 
 /// What the topic of the health of all parts ends with.
 const HEALTH: &str = "/health";
@@ -43,6 +47,8 @@ pub struct Deps {
     pub interfaces: Vec<Watched>,
     /// First levels of our own topics, such as `hearthgate/home`; nothing is told without.
     pub prefix: Option<String>,
+    /// The topics that were ever told something: what this run has no use for is cleared.
+    pub announced: Arc<Mutex<dyn AnnouncedMemory + Send>>,
     /// Where messages are published; absent when MQTT is off.
     pub publish: Option<Recipient<Publish>>,
     /// Whether there is a connection: after a new one everything is told again.
@@ -104,6 +110,7 @@ impl Handler<Restart> for SupervisorActor {
 async fn watch_over(mut deps: Deps) {
     let mut changes = deps.registry.subscribe();
     let mut told = BTreeMap::new();
+    let mut leftovers = Leftovers::of(&deps);
     let mut was_connected = false;
     let mut next_health = Instant::now() + deps.health_interval;
     loop {
@@ -118,6 +125,9 @@ async fn watch_over(mut deps: Deps) {
         was_connected = is_connected;
         if is_connected {
             tell(&deps, &mut told).await;
+            leftovers.clear(&deps).await;
+        } else {
+            leftovers.cleared_at = None;
         }
         let devices: Vec<_> = deps.interfaces.iter_mut().map(|watched| Box::pin(watched.device.changed())).collect();
         let any_device = async {
@@ -146,27 +156,88 @@ async fn tell(deps: &Deps, told: &mut BTreeMap<String, String>) {
     for watched in &deps.interfaces {
         let health = actors.iter().find(|health| health.name == watched.actor);
         let state = interface_state(health.map(|health| health.status), &watched.device.borrow());
-        states.insert(format!("{prefix}/interface/{}/state", watched.interface), state.to_owned());
+        states.insert(state_topic(prefix, &watched.interface), state.to_owned());
     }
-    let news: Vec<Outbound> = states
-        .iter()
-        .filter(|(topic, state)| told.get(*topic) != Some(state))
-        .map(|(topic, state)| Outbound {
-            topic: topic.as_str().into(),
-            payload: state.clone().into(),
-            qos: QoS::AtLeastOnce,
-            retain: true,
-        })
-        .collect();
+    let news = states.iter().filter(|(topic, state)| told.get(*topic) != Some(state));
+    let news: Vec<Outbound> = news.map(|(topic, state)| retained(topic, state)).collect();
     if news.is_empty() {
         return;
     }
     debug!(count = news.len(), "telling state");
-    match publish.send(Publish(news)).await {
-        Ok(Ok(())) => *told = states,
-        Ok(Err(reason)) => warn!(%reason, "the gateway's state could not be published"),
-        Err(reason) => warn!(%reason, "the gateway's state could not be published"),
+    if is_taken(publish, news).await {
+        *told = states;
     }
+}
+
+async fn is_taken(publish: &Recipient<Publish>, messages: Vec<Outbound>) -> bool {
+    let reason = match publish.send(Publish(messages)).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(reason)) => reason.to_string(),
+        Err(reason) => reason.to_string(),
+    };
+    warn!(reason, "the gateway's state could not be published");
+    false
+}
+
+fn retained(topic: &str, payload: &str) -> Outbound {
+    Outbound { topic: topic.into(), payload: payload.to_owned().into(), qos: QoS::AtLeastOnce, retain: true }
+}
+
+fn state_topic(prefix: &str, interface: &str) -> String {
+    format!("{prefix}/interface/{interface}/state")
+}
+
+/// Topics on which an earlier run has left a retained message and this one tells nothing: an interface was removed, the
+/// gateway got another name, or the prefix was taken away.
+struct Leftovers {
+    topics: BTreeSet<String>,
+    /// When empty messages were sent on the connection that stands.
+    cleared_at: Option<Instant>,
+}
+
+impl Leftovers {
+    fn of(deps: &Deps) -> Self {
+        let current = current_topics(deps);
+        let known = deps.announced.lock().unwrap_or_else(PoisonError::into_inner).topics().to_vec();
+        let topics = known.into_iter().filter(|topic| !current.contains(topic)).collect();
+        let leftovers = Leftovers { topics, cleared_at: None };
+        leftovers.remember(deps);
+        leftovers
+    }
+
+    /// Clears them once on each connection. When one has stood for a while after that, the broker has it, and they are
+    /// forgotten; until then the next run will do it again.
+    async fn clear(&mut self, deps: &Deps) {
+        let Some(publish) = deps.publish.as_ref().filter(|_| !self.topics.is_empty()) else { return };
+        match self.cleared_at {
+            None => {
+                info!(topics = ?self.topics, "clearing retained states of an earlier configuration");
+                let empty = self.topics.iter().map(|topic| retained(topic, "")).collect();
+                self.cleared_at = is_taken(publish, empty).await.then(Instant::now);
+            }
+            Some(at) if at.elapsed() >= deps.health_interval => {
+                self.topics.clear();
+                self.remember(deps);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn remember(&self, deps: &Deps) {
+        let topics: Vec<Arc<str>> =
+            current_topics(deps).iter().chain(&self.topics).map(|it| it.as_str().into()).collect();
+        let mut announced = deps.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(reason) = announced.announced(&topics) {
+            warn!(%reason, "could not remember which states are retained at the broker; they can't be cleared later");
+        }
+    }
+}
+
+/// Where this run tells something.
+fn current_topics(deps: &Deps) -> BTreeSet<String> {
+    let Some(prefix) = deps.prefix.as_deref().filter(|_| deps.publish.is_some()) else { return BTreeSet::new() };
+    let states = deps.interfaces.iter().map(|watched| state_topic(prefix, &watched.interface));
+    states.chain([format!("{prefix}{STATUS}"), format!("{prefix}{HEALTH}")]).collect()
 }
 
 /// The word for a dashboard.

@@ -1,5 +1,6 @@
 //! Device interfaces as a house sees them: how they are, what they refuse and why, what they publish and how.
 
+use hearthgate_tests::broker::Mosquitto;
 use hearthgate_tests::client::Client;
 use hearthgate_tests::gateway::{Gateway, Home};
 use hearthgate_tests::{free_port, until};
@@ -63,6 +64,56 @@ async fn refusal(client: &mut Client, topic: &str) -> String {
     let answer: Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("no object: {answer}"));
     assert_eq!(answer["response"], "ERROR", "{answer}");
     answer["reason"].as_str().expect("a reason").to_owned()
+}
+
+/// The retained states that a client finds that comes now, with those of these interfaces among them.
+async fn retained_states(port: u16, interfaces: &[&str]) -> Vec<String> {
+    let mut late = Client::connect(port, "comes late").await;
+    late.subscribe("hearthgate/hearthgate/interface/+/state").await;
+    let mut found = Vec::new();
+    while !interfaces.iter().all(|interface| found.contains(&state_topic(interface))) {
+        found.push(late.next().await.0);
+    }
+    // A subscription's retained messages come before the answer to a ping and before anything later.
+    late.publish("hearthgate/hearthgate/interface/marker/state", "here").await;
+    while found.last().is_none_or(|topic| !topic.contains("marker")) {
+        found.push(late.next().await.0);
+    }
+    found.pop();
+    found
+}
+
+async fn forgets_a_removed_interface(broker: Option<u16>) {
+    let home = Home::new();
+    let server = broker.map_or_else(String::new, |port| format!("server = \"mqtt://127.0.0.1:{port}\"\n"));
+    let port = broker.unwrap_or(home.mqtt);
+    let dummy = |name: &str| format!("[interfaces.{name}]\nkind = \"dummy\"\nmap = \"builtin:dummy\"\n");
+    let mqtt = format!("[mqtt]\n{server}health_interval = \"1s\"\n");
+    let remembered = || fs::read_to_string(home.path().join("data/state-topics.json")).expect("the topics");
+    let gateway = start_again(&home, &(mqtt.clone() + &dummy("lamp") + &dummy("fan")));
+    assert_eq!(retained_states(port, &["lamp", "fan"]).await.len(), 2);
+    assert!(remembered().contains(&state_topic("lamp")));
+    let (status, log) = gateway.terminate();
+    assert!(status.success(), "{log}");
+
+    let mut gateway = start_again(&home, &(mqtt + &dummy("fan")));
+    gateway.wait_for_log(&["clearing retained states", "interface/lamp/state"]);
+    until("the lamp is gone", async || (retained_states(port, &["fan"]).await == [state_topic("fan")]).then_some(()))
+        .await;
+    until("it is forgotten", async || (!remembered().contains("lamp")).then_some(())).await;
+    assert!(remembered().contains(&state_topic("fan")));
+    assert!(gateway.terminate().0.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_a_removed_interface_is_cleared_at_the_embedded_broker() {
+    forgets_a_removed_interface(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_a_removed_interface_is_cleared_at_mosquitto() {
+    let broker = Mosquitto::start();
+    forgets_a_removed_interface(Some(broker.port)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use super::memory::AnnouncedFile;
 use super::options;
 use crate::settings::Settings;
 use anyhow::Context as _;
+use hearthgate_actors::announced::AnnouncedMemory as _;
 use hearthgate_actors::discovery::{Plan, Shown, Site};
 
 /// What is to be announced or taken back, and where that is remembered.

@@ -1,6 +1,6 @@
-//! The files in which the MQTT session's identity, and what Home Assistant was told, outlive the process.
+//! The files in which the MQTT session's identity, and what is retained of us at the broker, outlive the process.
 
-use hearthgate_actors::homeassistant::AnnouncedMemory;
+use hearthgate_actors::announced::AnnouncedMemory;
 use hearthgate_actors::mqtt::SessionMemory;
 use hearthgate_mqtt::session::{Known, is_same_owner};
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,7 @@ fn replace(path: &Path, content: &impl Serialize) -> io::Result<()> {
     }
 }
 
-/// The file of the topics on which Home Assistant was told something. There is none where it never was.
+/// A file of topics on which something of ours is retained. There is none where nothing ever was.
 pub(super) struct AnnouncedFile {
     path: PathBuf,
     topics: Vec<String>,
@@ -78,13 +78,13 @@ impl AnnouncedFile {
         };
         Ok(AnnouncedFile { path, topics })
     }
-
-    pub(super) fn topics(&self) -> &[String] {
-        &self.topics
-    }
 }
 
 impl AnnouncedMemory for AnnouncedFile {
+    fn topics(&self) -> &[String] {
+        &self.topics
+    }
+
     fn announced(&mut self, topics: &[Arc<str>]) -> Result<(), String> {
         let mut topics: Vec<String> = topics.iter().map(|topic| topic.to_string()).collect();
         topics.sort();

@@ -2,7 +2,7 @@
 
 use super::homeassistant::{self, Discovery};
 use super::interfaces::{self, Interface};
-use super::memory::{SessionFile, SharedSessionFile};
+use super::memory::{AnnouncedFile, SessionFile, SharedSessionFile};
 use super::{options, source};
 use crate::exit::Failure;
 use crate::settings::{Loaded, Server, Settings, WhenFull};
@@ -340,10 +340,13 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
         })?;
     }
     let restart_wanted = Arc::new(Notify::new());
+    let announced = AnnouncedFile::open(state.join("state-topics.json"))
+        .with_context(|| format!("reading {}", state.join("state-topics.json").display()))?;
     supervisor.fill(supervisor::Deps {
         registry: starter.registry.clone(),
         interfaces: watched,
         prefix,
+        announced: Arc::new(Mutex::new(announced)),
         publish: mqtt_place.as_ref().map(|place| place.addr.clone().recipient()),
         link: link.clone(),
         health_interval: settings.mqtt.health_interval.0,
