@@ -94,8 +94,8 @@ async fn replay(deps: Deps, order: ReplayLetter) -> Result<usize, String> {
 }
 
 async fn run(mut deps: Deps) -> Result<(), String> {
-    // A letter of the last run names its flow, so the flows must be known first. Under another name it would be kept again.
-    if deps.table.wait_for(|table| !table.flows().is_empty()).await.is_err() {
+    // A letter of the last run names its flow, so the flows must be loaded first. Under another name it would be kept again.
+    if deps.table.changed().await.is_err() {
         return Ok(());
     }
     let mut reader = deps.journal.reader(CONSUMER).map_err(|error| error.to_string())?;

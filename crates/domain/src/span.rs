@@ -1,4 +1,4 @@
-//! Lengths of time as people write them: `500ms`, `5s`, `2m`, `1h30m`, `1d`.
+//! Lengths of time as people write them: `500ms`, `5s`, `2m`, `1h30m`, `1.5h`, `7d`.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -6,20 +6,29 @@ use std::str::FromStr;
 use std::time::Duration;
 use thiserror::Error;
 
-/// A length of time with whole milliseconds.
+/// A length of time with whole milliseconds, at most a hundred years: what can be added to any clock without overflow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Span(Duration);
 
 /// A text that is no length of time.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{text:?} is no length of time; write whole numbers with ms, s, m, h or d, such as \"30s\" or \"1h30m\"")]
-pub struct SpanError {
-    text: Box<str>,
+pub enum SpanError {
+    /// It is none at all, or has parts of a millisecond.
+    #[error("expected a duration such as \"5s\", \"500ms\" or \"1h30m\", found {0:?}")]
+    Malformed(Box<str>),
+    /// It is longer than a hundred years.
+    #[error("the duration {0:?} is too long; at most 36500d")]
+    TooLong(Box<str>),
 }
 
-/// Units, the longest first, in milliseconds.
-const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+/// Units, in milliseconds.
+const UNITS: [(&str, u64); 7] =
+    [("ms", 1), ("s", 1_000), ("m", 60_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
+/// Those that are written, the longest first.
+const WRITTEN: [&str; 5] = ["d", "h", "m", "s", "ms"];
+/// In milliseconds.
+const LONGEST: u64 = 36_500 * 86_400_000;
 
 impl Span {
     /// From a duration; what is below a millisecond is cut off.
@@ -39,27 +48,66 @@ impl FromStr for Span {
     type Err = SpanError;
 
     fn from_str(text: &str) -> Result<Self, SpanError> {
-        let error = || SpanError { text: text.into() };
+        let malformed = || SpanError::Malformed(text.into());
         let mut rest = text.trim();
-        let mut total = Some(0_u64).filter(|_| !rest.is_empty());
+        let mut total = Some(0_u64);
+        if rest.is_empty() {
+            return Err(malformed());
+        }
         while !rest.is_empty() {
-            let (number, after) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
-            let (unit, after) = after.split_at(after.bytes().take_while(u8::is_ascii_alphabetic).count());
-            let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
-            let number: u64 = number.parse().map_err(|_| error())?;
-            total = number.checked_mul(*millis).zip(total).and_then(|(part, total)| total.checked_add(part));
+            let (number, after) = rest.split_at(count(rest, |byte| byte.is_ascii_digit() || byte == b'.'));
+            let after = after.trim_start();
+            let (unit, after) = after.split_at(count(after, |byte| byte.is_ascii_alphabetic()));
+            let part = millis(number, factor(unit).ok_or_else(malformed)?).ok_or_else(malformed)?;
+            total = part.zip(total).and_then(|(part, total)| total.checked_add(part));
             rest = after.trim_start();
         }
-        total.map(|millis| Self(Duration::from_millis(millis))).ok_or_else(error)
+        let total = total.filter(|millis| *millis <= LONGEST).ok_or_else(|| SpanError::TooLong(text.into()))?;
+        Ok(Self(Duration::from_millis(total)))
     }
+}
+
+/// How many bytes at the front are of a kind.
+fn count(text: &str, is_of: impl Fn(u8) -> bool) -> usize {
+    text.bytes().take_while(|byte| is_of(*byte)).count()
+}
+
+fn factor(unit: &str) -> Option<u64> {
+    UNITS.iter().find(|(name, _)| *name == unit).map(|(_, millis)| *millis)
+}
+
+/// A number with or without a fraction, in milliseconds: `None` when it is no number or leaves a part of one,
+/// `Some(None)` when it is too large to count.
+fn millis(number: &str, factor: u64) -> Option<Option<u64>> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(fraction) || !is_number(whole) || whole.len() + fraction.len() == 0 {
+        return None;
+    }
+    let mut millis = if whole.is_empty() { Some(0) } else { whole.parse().ok() };
+    millis = millis.and_then(|whole: u64| whole.checked_mul(factor));
+    let fraction = fraction.trim_end_matches('0');
+    let scale = 10_u64.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let part = if fraction.is_empty() { 0 } else { fraction.parse::<u64>().ok()?.checked_mul(factor)? };
+    if part % scale != 0 {
+        return None;
+    }
+    Some(millis.and_then(|millis| millis.checked_add(part / scale)))
 }
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis() as u64;
-        let whole = UNITS.iter().find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit));
-        let (name, unit) = whole.unwrap_or(&("s", 1_000));
-        write!(f, "{}{name}", millis / unit)
+        let mut left = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        if left == 0 {
+            return f.write_str("0s");
+        }
+        for (unit, length) in WRITTEN.iter().filter_map(|unit| Some((unit, factor(unit)?))) {
+            if left >= length {
+                write!(f, "{}{unit}", left / length)?;
+                left %= length;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -90,18 +138,45 @@ mod tests {
             assert_eq!(span.duration(), Duration::from_millis(millis));
             assert_eq!(span.to_string(), text);
         }
-        assert_eq!("1h30m".parse::<Span>().unwrap().to_string(), "90m");
-        assert_eq!("1m 500ms".parse::<Span>().unwrap().duration(), Duration::from_millis(60_500));
-        assert_eq!("90s".parse::<Span>().unwrap().to_string(), "90s");
-        assert_eq!("3600s".parse::<Span>().unwrap().to_string(), "1h");
+        for (text, written) in [
+            ("1h30m", "1h30m"),
+            ("90m", "1h30m"),
+            ("1m 500ms", "1m500ms"),
+            ("3600s", "1h"),
+            ("2w", "14d"),
+            ("2 min", "2m"),
+        ] {
+            assert_eq!(text.parse::<Span>().unwrap().to_string(), written);
+        }
+        for (text, millis) in [("0.5s", 500), ("1.5h", 5_400_000), (".25s", 250), ("1.s", 1_000), ("1.0010s", 1_001)] {
+            assert_eq!(text.parse::<Span>().unwrap().duration(), Duration::from_millis(millis), "{text}");
+        }
     }
 
     #[test]
     fn anything_else_is_refused() {
-        for text in
-            ["", "5", "s", "5 s", "1h30", "-5s", "1.5s", "5S", "5min", "99999999999999999999s", "999999999999999999d"]
-        {
-            assert!(text.parse::<Span>().is_err(), "{text}");
+        for text in [
+            "",
+            "5",
+            "s",
+            ".s",
+            "1h30",
+            "-5s",
+            "1..5s",
+            "1.5.5s",
+            "5S",
+            "5 parsecs",
+            "1e9s",
+            "0.5ms",
+            "1.0001s",
+            "٣s",
+            "5s,",
+            "0.00000000000000000000000001s",
+        ] {
+            assert!(matches!(text.parse::<Span>(), Err(SpanError::Malformed(_))), "{text}");
+        }
+        for text in ["99999999999999999999s", "999999999999999999d", "36501d", "36500d 1ms"] {
+            assert!(matches!(text.parse::<Span>(), Err(SpanError::TooLong(_))), "{text}");
         }
     }
 }

@@ -260,3 +260,23 @@ async fn a_damaged_message_is_not_posted_but_a_dead_letter_of_its_call() {
     let expected = readable as i64;
     until("those of storing", async || (letters.number(&of("STORE_DB")).await == expected).then_some(())).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_message_of_the_last_run_becomes_a_dead_letter_though_no_flow_is_left() {
+    let home = Home::new();
+    let (gateway, _) = started(&home, "").await;
+    let letters = Database::try_open(&home.path().join("data/dead-letters.db")).await.expect("the dead letters");
+    let lock = letters.lock().await.expect("a lock");
+    let publisher = Publisher::start(Options::new(home.mqtt, "device"));
+    publisher.publish("sensors/aht10", "no JSON").await;
+    publisher.all_acknowledged(PATIENCE).await.expect("an acknowledgement");
+    gateway.kill();
+    lock.release().await.expect("the lock's end");
+    told(&home, &["flow", "remove", "AHT10_SENSOR"]);
+    let _gateway = home.start();
+    until("the dead letter", async || {
+        let kept = letters.number("SELECT COUNT(*) FROM dead_letters WHERE CAST(payload AS TEXT) = 'no JSON'").await;
+        (kept == 1).then_some(())
+    })
+    .await;
+}

@@ -78,8 +78,8 @@ impl Actor for EndpointPosterActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         let (mut deps, deaths) = (self.deps.clone(), Arc::clone(&self.deaths));
         let work = async move {
-            // What the journal holds from the last run is for flows that must be known first.
-            if deps.table.wait_for(|table| !table.flows().is_empty()).await.is_err() {
+            // What the journal holds from the last run is for flows that must be loaded first, be there any or not.
+            if deps.table.changed().await.is_err() {
                 return Ok(());
             }
             Work::begin(deps, deaths)?.run().await

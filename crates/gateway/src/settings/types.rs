@@ -1,5 +1,6 @@
 //! Values that carry their unit or their rule: durations, sizes, addresses, URLs.
 
+use hearthgate_domain::span::Span;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use std::borrow::Cow;
@@ -58,44 +59,8 @@ impl FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("expected a duration such as \"5s\", \"500ms\" or \"1h30m\", found \"{text}\"");
-        let mut rest = text.trim();
-        let mut total = Duration::ZERO;
-        if rest.is_empty() {
-            return Err(wrong());
-        }
-        while !rest.is_empty() {
-            let (number, after) = leading_number(rest).ok_or_else(wrong)?;
-            let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
-            let (unit, tail) = after.split_at(end);
-            let seconds = match unit {
-                "ms" => 0.001,
-                "s" => 1.0,
-                "m" | "min" => 60.0,
-                "h" => 3600.0,
-                "d" => 86_400.0,
-                "w" => 604_800.0,
-                _ => return Err(wrong()),
-            };
-            let part = Duration::try_from_secs_f64(number * seconds)
-                .map_err(|_| format!("the duration \"{text}\" is too long"))?;
-            total = total.checked_add(part).ok_or_else(|| format!("the duration \"{text}\" is too long"))?;
-            rest = tail.trim_start();
-        }
-        if total > LONGEST {
-            return Err(format!("the duration \"{text}\" is too long; at most 36500d"));
-        }
-        Ok(Self(total))
+        text.parse().map(|span: Span| Self(span.duration())).map_err(|error| error.to_string())
     }
-}
-
-/// A hundred years: what can be added to any clock without overflow.
-const LONGEST: Duration = Duration::from_secs(36_500 * 86_400);
-
-fn leading_number(text: &str) -> Option<(f64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (digits, rest) = text.split_at(end);
-    Some((digits.parse().ok()?, rest.trim_start()))
 }
 
 impl From<Period> for Duration {
@@ -106,17 +71,7 @@ impl From<Period> for Duration {
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut left = self.0.as_millis();
-        if left == 0 {
-            return f.write_str("0s");
-        }
-        for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)] {
-            if left >= length {
-                write!(f, "{}{unit}", left / length)?;
-                left %= length;
-            }
-        }
-        Ok(())
+        Span::new(self.0).fmt(f)
     }
 }
 
@@ -162,6 +117,12 @@ impl FromStr for Size {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: 0 to 2^60")]
         Ok(Self(bytes as u64))
     }
+}
+
+fn leading_number(text: &str) -> Option<(f64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    Some((digits.parse().ok()?, rest.trim_start()))
 }
 
 impl fmt::Display for Size {
@@ -261,23 +222,6 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_duration_is_read_in_any_unit_and_their_sums() {
-        let read = |text: &str| text.parse::<Period>().unwrap().0;
-        assert_eq!(read("500ms"), Duration::from_millis(500));
-        assert_eq!(read("0.5s"), Duration::from_millis(500));
-        assert_eq!(read("1h30m"), Duration::from_secs(5400));
-        assert_eq!(read("2 min"), Duration::from_secs(120));
-        assert_eq!(read("7d"), Duration::from_secs(604_800));
-    }
-
-    #[test]
-    fn a_duration_without_a_unit_is_refused() {
-        for text in ["", "5", "s", "5 parsecs", "-5s", "1e9999s", "99999999999999999999d", "1..5s"] {
-            assert!(text.parse::<Period>().is_err(), "{text:?} was accepted");
-        }
-    }
-
-    #[test]
     fn a_size_without_a_unit_is_refused() {
         for text in ["", "5", "MiB", "5 mib", "-1MiB", "99999999TiB"] {
             assert!(text.parse::<Size>().is_err(), "{text:?} was accepted");
@@ -297,7 +241,7 @@ mod tests {
         fn a_printed_duration_reads_back(millis in 0_u64..10_000_000_000) {
             let period = Period(Duration::from_millis(millis));
             let back = period.to_string().parse::<Period>().unwrap().0;
-            prop_assert!(back.abs_diff(period.0) < Duration::from_micros(1));
+            prop_assert_eq!(back, period.0);
         }
 
         #[test]

@@ -84,7 +84,10 @@ fn what_can_not_be_meant_is_refused_in_words() {
         ("kind = \"dummy\"\nmap = \"m\"\nname = \"a/b\"".into(), "`name`: the name \"a/b\" becomes a topic level"),
         ("kind = \"dummy\"\nmap = \"m\"\nqos = 3".into(), "`qos`: QoS is 0, 1 or 2, not 3"),
         ("kind = \"dummy\"\nmap = \"m\"\nperiod = 30".into(), "`period`: invalid type"),
-        ("kind = \"dummy\"\nmap = \"m\"\nperiod = \"30\"".into(), "`period`: \"30\" is no length of time"),
+        (
+            "kind = \"dummy\"\nmap = \"m\"\nperiod = \"30\"".into(),
+            "`period`: expected a duration such as \"5s\", \"500ms\" or \"1h30m\", found \"30\"",
+        ),
         ("kind = \"dummy\"\nmap = \"m\"\nperiod = \"0s\"".into(), "`period`: must be at least 10 ms"),
         (format!("{serial}frame = {{}}"), "`frame`: give exactly one of `length`, `delimiter` and `idle`"),
         (format!("{serial}frame = {{ length = 2, idle = \"1s\" }}"), "`frame`: give exactly one of"),
