@@ -92,11 +92,16 @@ impl Wire {
 
     /// PUBLISH at QoS 1.
     pub fn publish(&mut self, id: u16, dup: bool, topic: &str, payload: &str) {
+        self.publish_at(1, id, dup, topic, payload);
+    }
+
+    /// PUBLISH at QoS 1 or 2.
+    pub fn publish_at(&mut self, qos: u8, id: u16, dup: bool, topic: &str, payload: &str) {
         let mut body = text(topic);
         body.extend(id.to_be_bytes());
         body.extend(no_properties(self.version));
         body.extend(payload.as_bytes());
-        self.send(&packet(0x32 | u8::from(dup) << 3, &body));
+        self.send(&packet(0x30 | qos << 1 | u8::from(dup) << 3, &body));
     }
 
     /// SUBSCRIBE at QoS 1; answers the code of SUBACK.
@@ -122,6 +127,16 @@ impl Wire {
         let (kind, body) = self.receive().expect("PUBACK");
         assert_eq!((kind, u16::from_be_bytes([body[0], body[1]])), (0x40, id), "PUBACK");
         body.get(2).copied().unwrap_or(0)
+    }
+
+    /// Waits until the broker has taken this message: for its PUBACK (QoS 1) or PUBREC (QoS 2).
+    ///
+    /// # Panics
+    /// When something else comes, or nothing.
+    pub fn is_taken(&mut self, qos: u8, id: u16) {
+        let (kind, body) = self.receive().expect("PUBACK or PUBREC");
+        let expected = if qos == 2 { 0x50 } else { 0x40 };
+        assert_eq!((kind, u16::from_be_bytes([body[0], body[1]])), (expected, id), "PUBACK or PUBREC");
     }
 
     /// Whether the broker answers a PINGREQ.

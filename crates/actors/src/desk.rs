@@ -8,16 +8,13 @@ use hearthgate_domain::delivery::Inbound;
 use hearthgate_domain::flow::{Flow, RetainedPolicy};
 use hearthgate_domain::gate::{self, Gate};
 use hearthgate_domain::payload::Payload;
-use hearthgate_domain::redelivery::{self, OwedEntry, Verdict as Delivery};
-use hearthgate_mqtt::link::{Batch, Ticket};
-use hearthgate_storage::journal::{Dropped, Entry, Journal, JournalError, Owed, Seq, Target, Verdict, content_hash};
+use hearthgate_domain::redelivery::Verdict as Delivery;
+use hearthgate_mqtt::link::{Batch, Heard, News, Ticket};
+use hearthgate_storage::journal::{Dropped, Entry, Journal, JournalError, Seq, Target, Verdict, content_hash};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
-
-/// Messages that a sender may send again are remembered at least this far back, and at most twice as far.
-const OWED_AT_MOST: u64 = 100_000;
 
 /// Groups whose confirmation is waited for one by one; beyond that, the oldest is told together with the next.
 const MARKS_AT_MOST: usize = 4_096;
@@ -67,7 +64,7 @@ impl Decision {
 /// Messages with their decisions, in order of arrival.
 #[derive(Debug, Default)]
 pub struct Group {
-    batches: Vec<Arc<Batch>>,
+    batches: Vec<Part>,
     messages: Vec<Prepared>,
     decisions: Vec<Decision>,
     through: Ticket,
@@ -78,6 +75,13 @@ pub struct Group {
     /// One of them is too large for the journal; which one, shows by writing each alone.
     one_by_one: bool,
     written: Written,
+}
+
+/// A batch, from this message on: what is before was settled when the batch came the first time.
+#[derive(Debug)]
+struct Part {
+    batch: Arc<Batch>,
+    from: usize,
 }
 
 #[derive(Debug)]
@@ -99,10 +103,10 @@ impl Group {
         self.messages.push(Prepared { batch: self.batches.len(), message, decisions, passed_over: false });
     }
 
-    /// All messages of this batch are in.
-    pub fn close_batch(&mut self, batch: Arc<Batch>) {
+    /// All messages of this batch are in, from this index on.
+    pub fn close_batch(&mut self, batch: Arc<Batch>, from: usize) {
         self.through = batch.last();
-        self.batches.push(batch);
+        self.batches.push(Part { batch, from });
     }
 
     /// Nothing came in at all.
@@ -135,12 +139,12 @@ impl Group {
     }
 
     fn ticket(&self, prepared: &Prepared) -> Ticket {
-        let first = self.batches[prepared.batch].first;
+        let first = self.batches[prepared.batch].batch.first;
         Ticket { number: first.number + prepared.message as u64, ..first }
     }
 
     fn inbound(&self, prepared: &Prepared) -> &Inbound {
-        &self.batches[prepared.batch].messages[prepared.message]
+        &self.batches[prepared.batch].batch.messages[prepared.message]
     }
 
     /// Everything through here is in this group or before it.
@@ -165,17 +169,16 @@ pub struct Written {
 
 /// See the module.
 pub struct Desk {
+    /// With what senders may send again.
     journal: Journal,
-    owed: redelivery::Owed,
     gates: Gates,
     /// Durable through here.
     safe: Ticket,
-    /// Which journal entry a ticket's group ended with, for confirmations; the newest at the end.
+    /// Which journal entry a ticket's group ended with, for a remote broker's confirmations; the newest at the end.
     marks: VecDeque<Mark>,
     /// What senders may send again, up to here, they have sent on their present connections, or had no need to. An
     /// acknowledgement that arrived says nothing of what is beyond: that may still be on its way once more.
     covered: Seq,
-    confirmed: Seq,
     /// A group was admitted, which promises numbers to its messages, and is not written yet.
     is_waiting: bool,
 }
@@ -187,33 +190,18 @@ struct Mark {
 }
 
 impl Desk {
-    /// A desk for this journal, with what its recovery says that senders may send again.
+    /// A desk for this journal.
     #[must_use]
-    pub fn new(journal: Journal, recovered: &[Owed]) -> Self {
-        let entries = recovered.iter().map(|owed| OwedEntry {
-            session: owed.origin.session,
-            packet_id: owed.origin.packet_id,
-            hash: owed.content_hash,
-            seq: Some(owed.seq),
-        });
-        let owed = redelivery::Owed::restore(redelivery::MAX_WINDOW, entries);
-        let gates = Gates::default();
-        Desk {
-            journal,
-            owed,
-            gates,
-            safe: Ticket::default(),
-            marks: VecDeque::new(),
-            covered: 0,
-            confirmed: 0,
-            is_waiting: false,
-        }
+    pub fn new(journal: Journal) -> Self {
+        let (gates, marks) = (Gates::default(), VecDeque::new());
+        Desk { journal, gates, safe: Ticket::default(), marks, covered: 0, is_waiting: false }
     }
 
     /// Whoever hands in groups begins anew behind the answered ticket: what was handed in beyond it and could not be
     /// written comes again, and is not to be taken for redelivered then.
     pub fn begin_anew(&mut self) -> Ticket {
-        self.owed.retract_from(self.journal.next_seq());
+        let next = self.journal.next_seq();
+        self.journal.owed().retract_from(next);
         self.is_waiting = false;
         // What passed a gate and was not written is to pass it again.
         self.gates = Gates::default();
@@ -238,7 +226,13 @@ impl Desk {
                     self.advance(group, end);
                 }
                 Err(JournalError::TooLarge { .. }) if end > group.done + 1 => group.one_by_one = true,
-                Err(reason) => return Err(reason),
+                Err(reason) => {
+                    if matches!(reason, JournalError::SyncFailed { .. }) {
+                        // The numbers that it was promised are void.
+                        self.record_left(group, group.done);
+                    }
+                    return Err(reason);
+                }
             }
         }
         self.close(group);
@@ -272,7 +266,7 @@ impl Desk {
         let entries: Vec<Entry<'_>> = taken.into_iter().map(entry).collect();
         let mut dropped = None;
         if !entries.is_empty() {
-            dropped = self.journal.append(&entries, self.confirmed)?.dropped;
+            dropped = self.journal.append(&entries)?.dropped;
             self.journal.sync()?;
         }
         Ok((entries.len(), dropped))
@@ -288,27 +282,35 @@ impl Desk {
     /// that was all of it.
     pub fn refuse(&mut self, group: &mut Group, count: usize) -> bool {
         let end = group.messages.len().min(group.done.saturating_add(count));
-        // All that is left was recorded under numbers that others will have now.
-        let mut seq = self.journal.next_seq();
-        self.owed.retract_from(seq);
-        for (index, prepared) in group.messages.iter().enumerate().skip(group.done) {
-            let message = group.inbound(prepared);
-            let Some(origin) = message.origin.filter(|_| !prepared.passed_over) else { continue };
-            let hash = content_hash(&message.topic, &message.payload);
-            let decisions = &group.decisions[prepared.decisions.clone()];
-            if index < end || decisions.iter().all(|decision| decision.target().is_none()) {
-                self.owed.record_unstored(&origin, hash);
-            } else {
-                self.owed.record(&origin, hash, seq);
-                seq += 1;
-            }
-        }
+        self.record_left(group, end);
         self.advance(group, end);
         let is_all = end == group.messages.len();
         if is_all {
             self.close(group);
         }
         is_all
+    }
+
+    /// Records anew what is left of a group, since others will have the numbers under which that was recorded; what comes
+    /// before `refused` is not stored.
+    fn record_left(&mut self, group: &Group, refused: usize) {
+        let mut seq = self.journal.next_seq();
+        let owed = self.journal.owed();
+        owed.retract_from(seq);
+        for (index, prepared) in group.messages.iter().enumerate().skip(group.done) {
+            let message = group.inbound(prepared);
+            let decisions = &group.decisions[prepared.decisions.clone()];
+            let is_stored = index >= refused && decisions.iter().any(|decision| decision.target().is_some());
+            if let Some(origin) = message.origin.filter(|_| !prepared.passed_over) {
+                let hash = content_hash(&message.topic, &message.payload);
+                if is_stored {
+                    owed.record(&origin, hash, seq);
+                } else {
+                    owed.record_unstored(&origin, hash);
+                }
+            }
+            seq += u64::from(is_stored && !prepared.passed_over);
+        }
     }
 
     /// Everything before this message of the group is settled.
@@ -322,7 +324,8 @@ impl Desk {
 
     /// All of the group is settled.
     fn close(&mut self, group: &Group) {
-        let session = group.batches.last().and_then(|batch| batch.messages.last()?.origin).map(|origin| origin.session);
+        let last = group.batches.last().and_then(|part| part.batch.messages.last());
+        let session = last.and_then(|message| message.origin).map(|origin| origin.session);
         if self.marks.len() >= MARKS_AT_MOST {
             self.marks.pop_front(); // the next one includes it
         }
@@ -330,7 +333,6 @@ impl Desk {
         self.marks.push_back(Mark { ticket: group.through, seq, session });
         self.safe = group.through;
         self.is_waiting = false;
-        self.forget_old();
     }
 
     /// Recognises what was delivered before, and asks the flows' gates. Once for a group, however often it is written:
@@ -340,12 +342,14 @@ impl Desk {
         *admitted = true;
         self.is_waiting = true;
         let mut seq = self.journal.next_seq();
+        let mut heard = Hearing::default();
         for prepared in messages {
-            let batch = &batches[prepared.batch];
-            let message = &batch.messages[prepared.message];
+            heard.until(batches, prepared.batch, prepared.message, |news| self.hear(news));
+            let message = &batches[prepared.batch].batch.messages[prepared.message];
             let decisions = &mut decisions[prepared.decisions.clone()];
+            let gates = &mut self.gates;
             let mut is_taken = || {
-                let is_taken = self.gates.is_taken(message, decisions);
+                let is_taken = gates.is_taken(message, decisions);
                 written.kept_back += usize::from(!is_taken && !decisions.is_empty());
                 is_taken
             };
@@ -353,27 +357,37 @@ impl Desk {
                 seq += u64::from(is_taken());
                 continue;
             };
-            if batch.beginnings.binary_search(&prepared.message).is_ok() {
-                self.owed.connected(origin.session);
-                self.covered = self.confirmed;
-            }
             let hash = content_hash(&message.topic, &message.payload);
-            match self.owed.check(&origin, hash) {
+            let owed = self.journal.owed();
+            match owed.check(&origin, hash) {
                 Delivery::Redelivered { seq: known } => {
                     prepared.passed_over = true;
                     self.covered = self.covered.max(known.unwrap_or(0));
                 }
                 // It was sent after everything that we know.
                 Delivery::New if is_taken() => {
-                    self.owed.record(&origin, hash, seq);
+                    owed.record(&origin, hash, seq);
                     self.covered = seq;
                     seq += 1;
                 }
                 Delivery::New => {
-                    self.owed.record_unstored(&origin, hash);
+                    owed.record_unstored(&origin, hash);
                     self.covered = seq - 1;
                 }
             }
+        }
+        heard.until(batches, batches.len(), 0, |news| self.hear(news));
+    }
+
+    fn hear(&mut self, News { session, what, .. }: News) {
+        let owed = self.journal.owed();
+        match what {
+            Heard::Connected => {
+                owed.connected(session);
+                self.covered = owed.oldest(session).map_or(0, |seq| seq - 1);
+            }
+            Heard::Released { packet_id } => owed.released(session, packet_id),
+            Heard::Gone => owed.forget_session(session),
         }
     }
 
@@ -395,7 +409,7 @@ impl Desk {
             origin: None,
             targets,
         };
-        self.journal.append(&[entry], self.confirmed).map_err(|error| error.to_string())?;
+        self.journal.append(&[entry]).map_err(|error| error.to_string())?;
         self.journal.sync().map(drop).map_err(|error| error.to_string())
     }
 
@@ -408,41 +422,54 @@ impl Desk {
                 break;
             }
             // What an earlier connection acknowledged may have been lost with it, and comes again on this one.
-            if mark.ticket.connection == ticket.connection {
-                self.confirmed = self.confirmed.max(mark.seq);
-                if let Some(session) = mark.session {
-                    self.owed.confirm_through(session, mark.seq);
-                }
+            if mark.ticket.connection == ticket.connection
+                && let Some(session) = mark.session
+            {
+                self.journal.owed().confirm_through(session, mark.seq);
             }
             self.marks.pop_front();
         }
     }
 
-    /// Senders that never confirm (clients of the embedded broker that come once and go) must not pile up: what lies
-    /// far back is taken as confirmed.
-    fn forget_old(&mut self) {
-        let newest = self.journal.next_seq() - 1;
-        if newest < self.confirmed + 2 * OWED_AT_MOST {
-            return;
-        }
-        self.confirmed = newest - OWED_AT_MOST;
-        let recent = self.owed.snapshot().filter(|entry| entry.seq.is_some_and(|seq| seq > self.confirmed));
-        self.owed = redelivery::Owed::restore(redelivery::MAX_WINDOW, recent.collect::<Vec<_>>());
-        self.marks.retain(|mark| mark.seq > self.confirmed);
-    }
-
-    /// Writes what is confirmed when there is no group to carry it.
+    /// Writes what will not be sent again when there is no group to carry it.
     ///
     /// # Errors
     /// Those of the journal.
-    pub fn keep_confirmed(&mut self) -> Result<(), JournalError> {
-        self.journal.confirm(self.confirmed)
+    pub fn keep_settled(&mut self) -> Result<(), JournalError> {
+        self.journal.keep_settled()
     }
 
     /// Everything through here is durable.
     #[must_use]
     pub fn safe(&self) -> Ticket {
         self.safe
+    }
+}
+
+/// A place among the news of a group's batches.
+#[derive(Default)]
+struct Hearing {
+    batch: usize,
+    /// Of the batch's news so many were heard.
+    news: usize,
+}
+
+impl Hearing {
+    /// Tells the news up to before a message, those of the batches before included.
+    fn until(&mut self, batches: &[Part], batch: usize, message: usize, mut tell: impl FnMut(News)) {
+        while let Some(Part { batch: current, from }) = batches.get(self.batch) {
+            let news = current.news.get(self.news).filter(|news| self.batch < batch || news.before <= message);
+            match news {
+                Some(news) => {
+                    self.news += 1;
+                    if news.before >= *from {
+                        tell(*news);
+                    }
+                }
+                None if self.batch < batch => *self = Hearing { batch: self.batch + 1, news: 0 },
+                None => return,
+            }
+        }
     }
 }
 

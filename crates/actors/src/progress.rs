@@ -114,7 +114,7 @@ mod tests {
             origin: None,
             via: Via::Any,
         };
-        Batch { first: Ticket { connection, number: first }, messages: vec![message; count], beginnings: vec![] }
+        Batch { first: Ticket { connection, number: first }, messages: vec![message; count], news: vec![] }
     }
 
     #[test]

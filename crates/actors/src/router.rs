@@ -190,7 +190,7 @@ impl FlowRouterActor {
                 desk.confirm(ticket);
             }
             if group.is_empty() {
-                let kept = desk.keep_confirmed();
+                let kept = desk.keep_settled();
                 return (group, kept.map(|()| Written::default()));
             }
             let written = desk.write(&mut group);
@@ -348,7 +348,7 @@ impl Handler<Arrived> for FlowRouterActor {
             Admission::From(index) => {
                 self.route(&batch, index);
                 self.deps.progress.advance(batch.last());
-                self.group.close_batch(batch);
+                self.group.close_batch(batch, index);
                 self.write(ctx);
             }
             Admission::Duplicate | Admission::Gap => {

@@ -94,7 +94,7 @@ pub struct Inbound {
     pub retain: bool,
     /// When it was read from the network.
     pub received_at: Micros,
-    /// Present at QoS 1 and 2.
+    /// Present at QoS 1 and 2, unless nobody could send it again: it is of the embedded broker itself.
     pub origin: Option<Origin>,
     /// By which of our subscriptions it came.
     pub via: Via,

@@ -19,14 +19,25 @@
 //!    that is sent again, and all that are left when a new message is recorded, DUP set or not: it was sent after
 //!    every message that we know. An entry that was sent again stays until something shows that the new acknowledgement
 //!    arrived.
-//! 5. At most `window` entries are kept, the youngest. As acknowledgements go out in order, what a sender still misses
-//!    are the last messages that it sent, and no more than the receive maximum (MQTT 5, section 3.3.4) allows.
-//! 6. Whoever knows that an acknowledgement arrived says so ([`Owed::confirm_through`]). A client knows it of its broker:
-//!    a PINGRESP answers a PINGREQ that was sent behind the acknowledgement.
+//! 5. At most `window` entries of a session are kept, the youngest. As acknowledgements go out in order, what a sender
+//!    still misses are the last messages that it sent, and no more than the receive maximum (MQTT 5, section 3.3.4)
+//!    allows.
+//! 6. Whoever knows that an acknowledgement arrived says so: [`Owed::confirm_through`] (a client knows it of its broker: a
+//!    PINGRESP answers a PINGREQ that was sent behind the acknowledgement), and [`Owed::released`] (a PUBREL answers our
+//!    PUBREC).
+//! 7. A sender that is away owes us nothing less for it: its entries stay until it is back, or until its session is known
+//!    to be over ([`Owed::forget_session`]). At most `most` entries are kept of all sessions together. When there are
+//!    more, the sessions with the most of them lose their oldest, down to one common number: however much others
+//!    publish, a sender finds its youngest entries again as long as they are not more than its share: three quarters of
+//!    `most`, divided by the number of senders.
+//!
+//! What is dropped from the front of a session's entries can be told to whoever keeps them on disk
+//! ([`Owed::take_settled`]). To keep what was dropped would be no harm: it would only widen the ambiguity below.
 //!
 //! # What is promised
 //! For a sender that keeps to MQTT and sends again what it must before it sends anything new, as long as the session's
-//! entries are kept (or restored) and `window` is not smaller than the number of messages the sender has in flight:
+//! entries are kept (or restored), and `window` and the session's share of `most` are not smaller than the number of
+//! messages the sender has in flight:
 //! - **Never stored twice.** Every message that we took and that is sent again is recognised. Rules 3 to 6 drop only
 //!   entries that are never sent again.
 //! - **Never lost**, unless the ambiguity below is met. In particular never when the sender's identifiers come in turn
@@ -51,7 +62,12 @@ use std::num::NonZeroU64;
 #[derive(Clone, Debug)]
 pub struct Owed {
     window: usize,
+    most: usize,
     sessions: HashMap<u64, Session>,
+    /// Entries of all sessions.
+    total: usize,
+    /// Of these sessions everything through that number was dropped, and nobody was told yet.
+    settled: HashMap<u64, u64>,
 }
 
 /// Whether a message is new.
@@ -82,6 +98,9 @@ pub struct OwedEntry {
 /// The greatest number of messages that a sender can have in flight.
 pub const MAX_WINDOW: usize = 65_535;
 
+/// So many entries are kept of all senders together, unless said otherwise.
+pub const MAX_ENTRIES: usize = 100_000;
+
 impl Default for Owed {
     /// With [`MAX_WINDOW`].
     fn default() -> Self {
@@ -93,7 +112,14 @@ impl Owed {
     /// Keeps at most `window` entries of a session: the receive maximum that was agreed on, or [`MAX_WINDOW`].
     #[must_use]
     pub fn new(window: usize) -> Self {
-        Self { window: window.clamp(1, MAX_WINDOW), sessions: HashMap::new() }
+        let (sessions, settled) = (HashMap::new(), HashMap::new());
+        Self { window: window.clamp(1, MAX_WINDOW), most: MAX_ENTRIES, sessions, total: 0, settled }
+    }
+
+    /// Keeps at most so many entries of all sessions together.
+    #[must_use]
+    pub fn at_most(self, entries: usize) -> Self {
+        Self { most: entries.max(1), ..self }
     }
 
     /// The entries of an earlier [`snapshot`](Self::snapshot), or of the journal, in their order.
@@ -106,7 +132,7 @@ impl Owed {
         owed
     }
 
-    /// All entries, those of a session in their order.
+    /// All entries, those of a session in their order, one session after the other.
     pub fn snapshot(&self) -> impl Iterator<Item = OwedEntry> {
         self.sessions.iter().flat_map(|(session, entries)| {
             let entry = |entry: &Entry| OwedEntry {
@@ -122,34 +148,41 @@ impl Owed {
     /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.sessions.values().map(|session| session.positions.len()).sum()
+        self.total
     }
 
     /// Whether nothing may be sent again.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.total == 0
+    }
+
+    /// The sequence number of the oldest stored message that this session's sender may send again.
+    #[must_use]
+    pub fn oldest(&self, session: u64) -> Option<u64> {
+        let entries = &self.sessions.get(&session)?.list;
+        entries.iter().filter(|entry| !entry.gone).find_map(Entry::seq)
     }
 
     /// The session has a new connection: what is sent again comes from the oldest on.
     pub fn connected(&mut self, session: u64) {
-        if let Some(session) = self.sessions.get_mut(&session) {
-            session.connected();
-        }
+        self.change(session, Session::connected);
     }
 
     /// Whether a message is new.
     pub fn check(&mut self, origin: &Origin, hash: u64) -> Verdict {
-        let Some(session) = self.sessions.get_mut(&origin.session) else { return Verdict::New };
-        if let Some((position, entry)) = session.find(origin.packet_id, hash).filter(|_| origin.dup) {
-            session.sent_again(position);
-            return Verdict::Redelivered { seq: entry.seq() };
-        }
-        if !origin.dup {
-            session.end_turn();
-        }
-        session.reused(origin.packet_id);
-        Verdict::New
+        let check = |session: &mut Session| {
+            if let Some((position, entry)) = session.find(origin.packet_id, hash).filter(|_| origin.dup) {
+                session.sent_again(position);
+                return Verdict::Redelivered { seq: entry.seq() };
+            }
+            if !origin.dup {
+                session.end_turn();
+            }
+            session.reused(origin.packet_id);
+            Verdict::New
+        };
+        self.change(origin.session, check).unwrap_or(Verdict::New)
     }
 
     /// A new message was handed to the journal as `seq`, which is greater than any before. To be called at once, not
@@ -165,29 +198,105 @@ impl Owed {
 
     /// The journal failed for `seq` and all behind it: they were not taken.
     pub fn retract_from(&mut self, seq: u64) {
-        self.sessions.values_mut().for_each(|session| session.drop_from_seq(seq));
+        for session in self.sessions.values_mut() {
+            session.drop_from_seq(seq);
+        }
+        self.sessions.retain(|_, session| !session.list.is_empty());
+        self.total = self.sessions.values().map(|session| session.positions.len()).sum();
+        // The numbers are given to others.
+        self.settled.values_mut().for_each(|through| *through = (*through).min(seq.saturating_sub(1)));
     }
 
     /// On the session's present connection the sender has the acknowledgement of the message `seq`. By rules 3 and 4 it
     /// then has those of all earlier messages too. Not to be called for an acknowledgement of an earlier connection.
     pub fn confirm_through(&mut self, session: u64, seq: u64) {
-        if let Some(session) = self.sessions.get_mut(&session) {
-            session.drop_through_seq(seq);
-        }
+        self.change(session, |session| session.drop_through_seq(seq));
+    }
+
+    /// The sender has let go of this message: it will not be sent again, nor will those before it.
+    pub fn released(&mut self, session: u64, packet_id: u16) {
+        self.change(session, |session| session.reused(packet_id));
     }
 
     /// The sender has forgotten the session.
     pub fn forget_session(&mut self, session: u64) {
-        self.sessions.remove(&session);
+        self.change(session, |session| session.drop_through(u64::MAX));
+    }
+
+    /// Of which sessions everything through which sequence number was dropped, as far as that was not told before; at
+    /// most so many of them.
+    pub fn take_settled(&mut self, count: usize) -> Vec<(u64, u64)> {
+        self.settled.extract_if(|_, _| true).take(count).collect()
     }
 
     fn put(&mut self, session: u64, packet_id: u16, hash: u64, seq: Option<u64>) {
+        self.sessions.entry(session).or_default();
         let window = self.window;
-        let session = self.sessions.entry(session).or_default();
-        session.end_turn();
-        session.push(Entry { packet_id, hash, seq: seq.and_then(NonZeroU64::new), gone: false });
-        session.keep_at_most(window);
+        self.change(session, |session| {
+            session.end_turn();
+            session.push(Entry { packet_id, hash, seq: seq.and_then(NonZeroU64::new), gone: false });
+            session.keep_at_most(window);
+        });
+        if self.total > self.most {
+            self.shed();
+        }
     }
+
+    /// Changes a session, if there is one, and keeps account.
+    fn change<T>(&mut self, session: u64, change: impl FnOnce(&mut Session) -> T) -> Option<T> {
+        let entries = self.sessions.get_mut(&session)?;
+        let before = entries.positions.len();
+        let result = change(entries);
+        self.total = self.total - before + entries.positions.len();
+        if let Some(through) = entries.dropped.take() {
+            self.settled.insert(session, through.get());
+            if self.settled.len() > self.most {
+                self.settled.clear(); // it was only for the ambiguity
+            }
+        }
+        if entries.list.is_empty() {
+            self.sessions.remove(&session);
+        }
+        Some(result)
+    }
+
+    /// Makes room for a quarter more, at the cost of those who have the most.
+    fn shed(&mut self) {
+        let room = self.most - self.most / 4;
+        let mut counts: Vec<usize> = self.sessions.values().map(|session| session.positions.len()).collect();
+        counts.sort_unstable();
+        let level = fair_share(&counts, room);
+        let sessions: Vec<u64> = self.sessions.keys().copied().collect();
+        for session in sessions {
+            self.change(session, |entries| entries.keep_at_most(level));
+        }
+        if self.total > self.most {
+            self.shed_sessions(room);
+        }
+    }
+
+    /// There are more senders than entries may be: those that were heard of last are remembered.
+    fn shed_sessions(&mut self, room: usize) {
+        let newest = |session: &Session| session.list.iter().rev().find_map(Entry::seq);
+        let mut sessions: Vec<_> = self.sessions.iter().map(|(session, entries)| (newest(entries), *session)).collect();
+        sessions.sort_unstable();
+        let excess = sessions.len().saturating_sub(room);
+        sessions.truncate(excess);
+        sessions.into_iter().for_each(|(_, session)| self.forget_session(session));
+    }
+}
+
+/// The greatest number, at least 1, so that the counts (rising) come to no more than `room` when each is cut down to it.
+fn fair_share(counts: &[usize], room: usize) -> usize {
+    let mut left = room;
+    for (index, count) in counts.iter().enumerate() {
+        let share = left / (counts.len() - index);
+        if *count > share {
+            return share.max(1);
+        }
+        left -= count;
+    }
+    counts.last().copied().unwrap_or(1)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -218,6 +327,8 @@ struct Session {
     resent: u64,
     /// Position of the first entry that was recorded on this connection.
     began: u64,
+    /// The last stored message that was dropped from the front, until that is told.
+    dropped: Option<NonZeroU64>,
 }
 
 impl Session {
@@ -326,6 +437,7 @@ impl Session {
         if !entry.gone {
             self.positions.remove(&entry.packet_id);
         }
+        self.dropped = entry.seq.or(self.dropped);
         self.first += 1;
         true
     }
@@ -472,5 +584,57 @@ mod tests {
         restored.connected(SESSION);
         assert_eq!(restored.len(), 3);
         assert!(resend(&mut restored, 3) && resend(&mut restored, 5) && !resend(&mut restored, 2));
+    }
+
+    fn others(session: u64, owed: &mut Owed, count: u64) {
+        for seq in 1..=count {
+            let origin = Origin { session, packet_id: (seq % 60_000 + 1) as u16, dup: false };
+            assert_eq!(owed.check(&origin, seq), Verdict::New);
+            owed.record(&origin, seq, 1_000 + seq);
+        }
+    }
+
+    #[test]
+    fn a_sender_that_is_away_is_not_forgotten_however_much_others_publish() {
+        let mut owed = owed(15);
+        owed = Owed { window: MAX_WINDOW, ..owed }.at_most(100);
+        for session in [1, 2, 3] {
+            others(session, &mut owed, 10_000);
+            assert!(owed.len() <= 100, "{}", owed.len());
+        }
+        owed.connected(SESSION);
+        assert!((1..=15).all(|id| resend(&mut owed, id)));
+    }
+
+    #[test]
+    fn of_more_senders_than_entries_may_be_the_last_ones_are_remembered() {
+        let mut owed = Owed::new(10).at_most(100);
+        for session in 1..=1_000 {
+            let origin = Origin { session, packet_id: 1, dup: false };
+            owed.record(&origin, 7, session);
+            assert!(owed.len() <= 100);
+        }
+        let remembered: Vec<u64> = owed.snapshot().map(|entry| entry.session).collect();
+        assert!(remembered.len() > 50 && remembered.iter().all(|session| *session > 900), "{remembered:?}");
+    }
+
+    #[test]
+    fn what_a_sender_has_let_go_of_is_not_taken_for_sent_again() {
+        let mut owed = owed(3);
+        owed.released(SESSION, 2);
+        assert_eq!(owed.snapshot().map(|entry| entry.packet_id).collect::<Vec<_>>(), [3]);
+        assert_eq!(owed.check(&origin(2, true), 2), Verdict::New);
+    }
+
+    #[test]
+    fn what_was_dropped_is_told_once_for_each_session() {
+        let mut owed = owed(5);
+        assert_eq!((owed.oldest(SESSION), owed.take_settled(9)), (Some(1), vec![]));
+        owed.confirm_through(SESSION, 3);
+        assert_eq!((owed.oldest(SESSION), owed.take_settled(9)), (Some(4), vec![(SESSION, 3)]));
+        owed.forget_session(SESSION);
+        owed.retract_from(5);
+        assert_eq!((owed.oldest(SESSION), owed.take_settled(9)), (None, vec![(SESSION, 4)]));
+        assert_eq!(owed.take_settled(9), []);
     }
 }

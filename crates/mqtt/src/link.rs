@@ -27,10 +27,34 @@ pub struct Batch {
     pub first: Ticket,
     /// Never empty.
     pub messages: Vec<Inbound>,
-    /// Indexes of the messages with an origin that are the first such from their sender on its connection, rising. What
-    /// a sender must send again begins there. It is part of the batch, and no event of its own, so that it keeps its
-    /// place in the order of arrival also when batches are handed out again.
-    pub beginnings: Vec<usize>,
+    /// What became known of the messages' senders, in order. It is part of the batch, and no event of its own, so that it
+    /// keeps its place in the order of arrival also when batches are handed out again.
+    pub news: Vec<News>,
+}
+
+/// Something that became known of a sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct News {
+    /// Index of the message before which it became known; the number of messages at the end of a batch.
+    pub before: usize,
+    /// As in the origin of the sender's messages.
+    pub session: u64,
+    /// What.
+    pub what: Heard,
+}
+
+/// What became known of a sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The next message is its first with an origin on its connection: what it must send again begins there.
+    Connected,
+    /// It has our acknowledgement of the message with this packet identifier (PUBREL at QoS 2), and of all before.
+    Released {
+        /// Packet identifier of the message.
+        packet_id: u16,
+    },
+    /// Its session is over, and nothing of it will be sent again.
+    Gone,
 }
 
 impl Batch {
@@ -65,7 +89,7 @@ pub enum Event {
     },
     /// Messages came in.
     Messages(Batch),
-    /// The senders have our acknowledgements up to this ticket, so they will not send those messages again.
+    /// The sender, a remote broker, has our acknowledgements up to this ticket: it will not send those messages again.
     Confirmed(Ticket),
     /// Subscriptions that the broker refused, each with its reason.
     Refused(Vec<(String, String)>),

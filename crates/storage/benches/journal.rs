@@ -39,8 +39,7 @@ fn append(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
             let (_dir, mut journal) = journal();
             bencher.iter(|| {
-                let confirmed = journal.next_seq() - 1;
-                journal.append(&entries, confirmed).expect("room");
+                journal.append(&entries).expect("room");
                 journal.sync().expect("a disk");
             });
         });
@@ -51,7 +50,7 @@ fn append(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(500));
     group.bench_function("500", |bencher| {
         let (_dir, mut journal) = journal();
-        bencher.iter(|| journal.append(&entries, journal.next_seq() - 1).expect("room"));
+        bencher.iter(|| journal.append(&entries).expect("room"));
     });
     group.finish();
 }
@@ -62,7 +61,7 @@ fn read(criterion: &mut Criterion) {
     handle.register("bench", Start::Oldest).expect("a consumer");
     let entries = entries(500);
     for _ in 0..200 {
-        journal.append(&entries, 0).expect("room");
+        journal.append(&entries).expect("room");
     }
     journal.sync().expect("a disk");
     let mut group = criterion.benchmark_group("read");

@@ -4,6 +4,7 @@ use crate::opening::{Opening, READINGS, opening, reading, temperatures};
 use hearthgate_tests::database::Database;
 use hearthgate_tests::gateway::Home;
 use hearthgate_tests::publisher::{Options, Publisher};
+use hearthgate_tests::wire::{Connect, Wire};
 use hearthgate_tests::{PATIENCE, http, until};
 use rumqttc::QoS;
 
@@ -84,4 +85,58 @@ async fn with_the_embedded_broker_what_a_device_was_told_is_safe_is_stored_once_
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_embedded_broker_equal_messages_at_qos_2_are_all_stored_and_none_twice() {
     every_message_once_through_the_embedded_broker(QoS::ExactlyOnce, |_| reading(21, 1)).await;
+}
+
+/// Another device, which reuses its few packet identifiers all the time, and so is known to have its acknowledgements.
+async fn another_device_publishes(home: &Home) {
+    let other = Publisher::start(Options { packet_ids: 50, window: 20, ..Options::new(home.mqtt, "other") });
+    for index in 0..10_000 {
+        other.publish("sensors/aht10", reading(index, 2)).await;
+    }
+    other.all_acknowledged(PATIENCE).await.expect("all acknowledgements");
+}
+
+/// A device publishes these packet identifiers at this QoS, and its acknowledgements go out.
+fn device_publishes(home: &Home, qos: u8, dup: bool, ids: std::ops::RangeInclusive<u16>) -> Wire {
+    let (mut device, code) = Wire::connect(home.mqtt, Connect::kept("absent"));
+    assert_eq!(code, 0);
+    for id in ids.clone() {
+        device.publish_at(qos, id, dup, "sensors/aht10", &reading(id.into(), 1));
+    }
+    ids.for_each(|id| device.is_taken(qos, id));
+    device
+}
+
+/// Its acknowledgements never reach the device, which has no power until the gateway has crashed twice.
+async fn a_device_comes_back_after_two_crashes(qos: u8) {
+    let home = Home::new();
+    let mut gateway = home.start();
+    until("ready", async || http::is_ready(home.http).then_some(())).await;
+    let database = Database::sqlite(home.path()).await;
+    drop(device_publishes(&home, qos, false, 1..=20));
+    for _ in 0..2 {
+        another_device_publishes(&home).await;
+        gateway.kill();
+        gateway = home.start();
+        until("ready again", async || http::is_ready(home.http).then_some(())).await;
+    }
+    drop(device_publishes(&home, qos, true, 1..=20));
+    // Once more, since the first acknowledgements of what was sent again may be lost as well; then it goes on.
+    let mut device = device_publishes(&home, qos, true, 1..=20);
+    device.publish_at(qos, 21, false, "sensors/aht10", &reading(21, 1));
+    device.is_taken(qos, 21);
+    until("the last", async || temperatures(&database).await.contains(&21).then_some(())).await;
+    assert_eq!(temperatures(&database).await, (1..=21).collect::<Vec<_>>());
+    database.assert_numbers_without_gap_or_repeat("AHT10_SENSOR").await;
+    assert!(gateway.terminate().0.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_sends_again_after_two_crashes_and_other_devices_messages_is_recognised() {
+    a_device_comes_back_after_two_crashes(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_sends_again_at_qos_2_after_two_crashes_is_recognised() {
+    a_device_comes_back_after_two_crashes(2).await;
 }

@@ -13,7 +13,7 @@ fn desk() -> (TempDir, Desk) {
     let options = Options { segment_bytes: 128 << 10, max_bytes: 1 << 20, ..Options::default() };
     let (journal, _) = Journal::open(folder.path(), options).unwrap();
     journal.handle().register(CONSUMER, Start::Oldest).unwrap();
-    (folder, Desk::new(journal, &[]))
+    (folder, Desk::new(journal))
 }
 
 fn message(packet_id: u16, bytes: usize) -> Inbound {
@@ -28,6 +28,11 @@ fn message(packet_id: u16, bytes: usize) -> Inbound {
     }
 }
 
+/// The sender begins on a connection.
+fn connected() -> Vec<News> {
+    vec![News { before: 0, session: 1, what: Heard::Connected }]
+}
+
 /// Messages of these sizes, from this number on, all of them wanted.
 fn group(first: u64, sizes: &[usize]) -> Group {
     let messages =
@@ -38,7 +43,7 @@ fn group(first: u64, sizes: &[usize]) -> Group {
         group.push(index, [Decision::Refused { flow_id: None, reason, pointer: String::new() }]);
     }
     let first = Ticket { connection: 1, number: first };
-    group.close_batch(Arc::new(Batch { first, messages, beginnings: Vec::new() }));
+    group.close_batch(Arc::new(Batch { first, messages, news: Vec::new() }), 0);
     group
 }
 
@@ -111,9 +116,9 @@ fn all_that_is_left_can_be_refused_and_what_is_sent_again_is_recognised_all_the_
     assert_eq!(desk.safe(), Ticket { connection: 1, number: 250 });
     let mut origin = Origin { session: 1, packet_id: 250, dup: true };
     let hash = content_hash("a", &[b'x'; 6_000]);
-    assert!(matches!(desk.owed.check(&origin, hash), Delivery::Redelivered { seq: None }));
+    assert!(matches!(desk.journal.owed().check(&origin, hash), Delivery::Redelivered { seq: None }));
     origin.packet_id = 251;
-    assert!(matches!(desk.owed.check(&origin, hash), Delivery::New));
+    assert!(matches!(desk.journal.owed().check(&origin, hash), Delivery::New));
 }
 
 /// Messages of these packet identifiers, sent again on connection 2.
@@ -126,9 +131,9 @@ fn sent_again(first: u64, packet_ids: &[u16]) -> Group {
     for index in 0..packet_ids.len() {
         group.push(index, [Decision::Refused { flow_id: None, reason: "wanted".into(), pointer: String::new() }]);
     }
-    let beginnings = if first == 1 { vec![0] } else { vec![] };
+    let news = if first == 1 { connected() } else { vec![] };
     let messages = packet_ids.iter().map(again).collect();
-    group.close_batch(Arc::new(Batch { first: Ticket { connection: 2, number: first }, messages, beginnings }));
+    group.close_batch(Arc::new(Batch { first: Ticket { connection: 2, number: first }, messages, news }), 0);
     group
 }
 
@@ -138,21 +143,21 @@ fn an_acknowledgement_that_arrived_says_nothing_of_what_is_still_being_sent_agai
     let open = || Journal::open(folder.path(), Options::default()).unwrap();
     let (journal, _) = open();
     journal.handle().register(CONSUMER, Start::Oldest).unwrap();
-    Desk::new(journal, &[]).write(&mut group(1, &[100; 6])).unwrap();
+    Desk::new(journal).write(&mut group(1, &[100; 6])).unwrap();
     // Killed before any acknowledgement went out: all of them come again, and not all at once.
-    let (journal, recovery) = open();
-    let mut desk = Desk::new(journal, &recovery.owed);
+    let (journal, _) = open();
+    let mut desk = Desk::new(journal);
     let written = desk.write(&mut sent_again(1, &[1, 2, 3])).unwrap();
     assert_eq!((written.appended, written.redelivered), (0, 3));
     desk.confirm(Ticket { connection: 2, number: 3 });
     let written = desk.write(&mut sent_again(4, &[4, 5, 6])).unwrap();
     assert_eq!((written.appended, written.redelivered), (0, 3));
-    desk.keep_confirmed().unwrap();
+    desk.keep_settled().unwrap();
     drop(desk);
     // Killed once more: the first three are known to be acknowledged, the others come again.
-    let (journal, recovery) = open();
-    assert_eq!(recovery.owed.len(), 3, "those that are not known to be acknowledged");
-    let written = Desk::new(journal, &recovery.owed).write(&mut sent_again(1, &[4, 5, 6])).unwrap();
+    let (mut journal, _) = open();
+    assert_eq!(journal.owed().len(), 3, "those that are not known to be acknowledged");
+    let written = Desk::new(journal).write(&mut sent_again(1, &[4, 5, 6])).unwrap();
     assert_eq!((written.appended, written.redelivered), (0, 3));
 }
 
@@ -184,7 +189,7 @@ fn what_is_kept_back_takes_no_number_from_what_is_stored_and_sent_again_behind_i
         let mut group = Group::default();
         (0..messages.len()).for_each(|index| group.push(index, [Decision::Accepted(Arc::clone(&flow))]));
         let first = Ticket { connection, number: 1 };
-        group.close_batch(Arc::new(Batch { first, messages, beginnings: vec![0] }));
+        group.close_batch(Arc::new(Batch { first, messages, news: connected() }), 0);
         group
     };
     let written = desk.write(&mut group(1, readings(false))).unwrap();

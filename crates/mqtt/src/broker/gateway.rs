@@ -1,15 +1,12 @@
 //! What goes to the gateway in this process: batches in order of arrival, and the account of what it has acknowledged.
 
-use super::confirm::Confirmations;
 use super::session::LinkKey;
-use crate::link::{Batch, Connection, Event, Ticket};
+use crate::link::{Batch, Connection, Heard, News, Ticket};
 use hearthgate_domain::delivery::Inbound;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 /// A batch is handed over as it is; these only bound it.
 const BATCH_MESSAGES: usize = 1_000;
@@ -17,8 +14,8 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// So fine is the account of unacknowledged bytes.
 const ACCOUNT_MESSAGES: u64 = 64;
 
-/// Confirmations only free memory, so they may wait.
-const CONFIRM_EVERY: Duration = Duration::from_secs(1);
+/// News that may wait for the next message; what is beyond that only takes memory a little longer elsewhere.
+const NEWS_AT_MOST: usize = 4_096;
 
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
@@ -41,7 +38,7 @@ struct Portion {
 #[derive(Debug, Default)]
 struct Gathered {
     messages: Vec<Inbound>,
-    beginnings: Vec<usize>,
+    news: Vec<News>,
     bytes: usize,
 }
 
@@ -60,11 +57,6 @@ pub(crate) struct Gateway {
     unacknowledged_bytes: usize,
     max_unacknowledged_bytes: usize,
     waiting: VecDeque<Run>,
-    pub(crate) confirmations: Confirmations,
-    /// The last confirmation that was reported, and when.
-    confirmed: u64,
-    looked_at: Option<Instant>,
-    to_report: Option<u64>,
     /// Wakes whoever hands batches over.
     pub(crate) ready: Rc<Notify>,
 }
@@ -82,10 +74,6 @@ impl Gateway {
             unacknowledged_bytes: 0,
             max_unacknowledged_bytes,
             waiting: VecDeque::new(),
-            confirmations: Confirmations::default(),
-            confirmed: 0,
-            looked_at: None,
-            to_report: None,
             ready: Rc::default(),
         }
     }
@@ -119,7 +107,9 @@ impl Gateway {
         if open.messages.is_empty() {
             self.ready.notify_one();
         }
-        open.beginnings.extend(begins.then_some(open.messages.len()));
+        if let Some(origin) = message.origin.filter(|_| begins) {
+            open.news.push(News { before: open.messages.len(), session: origin.session, what: Heard::Connected });
+        }
         open.messages.push(message);
         open.bytes += bytes;
         self.last
@@ -127,38 +117,24 @@ impl Gateway {
 
     /// The next batch, if there is anything.
     pub(crate) fn take(&mut self) -> Option<Batch> {
-        let gathered = self.closed.pop_front().unwrap_or_else(|| std::mem::take(&mut self.open));
-        let Gathered { messages, beginnings, bytes: _ } = gathered;
+        let gathered = match self.closed.pop_front() {
+            Some(closed) => closed,
+            // News alone wait for a message.
+            None if self.open.messages.is_empty() => return None,
+            None => std::mem::take(&mut self.open),
+        };
+        let Gathered { messages, news, bytes: _ } = gathered;
         let count = messages.len() as u64;
-        if count == 0 {
-            return None;
-        }
         let first = Ticket { connection: self.connection, number: self.unsent };
         self.unsent += count;
-        Some(Batch { first, messages, beginnings })
+        Some(Batch { first, messages, news })
     }
 
-    /// What to tell the gateway next: messages first.
-    pub(crate) fn next_event(&mut self) -> Option<Event> {
-        if let Some(batch) = self.take() {
-            return Some(Event::Messages(batch));
-        }
-        let number = self.to_report.take()?;
-        Some(Event::Confirmed(Ticket { connection: self.connection, number }))
-    }
-
-    /// Finds out, once in a while, how far all publishers have their acknowledgements.
-    fn look_for_confirmations(&mut self) {
-        let now = Instant::now();
-        if self.looked_at.is_some_and(|at| now.duration_since(at) < CONFIRM_EVERY) {
-            return;
-        }
-        self.looked_at = Some(now);
-        let through = self.confirmations.through(self.acknowledged);
-        if through > self.confirmed {
-            self.confirmed = through;
-            self.to_report = Some(through);
-            self.ready.notify_one();
+    /// Something became known of a publisher that makes its messages forgettable.
+    pub(crate) fn hear(&mut self, session: u64, what: Heard) {
+        let Gathered { messages, news, .. } = &mut self.open;
+        if news.len() < NEWS_AT_MOST {
+            news.push(News { before: messages.len(), session, what });
         }
     }
 
@@ -176,7 +152,6 @@ impl Gateway {
             self.unacknowledged_bytes -= portion.bytes;
             self.portions.pop_front();
         }
-        self.look_for_confirmations();
         let mut links = Vec::new();
         let mut before = 0;
         while let Some(run) = self.waiting.front().copied() {

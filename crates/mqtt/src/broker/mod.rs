@@ -27,7 +27,6 @@
 //!   get again what it had; what was queued for an absent one, and what the gateway has acknowledged, is safe.
 
 mod auth;
-mod confirm;
 mod connection;
 mod gateway;
 mod hub;

@@ -182,14 +182,14 @@ async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<&mut Port>) -> Result
     let hand_over = async {
         loop {
             let permit = events.reserve().await.map_err(|_| BrokerError::GatewayGone)?;
-            let next = || hub.borrow_mut().gateway.as_mut().and_then(super::gateway::Gateway::next_event);
-            let event = loop {
+            let next = || hub.borrow_mut().gateway.as_mut().and_then(super::gateway::Gateway::take);
+            let batch = loop {
                 match next() {
-                    Some(event) => break event,
+                    Some(batch) => break batch,
                     None => ready.notified().await,
                 }
             };
-            permit.send(event);
+            permit.send(Event::Messages(batch));
         }
     };
     let take_acknowledgements = async {

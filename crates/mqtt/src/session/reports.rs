@@ -1,7 +1,7 @@
 //! What is to be reported to the gateway: messages gather here into batches while the gateway is busy.
 
 use super::outbox::Rejected;
-use crate::link::{Batch, Event, Ticket};
+use crate::link::{Batch, Event, Heard, News, Ticket};
 use hearthgate_domain::delivery::Inbound;
 use std::collections::{HashSet, VecDeque};
 use tokio::sync::mpsc;
@@ -46,6 +46,8 @@ impl Reports {
     /// `begins`: it is the connection's first message with an origin.
     pub(super) fn message(&mut self, ticket: Ticket, message: Inbound, begins: bool) {
         let bytes = message.topic.len() + message.payload.len();
+        let session = message.origin.filter(|_| begins).map(|origin| origin.session);
+        let news = |before| session.map(|session| News { before, session, what: Heard::Connected });
         match self.queue.back_mut() {
             Some(Event::Messages(batch))
                 if batch.first.connection == ticket.connection
@@ -53,13 +55,13 @@ impl Reports {
                     && self.open_bytes + bytes <= self.max_bytes =>
             {
                 self.open_bytes += bytes;
-                batch.beginnings.extend(begins.then_some(batch.messages.len()));
+                batch.news.extend(news(batch.messages.len()));
                 batch.messages.push(message);
             }
             _ => {
                 self.open_bytes = bytes;
-                let beginnings = begins.then_some(0).into_iter().collect();
-                self.queue.push_back(Event::Messages(Batch { first: ticket, messages: vec![message], beginnings }));
+                let news = news(0).into_iter().collect();
+                self.queue.push_back(Event::Messages(Batch { first: ticket, messages: vec![message], news }));
             }
         }
     }
@@ -103,12 +105,13 @@ impl Reports {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hearthgate_domain::delivery::{QoS, Via};
+    use hearthgate_domain::delivery::{Origin, QoS, Via};
 
     fn message(bytes: usize) -> Inbound {
         let payload = vec![0; bytes].into();
         let (topic, via) = ("t".into(), Via::Any);
-        Inbound { topic, payload, qos: QoS::AtMostOnce, retain: false, received_at: 0, origin: None, via }
+        let origin = Some(Origin { session: 7, packet_id: 1, dup: false });
+        Inbound { topic, payload, qos: QoS::AtLeastOnce, retain: false, received_at: 0, origin, via }
     }
 
     #[test]
@@ -122,7 +125,9 @@ mod tests {
         reports.deliver(&events).unwrap();
         let mut found = Vec::new();
         while let Ok(Event::Messages(batch)) = taken.try_recv() {
-            found.push((batch.first.connection, batch.first.number, batch.last().number, batch.beginnings));
+            assert!(batch.news.iter().all(|news| (news.session, news.what) == (7, Heard::Connected)));
+            let beginnings: Vec<usize> = batch.news.iter().map(|news| news.before).collect();
+            found.push((batch.first.connection, batch.first.number, batch.last().number, beginnings));
         }
         assert_eq!(found, [(1, 1, 2, vec![1]), (1, 3, 3, vec![]), (1, 4, 4, vec![]), (2, 1, 1, vec![0])]);
     }

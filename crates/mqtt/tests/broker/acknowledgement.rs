@@ -2,8 +2,7 @@
 
 use crate::harness::*;
 use hearthgate_domain::delivery::QoS;
-use hearthgate_mqtt::link::Subscription;
-use std::sync::atomic::Ordering;
+use hearthgate_mqtt::link::{Heard, Subscription};
 
 #[test]
 fn a_publisher_is_acknowledged_only_after_the_gateway_and_in_order() {
@@ -103,7 +102,8 @@ fn the_gateway_is_told_where_a_publisher_begins_on_each_connection() {
     first.publish(10, "a", 2, "x"); // ticket 5
     first.publish(2, "a", 3, "x"); // ticket 6
     broker.gateway_messages(6);
-    assert_eq!(*broker.beginnings.lock().unwrap(), [1, 3, 5]);
+    let news = broker.news.lock().unwrap().clone();
+    assert_eq!(news, [1, 3, 5].map(|ticket| (ticket, Heard::Connected)));
 }
 
 #[test]
@@ -221,20 +221,20 @@ fn what_the_gateway_publishes_reaches_subscribers_and_is_retained() {
 }
 
 #[test]
-fn a_publisher_that_reuses_a_packet_id_shows_that_it_has_the_acknowledgement() {
+fn the_gateway_is_told_what_a_publisher_has_let_go_of_and_when_nothing_more_comes() {
     let broker = start_with(options(), Gateway::Prompt);
     let mut publisher = broker.v4("p");
-    for id in 1..=3 {
-        publisher.publish(2, "a", id, "x");
-        publisher.expect_acknowledgement(4, id);
-    }
-    assert_eq!(broker.confirmed.load(Ordering::SeqCst), 0);
-    publisher.publish(2, "a", 2, "again");
+    publisher.publish(4, "a", 1, "x"); // ticket 1
+    publisher.expect_acknowledgement(5, 1);
+    publisher.acknowledge(6, 1);
+    publisher.expect_acknowledgement(7, 1);
+    publisher.publish(2, "a", 2, "x"); // ticket 2
     publisher.expect_acknowledgement(4, 2);
-    // Confirmations are looked for when something is acknowledged, at most once a second.
-    wait_until(|| {
-        publisher.publish(0, "a", 0, "x");
-        broker.confirmed.load(Ordering::SeqCst) > 0
-    });
-    assert_eq!(broker.confirmed.load(Ordering::SeqCst), 2);
+    publisher.disconnect();
+    broker.v4("another").publish(2, "a", 1, "x"); // ticket 3
+    broker.gateway_messages(3);
+    let news = broker.news.lock().unwrap().clone();
+    let released = Heard::Released { packet_id: 1 };
+    let (connected, gone) = (Heard::Connected, Heard::Gone);
+    assert_eq!(news, [(1, connected), (2, released), (3, gone), (3, connected)]);
 }

@@ -2,10 +2,9 @@
 
 use hearthgate_domain::delivery::{Inbound, QoS};
 use hearthgate_mqtt::broker::{Broker, BrokerError, BrokerOptions};
-use hearthgate_mqtt::link::{Event, Handle, Subscription, Ticket, link};
+use hearthgate_mqtt::link::{Event, Handle, Heard, News, Subscription, Ticket, link};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -23,10 +22,8 @@ pub(crate) struct Running {
     pub(crate) tls: Option<SocketAddr>,
     pub(crate) handle: Handle,
     pub(crate) received: Arc<Mutex<Vec<(Ticket, Inbound)>>>,
-    /// Tickets with which a publisher begins on a connection.
-    pub(crate) beginnings: Arc<Mutex<Vec<u64>>>,
-    /// The last confirmed ticket.
-    pub(crate) confirmed: Arc<AtomicU64>,
+    /// What became known of publishers, before which ticket.
+    pub(crate) news: Arc<Mutex<Vec<(u64, Heard)>>>,
     crash: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<Result<(), BrokerError>>>,
 }
@@ -70,13 +67,12 @@ pub(crate) fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
         })
     });
     let received = Arc::new(Mutex::new(Vec::new()));
-    let confirmed = Arc::new(AtomicU64::new(0));
     let acknowledger = (gateway != Gateway::Held).then_some(handle.clone());
-    let beginnings = Arc::new(Mutex::new(Vec::new()));
-    let (kept, began, last) = (received.clone(), beginnings.clone(), confirmed.clone());
-    std::thread::spawn(move || take(&mut events, &kept, &began, &last, acknowledger.as_ref(), &ready));
+    let news = Arc::new(Mutex::new(Vec::new()));
+    let (kept, heard) = (received.clone(), news.clone());
+    std::thread::spawn(move || take(&mut events, &kept, &heard, acknowledger.as_ref(), &ready));
     is_ready.recv_timeout(PATIENCE).unwrap();
-    Running { address, tls, handle, received, beginnings, confirmed, crash: Some(crash), server: Some(server) }
+    Running { address, tls, handle, received, news, crash: Some(crash), server: Some(server) }
 }
 
 type Kept = Mutex<Vec<(Ticket, Inbound)>>;
@@ -84,8 +80,7 @@ type Kept = Mutex<Vec<(Ticket, Inbound)>>;
 fn take(
     events: &mut mpsc::Receiver<Event>,
     kept: &Kept,
-    beginnings: &Mutex<Vec<u64>>,
-    confirmed: &AtomicU64,
+    heard: &Mutex<Vec<(u64, Heard)>>,
     acknowledger: Option<&Handle>,
     ready: &std::sync::mpsc::Sender<()>,
 ) {
@@ -94,7 +89,8 @@ fn take(
             Event::Messages(batch) => {
                 let (mut ticket, last) = (batch.first, batch.last());
                 let mut kept = kept.lock().unwrap();
-                beginnings.lock().unwrap().extend(batch.beginnings.iter().map(|index| ticket.number + *index as u64));
+                let place = |news: &News| (ticket.number + news.before as u64, news.what);
+                heard.lock().unwrap().extend(batch.news.iter().map(place));
                 for message in batch.messages {
                     kept.push((ticket, message));
                     ticket.number += 1;
@@ -103,7 +99,6 @@ fn take(
                     handle.acknowledge(last);
                 }
             }
-            Event::Confirmed(ticket) => confirmed.store(ticket.number, Ordering::SeqCst),
             // The filters hold from the first report on.
             Event::Subscribed(_) => drop(ready.send(())),
             _ => {}

@@ -86,24 +86,20 @@ impl SegmentHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Entries = 1,
-    Owed = 2,
+    Begin = 2,
     Lost = 3,
     Unused = 4,
-    Hold = 5,
-    Settle = 6,
-    Confirmed = 7,
+    Settled = 5,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Kind::Entries,
-            2 => Kind::Owed,
+            2 => Kind::Begin,
             3 => Kind::Lost,
             4 => Kind::Unused,
-            5 => Kind::Hold,
-            6 => Kind::Settle,
-            7 => Kind::Confirmed,
+            5 => Kind::Settled,
             _ => return None,
         })
     }
@@ -120,7 +116,6 @@ pub(super) struct GroupHeader {
     pub(super) first: Seq,
     pub(super) count: u32,
     pub(super) body_len: u32,
-    pub(super) confirmed: Seq,
     pub(super) body_checksum: u32,
 }
 
@@ -146,7 +141,6 @@ impl GroupHeader {
         out[8..16].copy_from_slice(&self.first.to_le_bytes());
         out[16..20].copy_from_slice(&self.count.to_le_bytes());
         out[20..24].copy_from_slice(&self.body_len.to_le_bytes());
-        out[24..32].copy_from_slice(&self.confirmed.to_le_bytes());
         out[32..36].copy_from_slice(&self.body_checksum.to_le_bytes());
         let checksum = salt.checksum(&out[..36]);
         out[36..].copy_from_slice(&checksum.to_le_bytes());
@@ -161,14 +155,10 @@ impl GroupHeader {
         }
         let kind = fields.u8()?;
         fields.take(3)?;
-        let header = GroupHeader {
-            kind: Kind::from_byte(kind)?,
-            first: fields.u64()?,
-            count: fields.u32()?,
-            body_len: fields.u32()?,
-            confirmed: fields.u64()?,
-            body_checksum: fields.u32()?,
-        };
+        let kind = Kind::from_byte(kind)?;
+        let (first, count, body_len) = (fields.u64()?, fields.u32()?, fields.u32()?);
+        fields.take(8)?;
+        let header = GroupHeader { kind, first, count, body_len, body_checksum: fields.u32()? };
         (fields.u32()? == salt.checksum(bytes.get(..36)?)).then_some(header)
     }
 }

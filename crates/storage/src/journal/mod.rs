@@ -15,6 +15,7 @@
 //! | `journal.id` | the journal's UUID (version 7), made once; consumers elsewhere key their positions by it |
 //! | `NNNNNNNNNNNNNNNNNNNN.seg` | a segment; the name is the sequence number that it starts with, 20 digits |
 //! | `positions.a`, `positions.b` | released positions of the consumers, two slots written in turn |
+//! | `owed.a`, `owed.b` | what senders may send again, two slots written in turn |
 //! | `*.damaged` | damaged bytes as they were found, at most 16 files, the oldest go first |
 //!
 //! # Segment
@@ -33,18 +34,18 @@
 //! | offset | group header |
 //! | --- | --- |
 //! | 0 | `HGG1` |
-//! | 4 | u8, kind: 1 entries, 2 owed snapshot, 3 lost, 4 unused, 5 hold, 6 settle, 7 confirmed; three zero bytes |
+//! | 4 | u8, kind: 1 entries, 2 begin, 3 lost, 4 unused, 5 settled; three zero bytes |
 //! | 8 | u64, first sequence number |
-//! | 16 | u32, count of sequence numbers that the group covers (0 for the kinds 2, 5, 6, 7) |
+//! | 16 | u32, count of sequence numbers that the group covers (0 for the kinds 2 and 5) |
 //! | 20 | u32, length of the body; zero bytes fill it up to a multiple of 8 |
-//! | 24 | u64, confirmed: the senders have our acknowledgements through this number |
+//! | 24 | zero |
 //! | 32 | u32, CRC32C of the body (kinds 3 and 4: not used) |
 //! | 36 | u32, CRC32C of the 36 bytes before |
 //!
 //! Both checksums of a group start from the CRC32C of journal UUID and segment number, so that bytes in a payload, or
 //! of another segment, are never taken for a group.
 //!
-//! The groups of a segment cover its sequence numbers without a hole. `lost` stands where recovery found damage, `unused`
+//! The groups of a segment cover its sequence numbers without a hole. An empty `begin` stands first; `lost` stands where recovery found damage, `unused`
 //! for numbers that may have been given to entries that a crash cut off: a number that a consumer may have seen is
 //! never given out again.
 //!
@@ -64,12 +65,12 @@
 //! lengths of reason and JSON pointer (two u16) and their bytes.
 //!
 //! # What a sender may still send again
-//! An entry whose sender may not have our acknowledgement is *owed*: it may come again and must be recognised. Each group
-//! carries how far the acknowledgements are known to have arrived, `hold` and `settle` groups except single sessions,
-//! and each segment begins with a snapshot of the owed list (records of 32 bytes: u64 session, u64 content hash, u64
-//! sequence number, u16 packet identifier, u8 with bit 0 DUP and bit 1 held, 5 zero bytes). So recovery needs no more
-//! than the last segment, and old ones can be deleted.
-
+//! An entry whose sender may not have our acknowledgement is *owed*: it may come again and must be recognised. The rules
+//! are [`hearthgate_domain::redelivery`]'s; the journal keeps its list over restarts. When a segment is begun, a snapshot
+//! is written ([`owed`](self#files): only the newest is needed, and it is no part of the journal's bounds); the entries
+//! since then are found in the segments. `settled` groups tell what of them will not be sent again: records of 16 bytes,
+//! u64 session and u64 number, through which it holds. They come a little late; what is still taken for owed then does
+//! no harm. So recovery needs no more than the snapshot and the last segment, and old ones can be deleted.
 //!
 //! # Measured
 //! `cargo bench --bench journal` on a virtual machine with 2 cores under foreign load, ext4, 60-byte payloads, one
@@ -94,6 +95,7 @@ mod recovery;
 mod salvage;
 mod scan;
 mod shared;
+mod slots;
 mod writer;
 
 #[cfg(test)]
@@ -102,7 +104,6 @@ mod tests;
 pub use entry::{Entry, StoredEntry, Target, Targets, Verdict};
 pub use error::JournalError;
 pub use hash::content_hash;
-pub use owed::Owed;
 pub use positions::Start;
 pub use reader::{Batch, Reader, Skipped, Why};
 pub use recovery::{Damage, Recovery, What};

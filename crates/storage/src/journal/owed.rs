@@ -1,207 +1,144 @@
-//! The owed list: entries whose sender may not have our acknowledgement and may send them again.
+//! What senders may send again, on disk: a snapshot whenever a segment is begun, of which only the newest is kept.
+//!
+//! Content of the files ([`Slots`]), little endian: u64 `through` (the snapshot is of the entries before that number; those
+//! from it on are found in the segments), and per session u64 session, u32 count, and per entry u16 packet identifier, u64
+//! content hash, and the distance of its number from that of the entry before (LEB128).
 
-use super::Seq;
 use super::format::Fields;
-use hearthgate_domain::delivery::Origin;
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use super::slots::{Found, Slots};
+use super::{JournalError, Seq};
+use hearthgate_domain::redelivery::{MAX_WINDOW, Owed, OwedEntry};
+use std::path::Path;
 
-const RECORD: usize = 32;
-const DUP: u8 = 1;
-const HELD: u8 = 2;
+const MAGIC: &[u8; 8] = b"HGOWED1\n";
 
-/// An entry that its sender may send again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owed {
-    /// Session and packet identifier under which it came.
-    pub origin: Origin,
-    /// Its [`content_hash`](super::content_hash).
-    pub content_hash: u64,
-    /// Its number in the journal.
-    pub seq: Seq,
+/// The snapshot on disk.
+#[derive(Debug)]
+pub(super) struct OwedFile(Slots);
+
+/// A snapshot.
+pub(super) struct Snapshot {
+    /// It says nothing of the entries from this number on.
+    pub(super) through: Seq,
+    pub(super) owed: Owed,
 }
 
-/// All of them. A sender that reuses a packet identifier has our acknowledgement for its earlier use, so there is at
-/// most one for each session and packet identifier.
-#[derive(Debug, Default)]
-pub(super) struct OwedList {
-    /// In order; the front goes as acknowledgements are confirmed.
-    recent: VecDeque<Owed>,
-    /// What outlived its confirmation because its session is held.
-    held: Vec<Owed>,
-    held_sessions: HashSet<u64>,
-    /// Length of `recent` at which superseded ones are taken out.
-    compact_at: usize,
-}
-
-impl OwedList {
-    pub(super) fn add(&mut self, owed: Owed) {
-        if self.recent.len() >= self.compact_at {
-            self.compact();
-            self.compact_at = (self.recent.len() * 2).max(4096);
+impl OwedFile {
+    /// Opens it and reads the newest snapshot that is whole.
+    pub(super) fn load(dir: &Path) -> Result<(Self, Option<Snapshot>), JournalError> {
+        let (slots, Found { content, is_damaged }) = Slots::open(dir, "owed", MAGIC)?;
+        let snapshot = content.as_deref().and_then(Snapshot::decode);
+        if snapshot.is_none() && (is_damaged || content.is_some()) {
+            tracing::error!(
+                "what senders may send again is only known as far as the journal still has it: its files were damaged"
+            );
         }
-        self.recent.push_back(owed);
+        Ok((OwedFile(slots), snapshot))
     }
 
-    /// The senders have our acknowledgements through this number, held sessions excepted.
-    pub(super) fn confirm(&mut self, through: Seq) {
-        while let Some(owed) = self.recent.pop_front_if(|owed| owed.seq <= through) {
-            if self.held_sessions.contains(&owed.origin.session) {
-                self.held.push(owed);
+    /// Makes a snapshot durable of what is owed of the entries before `through`.
+    pub(super) fn store(&mut self, owed: &Owed, through: Seq) -> Result<(), JournalError> {
+        self.0.store(&Snapshot::encode(owed, through))
+    }
+}
+
+impl Snapshot {
+    fn encode(owed: &Owed, through: Seq) -> Vec<u8> {
+        let mut out = through.to_le_bytes().to_vec();
+        let mut entries = Vec::new();
+        let mut all = owed.snapshot().peekable();
+        while let Some(OwedEntry { session, .. }) = all.peek().copied() {
+            entries.clear();
+            let (mut count, mut before) = (0_u32, 0);
+            // One session after the other.
+            while let Some(entry) = all.next_if(|entry| entry.session == session) {
+                let Some(seq) = entry.seq.filter(|seq| *seq < through) else { continue };
+                entries.extend_from_slice(&entry.packet_id.to_le_bytes());
+                entries.extend_from_slice(&entry.hash.to_le_bytes());
+                push_number(&mut entries, seq.saturating_sub(before));
+                (count, before) = (count + 1, seq);
             }
-        }
-    }
-
-    /// From now on this session's entries stay until it is settled.
-    pub(super) fn hold(&mut self, session: u64) {
-        self.held_sessions.insert(session);
-    }
-
-    /// This session has our acknowledgements through that number. It is held no longer once nothing of it is left.
-    pub(super) fn settle(&mut self, session: u64, through: Seq) {
-        let stays = |owed: &Owed| owed.origin.session != session || owed.seq > through;
-        self.recent.retain(stays);
-        self.held.retain(stays);
-        if !self.held.iter().any(|owed| owed.origin.session == session) {
-            self.held_sessions.remove(&session);
-        }
-    }
-
-    /// Entries from this number on did not reach the disk after all.
-    pub(super) fn take_back(&mut self, from: Seq) {
-        self.recent.retain(|owed| owed.seq < from);
-    }
-
-    /// What is owed, in order.
-    pub(super) fn list(&mut self) -> Vec<Owed> {
-        self.compact();
-        let mut list: Vec<Owed> = self.held.iter().chain(&self.recent).copied().collect();
-        list.sort_unstable_by_key(|owed| owed.seq);
-        list
-    }
-
-    fn compact(&mut self) {
-        let mut newest: HashMap<_, Seq, BuildHasherDefault<SenderHasher>> = HashMap::default();
-        newest.reserve(self.recent.len());
-        for owed in self.held.iter().chain(&self.recent) {
-            newest.insert((owed.origin.session, owed.origin.packet_id), owed.seq);
-        }
-        let stays = |owed: &Owed| newest.get(&(owed.origin.session, owed.origin.packet_id)) == Some(&owed.seq);
-        self.recent.retain(stays);
-        self.held.retain(stays);
-    }
-
-    /// Body of a snapshot group.
-    pub(super) fn encode(&mut self) -> Vec<u8> {
-        self.compact();
-        let mut out = Vec::with_capacity((self.held.len() + self.recent.len()) * RECORD);
-        for owed in self.held.iter().chain(&self.recent) {
-            let held = if self.held_sessions.contains(&owed.origin.session) { HELD } else { 0 };
-            out.extend_from_slice(&owed.origin.session.to_le_bytes());
-            out.extend_from_slice(&owed.content_hash.to_le_bytes());
-            out.extend_from_slice(&owed.seq.to_le_bytes());
-            out.extend_from_slice(&owed.origin.packet_id.to_le_bytes());
-            out.push(held | if owed.origin.dup { DUP } else { 0 });
-            out.extend_from_slice(&[0; 5]);
+            if count > 0 {
+                out.extend_from_slice(&session.to_le_bytes());
+                out.extend_from_slice(&count.to_le_bytes());
+                out.extend_from_slice(&entries);
+            }
         }
         out
     }
 
-    /// The list that a snapshot group holds; `None` when its body makes no sense.
-    pub(super) fn decode(body: &[u8]) -> Option<Self> {
-        let mut list = OwedList::default();
-        for record in body.chunks(RECORD) {
-            let mut fields = Fields(record);
-            let (session, content_hash, seq) = (fields.u64()?, fields.u64()?, fields.u64()?);
-            let (packet_id, flags) = (fields.u16()?, fields.u8()?);
-            let origin = Origin { session, packet_id, dup: flags & DUP != 0 };
-            let owed = Owed { origin, content_hash, seq };
-            if flags & HELD != 0 {
-                list.held.push(owed);
-                list.held_sessions.insert(session);
-            } else {
-                list.recent.push_back(owed);
+    fn decode(content: &[u8]) -> Option<Self> {
+        let mut fields = Fields(content);
+        let through = fields.u64()?;
+        let mut entries = Vec::new();
+        while !fields.0.is_empty() {
+            let (session, count) = (fields.u64()?, fields.u32()?);
+            let mut seq: Seq = 0;
+            for _ in 0..count {
+                let (packet_id, hash) = (fields.u16()?, fields.u64()?);
+                seq = seq.checked_add(take_number(&mut fields)?)?;
+                entries.push(OwedEntry { session, packet_id, hash, seq: Some(seq) });
             }
         }
-        Some(list)
+        Some(Snapshot { through, owed: Owed::restore(MAX_WINDOW, entries) })
     }
 }
 
-/// Spreads sessions, which are numbers of our own, and packet identifiers, of which a session has 65,535: nobody can make
-/// a bad map, and the standard hasher was a fortieth of the gateway's time under load.
-#[derive(Default)]
-struct SenderHasher(u64);
-
-impl SenderHasher {
-    fn mix(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
     }
+    out.push(number as u8);
 }
 
-impl Hasher for SenderHasher {
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
+fn take_number(fields: &mut Fields<'_>) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = fields.u8()?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
     }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.mix(u64::from(*byte)));
-    }
-
-    fn write_u16(&mut self, packet_id: u16) {
-        self.mix(u64::from(packet_id));
-    }
-
-    fn write_u64(&mut self, session: u64) {
-        self.mix(session);
-    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hearthgate_domain::delivery::Origin;
 
-    fn owed(session: u64, packet_id: u16, seq: Seq) -> Owed {
-        Owed { origin: Origin { session, packet_id, dup: false }, content_hash: seq * 7, seq }
-    }
-
-    fn seqs(list: &mut OwedList) -> Vec<Seq> {
-        list.list().iter().map(|owed| owed.seq).collect()
+    #[test]
+    fn a_snapshot_comes_back_without_what_is_not_in_the_journal_yet() {
+        let mut owed = Owed::default();
+        for (session, packet_id, seq) in
+            [(7, 1, 1), (8, 1, 200), (7, 2, 70_000), (7, 3, u64::MAX - 1), (8, 2, u64::MAX)]
+        {
+            owed.record(&Origin { session, packet_id, dup: false }, u64::from(packet_id) << 50, seq);
+        }
+        owed.record_unstored(&Origin { session: 9, packet_id: 1, dup: false }, 5);
+        let Snapshot { through, owed: restored } = Snapshot::decode(&Snapshot::encode(&owed, u64::MAX - 1)).unwrap();
+        assert_eq!(through, u64::MAX - 1);
+        let sorted = |owed: &Owed| {
+            let mut entries: Vec<_> = owed.snapshot().map(|entry| (entry.seq, entry)).collect();
+            entries.sort_by_key(|(seq, _)| *seq);
+            entries
+        };
+        let mut expected = sorted(&owed);
+        expected.retain(|(seq, _)| seq.is_some_and(|seq| seq < u64::MAX - 1));
+        assert_eq!(sorted(&restored), expected);
+        assert_eq!(expected.len(), 3);
     }
 
     #[test]
-    fn a_reused_packet_identifier_supersedes_its_earlier_use() {
-        let mut list = OwedList::default();
-        for entry in [owed(1, 5, 1), owed(1, 6, 2), owed(2, 5, 3), owed(1, 5, 4)] {
-            list.add(entry);
+    fn a_hundred_thousand_entries_take_little_more_than_their_identifiers_and_hashes() {
+        let mut owed = Owed::default();
+        for seq in 1..=100_000_u64 {
+            owed.record(&Origin { session: seq % 4, packet_id: (seq / 4 + 1) as u16, dup: false }, seq, seq);
         }
-        assert_eq!(seqs(&mut list), [2, 3, 4]);
-    }
-
-    #[test]
-    fn a_held_session_outlives_the_watermark_until_it_is_settled() {
-        let mut list = OwedList::default();
-        for entry in [owed(1, 1, 1), owed(2, 1, 2), owed(1, 2, 3)] {
-            list.add(entry);
-        }
-        list.hold(1);
-        list.confirm(3);
-        assert_eq!(seqs(&mut list), [1, 3]);
-        let mut list = OwedList::decode(&list.encode()).unwrap();
-        list.settle(1, 1);
-        assert_eq!(seqs(&mut list), [3], "still held, so a snapshot keeps it");
-        list.settle(1, 3);
-        list.add(owed(1, 3, 4));
-        list.confirm(4);
-        assert!(seqs(&mut list).is_empty(), "no longer held");
-    }
-
-    #[test]
-    fn an_unconfirmed_sender_cannot_make_the_list_grow_without_bound() {
-        let mut list = OwedList::default();
-        for seq in 1..=400_000 {
-            list.add(owed(1, (seq % 100) as u16, seq));
-        }
-        assert!(list.recent.len() <= 4096);
-        assert_eq!(list.list().len(), 100);
+        assert_eq!(owed.len(), 100_000);
+        let bytes = Snapshot::encode(&owed, u64::MAX).len();
+        assert!(bytes < 100_000 * 11 + 100, "{bytes}");
     }
 }

@@ -8,6 +8,7 @@ mod ordinary;
 
 use super::*;
 use hearthgate_domain::delivery::{Micros, Origin, QoS};
+use hearthgate_domain::redelivery::OwedEntry;
 use std::path::{Path, PathBuf};
 
 const ACCEPTED: &[Target<'static>] = &[Target { flow_id: Some(7), verdict: Verdict::Accepted }];
@@ -42,9 +43,26 @@ fn append_numbered(journal: &mut Journal, count: usize) -> std::ops::Range<Seq> 
     let first = journal.next_seq();
     let payloads: Vec<String> = (first..first + count as u64).map(|seq| format!("{{\"n\":{seq}}}")).collect();
     let entries: Vec<_> = payloads.iter().map(|payload| entry("a/b", payload.as_bytes(), 1_000)).collect();
-    let appended = journal.append(&entries, 0).unwrap();
+    let appended = journal.append(&entries).unwrap();
     journal.sync().unwrap();
     appended.seqs
+}
+
+/// Appends entries, and notes before that their senders may send them again.
+fn append_owed(journal: &mut Journal, entries: &[Entry<'_>]) -> std::ops::Range<Seq> {
+    for (seq, entry) in (journal.next_seq()..).zip(entries) {
+        if let Some(origin) = entry.origin {
+            journal.owed().record(&origin, content_hash(entry.topic, entry.payload), seq);
+        }
+    }
+    journal.append(entries).unwrap().seqs
+}
+
+/// The numbers of what is owed.
+fn owed(journal: &mut Journal) -> Vec<Seq> {
+    let mut seqs: Vec<Seq> = journal.owed().snapshot().filter_map(|entry| entry.seq).collect();
+    seqs.sort_unstable();
+    seqs
 }
 
 /// Everything a reader gives out, and what it skipped.

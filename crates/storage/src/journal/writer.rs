@@ -2,11 +2,12 @@
 
 use super::entry::{self, Entry};
 use super::format::{GROUP_HEADER, GroupHeader, Kind, SEGMENT_HEADER, Salt, SegmentHeader, push_group, segment_path};
-use super::owed::{Owed, OwedList};
+use super::owed::OwedFile;
 use super::recovery::{self, Recovery};
 use super::shared::{Handle, Segment, Shared, Usage, lock};
-use super::{JournalError, Options, Seq, WhenFull, content_hash, disk};
+use super::{JournalError, Options, Seq, WhenFull, disk};
 use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::redelivery::Owed;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io;
@@ -19,6 +20,12 @@ use tokio::sync::watch;
 const GROUP_TARGET: usize = 128 << 10;
 /// The buffer is given back when a burst has made it larger than this.
 const BUFFER_KEPT: usize = 4 << 20;
+/// What is settled is written beside so many entries, not beside each: until then it does no harm.
+const SETTLED_EVERY: u64 = 64;
+/// Sessions of which that is written at once.
+const SETTLED_AT_ONCE: usize = 1_000;
+/// Session and number.
+const SETTLED_RECORD: usize = 16;
 
 /// What an append did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +57,11 @@ pub struct Journal {
     pub(super) next_seq: Seq,
     /// Entries from here on in older segments are void: what the next segment's header will say.
     pub(super) voids_from: Seq,
-    pub(super) confirmed: Seq,
-    pub(super) owed: OwedList,
+    /// What senders may send again: see [`Journal::owed`].
+    pub(super) owed: Owed,
+    pub(super) owed_file: OwedFile,
+    /// Entries since the last that was written of what is settled.
+    pub(super) unsettled: u64,
     /// When the newest entry came in.
     pub(super) newest: Micros,
     pub(super) buffer: Vec<u8>,
@@ -112,20 +122,25 @@ impl Journal {
         self.options.max_bytes / 2
     }
 
+    /// What senders may send again, as far as the journal has it or is about to. Whoever appends an entry with an origin
+    /// notes it here before; after a restart it is as the last run left it on disk.
+    pub fn owed(&mut self) -> &mut Owed {
+        &mut self.owed
+    }
+
     /// Appends entries in one write and tells their numbers. They are neither safe nor visible before
-    /// [`Journal::sync`]. `confirmed` is the newest entry of which its sender, and those of all before, are known to have
-    /// our acknowledgement (0: none yet); it never goes back.
+    /// [`Journal::sync`].
     ///
     /// # Errors
     /// None of the entries was appended. [`JournalError::Full`] at a bound, [`JournalError::TooLarge`],
     /// [`JournalError::NoSpace`]; [`JournalError::SyncFailed`] when a segment that had to be closed could not be synced:
     /// then unsynced entries of earlier appends are taken back too.
-    pub fn append(&mut self, entries: &[Entry<'_>], confirmed: Seq) -> Result<Appended, JournalError> {
-        self.confirm_through(confirmed);
+    pub fn append(&mut self, entries: &[Entry<'_>]) -> Result<Appended, JournalError> {
         if entries.is_empty() {
             return Ok(Appended { seqs: self.next_seq..self.next_seq, dropped: None });
         }
-        let need = frames_len(entries)?;
+        let settled = self.settled_beside(entries.len());
+        let need = frames_len(entries)? + settled_len(&settled);
         let now = entries.iter().map(|entry| entry.received_at).fold(self.newest, Micros::max);
         self.start();
         let dropped = self.make_room(need, now)?;
@@ -136,7 +151,8 @@ impl Journal {
         buffer.clear();
         let written = match &self.active {
             Some(active) => {
-                encode_groups(&mut buffer, entries, first, self.confirmed, active.salt);
+                encode_groups(&mut buffer, entries, first, active.salt);
+                encode_settled(&mut buffer, &settled, seqs.end, active.salt);
                 self.write(&buffer)
             }
             None => Ok(()),
@@ -150,7 +166,6 @@ impl Journal {
         }
         self.next_seq = seqs.end;
         self.newest = now;
-        self.note_owed(entries, first);
         lock(&self.shared.index).ages.note(first, now);
         Ok(Appended { seqs, dropped })
     }
@@ -175,40 +190,24 @@ impl Journal {
         Ok(*self.synced.borrow())
     }
 
-    /// Records that the senders have our acknowledgements through `confirmed`, when no append is at hand to carry it. It
-    /// survives a crash of the process at once, and one of the machine after the next sync.
+    /// Records what senders will not send again, as far as [`Journal::owed`] knows, when no append is at hand to carry it.
+    /// It survives a crash of the process at once, and one of the machine after the next sync. A full journal takes it
+    /// all the same: it is small.
     ///
     /// # Errors
     /// As [`Journal::append`].
-    pub fn confirm(&mut self, confirmed: Seq) -> Result<(), JournalError> {
-        if confirmed.min(self.next_seq - 1) <= self.confirmed {
-            return Ok(());
+    pub fn keep_settled(&mut self) -> Result<(), JournalError> {
+        loop {
+            let settled = self.owed.take_settled(SETTLED_AT_ONCE);
+            if settled.is_empty() {
+                return Ok(());
+            }
+            self.segment_for(settled_len(&settled), self.newest)?;
+            let Some(active) = &self.active else { return Ok(()) };
+            let mut group = Vec::new();
+            encode_settled(&mut group, &settled, self.next_seq, active.salt);
+            self.write(&group)?;
         }
-        self.confirm_through(confirmed);
-        self.control(Kind::Confirmed, &[])
-    }
-
-    /// Keeps the owed entries of a session whose sender went away without our acknowledgements, whatever is confirmed
-    /// later, until the session is settled.
-    ///
-    /// # Errors
-    /// As [`Journal::append`].
-    pub fn hold(&mut self, session: u64) -> Result<(), JournalError> {
-        self.owed.hold(session);
-        self.control(Kind::Hold, &session.to_le_bytes())
-    }
-
-    /// This session's sender has our acknowledgements through an entry, or will never send it again; [`Seq::MAX`] ends
-    /// the session.
-    ///
-    /// # Errors
-    /// As [`Journal::append`].
-    pub fn settle(&mut self, session: u64, through: Seq) -> Result<(), JournalError> {
-        self.owed.settle(session, through);
-        let mut body = [0; 16];
-        body[..8].copy_from_slice(&session.to_le_bytes());
-        body[8..].copy_from_slice(&through.to_le_bytes());
-        self.control(Kind::Settle, &body)
     }
 
     /// Deletes what is older than [`Options::max_age`] under [`WhenFull::DropOldest`], and what nobody needs. To be
@@ -220,20 +219,14 @@ impl Journal {
         if self.started { self.drop_old(now) } else { Ok(None) }
     }
 
-    fn confirm_through(&mut self, confirmed: Seq) {
-        let confirmed = confirmed.min(self.next_seq - 1);
-        if self.confirmed < confirmed {
-            self.confirmed = confirmed;
-            self.owed.confirm(confirmed);
+    /// What is settled, if it is to be written beside so many entries. Should that fail it is not known, which is no harm.
+    fn settled_beside(&mut self, entries: usize) -> Vec<(u64, Seq)> {
+        self.unsettled += entries as u64;
+        if self.unsettled < SETTLED_EVERY {
+            return Vec::new();
         }
-    }
-
-    fn note_owed(&mut self, entries: &[Entry<'_>], first: Seq) {
-        for (seq, entry) in (first..).zip(entries) {
-            if let Some(origin) = entry.origin {
-                self.owed.add(Owed { origin, content_hash: content_hash(entry.topic, entry.payload), seq });
-            }
-        }
+        self.unsettled = 0;
+        self.owed.take_settled(SETTLED_AT_ONCE)
     }
 
     /// From the first append on, all consumers are known.
@@ -242,16 +235,6 @@ impl Journal {
             self.started = true;
             lock(&self.shared.positions).unknown = false;
         }
-    }
-
-    /// Writes a group that holds no entries. A full journal takes it all the same: it is small, and makes others smaller.
-    fn control(&mut self, kind: Kind, body: &[u8]) -> Result<(), JournalError> {
-        self.segment_for((GROUP_HEADER + body.len() + 8) as u64, self.newest)?;
-        let Some(active) = &self.active else { return Ok(()) };
-        let header = GroupHeader { confirmed: self.confirmed, ..control_header(kind, self.next_seq) };
-        let mut bytes = Vec::with_capacity(GROUP_HEADER + body.len() + 8);
-        push_group(&mut bytes, active.salt, header, body);
-        self.write(&bytes)
     }
 
     /// Writes whole groups at the end, or leaves the segment as it was.
@@ -306,7 +289,7 @@ impl Journal {
         }
         lock(&self.shared.index).pending = 0;
         self.voids_from = first;
-        self.owed.take_back(first);
+        self.owed.retract_from(first);
         JournalError::SyncFailed { path, first, last, source }
     }
 
@@ -340,16 +323,18 @@ impl Journal {
         Ok(())
     }
 
-    /// Begins the segment of the next entry: durable, with the owed list at its head, before anything is in it.
+    /// Begins the segment of the next entry: durable before anything is in it. The segments before it are not needed for
+    /// what is owed from then on, so that they may be deleted.
     pub(super) fn begin_segment(&mut self, now: Micros) -> Result<(), JournalError> {
         let base = self.next_seq;
         let path = segment_path(&self.dir, base);
         let (journal, voids_from) = (self.shared.id, self.voids_from);
         let header = SegmentHeader { journal, base, voids_from, created_at: now };
         let salt = Salt::new(journal, base);
+        // Numbers from there on were not written as they were promised, or are not written yet.
+        self.owed_file.store(&self.owed, voids_from)?;
         let mut head = header.encode().to_vec();
-        let snapshot = GroupHeader { confirmed: self.confirmed, ..control_header(Kind::Owed, base) };
-        push_group(&mut head, salt, snapshot, &self.owed.encode());
+        push_group(&mut head, salt, control_header(Kind::Begin, base), &[]);
         let file = create_segment(&self.dir, &path, &head, self.options.segment_bytes).inspect_err(|_| {
             if let Err(error) = fs::remove_file(&path) {
                 tracing::debug!(path = %path.display(), %error, "a segment that could not be begun stays behind");
@@ -488,7 +473,7 @@ fn join(first: Option<Dropped>, second: Option<Dropped>) -> Option<Dropped> {
 }
 
 pub(super) fn control_header(kind: Kind, first: Seq) -> GroupHeader {
-    GroupHeader { kind, first, count: 0, body_len: 0, confirmed: 0, body_checksum: 0 }
+    GroupHeader { kind, first, count: 0, body_len: 0, body_checksum: 0 }
 }
 
 fn create_segment(dir: &Path, path: &Path, head: &[u8], reserve: u64) -> Result<File, JournalError> {
@@ -511,7 +496,7 @@ fn frames_len(entries: &[Entry<'_>]) -> Result<u64, JournalError> {
     Ok((total + (total / GROUP_TARGET + 1) * (GROUP_HEADER + 8)) as u64)
 }
 
-fn encode_groups(out: &mut Vec<u8>, entries: &[Entry<'_>], first: Seq, confirmed: Seq, salt: Salt) {
+fn encode_groups(out: &mut Vec<u8>, entries: &[Entry<'_>], first: Seq, salt: Salt) {
     let mut next = first;
     let mut entries = entries.iter();
     while !entries.as_slice().is_empty() {
@@ -530,12 +515,25 @@ fn encode_groups(out: &mut Vec<u8>, entries: &[Entry<'_>], first: Seq, confirmed
             first: group_first,
             count: (next - group_first) as u32,
             body_len: body.len() as u32,
-            confirmed,
             body_checksum: salt.checksum(body),
         };
         out[start..start + GROUP_HEADER].copy_from_slice(&header.encode(salt));
         out.resize(out.len().next_multiple_of(8), 0);
     }
+}
+
+fn settled_len(settled: &[(u64, Seq)]) -> u64 {
+    if settled.is_empty() { 0 } else { (GROUP_HEADER + settled.len() * SETTLED_RECORD) as u64 }
+}
+
+/// Of each session everything through that number will not be sent again.
+fn encode_settled(out: &mut Vec<u8>, settled: &[(u64, Seq)], next: Seq, salt: Salt) {
+    if settled.is_empty() {
+        return;
+    }
+    let record = |(session, through): &(u64, Seq)| [session.to_le_bytes(), through.to_le_bytes()].concat();
+    let body: Vec<u8> = settled.iter().flat_map(record).collect();
+    push_group(out, salt, control_header(Kind::Settled, next), &body);
 }
 
 fn micros(duration: std::time::Duration) -> Micros {

@@ -389,7 +389,7 @@ async fn wire_flows(
 ) -> anyhow::Result<Flows> {
     let settings = &loaded.settings;
     let state = &settings.gateway.state_dir;
-    let (journal, recovery) = open_journal(settings, &state.join("journal"))?;
+    let journal = open_journal(settings, &state.join("journal"))?;
     let handle = journal.handle();
     // Before the first message comes in: who registers later would begin behind it.
     for consumer in [writer::CONSUMER, letters::CONSUMER, poster::CONSUMER] {
@@ -407,7 +407,7 @@ async fn wire_flows(
     };
 
     router.fill(router::Deps {
-        desk: Arc::new(Mutex::new(desk::Desk::new(journal, &recovery.owed))),
+        desk: Arc::new(Mutex::new(desk::Desk::new(journal))),
         table: table_tx,
         settled: mqtt.addr.clone().recipient(),
         wanted: mqtt.addr.clone().recipient(),
@@ -467,19 +467,17 @@ async fn wire_flows(
     Ok(Flows { journal: handle, catalog: catalog.addr, letters: letters.addr })
 }
 
-fn open_journal(settings: &Settings, folder: &Path) -> anyhow::Result<(Journal, journal::Recovery)> {
+fn open_journal(settings: &Settings, folder: &Path) -> anyhow::Result<Journal> {
     let opened = Journal::open(folder, options::journal(settings));
-    let (journal, recovery) = opened.map_err(|error| Failure::Unavailable(error.to_string()))?;
+    let (mut journal, recovery) = opened.map_err(|error| Failure::Unavailable(error.to_string()))?;
     for damage in &recovery.damaged {
         error!(%damage, "the journal was damaged");
     }
-    if !recovery.owed.is_empty() {
-        info!(
-            messages = recovery.owed.len(),
-            "messages of the last run may be delivered again; they will be recognised"
-        );
+    let messages = journal.owed().len();
+    if messages > 0 {
+        info!(messages, "messages of the last run may be delivered again; they will be recognised");
     }
-    Ok((journal, recovery))
+    Ok(journal)
 }
 
 fn online(prefix: &str) -> Outbound {

@@ -7,6 +7,7 @@ use crate::broker::wire::Version;
 use crate::broker::wire::connect::Connect;
 use crate::broker::wire::outgoing::{self, Announcement};
 use crate::broker::wire::reason::Reason;
+use crate::link::Heard;
 use bytes::BytesMut;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -77,9 +78,6 @@ impl Hub {
         session.left = None;
         session.will = connect.will.take();
         session.outgoing.resent = 0;
-        if let Some(gateway) = &mut self.gateway {
-            gateway.confirmations.connected(session.origin);
-        }
         self.cancel_timers(key);
         if present && expiry == 0 {
             // It was kept, and ends with this connection now.
@@ -226,8 +224,8 @@ impl Hub {
         }
         let expiry = session.expiry;
         let orderly = matches!(farewell, Farewell::Orderly { .. });
-        if let Some(gateway) = &mut self.gateway {
-            gateway.confirmations.disconnected(session.origin, expiry > 0, orderly && expiry == 0);
+        if let Some(gateway) = self.gateway.as_mut().filter(|_| orderly && expiry == 0) {
+            gateway.hear(session.origin, Heard::Gone);
         }
         if orderly || self.closing {
             session.will = None;

@@ -6,7 +6,7 @@
 //!
 //! QoS 2 from a publisher is taken once by its packet id. An id that is known from before a restart only goes on to
 //! the gateway once more, because the journal may not have had it when the process died; the gateway knows by the
-//! message's [`Origin`] whether it is a redelivery.
+//! message's [`Origin`](hearthgate_domain::delivery::Origin) whether it is a redelivery.
 
 mod clients;
 mod delivery;
@@ -25,7 +25,7 @@ use super::retained::Retained;
 use super::session::{LinkKey, Outgoing, Session};
 use super::store::{Delta, Restored};
 use super::tree::{SessionKey, Tree};
-use hearthgate_domain::delivery::{Inbound, Micros, Origin, QoS, Via};
+use hearthgate_domain::delivery::{Inbound, Micros, QoS, Via};
 use slab::Slab;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -71,7 +71,6 @@ pub(crate) struct Hub {
     stalled: HashSet<LinkKey>,
     queued: Rc<Cell<usize>>,
     next_number: u64,
-    own_packet_id: u16,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
     /// Wakes the task that writes the store; the second one when someone waits for it.
@@ -102,7 +101,6 @@ impl Hub {
             stalled: HashSet::new(),
             queued: Rc::default(),
             next_number: 1,
-            own_packet_id: 0,
             timers: Timers::default(),
             counters: Counters::default(),
             dirty: Rc::default(),
@@ -157,16 +155,6 @@ impl Hub {
         self.next_number
     }
 
-    /// The origin of what the broker itself hands to the gateway: retained messages and wills.
-    fn own_origin(&mut self, qos: QoS) -> Option<Origin> {
-        if qos == QoS::AtMostOnce {
-            return None;
-        }
-        self.own_packet_id = self.own_packet_id % u16::MAX + 1;
-        let connection = self.gateway.as_ref().map_or(0, |gateway| gateway.connection);
-        Some(Origin { session: connection, packet_id: self.own_packet_id, dup: false })
-    }
-
     /// States the filters that the gateway wants; returns those that are refused.
     pub(crate) fn set_wanted(&mut self, wanted: &[crate::link::Subscription]) -> Vec<(String, String)> {
         let mut refused = Vec::new();
@@ -204,10 +192,9 @@ impl Hub {
         let received_at = now_micros();
         for message in self.retained.matching(filter, Instant::now()) {
             let qos = message.qos.min(qos);
-            let origin = self.own_origin(qos);
             let Some(gateway) = &mut self.gateway else { return };
             let (topic, payload) = (message.topic.clone(), message.payload.clone());
-            let inbound = Inbound { topic, payload, qos, retain: true, received_at, origin, via: Via::Any };
+            let inbound = Inbound { topic, payload, qos, retain: true, received_at, origin: None, via: Via::Any };
             gateway.push(inbound, None, false);
         }
     }

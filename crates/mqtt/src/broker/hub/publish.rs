@@ -5,6 +5,7 @@ use crate::broker::message::Message;
 use crate::broker::session::{LinkKey, Received, Wait};
 use crate::broker::tree::{Route, SessionKey};
 use crate::broker::wire::connect::Will;
+use crate::link::Heard;
 use bytes::Bytes;
 use hearthgate_domain::delivery::{Inbound, Micros, Origin, Outbound, QoS, Via};
 use std::rc::Rc;
@@ -60,15 +61,15 @@ impl Hub {
     /// PUBREL came; returns whether the packet id was taken.
     pub(crate) fn forget_received(&mut self, session: SessionKey, packet_id: u16) -> bool {
         let Some(session) = self.sessions.get_mut(session) else { return false };
-        let known = session.received.remove(&packet_id).is_some();
-        if let Some(gateway) = &mut self.gateway {
-            gateway.confirmations.released(session.origin, packet_id);
+        let Some(Received { wait, restored }) = session.received.remove(&packet_id) else { return false };
+        if let Some(gateway) = self.gateway.as_mut().filter(|_| wait.ticket > 0 || restored) {
+            gateway.hear(session.origin, Heard::Released { packet_id });
         }
-        if known && session.is_persistent() {
+        if session.is_persistent() {
             let number = session.number;
             self.store(|delta| delta.receive(number, packet_id, false));
         }
-        known
+        true
     }
 
     /// Passes a message on; says what must happen before its publisher is acknowledged.
@@ -103,11 +104,8 @@ impl Hub {
         wanted: QoS,
     ) -> u64 {
         let qos = published.qos.min(wanted);
-        let origin = match publisher {
-            Some(publisher) if qos != QoS::AtMostOnce => Some(publisher.origin),
-            Some(_) => None,
-            None => self.own_origin(qos),
-        };
+        // What the broker itself hands over, wills and the gateway's own messages, is never sent again.
+        let origin = publisher.filter(|_| qos != QoS::AtMostOnce).map(|publisher| publisher.origin);
         let Some(gateway) = &mut self.gateway else { return 0 };
         let link = publisher.filter(|_| origin.is_some()).and_then(|publisher| self.links.get_mut(publisher.link));
         let begins = link.is_some_and(|link| !std::mem::replace(&mut link.has_published, true));
@@ -116,9 +114,6 @@ impl Hub {
         let received_at = published.received_at;
         let inbound = Inbound { topic, payload, qos, retain: false, received_at, origin, via: Via::Any };
         let ticket = gateway.push(inbound, waits, begins);
-        if let (Some(_), Some(origin)) = (publisher, origin) {
-            gateway.confirmations.published(origin.session, origin.packet_id, origin.dup, ticket);
-        }
         if waits.is_some() { ticket } else { 0 }
     }
 

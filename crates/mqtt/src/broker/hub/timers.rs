@@ -2,6 +2,7 @@
 
 use super::Hub;
 use crate::broker::tree::SessionKey;
+use crate::link::Heard;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -78,7 +79,7 @@ impl Hub {
 
     fn expire_session(&mut self, session: SessionKey) {
         if let (Some(gateway), Some(session)) = (&mut self.gateway, self.sessions.get(session)) {
-            gateway.confirmations.disconnected(session.origin, false, true);
+            gateway.hear(session.origin, Heard::Gone);
         }
         self.remove_session(session);
     }

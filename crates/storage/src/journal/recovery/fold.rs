@@ -1,27 +1,33 @@
-//! What walking through the last segment tells: what is owed, what is confirmed, and how old things are.
+//! What walking through the segments tells, from the last one's beginning as a rule: what is owed, and how old things are.
 
 use super::files::SegmentFile;
 use super::tail::Tail;
-use crate::journal::format::{GroupHeader, Kind, SEGMENT_HEADER, Salt};
-use crate::journal::owed::{Owed, OwedList};
+use crate::journal::format::{Fields, GroupHeader, Kind, SEGMENT_HEADER, Salt};
+use crate::journal::owed::Snapshot;
 use crate::journal::scan::{self, Found, Window};
 use crate::journal::shared::{Index, Segment};
 use crate::journal::{JournalError, Seq, content_hash, entry};
 use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::redelivery::Owed;
 use uuid::Uuid;
 
 /// See the module.
-#[derive(Default)]
 pub(super) struct Folded {
-    pub(super) owed: OwedList,
-    pub(super) confirmed: Seq,
+    pub(super) owed: Owed,
+    /// What came before this number is in the snapshot.
+    from: Seq,
     pub(super) newest: Micros,
 }
 
-/// Lists the segments, and follows what is owed from the last owed snapshot on: that of the last segment, unless it is
-/// damaged.
-pub(super) fn read_owed(id: Uuid, files: &[SegmentFile], tail: Option<&Tail>) -> Result<(Index, Folded), JournalError> {
-    let (mut index, mut folded) = (Index::default(), Folded::default());
+/// Lists the segments, and follows what is owed from the snapshot on; without one, from the oldest entry on.
+pub(super) fn read_owed(
+    id: Uuid,
+    files: &[SegmentFile],
+    tail: Option<&Tail>,
+    snapshot: Option<Snapshot>,
+) -> Result<(Index, Folded), JournalError> {
+    let Snapshot { through, owed } = snapshot.unwrap_or(Snapshot { through: 0, owed: Owed::default() });
+    let (mut index, mut folded) = (Index::default(), Folded { owed, from: through, newest: 0 });
     let Some(tail) = tail else { return Ok((index, folded)) };
     for (place, file) in files.iter().enumerate() {
         let (end, newest, bytes) = match files.get(place + 1) {
@@ -33,10 +39,7 @@ pub(super) fn read_owed(id: Uuid, files: &[SegmentFile], tail: Option<&Tail>) ->
         }
         index.segments.push_back(Segment { base: file.base, end, bytes, newest, path: file.path.as_path().into() });
     }
-    let mut from = files.len() - 1;
-    while from > 0 && !begins_with_snapshot(id, &files[from], index.segments[from].bytes)? {
-        from -= 1;
-    }
+    let from = index.place_of(through).min(files.len() - 1);
     for (place, file) in files.iter().enumerate().skip(from) {
         let Segment { bytes, end, .. } = index.segments[place];
         fold(file, file.salt(id), bytes, end, &mut folded, &mut index)?;
@@ -46,11 +49,6 @@ pub(super) fn read_owed(id: Uuid, files: &[SegmentFile], tail: Option<&Tail>) ->
         last.newest = folded.newest;
     }
     Ok((index, folded))
-}
-
-fn begins_with_snapshot(id: Uuid, file: &SegmentFile, limit: u64) -> Result<bool, JournalError> {
-    let found = scan::look(&mut Window::default(), &file.file, file.salt(id), SEGMENT_HEADER, limit);
-    Ok(matches!(found.map_err(file.failed("read"))?, Found::Group(header) if header.kind == Kind::Owed))
 }
 
 fn fold(
@@ -89,32 +87,18 @@ fn apply(header: &GroupHeader, body: &[u8], folded: &mut Folded, index: &mut Ind
                 let Some((entry, length)) = entry::decode(rest, seq) else { break };
                 rest = &rest[length..];
                 folded.newest = folded.newest.max(entry.received_at);
-                if let Some(origin) = entry.origin {
-                    let content_hash = content_hash(entry.topic, entry.payload);
-                    folded.owed.add(Owed { origin, content_hash, seq });
+                if let Some(origin) = entry.origin.filter(|_| seq >= folded.from) {
+                    folded.owed.record(&origin, content_hash(entry.topic, entry.payload), seq);
                 }
             }
             index.ages.note(header.first, folded.newest);
         }
-        Kind::Owed => folded.owed = OwedList::decode(body).unwrap_or_default(),
-        Kind::Hold => {
-            if let Some(session) = entry_u64(body, 0) {
-                folded.owed.hold(session);
+        Kind::Settled => {
+            let mut fields = Fields(body);
+            while let (Some(session), Some(through)) = (fields.u64(), fields.u64()) {
+                folded.owed.confirm_through(session, through);
             }
         }
-        Kind::Settle => {
-            if let (Some(session), Some(through)) = (entry_u64(body, 0), entry_u64(body, 8)) {
-                folded.owed.settle(session, through);
-            }
-        }
-        Kind::Lost | Kind::Unused | Kind::Confirmed => {}
+        Kind::Begin | Kind::Lost | Kind::Unused => {}
     }
-    if folded.confirmed < header.confirmed {
-        folded.confirmed = header.confirmed;
-        folded.owed.confirm(header.confirmed);
-    }
-}
-
-fn entry_u64(body: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(body.get(at..at + 8)?.try_into().ok()?))
 }

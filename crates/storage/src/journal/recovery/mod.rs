@@ -4,7 +4,7 @@ mod files;
 mod fold;
 mod tail;
 
-use super::owed::Owed;
+use super::owed::OwedFile;
 use super::positions::{Loaded, PositionFile};
 use super::shared::Shared;
 use super::writer::Journal;
@@ -28,8 +28,6 @@ const NAMED: usize = 20;
 pub struct Recovery {
     /// There was no journal; one was made.
     pub fresh: bool,
-    /// What senders may send again, in order: to be recognised instead of stored twice.
-    pub owed: Vec<Owed>,
     /// The number that the next entry gets.
     pub next_seq: Seq,
     /// Bytes cut off the end: a group that a crash kept from being written as a whole.
@@ -121,7 +119,8 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), 
     recovery.positions_lost = positions.unknown;
     files::check_headers(dir, id, &mut files, &mut recovery)?;
     let tail = tail::mend(dir, id, &mut files, floor, &mut recovery)?;
-    let (index, folded) = fold::read_owed(id, &files, tail.as_ref())?;
+    let (owed_file, snapshot) = OwedFile::load(dir)?;
+    let (index, folded) = fold::read_owed(id, &files, tail.as_ref(), snapshot)?;
     let next_seq = tail.as_ref().map_or(floor, |tail| tail.next);
     let (synced, synced_rx) = watch::channel(next_seq - 1);
     let shared = Arc::new(Shared {
@@ -140,8 +139,9 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), 
         active: tail.map(|tail| tail.active),
         next_seq,
         voids_from: next_seq,
-        confirmed: folded.confirmed,
         owed: folded.owed,
+        owed_file,
+        unsettled: 0,
         newest: folded.newest,
         buffer: Vec::new(),
         started: false,
@@ -151,7 +151,6 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), 
         recovery.fresh = recovery.damaged.is_empty();
         journal.begin_segment(now())?;
     }
-    recovery.owed = journal.owed.list();
     recovery.next_seq = next_seq;
     Ok((journal, recovery))
 }

@@ -8,7 +8,7 @@ fn fill(journal: &mut Journal) -> u64 {
     let payload = vec![1; 1_000];
     let mut taken = 0;
     loop {
-        match journal.append(&[entry("a", &payload, 0); 10], 0) {
+        match journal.append(&[entry("a", &payload, 0); 10]) {
             Ok(appended) => {
                 assert_eq!(appended.dropped, None);
                 journal.sync().unwrap();
@@ -44,7 +44,7 @@ fn dropping_the_oldest_accounts_for_every_entry_and_consumer() {
     let payload = vec![1; 1_000];
     let mut dropped: Vec<(String, u64)> = Vec::new();
     for round in 0..300u64 {
-        let appended = journal.append(&[entry("a", &payload, 0); 10], 0).unwrap();
+        let appended = journal.append(&[entry("a", &payload, 0); 10]).unwrap();
         for (name, count) in appended.dropped.map(|dropped| dropped.unreleased).unwrap_or_default() {
             match dropped.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, total)) => *total += count,
@@ -76,16 +76,16 @@ fn old_entries_make_a_journal_full_or_go_by_policy() {
         let max_age = Some(Duration::from_secs(100));
         let mut journal = fresh(dir.path(), Options { max_age, when_full, ..small() });
         for at in 0..90 {
-            journal.append(&[entry("a", b"", at * second)], 0).unwrap();
+            journal.append(&[entry("a", b"", at * second)]).unwrap();
             journal.sync().unwrap();
         }
         (dir, journal)
     };
     let (_dir, mut journal) = aged(WhenFull::Block);
     let late = entry("a", b"late", 150 * second);
-    assert!(matches!(journal.append(&[late], 0), Err(JournalError::Full { too_old: true, .. })));
+    assert!(matches!(journal.append(&[late]), Err(JournalError::Full { too_old: true, .. })));
     journal.handle().release("all", 60).unwrap();
-    assert_eq!(journal.append(&[late], 0).unwrap().seqs, 91..92);
+    assert_eq!(journal.append(&[late]).unwrap().seqs, 91..92);
 
     let (_dir, mut journal) = aged(WhenFull::DropOldest);
     let dropped = journal.expire(150 * second).unwrap().unwrap();
@@ -93,7 +93,7 @@ fn old_entries_make_a_journal_full_or_go_by_policy() {
     let (_, lost) = &dropped.unreleased[0];
     assert!((25..=50).contains(lost), "what is older than the bound, to a quarter of it: {lost}");
     assert_eq!(journal.expire(1_000 * second).unwrap().unwrap().seqs.end, 91, "the last segment goes too");
-    assert_eq!(journal.append(&[late], 0).unwrap().seqs, 91..92);
+    assert_eq!(journal.append(&[late]).unwrap().seqs, 91..92);
 }
 
 #[test]

@@ -9,10 +9,10 @@ fn a_failed_write_leaves_the_journal_as_it_was() {
     let mut journal = fresh(dir.path(), small());
     append_numbered(&mut journal, 3);
     inject(Operation::Write, 1);
-    assert!(journal.append(&[entry("a", b"", 0)], 0).is_err());
+    assert!(journal.append(&[entry("a", b"", 0)]).is_err());
     inject(Operation::Write, 1);
     inject(Operation::Truncate, 1);
-    assert!(journal.append(&[entry("a", b"", 0)], 0).is_err());
+    assert!(journal.append(&[entry("a", b"", 0)]).is_err());
     assert_eq!(append_numbered(&mut journal, 2), 4..6);
     drop(journal);
     let (journal, recovery) = open(dir.path());
@@ -27,7 +27,7 @@ fn entries_of_a_failed_sync_are_taken_back_and_go_to_a_new_segment() {
         let mut journal = fresh(dir.path(), small());
         append_numbered(&mut journal, 3);
         let lost = Entry { origin: origin(1, 1), ..entry("a", b"lost", 0) };
-        journal.append(&[lost, lost], 0).unwrap();
+        append_owed(&mut journal, &[lost, lost]);
         inject(Operation::Sync, 1);
         inject(Operation::Truncate, truncate_fails);
         let failed = journal.sync().unwrap_err();
@@ -37,8 +37,8 @@ fn entries_of_a_failed_sync_are_taken_back_and_go_to_a_new_segment() {
         assert_eq!(segments(dir.path()).len(), 2);
         assert_eq!(seqs_from(&journal, 0), [1, 2, 3, 6, 7]);
         drop(journal);
-        let (journal, recovery) = open(dir.path());
-        assert_eq!((recovery.owed, recovery.damaged), (vec![], vec![]));
+        let (mut journal, recovery) = open(dir.path());
+        assert_eq!((owed(&mut journal), recovery.damaged), (vec![], vec![]));
         let (entries, skipped) = read_all(&mut journal.handle().reader_after(0));
         assert_eq!(entries.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 2, 3, 6, 7]);
         assert_eq!(skipped, []);
@@ -49,12 +49,14 @@ fn entries_of_a_failed_sync_are_taken_back_and_go_to_a_new_segment() {
 fn a_failed_sync_in_a_fresh_segment_does_not_overwrite_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = fresh(dir.path(), small());
-    journal.hold(1).unwrap();
+    journal.owed().record(&origin(1, 1).unwrap(), 7, 1);
+    journal.owed().forget_session(1);
+    journal.keep_settled().unwrap();
     inject(Operation::Sync, 1);
     assert!(journal.sync().is_err());
     inject(Operation::Create, 2);
     for _ in 0..2 {
-        assert!(journal.append(&[entry("a", b"", 0)], 0).is_err(), "no segment can be made");
+        assert!(journal.append(&[entry("a", b"", 0)]).is_err(), "no segment can be made");
     }
     let seqs = append_numbered(&mut journal, 2);
     drop(journal);
@@ -68,11 +70,11 @@ fn a_segment_that_cannot_be_begun_is_tried_again_by_the_next_append() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = fresh(dir.path(), small());
     let payload = vec![0; 40_000];
-    journal.append(&[entry("a", &payload, 0)], 0).unwrap();
+    journal.append(&[entry("a", &payload, 0)]).unwrap();
     inject(Operation::Create, 1);
-    assert!(journal.append(&[entry("a", &payload, 0)], 0).is_err());
+    assert!(journal.append(&[entry("a", &payload, 0)]).is_err());
     assert_eq!(journal.usage().synced, 1, "closing the old segment synced it");
-    assert_eq!(journal.append(&[entry("a", &payload, 0)], 0).unwrap().seqs, 2..3);
+    assert_eq!(journal.append(&[entry("a", &payload, 0)]).unwrap().seqs, 2..3);
     journal.sync().unwrap();
     assert_eq!(seqs_from(&journal, 0), [1, 2]);
 }
@@ -115,7 +117,7 @@ fn child_that_fills_its_disk() {
     let payload = vec![3; 1_000];
     let mut refused = 0;
     for _ in 0..200 {
-        match journal.append(&[entry("a", &payload, 0); 10], 0) {
+        match journal.append(&[entry("a", &payload, 0); 10]) {
             Ok(_) => journal.sync().map(|_| ()).unwrap(),
             Err(JournalError::NoSpace { .. }) => refused += 1,
             Err(other) => panic!("{other}"),

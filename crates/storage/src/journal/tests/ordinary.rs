@@ -22,7 +22,7 @@ fn an_entry_comes_back_as_it_was_appended() {
         origin,
         targets: &targets,
     };
-    assert_eq!(journal.append(&[sent, entry("", b"", 0)], 0).unwrap().seqs, 1..3);
+    assert_eq!(journal.append(&[sent, entry("", b"", 0)]).unwrap().seqs, 1..3);
     journal.sync().unwrap();
     let mut reader = journal.handle().reader("all").unwrap();
     let batch = reader.next_batch(10, 10_000).unwrap();
@@ -42,7 +42,7 @@ fn nothing_is_visible_before_it_is_synced() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = fresh(dir.path(), small());
     let mut reader = journal.handle().reader("all").unwrap();
-    journal.append(&[entry("a", b"1", 0)], 0).unwrap();
+    journal.append(&[entry("a", b"1", 0)]).unwrap();
     let batch = reader.next_batch(10, 1_000).unwrap();
     assert!(batch.caught_up && batch.entries.is_empty());
     assert_eq!(journal.sync().unwrap(), 1);
@@ -76,7 +76,7 @@ fn a_batch_keeps_its_bounds_and_gives_at_least_one_entry() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = fresh(dir.path(), Options { segment_bytes: 8 << 20, max_bytes: 64 << 20, ..small() });
     let large = vec![7; 700_000];
-    journal.append(&[entry("a", &large, 0), entry("a", b"x", 0), entry("a", b"y", 0)], 0).unwrap();
+    journal.append(&[entry("a", &large, 0), entry("a", b"x", 0), entry("a", b"y", 0)]).unwrap();
     journal.sync().unwrap();
     let mut reader = journal.handle().reader("all").unwrap();
     assert_eq!(reader.next_batch(10, 1).unwrap().entries[0].payload.len(), 700_000);
@@ -109,8 +109,8 @@ fn what_is_owed_survives_the_deletion_of_old_segments() {
     let mut journal = fresh(dir.path(), small());
     let handle = journal.handle();
     let with_origin = |packet_id| Entry { origin: origin(9, packet_id), ..entry("a/b", b"owed", 0) };
-    journal.append(&[with_origin(1), with_origin(2), with_origin(3)], 0).unwrap();
-    journal.append(&[entry("a", b"", 0)], 2).unwrap();
+    append_owed(&mut journal, &[with_origin(1), with_origin(2), with_origin(3)]);
+    journal.owed().confirm_through(9, 2);
     for _ in 0..20 {
         append_numbered(&mut journal, 200);
         handle.release("all", journal.next_seq() - 1).unwrap();
@@ -118,37 +118,54 @@ fn what_is_owed_survives_the_deletion_of_old_segments() {
     }
     assert_eq!(segments(dir.path()).len(), 1, "released segments are gone");
     drop(journal);
-    let (mut journal, recovery) = open(dir.path());
-    let owed = Owed { origin: origin(9, 3).unwrap(), content_hash: content_hash("a/b", b"owed"), seq: 3 };
-    assert_eq!(recovery.owed, [owed]);
-    journal.confirm(recovery.next_seq - 1).unwrap();
+    let (mut journal, _) = open(dir.path());
+    let hash = content_hash("a/b", b"owed");
+    let known: Vec<_> = journal.owed().snapshot().collect();
+    assert_eq!(known, [OwedEntry { session: 9, packet_id: 3, hash, seq: Some(3) }]);
+    journal.owed().forget_session(9);
+    journal.keep_settled().unwrap();
     drop(journal);
-    assert_eq!(open(dir.path()).1.owed, []);
+    assert!(owed(&mut open(dir.path()).0).is_empty());
 }
 
 #[test]
-fn a_held_session_is_owed_until_it_is_settled_also_over_restarts() {
+fn what_an_absent_sender_is_owed_survives_restarts_and_others_confirmations() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = fresh(dir.path(), small());
-    for session in [1, 2] {
-        journal.append(&[Entry { origin: origin(session, 1), ..entry("a", b"", 0) }], 0).unwrap();
-    }
-    journal.hold(1).unwrap();
-    journal.confirm(2).unwrap();
+    let entry = |session, packet_id| Entry { origin: origin(session, packet_id), ..entry("a", b"", 0) };
+    append_owed(&mut journal, &[entry(1, 1), entry(2, 1)]);
     drop(journal);
-    for _ in 0..2 {
-        let (mut journal, recovery) = open(dir.path());
-        assert_eq!(recovery.owed.iter().map(|owed| owed.seq).collect::<Vec<_>>(), [1]);
-        for _ in 0..10 {
-            append_numbered(&mut journal, 300);
+    for _ in 0..3 {
+        let (mut journal, _) = open(dir.path());
+        assert_eq!(owed(&mut journal)[0], 1);
+        for packet_id in 2..600 {
+            let seqs = append_owed(&mut journal, &[entry(2, packet_id)]);
+            journal.owed().confirm_through(2, seqs.start);
         }
-        let newest = journal.next_seq() - 1;
-        journal.confirm(newest).unwrap();
+        journal.sync().unwrap();
+        journal.handle().release("all", journal.next_seq() - 1).unwrap();
+        journal.handle().flush().unwrap();
     }
     let (mut journal, _) = open(dir.path());
-    journal.settle(1, Seq::MAX).unwrap();
-    drop(journal);
-    assert_eq!(open(dir.path()).1.owed, []);
+    assert_eq!(owed(&mut journal)[0], 1);
+    assert!(owed(&mut journal).len() < 80, "what is settled is written now and then");
+}
+
+#[test]
+fn what_is_owed_takes_no_room_from_entries_however_small_the_segments_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), small());
+    // 600 KB of it, where segments have 64 KiB and the journal one MiB.
+    for seq in 1..=60_000_u16 {
+        journal.owed().record(&origin(1, seq).unwrap(), 7, u64::from(seq));
+    }
+    let mut seqs = Vec::new();
+    for _ in 0..20 {
+        seqs.extend(append_numbered(&mut journal, 200));
+    }
+    assert_eq!(seqs_from(&journal, 0), seqs);
+    let usage = journal.usage();
+    assert!(usage.segments < 8 && usage.bytes < 400 << 10, "{usage:?}");
 }
 
 #[test]
@@ -208,7 +225,7 @@ fn a_clock_set_back_an_hour_changes_nothing_in_the_order() {
     let mut journal = fresh(dir.path(), Options { max_age: Some(std::time::Duration::from_secs(60)), ..small() });
     let hour = 3_600_000_000;
     for at in [2 * hour, hour, hour + 1, 2 * hour + 1] {
-        journal.append(&[entry("a", b"", at)], 0).unwrap();
+        journal.append(&[entry("a", b"", at)]).unwrap();
         journal.sync().unwrap();
     }
     let mut reader = journal.handle().reader("all").unwrap();
@@ -245,9 +262,9 @@ fn an_entry_that_cannot_be_held_is_refused_and_leaves_no_trace() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = fresh(dir.path(), small());
     let topic = "x".repeat(70_000);
-    let refused = journal.append(&[entry("a", b"", 0), entry(&topic, b"", 0)], 0);
+    let refused = journal.append(&[entry("a", b"", 0), entry(&topic, b"", 0)]);
     assert!(matches!(refused, Err(JournalError::TooLarge { what: "topic", .. })));
     let payload = vec![0; 900_000];
-    assert!(matches!(journal.append(&[entry("a", &payload, 0)], 0), Err(JournalError::TooLarge { .. })));
+    assert!(matches!(journal.append(&[entry("a", &payload, 0)]), Err(JournalError::TooLarge { .. })));
     assert_eq!(append_numbered(&mut journal, 1), 1..2);
 }
