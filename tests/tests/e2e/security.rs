@@ -178,6 +178,32 @@ async fn the_embedded_broker_refuses_forbidden_topics_with_the_protocols_own_cod
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_broker_refuses_clients_without_a_name_what_is_forbidden_to_them() {
+    let home = Home::new();
+    home.configure(
+        "[broker.anonymous]\npublish = [\"sensors/#\", \"to/%c\"]\nsubscribe = [\"#\"]\nforbidden = [\"sensors/secret\"]\n",
+    );
+    let mut gateway = home.start();
+    gateway.wait_for_log(&["the embedded broker runs"]);
+    let (mut old, mut new) =
+        (Wire::connect(home.mqtt, Connect::clean(4, "old")).0, Wire::connect(home.mqtt, Connect::clean(5, "new")).0);
+    assert_eq!((old.subscribe("sensors/secret"), new.subscribe("sensors/secret")), (0x80, 0x87));
+    assert_eq!((old.subscribe("to/new"), new.subscribe("+/other")), (1, 1));
+    for (id, topic, code) in [(1, "sensors/secret", 0x87), (2, "elsewhere", 0x87), (3, "to/old", 0x87), (4, "to/new", 0)] {
+        new.publish(id, false, topic, "{}");
+        // In MQTT 5 that nobody is subscribed is said, too, and is no refusal.
+        assert_eq!(new.acknowledged(id), code, "{topic}");
+    }
+    let (kind, body) = old.receive().expect("the one message that was allowed");
+    assert_eq!((kind & 0xf0, &body[2..8]), (0x30, "to/new".as_bytes()));
+    assert!(gateway.terminate().0.success());
+    home.configure(&format!("[broker.anonymous]\nforbidden = [\"x\"]\n{}", section(&home, "owner", "open sesame")));
+    let check = home.command().arg("check").output().expect("hearthgate check");
+    let said = String::from_utf8_lossy(&check.stderr).into_owned() + &String::from_utf8_lossy(&check.stdout);
+    assert!(!check.status.success() && said.contains("broker.anonymous") && said.contains("no effect"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_brokers_tls_listener_wants_a_certificate_and_a_password() {
     let broker = guarded();
     let folder = broker.home.path();

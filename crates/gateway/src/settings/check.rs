@@ -255,6 +255,14 @@ impl Rules<'_> {
                 "add [broker.users.NAME] sections (`hearthgate broker passwd NAME`)",
             );
         }
+        let BrokerAnonymous { publish, subscribe, forbidden } = &broker.anonymous;
+        if !broker.users.is_empty() && (publish.is_some() || subscribe.is_some() || !forbidden.is_empty()) {
+            self.error(
+                "broker.anonymous",
+                "with users nobody connects without a name, so it is of no effect",
+                "remove this section, or the users",
+            );
+        }
         for name in broker.users.keys() {
             let hash = secrecy::ExposeSecret::expose_secret(&broker.users[name].password);
             if !hash.starts_with("$argon2") {

@@ -19,52 +19,46 @@ const CHECKS_AT_A_TIME: usize = 2;
 pub(crate) struct Gatekeeper {
     users: BTreeMap<String, User>,
     allow_anonymous: bool,
-    everyone: Arc<Lists>,
+    anonymous: AclOptions,
     checks: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
 struct User {
     hash: Arc<str>,
-    lists: Arc<Lists>,
-}
-
-/// Allowed filters, with `%u` and `%c` still in them.
-#[derive(Debug)]
-struct Lists {
-    publish: Vec<String>,
-    subscribe: Vec<String>,
+    lists: AclOptions,
 }
 
 /// What one client may do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Rights {
     /// Filters; `None` allows everything.
-    publish: Option<Vec<String>>,
-    subscribe: Option<Vec<String>>,
+    publish: Option<Arc<[String]>>,
+    subscribe: Option<Arc<[String]>>,
+    forbidden: Arc<[String]>,
 }
 
 impl Gatekeeper {
     /// Checks the users of the configuration.
     pub(crate) fn new(options: &BrokerOptions) -> Result<Self, BrokerError> {
-        let everyone = Arc::new(lists(&options.acl)?);
+        check_filters("anonymous", &options.anonymous)?;
         let mut users = BTreeMap::new();
         for (name, user) in &options.users {
-            let wrong = |why: String| BrokerError::Options(format!("users.{name}: {why}"));
             PasswordHash::new(&user.password).map_err(|error| {
-                wrong(format!(
-                    "password is not an argon2 PHC string ({error}); make one with `hearthgate broker passwd`"
+                BrokerError::Options(format!(
+                    "users.{name}: password is not an argon2 PHC string ({error}); make one with `hearthgate broker passwd`"
                 ))
             })?;
-            let acl = AclOptions {
-                publish: user.publish.clone().unwrap_or_else(|| options.acl.publish.clone()),
-                subscribe: user.subscribe.clone().unwrap_or_else(|| options.acl.subscribe.clone()),
-            };
-            let lists = Arc::new(lists(&acl)?);
-            users.insert(name.clone(), User { hash: user.password.as_str().into(), lists });
+            check_filters(&format!("users.{name}"), &user.acl)?;
+            users.insert(name.clone(), User { hash: user.password.as_str().into(), lists: user.acl.clone() });
         }
-        let allow_anonymous = options.allow_anonymous;
-        Ok(Gatekeeper { users, allow_anonymous, everyone, checks: Arc::new(Semaphore::new(CHECKS_AT_A_TIME)) })
+        let (allow_anonymous, anonymous) = (options.allow_anonymous, options.anonymous.clone());
+        Ok(Gatekeeper { users, allow_anonymous, anonymous, checks: Arc::new(Semaphore::new(CHECKS_AT_A_TIME)) })
+    }
+
+    /// Whether there is such a user.
+    pub(crate) fn knows(&self, user: &str) -> bool {
+        self.users.contains_key(user)
     }
 
     /// Whether anyone may connect without a name.
@@ -101,10 +95,12 @@ impl Gatekeeper {
 
     /// What a client may do, with the names put in.
     pub(crate) fn rights(&self, user: Option<&str>, client_id: &str) -> Rights {
-        let lists = user.and_then(|name| self.users.get(name)).map_or(&self.everyone, |user| &user.lists);
+        let lists = user.and_then(|name| self.users.get(name)).map_or(&self.anonymous, |user| &user.lists);
+        let put_in = |filters: &[String]| put_in(filters, user, client_id);
         Rights {
-            publish: put_in(&lists.publish, user, client_id),
-            subscribe: put_in(&lists.subscribe, user, client_id),
+            publish: lists.publish.as_deref().map(put_in),
+            subscribe: lists.subscribe.as_deref().map(put_in),
+            forbidden: put_in(&lists.forbidden),
         }
     }
 }
@@ -114,28 +110,38 @@ impl Rights {
         // `$`-topics belong to the broker, whatever the lists say.
         !name.starts_with('$')
             && self.publish.as_ref().is_none_or(|allowed| allowed.iter().any(|filter| topic::matches(filter, name)))
+            && !self.is_forbidden(name)
     }
 
+    /// A filter that is wider than what is forbidden may be subscribed: that is held back, see [`Rights::may_receive`].
     pub(crate) fn may_subscribe(&self, filter: &str) -> bool {
         let inner = topic::shared(filter).flatten().map_or(filter, |(_, inner)| inner);
         self.subscribe.as_ref().is_none_or(|allowed| allowed.iter().any(|outer| topic::covers(outer, inner)))
+            && !self.forbidden.iter().any(|outer| topic::covers(outer, inner))
+    }
+
+    /// Whether a message of this topic may be received, by whatever subscription: one that is kept may be older than
+    /// these rights.
+    pub(crate) fn may_receive(&self, name: &str) -> bool {
+        self.subscribe.as_ref().is_none_or(|allowed| allowed.iter().any(|filter| topic::matches(filter, name)))
+            && !self.is_forbidden(name)
+    }
+
+    fn is_forbidden(&self, name: &str) -> bool {
+        self.forbidden.iter().any(|filter| topic::matches(filter, name))
     }
 }
 
-fn lists(acl: &AclOptions) -> Result<Lists, BrokerError> {
-    for filter in acl.publish.iter().chain(&acl.subscribe) {
-        if !topic::is_filter(filter) {
-            return Err(BrokerError::Options(format!("acl: {filter:?} is not a topic filter")));
-        }
+fn check_filters(key: &str, acl: &AclOptions) -> Result<(), BrokerError> {
+    let allowed = [&acl.publish, &acl.subscribe].into_iter().flatten().flatten();
+    match allowed.chain(&acl.forbidden).find(|filter| !topic::is_filter(filter)) {
+        Some(filter) => Err(BrokerError::Options(format!("{key}: {filter:?} is not a topic filter"))),
+        None => Ok(()),
     }
-    Ok(Lists { publish: acl.publish.clone(), subscribe: acl.subscribe.clone() })
 }
 
-/// `None` when everything is allowed. A name that would change the filter's meaning allows nothing.
-fn put_in(filters: &[String], user: Option<&str>, client_id: &str) -> Option<Vec<String>> {
-    if filters.iter().any(|filter| filter == "#") {
-        return None;
-    }
+/// A name that would change a filter's meaning is left out of it: it allows nothing.
+fn put_in(filters: &[String], user: Option<&str>, client_id: &str) -> Arc<[String]> {
     let plain = |name: &str| !name.is_empty() && !name.contains(['+', '#', '/']);
     let fits = |filter: &&String| {
         (!filter.contains("%u") || user.is_some_and(plain)) && (!filter.contains("%c") || plain(client_id))
@@ -146,7 +152,7 @@ fn put_in(filters: &[String], user: Option<&str>, client_id: &str) -> Option<Vec
         let first = parts.next().unwrap_or_default();
         parts.fold(first, |done, part| done + user.unwrap_or_default() + &part)
     };
-    Some(filters.iter().filter(fits).map(replaced).collect())
+    filters.iter().filter(fits).map(replaced).collect()
 }
 
 #[cfg(test)]
@@ -154,8 +160,21 @@ mod tests {
     use super::*;
 
     fn rights(publish: &[&str], subscribe: &[&str], user: Option<&str>, client: &str) -> Rights {
-        let own = |filters: &[&str]| filters.iter().map(|&filter| filter.to_owned()).collect::<Vec<_>>();
-        Rights { publish: put_in(&own(publish), user, client), subscribe: put_in(&own(subscribe), user, client) }
+        let own = |filters: &[&str]| {
+            let filters: Vec<String> = filters.iter().map(|&filter| filter.to_owned()).collect();
+            Some(put_in(&filters, user, client))
+        };
+        Rights { publish: own(publish), subscribe: own(subscribe), forbidden: Arc::default() }
+    }
+
+    #[test]
+    fn what_is_forbidden_is_so_within_what_is_allowed_too() {
+        let forbidden: Arc<[String]> = ["a/secret/#".to_owned()].into();
+        let rights = Rights { forbidden, ..rights(&["#"], &["a/#"], None, "c") };
+        assert!(rights.may_publish("a/b") && !rights.may_publish("a/secret/b"));
+        assert!(!rights.may_subscribe("a/secret/+") && !rights.may_subscribe("$share/g/a/secret"));
+        assert!(rights.may_subscribe("a/+") && rights.may_receive("a/b"));
+        assert!(!rights.may_receive("a/secret") && !rights.may_receive("b"));
     }
 
     #[test]

@@ -122,9 +122,9 @@ async fn admit(shared: &Shared, connect: Connect, is_certified: bool) -> Admissi
         }
     }
     let alive = Rc::new(());
-    let accepted = hub.connect(connect, user.clone(), &alive).map_err(refused)?;
-    // The client id may have been assigned just now.
-    let rights = shared.gatekeeper.rights(user.as_deref(), &hub.links[accepted.link].client_id);
+    let rights = |client_id: &str| shared.gatekeeper.rights(user.as_deref(), client_id);
+    let accepted = hub.connect(connect, user.clone(), &alive, rights).map_err(refused)?;
+    let rights = hub.sessions[accepted.session].rights.clone();
     Ok((accepted, Admitted { version, rights, session_expiry, alive }))
 }
 

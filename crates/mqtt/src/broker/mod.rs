@@ -20,7 +20,9 @@
 //! - When a client's queue is full, the newer messages for it are dropped, counted and logged; the publisher is not told.
 //! - What comes by a shared subscription goes to members in turn; what a member did not acknowledge (QoS 1) or was not
 //!   sent yet goes to another connected one when it leaves, else it waits for it.
-//! - A session belongs to the user who began it; another user's CONNECT with its client id is refused.
+//! - A session belongs to the user who began it; another user's CONNECT with its client id is refused. What remains of
+//!   a user who is no longer one is removed at start; what clients without a name left behind before there were users
+//!   belongs to whoever comes with their client id. A kept subscription delivers what its client may receive by now.
 //! - Filters have at most 128 levels and 4,096 bytes. Keep-alives over `limits.max_keep_alive` are replaced in MQTT 5.
 //! - Wills are not sent when the broker itself ends, and do not survive it.
 //! - After a crash, a subscriber that was connected may miss what was on its way to it in the last moments, and may

@@ -19,8 +19,8 @@ pub struct BrokerOptions {
     /// Whether everyone on this machine may connect as long as there are no users. If not, only who shows a certificate
     /// of [`TlsOptions::client_ca`] may.
     pub allow_anonymous: bool,
-    /// What those may do who have no lists of their own.
-    pub acl: AclOptions,
+    /// What those may do who have no name, because there are no users.
+    pub anonymous: AclOptions,
     /// Limits.
     pub limits: LimitOptions,
     /// Folder for retained messages and persistent sessions; without it nothing survives a restart. Set by the caller.
@@ -35,7 +35,7 @@ impl Default for BrokerOptions {
             tls: None,
             users: BTreeMap::new(),
             allow_anonymous: true,
-            acl: AclOptions::default(),
+            anonymous: AclOptions::default(),
             limits: LimitOptions::default(),
             state_dir: None,
         }
@@ -58,37 +58,31 @@ pub struct TlsOptions {
 
 /// A user.
 #[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct UserOptions {
     /// Password hash as an argon2 PHC string (`$argon2id$v=19$…`), as `hearthgate broker passwd` prints it.
     pub password: String,
-    /// Filters of the topics that the user may publish to. `%u` stands for the user's name, `%c` for the client id.
-    pub publish: Option<Vec<String>>,
-    /// Filters within which the user may subscribe, with the same substitutions.
-    pub subscribe: Option<Vec<String>>,
+    /// What the user may do.
+    #[serde(flatten)]
+    pub acl: AclOptions,
 }
 
 // A hash is no secret like a password, but it does not belong into a log either.
 impl fmt::Debug for UserOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UserOptions").field("publish", &self.publish).field("subscribe", &self.subscribe).finish()
+        f.debug_struct("UserOptions").field("acl", &self.acl).finish_non_exhaustive()
     }
 }
 
-/// What is allowed to those without lists of their own.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// What a client may do. In all filters `%u` stands for the user's name, `%c` for the client id.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct AclOptions {
-    /// Filters of the topics that may be published to; `%u` and `%c` as in [`UserOptions::publish`].
-    pub publish: Vec<String>,
-    /// Filters within which may be subscribed.
-    pub subscribe: Vec<String>,
-}
-
-impl Default for AclOptions {
-    fn default() -> Self {
-        AclOptions { publish: vec!["#".into()], subscribe: vec!["#".into()] }
-    }
+    /// Filters of the topics that may be published to; absent: all.
+    pub publish: Option<Vec<String>>,
+    /// Filters within which may be subscribed; absent: all.
+    pub subscribe: Option<Vec<String>>,
+    /// Filters of topics that may neither be published to nor be received, whatever the other lists say.
+    pub forbidden: Vec<String>,
 }
 
 /// Bounds on what clients can take. Sizes are bytes (`"1 MiB"`), times seconds (`5`, `"5s"`, `"2m"`, `"30d"`).

@@ -41,7 +41,7 @@ async fn run_here(broker: Broker) -> Result<(), BrokerError> {
     let mut store = open_store(&options).await?;
     let mut hub = Hub::new(options.limits.clone(), store.is_some());
     if let Some(store) = &mut store {
-        hub.restore(store.load().await.map_err(BrokerError::Store)?);
+        hub.restore(store.load().await.map_err(BrokerError::Store)?, &gatekeeper);
     }
     let max_packet_size = options.limits.max_packet_size;
     let connect_timeout = options.limits.connect_timeout;

@@ -1,5 +1,6 @@
 //! What the broker remembers of a client: its subscriptions, what it is owed, and what it has handed over.
 
+use super::auth::Rights;
 use super::message::Message;
 use super::tree::Member;
 use super::wire::Version;
@@ -40,6 +41,8 @@ pub(crate) struct Session {
     /// Names the publisher towards the gateway.
     pub(crate) origin: u64,
     pub(crate) user: Option<Arc<str>>,
+    /// What its client may do.
+    pub(crate) rights: Rights,
     pub(crate) version: Version,
     /// Seconds that the session outlives its connection.
     pub(crate) expiry: u32,

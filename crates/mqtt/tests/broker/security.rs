@@ -1,7 +1,8 @@
 //! Users, rights, TLS, addresses.
 
 use crate::harness::*;
-use hearthgate_mqtt::broker::{Broker, BrokerError, BrokerOptions, TlsOptions};
+use hearthgate_domain::delivery::{Outbound, QoS};
+use hearthgate_mqtt::broker::{AclOptions, Broker, BrokerError, BrokerOptions, TlsOptions};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::path::Path;
 use std::process::Command;
@@ -188,4 +189,108 @@ fn an_unusable_certificate_is_named() {
     options.tls = Some(TlsOptions { listen: "127.0.0.1:0".into(), certificate, key, client_ca: None });
     let error = Broker::bind(options).unwrap_err().to_string();
     assert!(error.contains("/nonexistent/server"), "{error}");
+}
+
+/// Clients without a name, who must neither publish nor receive what is secret.
+fn open_but_for_secrets() -> BrokerOptions {
+    let mut open = options();
+    open.anonymous.forbidden = vec!["secret/#".into()];
+    open
+}
+
+fn outbound(topic: &str) -> Outbound {
+    Outbound { topic: topic.into(), payload: "x".into(), qos: QoS::AtLeastOnce, retain: true }
+}
+
+#[test]
+fn what_is_forbidden_to_clients_without_a_name_is_neither_taken_nor_delivered() {
+    let broker = start_with(open_but_for_secrets(), Gateway::Prompt);
+    broker.handle.publish(vec![outbound("secret/before"), outbound("open/before")]).unwrap();
+    broker.gateway_messages(2);
+    let (mut old, mut new) = (broker.v4("old"), broker.v5("new"));
+    assert_eq!((old.subscribe("secret/a", 1), new.subscribe("$share/g/secret/#", 1)), (0x80, 0x87));
+    assert_eq!((old.subscribe("#", 1), new.subscribe("secret/../#", 1), new.subscribe("+/+", 1)), (1, 0x87, 1));
+    for client in [&mut old, &mut new] {
+        assert_eq!(client.message_acknowledged().topic, "open/before");
+    }
+    broker.handle.publish(vec![outbound("secret/after"), outbound("open/after")]).unwrap();
+    for client in [&mut old, &mut new] {
+        assert_eq!(client.message_acknowledged().topic, "open/after");
+    }
+    new.publish(2, "secret/mine", 1, "x");
+    new.expect(&[0x40, 3, 0, 1, 0x87]);
+    old.publish(2, "secret/mine", 1, "x");
+    old.expect_acknowledgement(4, 1);
+    old.publish(2, "mine", 2, "x");
+    old.expect_acknowledgement(4, 2);
+    let topics = broker.gateway_messages(5).into_iter().map(|(_, message)| message.topic.to_string());
+    let expected = ["secret/before", "open/before", "secret/after", "open/after", "mine"];
+    assert_eq!(topics.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_shared_message_goes_to_a_member_who_may_receive_it() {
+    let mut options = guarded();
+    if let Some(ann) = options.users.get_mut("ann") {
+        ann.acl = AclOptions { forbidden: vec!["a/secret".into()], ..AclOptions::default() };
+    }
+    let broker = start_with(options, Gateway::Absent);
+    let (mut ann, _) = broker.connect(&login(5, "a", Some("ann"), Some("open sesame")));
+    let (mut root, _) = broker.connect(&login(5, "r", Some("root"), Some("open sesame")));
+    assert_eq!((ann.subscribe("$share/g/a/+", 1), root.subscribe("$share/g/a/+", 1)), (1, 1));
+    for id in 1..=4 {
+        root.publish(2, "a/secret", id, "x");
+    }
+    let mut kinds: Vec<u8> = (0..8).map(|_| root.receive().0 & 0xf0).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, [0x30, 0x30, 0x30, 0x30, 0x40, 0x40, 0x40, 0x40]);
+    ann.expect_nothing();
+}
+
+/// A kept session with a subscription of everything, made while clients needed no name, and two messages for it.
+fn session_of_nobody(folder: &Path) {
+    let broker = start_with(BrokerOptions { state_dir: Some(folder.to_owned()), ..options() }, Gateway::Absent);
+    let (mut device, _) = broker.connect(&Connect::kept(4, "device"));
+    assert_eq!(device.subscribe("#", 1), 1);
+    device.disconnect();
+    let mut publisher = broker.v4("p");
+    for (id, topic) in [(1, "home/ann/x"), (2, "home/x/state")] {
+        publisher.publish(2, topic, id, "x");
+        publisher.expect_acknowledgement(4, id);
+    }
+    broker.stop().unwrap();
+}
+
+#[test]
+fn what_a_device_without_a_name_left_behind_is_its_own_once_it_has_one_as_far_as_its_rights_go() {
+    let folder = tempfile::tempdir().unwrap();
+    session_of_nobody(folder.path());
+    let broker = start_with(BrokerOptions { state_dir: Some(folder.path().to_owned()), ..guarded() }, Gateway::Absent);
+    let kept = |user| Connect { clean: false, ..login(4, "device", Some(user), Some("open sesame")) };
+    let (mut device, answer) = broker.connect(&kept("ann"));
+    assert_eq!((answer.code, answer.session_present), (0, true));
+    // Its subscription is wider than what ann may receive.
+    assert_eq!(device.message_acknowledged().topic, "home/x/state");
+    let (mut root, _) = broker.connect(&login(4, "r", Some("root"), Some("open sesame")));
+    for (id, topic) in [(1, "home/ann/y"), (2, "home/y/state")] {
+        root.publish(2, topic, id, "x");
+    }
+    assert_eq!(device.message_acknowledged().topic, "home/y/state");
+    device.expect_nothing();
+    assert_eq!(broker.connect(&kept("root")).1.code, 2, "it is ann's now");
+}
+
+#[test]
+fn a_client_id_is_free_again_when_its_user_is_none_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |options| BrokerOptions { state_dir: Some(folder.path().to_owned()), ..options };
+    let kept = |user| Connect { clean: false, ..login(4, "device", Some(user), Some("open sesame")) };
+    let broker = start_with(with(guarded()), Gateway::Absent);
+    broker.connect(&kept("ann")).0.disconnect();
+    broker.stop().unwrap();
+    let mut without_ann = guarded();
+    without_ann.users.remove("ann");
+    let broker = start_with(with(without_ann), Gateway::Absent);
+    let (_device, answer) = broker.connect(&kept("root"));
+    assert_eq!((answer.code, answer.session_present), (0, false));
 }

@@ -146,11 +146,12 @@ pub(super) fn broker(broker: &Broker, state_dir: &Path) -> BrokerOptions {
         ..LimitOptions::default()
     };
     let users = broker.users.iter().map(|(name, user)| {
-        let options = UserOptions {
-            password: user.password.expose_secret().to_owned(),
+        let acl = AclOptions {
             publish: user.publish.clone(),
             subscribe: user.subscribe.clone(),
+            forbidden: user.forbidden.clone(),
         };
+        let options = UserOptions { password: user.password.expose_secret().to_owned(), acl };
         (name.clone(), options)
     });
     let tls = match (&broker.tls.listen, &broker.tls.certificate, &broker.tls.key) {
@@ -167,7 +168,11 @@ pub(super) fn broker(broker: &Broker, state_dir: &Path) -> BrokerOptions {
         tls,
         users: users.collect(),
         allow_anonymous: broker.allow_anonymous,
-        acl: AclOptions::default(),
+        anonymous: AclOptions {
+            publish: broker.anonymous.publish.clone(),
+            subscribe: broker.anonymous.subscribe.clone(),
+            forbidden: broker.anonymous.forbidden.clone(),
+        },
         limits,
         state_dir: Some(state_dir.to_owned()),
     }

@@ -20,6 +20,9 @@ pub struct Broker {
     pub allow_anonymous: bool,
     /// Time for a new connection to send CONNECT.
     pub connect_timeout: Period,
+    /// What clients without a user name may do.
+    #[serde(default)]
+    pub anonymous: BrokerAnonymous,
     /// Users by name.
     #[serde(default)]
     pub users: BTreeMap<String, BrokerUser>,
@@ -48,6 +51,22 @@ pub struct BrokerUser {
     pub publish: Option<Vec<String>>,
     /// Filters that may be subscribed to; absent: all.
     pub subscribe: Option<Vec<String>>,
+    /// Filters of topics that may neither be published on nor received, whatever the other lists say.
+    #[serde(default)]
+    pub forbidden: Vec<String>,
+}
+
+/// `[broker.anonymous]`: the lists of `[broker.users.NAME]`, for clients without a name.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerAnonymous {
+    /// Filters of the topics that may be published on; absent: all.
+    pub publish: Option<Vec<String>>,
+    /// Filters that may be subscribed to; absent: all.
+    pub subscribe: Option<Vec<String>>,
+    /// Filters of topics that may neither be published on nor received, whatever the other lists say.
+    #[serde(default)]
+    pub forbidden: Vec<String>,
 }
 
 /// `[broker.tls]`.

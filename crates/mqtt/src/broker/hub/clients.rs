@@ -1,6 +1,7 @@
 //! Clients come and go: CONNECT, takeover, the end of a connection, the end of a session.
 
 use super::{Hub, Link, origin_of};
+use crate::broker::auth::Rights;
 use crate::broker::session::{LinkKey, Outgoing, Session};
 use crate::broker::tree::SessionKey;
 use crate::broker::wire::Version;
@@ -49,13 +50,14 @@ impl Hub {
         mut connect: Connect,
         user: Option<Arc<str>>,
         alive: &Rc<()>,
+        rights: impl FnOnce(&str) -> Rights,
     ) -> Result<Accepted, Reason> {
         if self.closing {
             return Err(Reason::ServerShuttingDown);
         }
         let assigned = self.check_client_id(&mut connect)?;
         let known = self.by_id.get(connect.client_id.as_str()).copied();
-        if known.is_some_and(|key| self.sessions[key].user != user) {
+        if known.is_some_and(|key| self.sessions[key].user.as_ref().is_some_and(|owner| Some(owner) != user.as_ref())) {
             // Another user's session: neither to be taken over nor to be spied on.
             return Err(Reason::ClientIdentifierNotValid);
         }
@@ -67,11 +69,14 @@ impl Hub {
         let (key, present) = match known {
             Some(key) => (key, true),
             None if self.sessions.len() >= self.limits.max_sessions => return Err(Reason::QuotaExceeded),
-            None => (self.new_session(connect.client_id.as_str().into(), user), false),
+            None => (self.new_session(connect.client_id.as_str().into()), false),
         };
         let keep_alive = self.keep_alive(&connect);
         let link = self.new_link(key, &connect, Rc::downgrade(alive));
         let session = &mut self.sessions[key];
+        session.user = user;
+        // The client id may have been assigned just now.
+        session.rights = rights(&connect.client_id);
         session.version = connect.version;
         session.expiry = expiry;
         session.link = Some(link);
@@ -139,12 +144,13 @@ impl Hub {
         }
     }
 
-    fn new_session(&mut self, id: Arc<str>, user: Option<Arc<str>>) -> SessionKey {
+    fn new_session(&mut self, id: Arc<str>) -> SessionKey {
         let session = Session {
             id: id.clone(),
             number: self.number(),
             origin: origin_of(&id),
-            user,
+            user: None,
+            rights: Rights::default(),
             version: Version::V311,
             expiry: 0,
             link: None,

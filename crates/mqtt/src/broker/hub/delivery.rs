@@ -21,7 +21,9 @@ impl Hub {
         identifiers: &[u32],
         share: Option<&Arc<str>>,
     ) -> bool {
-        let Some(session) = self.sessions.get(key) else { return false };
+        let Some(session) = self.sessions.get(key).filter(|one| one.rights.may_receive(&message.topic)) else {
+            return false;
+        };
         let (online, persistent) = (session.link.is_some(), session.is_persistent());
         if !online && qos == QoS::AtMostOnce {
             return false;
@@ -54,7 +56,7 @@ impl Hub {
 
     /// Owes a message to the next member of a group: a connected one, else one that will be back.
     pub(super) fn deliver_shared(&mut self, group: &Group, message: &Arc<Message>) -> bool {
-        let Some(index) = self.choose(group) else { return false };
+        let Some(index) = self.choose(group, &message.topic) else { return false };
         let member = &group.members[index];
         group.turn.set(index + 1);
         let qos = message.qos.min(member.options.qos);
@@ -63,10 +65,11 @@ impl Hub {
         self.deliver(member.session, message, qos, retain, &identifiers, Some(&group.name))
     }
 
-    fn choose(&self, group: &Group) -> Option<usize> {
+    fn choose(&self, group: &Group, topic: &str) -> Option<usize> {
         let count = group.members.len();
-        let order = || (0..count).map(|step| (group.turn.get() + step) % count);
         let session = |index: usize| self.sessions.get(group.members[index].session);
+        let may_get = |index: &usize| session(*index).is_some_and(|one| one.rights.may_receive(topic));
+        let order = || (0..count).map(|step| (group.turn.get() + step) % count).filter(may_get);
         let idle = |index: &usize| session(*index).is_some_and(|one| one.link.is_some() && one.outgoing.is_idle());
         let online = |index: &usize| session(*index).is_some_and(|one| one.link.is_some());
         order().find(idle).or_else(|| order().find(online)).or_else(|| order().next())
@@ -77,20 +80,22 @@ impl Hub {
     pub(super) fn hand_on_shared(&mut self, key: SessionKey, ends: bool) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let number = session.number;
-        let another_online = |hub: &Hub, share: &str| {
+        let another_online = |hub: &Hub, share: &str, topic: &str| {
             let group =
                 crate::broker::topic::shared(share).flatten().and_then(|(_, filter)| hub.tree.group(filter, share));
             group
                 .filter(|group| {
-                    group.members.iter().any(|member| {
-                        member.session != key && hub.sessions.get(member.session).is_some_and(|one| one.link.is_some())
-                    })
+                    let is_there = |session| {
+                        let session = hub.sessions.get(session);
+                        session.is_some_and(|one| one.link.is_some() && one.rights.may_receive(topic))
+                    };
+                    group.members.iter().any(|member| member.session != key && is_there(member.session))
                 })
                 .cloned()
         };
         for owed in session.outgoing.take_shared(!ends) {
             let Some(share) = owed.share.clone() else { continue };
-            match another_online(self, &share) {
+            match another_online(self, &share, &owed.message.topic) {
                 Some(group) => {
                     self.store(|delta| delta.settle(owed.number));
                     self.deliver_shared(&group, &owed.message);
@@ -135,7 +140,9 @@ impl Hub {
                 }
             }
             let Some(owed) = outgoing.pop() else { break };
-            let sent = !owed.message.is_expired(now) && send(link, &owed, packet_id, false, now);
+            // What waited from before the client lost a right goes nowhere.
+            let is_due = !owed.message.is_expired(now) && session.rights.may_receive(&owed.message.topic);
+            let sent = is_due && send(link, &owed, packet_id, false, now);
             if owed.qos == QoS::AtMostOnce {
                 continue;
             }

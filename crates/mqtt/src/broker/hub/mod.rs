@@ -19,6 +19,7 @@ pub(crate) use clients::{Accepted, Farewell};
 pub(crate) use link::{Link, PendingAck, SOFT_OUTPUT};
 pub(crate) use publish::{Published, Publisher};
 
+use super::auth::Gatekeeper;
 use super::gateway::Gateway;
 use super::options::LimitOptions;
 use super::retained::Retained;
@@ -110,13 +111,18 @@ impl Hub {
         }
     }
 
-    /// Puts back what the store has kept.
-    pub(crate) fn restore(&mut self, restored: Restored) {
+    /// Puts back what the store has kept, except what remains of users who are none any more.
+    pub(crate) fn restore(&mut self, restored: Restored, gatekeeper: &Gatekeeper) {
         for message in restored.retained {
             self.retained.set(message, usize::MAX, usize::MAX);
         }
         self.next_number = restored.next_number;
         for stored in restored.sessions {
+            if let Some(user) = stored.user.as_deref().filter(|user| !gatekeeper.knows(user)) {
+                tracing::info!(client = %stored.id, user, "removed the session of a user who is none any more");
+                self.store(|delta| delta.end_session(stored.number));
+                continue;
+            }
             let mut outgoing = Outgoing::new(self.queued.clone());
             for inflight in stored.inflight {
                 outgoing.restore(inflight);
@@ -129,6 +135,7 @@ impl Hub {
                 id: stored.id.clone(),
                 number: stored.number,
                 origin: origin_of(&stored.id),
+                rights: gatekeeper.rights(stored.user.as_deref(), &stored.id),
                 user: stored.user,
                 version: super::wire::Version::V5,
                 expiry: stored.expiry,
