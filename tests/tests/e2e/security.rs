@@ -189,9 +189,10 @@ async fn the_embedded_broker_refuses_clients_without_a_name_what_is_forbidden_to
         (Wire::connect(home.mqtt, Connect::clean(4, "old")).0, Wire::connect(home.mqtt, Connect::clean(5, "new")).0);
     assert_eq!((old.subscribe("sensors/secret"), new.subscribe("sensors/secret")), (0x80, 0x87));
     assert_eq!((old.subscribe("to/new"), new.subscribe("+/other")), (1, 1));
-    for (id, topic, code) in [(1, "sensors/secret", 0x87), (2, "elsewhere", 0x87), (3, "to/old", 0x87), (4, "to/new", 0)] {
+    for (id, topic, code) in
+        [(1, "sensors/secret", 0x87), (2, "elsewhere", 0x87), (3, "to/old", 0x87), (4, "to/new", 0)]
+    {
         new.publish(id, false, topic, "{}");
-        // In MQTT 5 that nobody is subscribed is said, too, and is no refusal.
         assert_eq!(new.acknowledged(id), code, "{topic}");
     }
     let (kind, body) = old.receive().expect("the one message that was allowed");

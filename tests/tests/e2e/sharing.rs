@@ -20,18 +20,25 @@ const MESSAGES: usize = 4_000;
 /// A member of the group: its folder, and the gateway while it runs.
 struct Member {
     home: Home,
+    toml: String,
     gateway: Option<Gateway>,
 }
 
 impl Member {
     fn new(number: usize, broker: &Mosquitto, database: &Database) -> Self {
         let home = Home::new();
-        home.configure(&format!(
-            "[gateway]\nname = \"member-{number}\"\n[mqtt]\nserver = \"mqtt://127.0.0.1:{}\"\nprotocol = \"5\"\n\
-             group = \"home\"\n[database]\nurl = \"{}\"\n",
-            broker.port, database.url
-        ));
-        Member { home, gateway: None }
+        let toml = format!(
+            "[gateway]\nname = \"member-{number}\"\n[database]\nurl = \"{}\"\n[mqtt]\nserver = \
+             \"mqtt://127.0.0.1:{}\"\nprotocol = \"5\"\ngroup = \"home\"\n",
+            database.url, broker.port
+        );
+        home.configure(&toml);
+        Member { home, toml, gateway: None }
+    }
+
+    fn start_leaving(&mut self) -> &mut Gateway {
+        self.home.configure(&format!("{}leave_group = true\n", self.toml));
+        self.start()
     }
 
     fn start(&mut self) -> &mut Gateway {
@@ -40,6 +47,11 @@ impl Member {
 
     fn kill(&mut self) {
         self.gateway.take().expect("a running member").kill();
+    }
+
+    fn end(&mut self) {
+        let (status, log) = self.gateway.take().expect("a running member").terminate();
+        assert!(status.success(), "{log}");
     }
 
     /// Messages that it has taken into its journal since it was started.
@@ -81,9 +93,7 @@ async fn every_message_once(database: Database, members: usize) {
 
     let step = MESSAGES / (members + 2);
     for index in 0..MESSAGES {
-        // Equal lengths, so that text compares as numbers do.
-        let payload = format!(r#"{{"temperature":{},"humidity":1}}"#, 10_000 + index);
-        client.publish_with(TOPIC, payload, QoS::ExactlyOnce, false).await;
+        publish(&client, index..index + 1).await;
         if index == step {
             let added = &mut group[members - 1];
             added.start().wait_for_log(&["connected to the broker"]);
@@ -99,23 +109,28 @@ async fn every_message_once(database: Database, members: usize) {
         }
     }
     client.confirmed(MESSAGES).await;
+    all_are_there(&database, MESSAGES).await;
+    group.iter_mut().for_each(Member::end);
+    each_is_there_once(&database, MESSAGES).await;
+}
+
+async fn all_are_there(database: &Database, messages: usize) {
     for flow in [FLOW, "ALL_SENSORS"] {
         until(&format!("all messages of {flow}"), async || {
-            (count(&database, flow, "*").await >= MESSAGES as i64).then_some(())
+            (count(database, flow, "*").await >= messages as i64).then_some(())
         })
         .await;
     }
-    for member in &mut group {
-        let (status, log) = member.gateway.take().expect("a running member").terminate();
-        assert!(status.success(), "{log}");
-    }
+}
+
+async fn each_is_there_once(database: &Database, messages: usize) {
     for flow in [FLOW, "ALL_SENSORS"] {
         let mut records = database.records().await;
         records.retain(|it| it.flow == flow && it.name == "temperature" && it.value != "0");
         records.sort_by(|one, other| one.value.cmp(&other.value));
         let repeated: Vec<&[Record]> = records.windows(2).filter(|two| two[0].value == two[1].value).collect();
         assert!(repeated.is_empty(), "{flow}: stored twice: {repeated:?}");
-        assert_eq!(count(&database, flow, "DISTINCT attribute_value").await, MESSAGES as i64, "{flow}: messages");
+        assert_eq!(count(database, flow, "DISTINCT attribute_value").await, messages as i64, "{flow}: messages");
         database.assert_numbers_without_gap_or_repeat(flow).await;
     }
 }
@@ -133,6 +148,48 @@ async fn four_gateways_share_what_is_stored_in_mariadb() {
 #[tokio::test(flavor = "multi_thread")]
 async fn four_gateways_share_what_is_stored_in_postgresql() {
     every_message_once(Database::postgres().await, 4).await;
+}
+
+/// Messages of these numbers; all of equal length, so that text compares as numbers do.
+async fn publish(client: &Client, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        let payload = format!(r#"{{"temperature":{},"humidity":1}}"#, 10_000 + number);
+        client.publish_with(TOPIC, payload, QoS::ExactlyOnce, false).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_leaves_takes_in_what_waits_for_it_and_gets_nothing_more() {
+    let (broker, database) = (Mosquitto::start(), Database::mariadb().await);
+    let [mut stays, mut leaves] = [1, 2].map(|number| Member::new(number, &broker, &database));
+    stays.start().wait_for_log(&["flows loaded"]);
+    database.execute(OVERLAPPING).await;
+    stays.kill();
+    stays.start().wait_for_log(&["flows loaded"]);
+    leaves.start().wait_for_log(&["flows loaded"]);
+    let mut client = Client::connect(broker.port, "publisher").await;
+    until("both take part", async || {
+        client.publish(TOPIC, r#"{"temperature":0,"humidity":1}"#).await;
+        client.confirmed(1).await;
+        (stays.journaled() > 0 && leaves.journaled() > 0).then_some(())
+    })
+    .await;
+    publish(&client, 0..500).await;
+    leaves.kill();
+    // Half of it waits in the session of the one that is down, with what it had not acknowledged.
+    publish(&client, 500..1_000).await;
+    client.confirmed(1_000).await;
+    leaves.start_leaving();
+    publish(&client, 1_000..1_500).await;
+    client.confirmed(500).await;
+    all_are_there(&database, 1_500).await;
+    assert!(leaves.journaled() > 0, "it took in what waited for it");
+    leaves.end();
+    publish(&client, 1_500..2_000).await;
+    client.confirmed(500).await;
+    all_are_there(&database, 2_000).await;
+    stays.end();
+    each_is_there_once(&database, 2_000).await;
 }
 
 /// Prints how many messages a second `members` store of what waits for them at the broker, for `flows` flows together.
@@ -166,10 +223,7 @@ async fn measure(members: usize, flows: usize, messages: usize) {
             .await;
         }
     }
-    for member in &mut group {
-        let (status, log) = member.gateway.take().expect("a running member").terminate();
-        assert!(status.success(), "{log}");
-    }
+    group.iter_mut().for_each(Member::end);
     let rows = "SELECT COUNT(*) FROM data WHERE attribute_name = 'temperature'";
     let before = database.number(rows).await;
     for number in 0..flows {

@@ -255,8 +255,9 @@ impl Rules<'_> {
                 "add [broker.users.NAME] sections (`hearthgate broker passwd NAME`)",
             );
         }
-        let BrokerAnonymous { publish, subscribe, forbidden } = &broker.anonymous;
-        if !broker.users.is_empty() && (publish.is_some() || subscribe.is_some() || !forbidden.is_empty()) {
+        let lists = &broker.anonymous;
+        let has_lists = lists.publish.is_some() || lists.subscribe.is_some() || !lists.forbidden.is_empty();
+        if has_lists && !broker.users.is_empty() {
             self.error(
                 "broker.anonymous",
                 "with users nobody connects without a name, so it is of no effect",
