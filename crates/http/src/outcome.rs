@@ -40,14 +40,16 @@ pub enum Outcome {
 impl Outcome {
     /// What a status means. `now` is when the call was made; `answer` the beginning of the body.
     pub(crate) fn of_answer(status: StatusCode, retry_after: Option<&str>, now: SystemTime, answer: &str) -> Self {
+        let code = status.as_u16();
+        if status.is_success() {
+            return Outcome::Delivered { status: code };
+        }
         let mut reason = status.to_string();
         if !answer.is_empty() {
             reason.push_str(": ");
             reason.push_str(answer);
         }
-        let code = status.as_u16();
         match code {
-            200..=299 => Outcome::Delivered { status: code },
             410 => Outcome::Gone { reason },
             408 | 425 | 429 | 500..=599 => {
                 let after = retry_after.and_then(|value| wait(value, now));

@@ -9,6 +9,7 @@ use crate::messages::{Publish, Reload};
 use crate::metrics::{Counter, Outcome as Counted};
 use crate::pace::Pace;
 use actix::Recipient;
+use futures_util::future::LocalBoxFuture;
 use hearthgate_domain::delivery::{Outbound, QoS};
 use hearthgate_domain::flow::{Action, Flow, LogLevel, Part, SecretRef};
 use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
@@ -139,7 +140,7 @@ impl Deliverer {
             End::Delivered => return counters.delivered.add(1),
             End::GivenUp { reason, attempts } => (reason, attempts),
             End::Gone { reason, attempts } => {
-                self.switch_off(flow).await;
+                Box::pin(self.switch_off(flow)).await;
                 (reason, attempts)
             }
         };
@@ -180,36 +181,39 @@ impl Deliverer {
         }
     }
 
-    /// Keeps a message as a dead letter; tried until it is kept, since it must not get lost.
-    async fn give_up(
-        &self,
-        flow: Option<&Flow>,
+    /// Keeps a message as a dead letter; tried until it is kept, since it must not get lost. Boxed, as all that is rare:
+    /// each message's future is as large as the largest thing that can become of it.
+    fn give_up<'a>(
+        &'a self,
+        flow: Option<&'a Flow>,
         flow_id: i64,
-        job: &Job,
+        job: &'a Job,
         part: Option<Part>,
-        reason: &str,
+        reason: &'a str,
         attempts: usize,
-    ) {
-        let code = flow.map_or_else(|| format!("(flow {flow_id}, removed)"), |flow| flow.code.to_string());
-        warn!(flow = %code, seq = job.seq, reason, "dead letter");
-        let letter = NewDeadLetter {
-            journal: self.journal,
-            seq: Some(job.seq),
-            flow_code: Some(code),
-            topic: job.topic.to_string(),
-            payload: job.payload.clone(),
-            reason: reason.to_owned(),
-            pointer: None,
-            received_at: job.received_at,
-            dead_at: letters::now(),
-            attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-            part,
-        };
-        let mut pace = Pace::new();
-        while let Err(reason) = letters::keep(&self.endpoints.letters, std::slice::from_ref(&letter)).await {
-            error!(%reason, "a dead letter can not be kept yet");
-            pace.pause().await;
-        }
+    ) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            let code = flow.map_or_else(|| format!("(flow {flow_id}, removed)"), |flow| flow.code.to_string());
+            warn!(flow = %code, seq = job.seq, reason, "dead letter");
+            let letter = NewDeadLetter {
+                journal: self.journal,
+                seq: Some(job.seq),
+                flow_code: Some(code),
+                topic: job.topic.to_string(),
+                payload: job.payload.clone(),
+                reason: reason.to_owned(),
+                pointer: None,
+                received_at: job.received_at,
+                dead_at: letters::now(),
+                attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+                part,
+            };
+            let mut pace = Pace::new();
+            while let Err(reason) = letters::keep(&self.endpoints.letters, std::slice::from_ref(&letter)).await {
+                error!(%reason, "a dead letter can not be kept yet");
+                pace.pause().await;
+            }
+        })
     }
 
     /// The endpoint said 410: nobody will ever take these messages.

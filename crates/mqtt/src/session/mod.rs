@@ -19,6 +19,7 @@ mod outbox;
 mod outgoing;
 mod packet_ids;
 mod pings;
+mod prompt;
 mod reason;
 mod reports;
 mod subscriptions;

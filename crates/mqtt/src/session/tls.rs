@@ -1,5 +1,6 @@
 //! TLS for the session: rustls with ring, certificates from files that are read anew for each connection.
 
+use super::prompt::Prompt;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -9,7 +10,6 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -92,7 +92,7 @@ impl Tls {
         Ok(config)
     }
 
-    pub(super) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn connect(&self, host: &str, stream: Prompt) -> io::Result<TlsStream<Prompt>> {
         let config = self.client_config().map_err(io::Error::other)?;
         let name = self.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned()).map_err(|_| io::Error::other(TlsError::Name(name.into())))?;

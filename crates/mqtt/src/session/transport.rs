@@ -4,6 +4,7 @@ use super::backoff::{Loss, LossKind};
 use super::incoming::{Accepted, Incoming, Parser};
 use super::options::{Protocol, Server, SessionOptions};
 use super::outgoing;
+use super::prompt::Prompt;
 use super::reason;
 use super::websocket;
 use super::wire::{Stream, Wire};
@@ -85,14 +86,11 @@ async fn open(server: &Server) -> io::Result<Box<dyn Stream>> {
 }
 
 /// Tries every address of the name in turn.
-async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+async fn tcp(host: &str, port: u16) -> io::Result<Prompt> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in lookup_host((host, port)).await? {
         match TcpStream::connect(address).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
+            Ok(stream) => return Prompt::new(stream),
             Err(error) => failure = error,
         }
     }

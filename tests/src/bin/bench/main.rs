@@ -13,6 +13,7 @@ mod report;
 mod scenarios;
 mod seen;
 mod subject;
+mod tap;
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};

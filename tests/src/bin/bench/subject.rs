@@ -4,6 +4,7 @@ use crate::PATIENCE;
 use crate::load::{self, Load};
 use crate::process::Process;
 use crate::report::Round;
+use crate::tap::Tap;
 use anyhow::{Context, bail, ensure};
 use hearthgate_tests::broker::Mosquitto;
 use hearthgate_tests::database::Database;
@@ -23,6 +24,8 @@ const WARM_UP: u64 = 20;
 pub(crate) struct Setup<'a> {
     /// The embedded broker without.
     pub(crate) broker: Option<&'a Mosquitto>,
+    /// Between that broker and the gateway.
+    pub(crate) tap: Option<&'a Tap>,
     /// SQLite in the gateway's own folder without.
     pub(crate) database: Option<Database>,
     /// More of its configuration.
@@ -62,7 +65,8 @@ impl Subject {
         let home = Home::new();
         let mut toml = String::new();
         if let Some(broker) = setup.broker {
-            writeln!(toml, "[mqtt]\nserver = \"mqtt://127.0.0.1:{}\"", broker.port)?;
+            let port = setup.tap.map_or(broker.port, |tap| tap.port);
+            writeln!(toml, "[mqtt]\nserver = \"mqtt://127.0.0.1:{port}\"")?;
         }
         if let Some(database) = &setup.database {
             writeln!(toml, "[database]\nurl = \"{}\"", database.url)?;

@@ -38,7 +38,7 @@ async fn store(plan: &Plan, flows: u64, used: u64) -> anyhow::Result<(Round, f64
          '{{\"t\":\"float\",\"n\":\"int\",\"unit\":\"string\"}}' FROM n",
         flows - 1
     );
-    let setup = Setup { broker: Some(&broker), database: None, toml: String::new(), flows: vec![insert] };
+    let setup = Setup { broker: Some(&broker), tap: None, database: None, toml: String::new(), flows: vec![insert] };
     let mut subject = Subject::start(setup).await?;
     let load = |messages| Load { port: broker.port, messages, qos: 1, rate: None, content: content(plan, used) };
     // The sum over all flows would be too much to ask for again and again.

@@ -4,6 +4,7 @@ use super::readings;
 use crate::load::{self, Load};
 use crate::report::{Figure, Round, Target};
 use crate::subject::{FarEnd, Setup, Subject, flow};
+use crate::tap::Tap;
 use crate::{PATIENCE, Plan};
 use anyhow::{Context, ensure};
 use hearthgate_tests::broker::Mosquitto;
@@ -18,16 +19,19 @@ pub(super) async fn round(plan: &Plan) -> anyhow::Result<Vec<Figure>> {
     let (rate, messages) = (plan.rate, plan.messages / 4);
     let mut figures = Vec::new();
     let rows = to_row(plan, &broker, messages).await?;
-    figures.extend(shown(&format!("receipt to committed row at {rate}/s"), rows, 25.0)?);
-    let commands = to_device(plan, Some(&broker), messages).await?;
-    figures.extend(shown(&format!("publisher to device at {rate}/s, Mosquitto"), commands, 2.0)?);
-    let commands = to_device(plan, None, messages).await?;
-    figures.extend(shown(&format!("publisher to device at {rate}/s, embedded"), commands, 2.0)?);
+    figures.extend(shown(&format!("receipt to committed row at {rate}/s"), rows, Some(25.0))?);
+    let tap = Tap::start(broker.port)?;
+    let commands = to_device(plan, Some(&broker), Some(&tap), messages).await?;
+    figures.extend(shown(&format!("receipt to device at {rate}/s, Mosquitto"), commands, Some(2.0))?);
+    let commands = to_device(plan, Some(&broker), None, messages).await?;
+    figures.extend(shown(&format!("publisher to device at {rate}/s, Mosquitto"), commands, None)?);
+    let commands = to_device(plan, None, None, messages).await?;
+    figures.extend(shown(&format!("publisher to device at {rate}/s, embedded"), commands, Some(2.0))?);
     Ok(figures)
 }
 
-/// p50, p99 and p99.9 of latencies in microseconds; the target is the p99's.
-fn shown(name: &str, mut micros: Vec<i64>, p99_at_most: f64) -> anyhow::Result<Vec<Figure>> {
+/// p50, p99 and p99.9 of latencies in microseconds; a target is the p99's.
+fn shown(name: &str, mut micros: Vec<i64>, p99_at_most: Option<f64>) -> anyhow::Result<Vec<Figure>> {
     ensure!(!micros.is_empty(), "no latencies");
     micros.sort_unstable();
     let figure = |(quantile, words, target): (f64, &str, Option<Target>)| {
@@ -36,7 +40,7 @@ fn shown(name: &str, mut micros: Vec<i64>, p99_at_most: f64) -> anyhow::Result<V
         figure.rounds.push(Round::of(micros[at] as f64 / 1e3));
         figure
     };
-    let target = Some(Target::AtMost(p99_at_most));
+    let target = p99_at_most.map(Target::AtMost);
     Ok([(0.5, "p50", None), (0.99, "p99", target), (0.999, "p99.9", None)].map(figure).into())
 }
 
@@ -44,7 +48,8 @@ fn shown(name: &str, mut micros: Vec<i64>, p99_at_most: f64) -> anyhow::Result<V
 /// the truth is up to that much better.
 async fn to_row(plan: &Plan, broker: &Mosquitto, messages: u64) -> anyhow::Result<Vec<i64>> {
     let flows = vec![flow("BENCH", TOPIC, "STORE_DB", "")];
-    let subject = Subject::start(Setup { broker: Some(broker), database: None, toml: String::new(), flows }).await?;
+    let subject =
+        Subject::start(Setup { broker: Some(broker), tap: None, database: None, toml: String::new(), flows }).await?;
     let load =
         |messages, rate| Load { port: broker.port, messages, qos: 1, rate, content: readings(TOPIC, plan.payload) };
     let far_end = FarEnd::flow("BENCH");
@@ -88,9 +93,14 @@ fn micros(time: SystemTime) -> anyhow::Result<i64> {
     Ok(i64::try_from(time.duration_since(UNIX_EPOCH)?.as_micros())?)
 }
 
-/// From the publisher's write to the line that the device reads: the receipt at the gateway comes later than the first,
-/// so the truth is better by what the broker takes.
-async fn to_device(plan: &Plan, broker: Option<&Mosquitto>, messages: u64) -> anyhow::Result<Vec<i64>> {
+/// To the line that the device reads: from the publisher's write, so with what the broker takes, or from the time that a
+/// tap tells, just before the message is written to the gateway's socket.
+async fn to_device(
+    plan: &Plan,
+    broker: Option<&Mosquitto>,
+    tap: Option<&Tap>,
+    messages: u64,
+) -> anyhow::Result<Vec<i64>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let toml = format!(
         r#"
@@ -107,7 +117,7 @@ write = "{{n}}\n"
 "#,
         listener.local_addr()?
     );
-    let subject = Subject::start(Setup { broker, database: None, toml, flows: Vec::new() }).await?;
+    let subject = Subject::start(Setup { broker, tap, database: None, toml, flows: Vec::new() }).await?;
     let (device, _) = listener.accept().context("waiting for the gateway")?;
     let payload = plan.payload;
     let load = |messages| Load {
@@ -125,6 +135,7 @@ write = "{{n}}\n"
     let device = device_lines(&device, messages)?;
     let sent = load::join(load::publish(load(messages)))?;
     let arrived = load::join(device)?;
+    let sent = tap.map_or(Ok(sent), |tap| tap.receipts(messages))?;
     Ok(sent.iter().zip(arrived).map(|(sent, arrived)| arrived.duration_since(*sent).as_micros() as i64).collect())
 }
 

@@ -60,7 +60,8 @@ async fn to_dummy(plan: &Plan, broker: &Mosquitto, qos: u8) -> anyhow::Result<Ro
         let map = map.display();
         writeln!(toml, "[interfaces.dummy{number}]\nkind = \"dummy\"\nmap = \"{map}\"\nperiod = \"1h\"")?;
     }
-    let subject = Subject::start(Setup { broker: Some(broker), database: None, toml, flows: Vec::new() }).await?;
+    let subject =
+        Subject::start(Setup { broker: Some(broker), tap: None, database: None, toml, flows: Vec::new() }).await?;
     let load = |messages| Load { port: broker.port, messages, qos, rate: None, content: commands(plan) };
     subject.warm_up(&FarEnd::Interfaces, plan.messages, load).await?;
     let run = subject.measure(&FarEnd::Interfaces, load(plan.messages)).await?;
@@ -93,7 +94,8 @@ message = {{ function = "Lighting", location = "Kitchen", device = "Lamp", actio
 "#,
         map.display()
     );
-    let subject = Subject::start(Setup { broker: Some(broker), database: None, toml, flows: Vec::new() }).await?;
+    let subject =
+        Subject::start(Setup { broker: Some(broker), tap: None, database: None, toml, flows: Vec::new() }).await?;
     let (device, _) = listener.accept().context("waiting for the gateway")?;
     let mut subscriber = BareSubscriber::start(broker.port, "home/lighting/#", qos).await?;
     let warm_up = (plan.messages / 20).max(1);

@@ -33,7 +33,8 @@ async fn post(plan: &Plan, endpoint: &Endpoint, messages: u64, parallel: u64) ->
     let broker = Mosquitto::start();
     let more = options("BENCH", &format!("{{\"concurrency\":{parallel}}}"));
     let flows = vec![flow("BENCH", TOPIC, "POST_ENDPOINT", &endpoint.url), more];
-    let subject = Subject::start(Setup { broker: Some(&broker), database: None, toml: String::new(), flows }).await?;
+    let subject =
+        Subject::start(Setup { broker: Some(&broker), tap: None, database: None, toml: String::new(), flows }).await?;
     let load =
         |messages| Load { port: broker.port, messages, qos: 1, rate: None, content: readings(TOPIC, plan.payload) };
     endpoint.expect(1);

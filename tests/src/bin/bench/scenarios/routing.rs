@@ -38,7 +38,8 @@ async fn route(plan: &Plan, broker: &Mosquitto, action: &str, more: &str, far_en
     let load =
         |messages| Load { port: broker.port, messages, qos: 1, rate: None, content: readings(TOPIC, plan.payload) };
     let flows = vec![flow("BENCH", TOPIC, action, ""), options("BENCH", more)];
-    let subject = Subject::start(Setup { broker: Some(broker), database: None, toml: String::new(), flows }).await?;
+    let subject =
+        Subject::start(Setup { broker: Some(broker), tap: None, database: None, toml: String::new(), flows }).await?;
     // The first message is new to the flow and is no part of what is counted.
     subject.warm_up(&far_end, plan.messages, load).await?;
     subject.measure(&far_end, load(plan.messages)).await

@@ -51,7 +51,7 @@ async fn server(plan: &Plan, name: &str, database: Database) -> anyhow::Result<V
 
 async fn store(plan: &Plan, broker: Option<&Mosquitto>, database: Option<Database>) -> anyhow::Result<Round> {
     let flows = vec![flow("BENCH", TOPIC, "STORE_DB", "")];
-    let subject = Subject::start(Setup { broker, database, toml: String::new(), flows }).await?;
+    let subject = Subject::start(Setup { broker, tap: None, database, toml: String::new(), flows }).await?;
     let load =
         |messages| Load { port: subject.port, messages, qos: 1, rate: None, content: readings(TOPIC, plan.payload) };
     let far_end = FarEnd::flow("BENCH");
