@@ -139,7 +139,8 @@ async fn watch_over(mut deps: Deps) {
         };
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
-            changed = deps.link.changed() => if changed.is_err() { return },
+            // Nobody tells of a connection where there is none.
+            changed = deps.link.changed(), if deps.publish.is_some() => if changed.is_err() { return },
             () = any_device => {}
             () = tokio::time::sleep_until(next_health) => {}
         }
