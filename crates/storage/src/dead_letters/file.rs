@@ -1,22 +1,15 @@
-//! Messages that could not be served, kept with their bytes and the reason until somebody looks at them.
-//!
-//! They are in an SQLite file of their own beside the journal, so that they can be kept while the database is down. A
-//! letter is known by journal, sequence number and flow: storing it again after a crash changes nothing. The file is
-//! bounded; the oldest letters make room, and are counted.
+//! The file: opened, bounded, and what is asked of it.
 
+use super::rows::{insert, letter_of, push_filter, remove, select, signed, size};
+use super::{DeadLetter, DeadLetterFilter, DeadLetterOptions, DeadLetterTotals, Inserted, NewDeadLetter};
 use crate::sql::pools::begin_immediate;
 use crate::sql::{Attempted, DatabaseError, sqlite_file};
-use bytes::Bytes;
 use hearthgate_domain::delivery::Micros;
-use hearthgate_domain::flow::Part;
+use sqlx::SqliteConnection;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite, SqliteConnection};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
-use uuid::Uuid;
 
-/// Bytes that a letter is counted with beyond its texts and its payload.
-const OVERHEAD: i64 = 200;
 /// Most letters that one page of a list shows.
 const PAGE: u32 = 1_000;
 /// How much of a payload a list shows.
@@ -58,101 +51,6 @@ const UPGRADE_1: &str = "
 ALTER TABLE dead_letters ADD COLUMN part TEXT;
 DROP INDEX dead_letters_once;
 ";
-
-/// Where dead letters are kept, and how many.
-#[derive(Clone, Debug)]
-pub struct DeadLetterOptions {
-    /// The SQLite file; made when it is missing.
-    pub path: PathBuf,
-    /// At most this many letters; at least 1.
-    pub max_letters: u64,
-    /// At most this many bytes of payloads and texts (the newest letter is kept even when it alone is larger).
-    pub max_bytes: u64,
-    /// Letters older than this make room, whenever letters are added; none: they are kept whatever their age.
-    pub max_age: Option<Duration>,
-}
-
-impl DeadLetterOptions {
-    /// 100,000 letters, 256 MiB, whatever their age.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), max_letters: 100_000, max_bytes: 256 << 20, max_age: None }
-    }
-}
-
-/// A letter to be kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewDeadLetter {
-    /// The journal that the message is in.
-    pub journal: Uuid,
-    /// Its sequence number there; a letter without one is never taken for a repetition.
-    pub seq: Option<u64>,
-    /// The flow that refused it, by code; `None`: refused for every flow.
-    pub flow_code: Option<String>,
-    /// Topic name.
-    pub topic: String,
-    /// The bytes as they were sent.
-    pub payload: Bytes,
-    /// Why, for people.
-    pub reason: String,
-    /// Where in the payload, a JSON pointer (RFC 6901).
-    pub pointer: Option<String>,
-    /// When the message came in.
-    pub received_at: Micros,
-    /// When it was given up.
-    pub dead_at: Micros,
-    /// How often its delivery was tried.
-    pub attempts: u32,
-    /// What of the flow's actions failed; `None`: none of them had begun.
-    pub part: Option<Part>,
-}
-
-/// A letter as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Its number, rising, never used again.
-    pub id: i64,
-    /// What was kept. In a list the payload is cut off after 256 bytes.
-    pub letter: NewDeadLetter,
-    /// How long the payload is, in bytes.
-    pub payload_len: u64,
-    /// When it was replayed last.
-    pub replayed_at: Option<Micros>,
-}
-
-/// Which letters to list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeadLetterFilter {
-    /// Of this flow only.
-    pub flow_code: Option<String>,
-    /// With this topic name only.
-    pub topic: Option<String>,
-    /// Replayed ones only, or those only that were not.
-    pub replayed: Option<bool>,
-    /// Older than this letter: the last id of the page before.
-    pub before: Option<i64>,
-}
-
-/// What an insertion did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Inserted {
-    /// New letters.
-    pub new: u64,
-    /// Letters that were there already.
-    pub repeated: u64,
-    /// Old letters that made room.
-    pub evicted: u64,
-}
-
-/// How full the file is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DeadLetterTotals {
-    /// Letters kept.
-    pub letters: u64,
-    /// Their bytes, payloads and texts.
-    pub bytes: u64,
-    /// Letters that ever made room for newer ones, unread.
-    pub evicted: u64,
-}
 
 /// The dead letters. Cloning is cheap and shares the one connection.
 #[derive(Clone, Debug)]
@@ -314,104 +212,6 @@ impl DeadLetters {
     pub async fn close(&self) {
         self.pool.close().await;
     }
-}
-
-async fn insert(connection: &mut SqliteConnection, letter: &NewDeadLetter, size: i64) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query(
-        "INSERT INTO dead_letters (journal, seq, flow_code, topic, payload, reason, pointer, received_at, dead_at, attempts, \
-         size, part) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-    )
-    .bind(letter.journal.to_string())
-    .bind(letter.seq.map(signed))
-    .bind(&letter.flow_code)
-    .bind(&letter.topic)
-    .bind(&letter.payload[..])
-    .bind(&letter.reason)
-    .bind(&letter.pointer)
-    .bind(letter.received_at)
-    .bind(letter.dead_at)
-    .bind(letter.attempts)
-    .bind(size)
-    .bind(letter.part.map(Part::name))
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Removes the letters that `which`, with `bound` for its end, selects; they count as evicted `weight` times.
-async fn remove(connection: &mut SqliteConnection, which: &str, bound: i64, weight: i64) -> Result<u64, sqlx::Error> {
-    let delete = format!(
-        "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters {which} ?) RETURNING size, replayed_at IS NULL"
-    );
-    let gone: Vec<(i64, i64)> = sqlx::query_as(AssertSqlSafe(delete)).bind(bound).fetch_all(&mut *connection).await?;
-    let bytes: i64 = gone.iter().map(|&(size, _)| size).sum();
-    let unread: i64 = gone.iter().map(|&(_, unread)| unread * weight).sum();
-    sqlx::query("UPDATE totals SET letters = letters - ?, bytes = bytes - ?, evicted = evicted + ?")
-        .bind(signed(gone.len() as u64))
-        .bind(bytes)
-        .bind(unread)
-        .execute(connection)
-        .await?;
-    Ok(gone.len() as u64)
-}
-
-fn select(payload: &str) -> QueryBuilder<Sqlite> {
-    QueryBuilder::new(format!(
-        "SELECT id, journal, seq, flow_code, topic, {payload} AS payload, length(payload) AS payload_len, reason, pointer, \
-         received_at, dead_at, attempts, replayed_at, part FROM dead_letters WHERE 1 = 1"
-    ))
-}
-
-fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &DeadLetterFilter) {
-    if let Some(flow) = &filter.flow_code {
-        query.push(" AND flow_code = ").push_bind(flow.clone());
-    }
-    if let Some(topic) = &filter.topic {
-        query.push(" AND topic = ").push_bind(topic.clone());
-    }
-    match filter.replayed {
-        Some(true) => drop(query.push(" AND replayed_at IS NOT NULL")),
-        Some(false) => drop(query.push(" AND replayed_at IS NULL")),
-        None => {}
-    }
-    if let Some(before) = filter.before {
-        query.push(" AND id < ").push_bind(before);
-    }
-}
-
-fn letter_of(row: &sqlx::sqlite::SqliteRow) -> Result<DeadLetter, sqlx::Error> {
-    let journal: String = row.try_get("journal")?;
-    let payload: Vec<u8> = row.try_get("payload")?;
-    let payload_len: i64 = row.try_get("payload_len")?;
-    let seq: Option<i64> = row.try_get("seq")?;
-    let part: Option<String> = row.try_get("part")?;
-    Ok(DeadLetter {
-        id: row.try_get("id")?,
-        letter: NewDeadLetter {
-            journal: journal.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
-            seq: seq.map(i64::unsigned_abs),
-            flow_code: row.try_get("flow_code")?,
-            topic: row.try_get("topic")?,
-            payload: payload.into(),
-            reason: row.try_get("reason")?,
-            pointer: row.try_get("pointer")?,
-            received_at: row.try_get("received_at")?,
-            dead_at: row.try_get("dead_at")?,
-            attempts: row.try_get("attempts")?,
-            part: part.as_deref().and_then(Part::named),
-        },
-        payload_len: payload_len.unsigned_abs(),
-        replayed_at: row.try_get("replayed_at")?,
-    })
-}
-
-fn size(letter: &NewDeadLetter) -> i64 {
-    let texts = letter.topic.len() + letter.payload.len() + letter.reason.len();
-    i64::try_from(texts).unwrap_or(i64::MAX - OVERHEAD) + OVERHEAD
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn json(ids: &[i64]) -> String {

@@ -1,0 +1,270 @@
+//! The writing end: appending and syncing.
+
+mod bounds;
+mod groups;
+mod segment;
+
+pub(super) use groups::control_header;
+pub(super) use segment::Active;
+
+use super::entry::Entry;
+use super::owed::OwedFile;
+use super::recovery::{self, Recovery};
+use super::shared::{Handle, Shared, Usage, lock};
+use super::{JournalError, Options, Seq, disk};
+use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::redelivery::Owed;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The buffer is given back when a burst has made it larger than this.
+const BUFFER_KEPT: usize = 4 << 20;
+/// What is settled is written beside so many entries, not beside each: until then it does no harm.
+const SETTLED_EVERY: u64 = 64;
+/// Sessions of which that is written at once.
+const SETTLED_AT_ONCE: usize = 1_000;
+
+/// What an append did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The numbers that the entries have, in order.
+    pub seqs: Range<Seq>,
+    /// What had to go for them ([`WhenFull::DropOldest`](super::WhenFull::DropOldest)).
+    pub dropped: Option<Dropped>,
+}
+
+/// Entries that were deleted although they were still waiting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// Their numbers.
+    pub seqs: Range<Seq>,
+    /// For each consumer that had not released all of them: its name and how many. It may have had some in hand; what
+    /// its reader never gave out, that reader tells ([`Skipped`](super::Skipped)).
+    pub unreleased: Vec<(String, u64)>,
+}
+
+/// The writing end of a journal. There is one at a time for a directory.
+#[derive(Debug)]
+pub struct Journal {
+    pub(super) dir: PathBuf,
+    pub(super) options: Options,
+    pub(super) shared: Arc<Shared>,
+    pub(super) synced: watch::Sender<Seq>,
+    pub(super) active: Option<Active>,
+    pub(super) next_seq: Seq,
+    /// Entries from here on in older segments are void: what the next segment's header will say.
+    pub(super) voids_from: Seq,
+    /// What senders may send again: see [`Journal::owed`].
+    pub(super) owed: Owed,
+    pub(super) owed_file: OwedFile,
+    /// Entries since the last that was written of what is settled.
+    pub(super) unsettled: u64,
+    /// When the newest entry came in.
+    pub(super) newest: Micros,
+    pub(super) buffer: Vec<u8>,
+    /// Nothing is deleted before the first append, so that consumers can register.
+    pub(super) started: bool,
+    /// Holds the lock until the journal is dropped.
+    pub(super) lock: File,
+}
+
+impl Journal {
+    /// Opens the journal in `dir`, making it if there is none, and repairs what a crash left behind.
+    ///
+    /// # Errors
+    /// [`JournalError::Locked`], [`JournalError::Invalid`] options, [`JournalError::Version`], or a failed file
+    /// operation. Damage is no error: it is in the [`Recovery`].
+    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<(Journal, Recovery), JournalError> {
+        recovery::open(dir.as_ref(), options)
+    }
+
+    /// Access for readers and consumers.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle { shared: Arc::clone(&self.shared) }
+    }
+
+    /// How full the journal is.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.handle().usage()
+    }
+
+    /// The number that the next entry gets.
+    #[must_use]
+    pub fn next_seq(&self) -> Seq {
+        self.next_seq
+    }
+
+    /// The most bytes that the entries of one [`append`](Self::append) may take.
+    #[must_use]
+    pub fn group_limit(&self) -> u64 {
+        self.options.max_bytes / 2
+    }
+
+    /// What senders may send again, as far as the journal has it or is about to. Whoever appends an entry with an origin
+    /// notes it here before; after a restart it is as the last run left it on disk.
+    pub fn owed(&mut self) -> &mut Owed {
+        &mut self.owed
+    }
+
+    /// Appends entries in one write and tells their numbers. They are neither safe nor visible before
+    /// [`Journal::sync`].
+    ///
+    /// # Errors
+    /// None of the entries was appended. [`JournalError::Full`] at a bound, [`JournalError::TooLarge`],
+    /// [`JournalError::NoSpace`]; [`JournalError::SyncFailed`] when a segment that had to be closed could not be synced:
+    /// then unsynced entries of earlier appends are taken back too.
+    pub fn append(&mut self, entries: &[Entry<'_>]) -> Result<Appended, JournalError> {
+        if entries.is_empty() {
+            return Ok(Appended { seqs: self.next_seq..self.next_seq, dropped: None });
+        }
+        let settled = self.settled_beside(entries.len());
+        let need = groups::frames_len(entries)? + groups::settled_len(&settled);
+        let now = entries.iter().map(|entry| entry.received_at).fold(self.newest, Micros::max);
+        self.start();
+        let dropped = self.make_room(need, now)?;
+        self.segment_for(need, now)?;
+        let first = self.next_seq;
+        let seqs = first..first + entries.len() as u64;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        let written = match &self.active {
+            Some(active) => {
+                groups::encode(&mut buffer, entries, first, active.salt);
+                groups::encode_settled(&mut buffer, &settled, seqs.end, active.salt);
+                self.write(&buffer)
+            }
+            None => Ok(()),
+        };
+        if buffer.capacity() <= BUFFER_KEPT {
+            self.buffer = buffer;
+        }
+        written?;
+        if let Some(active) = self.active.as_mut().filter(|active| active.base == first) {
+            active.created_at = now;
+        }
+        self.next_seq = seqs.end;
+        self.newest = now;
+        lock(&self.shared.index).ages.note(first, now);
+        Ok(Appended { seqs, dropped })
+    }
+
+    /// Makes everything appended durable and visible to readers, and tells the newest durable entry.
+    ///
+    /// # Errors
+    /// [`JournalError::SyncFailed`]: the entries that it names are gone from the journal. They must be appended again,
+    /// in a new segment, or stay unacknowledged. The sync is never simply tried again: the system may have forgotten what
+    /// it could not write.
+    pub fn sync(&mut self) -> Result<Seq, JournalError> {
+        let end = self.next_seq;
+        if let Some(active) = &mut self.active
+            && active.durable < active.written
+        {
+            if let Err(source) = disk::sync_data(&active.file) {
+                return Err(self.abandon_segment(source));
+            }
+            active.durable = active.written;
+            self.publish(end);
+        }
+        Ok(*self.synced.borrow())
+    }
+
+    /// Records what senders will not send again, as far as [`Journal::owed`] knows, when no append is at hand to carry it.
+    /// It survives a crash of the process at once, and one of the machine after the next sync. A full journal takes it
+    /// all the same: it is small.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn keep_settled(&mut self) -> Result<(), JournalError> {
+        loop {
+            let settled = self.owed.take_settled(SETTLED_AT_ONCE);
+            if settled.is_empty() {
+                return Ok(());
+            }
+            self.segment_for(groups::settled_len(&settled), self.newest)?;
+            let Some(active) = &self.active else { return Ok(()) };
+            let mut group = Vec::new();
+            groups::encode_settled(&mut group, &settled, self.next_seq, active.salt);
+            self.write(&group)?;
+        }
+    }
+
+    /// Deletes what is older than [`Options::max_age`] under [`WhenFull::DropOldest`](super::WhenFull::DropOldest), and what nobody needs. To be
+    /// called now and then while nothing is appended; `now` is the clock of `received_at`.
+    ///
+    /// # Errors
+    /// A failed file operation.
+    pub fn expire(&mut self, now: Micros) -> Result<Option<Dropped>, JournalError> {
+        if self.started { self.drop_old(now) } else { Ok(None) }
+    }
+
+    /// What is settled, if it is to be written beside so many entries. Should that fail it is not known, which is no harm.
+    fn settled_beside(&mut self, entries: usize) -> Vec<(u64, Seq)> {
+        self.unsettled += entries as u64;
+        if self.unsettled < SETTLED_EVERY {
+            return Vec::new();
+        }
+        self.unsettled = 0;
+        self.owed.take_settled(SETTLED_AT_ONCE)
+    }
+
+    /// From the first append on, all consumers are known.
+    fn start(&mut self) {
+        if !self.started {
+            self.started = true;
+            lock(&self.shared.positions).unknown = false;
+        }
+    }
+
+    /// Writes whole groups at the end, or leaves the segment as it was.
+    fn write(&mut self, groups: &[u8]) -> Result<(), JournalError> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        active.tidy()?;
+        if let Err(source) = disk::write_at(&active.file, groups, active.written) {
+            active.untidy = true;
+            if let Err(error) = active.tidy() {
+                tracing::warn!(%error, "a partial write could not be taken back yet; the next append tries again");
+            }
+            return Err(JournalError::io("write to", &active.path, source));
+        }
+        active.written += groups.len() as u64;
+        let pending = active.written - active.durable;
+        lock(&self.shared.index).pending = pending;
+        Ok(())
+    }
+
+    /// Shows readers what is durable now: everything below `end`.
+    fn publish(&mut self, end: Seq) {
+        let Some(active) = &self.active else { return };
+        {
+            let mut index = lock(&self.shared.index);
+            index.pending = 0;
+            if let Some(segment) = index.segments.back_mut() {
+                segment.end = end;
+                segment.bytes = active.durable;
+                segment.newest = self.newest;
+            }
+        }
+        self.synced.send_if_modified(|synced| {
+            let newer = *synced < end - 1;
+            *synced = (*synced).max(end - 1);
+            newer
+        });
+    }
+
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // A child process that is just being started shares the file until it executes its program, so closing it would
+        // not free the lock at once.
+        if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {
+            tracing::warn!(%error, "the journal's lock could not be given up");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The segment that is written: beginning it, closing it, and giving it up.
+
+use super::groups::control_header;
+use super::{Journal, bounds};
+use crate::journal::format::{Kind, SEGMENT_HEADER, Salt, SegmentHeader, push_group, segment_path};
+use crate::journal::shared::{Segment, lock};
+use crate::journal::{JournalError, Seq, disk};
+use hearthgate_domain::delivery::Micros;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The segment being written.
+#[derive(Debug)]
+pub(in crate::journal) struct Active {
+    pub(in crate::journal) file: File,
+    pub(in crate::journal) path: PathBuf,
+    pub(in crate::journal) base: Seq,
+    pub(in crate::journal) salt: Salt,
+    /// End of the last whole group.
+    pub(in crate::journal) written: u64,
+    /// End of the durable part.
+    pub(in crate::journal) durable: u64,
+    /// A failed write may have left bytes after `written`.
+    pub(in crate::journal) untidy: bool,
+    /// When it was begun, by the clock of the entries.
+    pub(in crate::journal) created_at: Micros,
+}
+
+impl Active {
+    /// Cuts off what a failed write may have left.
+    pub(super) fn tidy(&mut self) -> Result<(), JournalError> {
+        if self.untidy {
+            disk::truncate(&self.file, self.written)
+                .map_err(|source| JournalError::io("cut a partial write off", &self.path, source))?;
+            self.untidy = false;
+        }
+        Ok(())
+    }
+}
+
+impl Journal {
+    /// After a failed sync nothing in the unsynced part can be trusted, although reading it back would succeed. It is cut
+    /// off, its numbers are void, and the next append begins a new segment.
+    pub(super) fn abandon_segment(&mut self, source: io::Error) -> JournalError {
+        let first = lock(&self.shared.index).segments.back().map_or(self.next_seq, |segment| segment.end);
+        let last = self.next_seq - 1;
+        let mut path = PathBuf::new();
+        if let Some(active) = self.active.take() {
+            if let Err(error) = disk::truncate(&active.file, active.durable) {
+                tracing::warn!(path = %active.path.display(), %error, "the unsafe end of a segment could not be cut off");
+            }
+            // A new segment needs a name of its own.
+            self.next_seq = self.next_seq.max(active.base + 1);
+            path = active.path;
+        }
+        lock(&self.shared.index).pending = 0;
+        self.voids_from = first;
+        self.owed.retract_from(first);
+        JournalError::SyncFailed { path, first, last, source }
+    }
+
+    /// Makes sure that the segment being written has room for `need` bytes.
+    pub(super) fn segment_for(&mut self, need: u64, now: Micros) -> Result<(), JournalError> {
+        if let Some(active) = &self.active {
+            let fits = active.written + need <= self.options.segment_bytes && !self.is_stale(active, now);
+            if fits || active.base == self.next_seq {
+                return Ok(());
+            }
+            self.close_segment()?;
+        }
+        self.begin_segment(now)?;
+        if self.started { self.shared.reclaim() } else { Ok(()) }
+    }
+
+    /// With a bound on age, segments span little time, so that they can go when they are old.
+    fn is_stale(&self, active: &Active, now: Micros) -> bool {
+        self.options.max_age.is_some_and(|limit| now - active.created_at > bounds::micros(limit) / 4)
+    }
+
+    pub(super) fn close_segment(&mut self) -> Result<(), JournalError> {
+        self.sync()?;
+        if let Some(active) = self.active.take() {
+            // Gives back the reserved blocks; without them the file is as good.
+            if let Err(error) = active.file.set_len(active.durable) {
+                tracing::debug!(%error, "the reserve of a closed segment stays allocated");
+            }
+        }
+        self.voids_from = self.next_seq;
+        Ok(())
+    }
+
+    /// Begins the segment of the next entry: durable before anything is in it. The segments before it are not needed for
+    /// what is owed from then on, so that they may be deleted.
+    pub(in crate::journal) fn begin_segment(&mut self, now: Micros) -> Result<(), JournalError> {
+        let base = self.next_seq;
+        let path = segment_path(&self.dir, base);
+        let (journal, voids_from) = (self.shared.id, self.voids_from);
+        let header = SegmentHeader { journal, base, voids_from, created_at: now };
+        let salt = Salt::new(journal, base);
+        // Numbers from there on were not written as they were promised, or are not written yet.
+        self.owed_file.store(&self.owed, voids_from)?;
+        let mut head = header.encode().to_vec();
+        push_group(&mut head, salt, control_header(Kind::Begin, base), &[]);
+        let file = create_segment(&self.dir, &path, &head, self.options.segment_bytes).inspect_err(|_| {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::debug!(path = %path.display(), %error, "a segment that could not be begun stays behind");
+            }
+        })?;
+        let written = head.len() as u64;
+        let created_at = now;
+        let segment = Segment { base, end: base, bytes: written, newest: now, path: path.as_path().into() };
+        lock(&self.shared.index).segments.push_back(segment);
+        self.active = Some(Active { file, path, base, salt, written, durable: written, untidy: false, created_at });
+        Ok(())
+    }
+}
+
+fn create_segment(dir: &Path, path: &Path, head: &[u8], reserve: u64) -> Result<File, JournalError> {
+    let failed = |attempted| move |source| JournalError::io(attempted, path, source);
+    let file = disk::create(path).map_err(failed("create"))?;
+    disk::reserve(&file, reserve).map_err(failed("reserve room for"))?;
+    disk::write_at(&file, head, 0).map_err(failed("write the head of"))?;
+    file.sync_all().map_err(failed("sync"))?;
+    disk::sync_dir(dir).map_err(|source| JournalError::io("sync", dir, source))?;
+    debug_assert!(head.len() as u64 > SEGMENT_HEADER);
+    Ok(file)
+}
