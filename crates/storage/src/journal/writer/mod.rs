@@ -256,7 +256,6 @@ impl Journal {
             newer
         });
     }
-
 }
 
 impl Drop for Journal {
