@@ -7,6 +7,7 @@ use crate::port::{DriverEvent, DriverPort, Emission, Level};
 use crate::queue::Command;
 use crate::replies;
 use hearthgate_domain::message::InternalMsg;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval_at};
 
@@ -39,7 +40,7 @@ async fn received(events: &Events, config: &InterfaceConfig, command: &Command) 
     if let Some(reason) = replies::too_old(command, Instant::now(), config.max_command_age) {
         return events.refuse_late(config, &command.message, &reason).await;
     }
-    events.log(Level::Info, format!("received {}", describe(&command.message))).await
+    events.log(Level::Info, || format!("received {}", describe(&command.message))).await
 }
 
 fn describe(message: &InternalMsg) -> String {
@@ -52,13 +53,12 @@ fn describe(message: &InternalMsg) -> String {
         ("sender", &message.sender),
         ("action", &message.action),
     ];
-    for (field, value) in fields {
-        if !value.is_empty() {
-            text.push_str(&format!(" {field}={}", value.escape_debug()));
-        }
+    // Writing into a String can't fail.
+    for (field, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = write!(text, " {field}={}", value.escape_debug());
     }
     for (key, value) in &message.arguments {
-        text.push_str(&format!(" {}={value}", key.escape_debug()));
+        let _ = write!(text, " {}={value}", key.escape_debug());
     }
     text
 }

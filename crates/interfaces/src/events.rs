@@ -34,15 +34,15 @@ impl Events {
         self.send(DriverEvent::Counted { what, by: 1 }).await
     }
 
-    /// Logs a line unless there were too many.
-    pub(crate) async fn log(&self, level: Level, text: String) -> Result<(), Closed> {
+    /// Logs a line unless there were too many; then it isn't even made.
+    pub(crate) async fn log(&self, level: Level, text: impl FnOnce() -> String) -> Result<(), Closed> {
         let verdict = self.limit.lock().unwrap_or_else(PoisonError::into_inner).offer(Instant::now());
         match verdict {
             Verdict::Cut => Ok(()),
-            Verdict::Pass => self.send(DriverEvent::Log { level, text }).await,
+            Verdict::Pass => self.send(DriverEvent::Log { level, text: text() }).await,
             Verdict::PassAfter(cut) => {
                 self.send(DriverEvent::Counted { what: Count::LogSuppressed, by: cut }).await?;
-                let text = format!("{text} ({cut} lines before this one were cut)");
+                let text = format!("{} ({cut} lines before this one were cut)", text());
                 self.send(DriverEvent::Log { level, text }).await
             }
         }
@@ -79,7 +79,7 @@ impl Events {
             return Ok(());
         }
         self.count(what).await?;
-        self.log(Level::Warn, format!("{} refused: {reason}", command.action.escape_debug())).await?;
+        self.log(Level::Warn, || format!("{} refused: {reason}", command.action.escape_debug())).await?;
         match replies::refusal(config, command, reason) {
             Some(answer) => self.send(DriverEvent::Emit(Emission::from(answer))).await,
             None => Ok(()),

@@ -111,7 +111,7 @@ async fn talk(
     match (end, reason) {
         (Ok(_), Leave::Stopped) => Ok(()),
         (Err(_), Leave::Stopped) => {
-            let text = format!("it did not end within stop_timeout ({:?}) and is killed", exec.stop_timeout);
+            let text = || format!("it did not end within stop_timeout ({:?}) and is killed", exec.stop_timeout);
             // The one who asked us to stop need not listen any more.
             let _ = events.log(Level::Warn, text).await;
             Ok(())

@@ -44,7 +44,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// Oldest first; the one in hand is still among them.
-    waiting: VecDeque<Command>,
+    waiting: VecDeque<Arc<Command>>,
     is_closed: bool,
 }
 
@@ -66,7 +66,7 @@ impl CommandSender {
         if state.waiting.len() >= self.0.room {
             return Err(command);
         }
-        state.waiting.push_back(command);
+        state.waiting.push_back(Arc::new(command));
         self.0.changed.notify_one();
         Ok(())
     }
@@ -110,13 +110,13 @@ struct InHand {
 
 impl Commands {
     /// Takes the oldest command in hand, leaving it in the queue until [`Commands::finish`]. `None`: the sender is gone.
-    pub(crate) async fn begin(&mut self) -> Option<Command> {
+    pub(crate) async fn begin(&mut self) -> Option<Arc<Command>> {
         loop {
             {
                 let state = self.shared.state();
                 if let Some(command) = state.waiting.front() {
                     self.in_hand.is_taken = true;
-                    return Some(command.clone());
+                    return Some(Arc::clone(command));
                 }
                 if state.is_closed {
                     return None;
@@ -142,10 +142,10 @@ impl Commands {
 
     /// The next command behind the one in hand, as soon as it is older than `max_age`; it leaves the queue. Statuses
     /// never do. Does not complete while there is nothing to expire.
-    pub(crate) async fn next_expired(&mut self, max_age: Duration) -> Command {
+    pub(crate) async fn next_expired(&mut self, max_age: Duration) -> Arc<Command> {
         loop {
             let expires = match self.oldest_expires(max_age) {
-                Err(expired) => return *expired,
+                Err(expired) => return expired,
                 Ok(expires) => expires,
             };
             let expiry = async {
@@ -162,7 +162,7 @@ impl Commands {
     }
 
     /// When the oldest command behind the one in hand expires; or that command, if it has.
-    fn oldest_expires(&self, max_age: Duration) -> Result<Option<Instant>, Box<Command>> {
+    fn oldest_expires(&self, max_age: Duration) -> Result<Option<Instant>, Arc<Command>> {
         let mut state = self.shared.state();
         let behind = usize::from(self.in_hand.is_taken);
         let oldest = state.waiting.iter().enumerate().skip(behind).find(|(_, command)| command.message.iscmd);
@@ -171,7 +171,7 @@ impl Commands {
         if expires.is_some_and(|at| at <= Instant::now())
             && let Some(command) = state.waiting.remove(index)
         {
-            return Err(Box::new(command));
+            return Err(command);
         }
         Ok(expires)
     }

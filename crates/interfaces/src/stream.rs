@@ -209,7 +209,7 @@ impl Reading<'_> {
                 return self
                     .stream
                     .events
-                    .log(Level::Warn, format!("bytes from the device dropped: {}", what.describe()))
+                    .log(Level::Warn, || format!("bytes from the device dropped: {}", what.describe()))
                     .await;
             }
         };
@@ -222,8 +222,8 @@ impl Reading<'_> {
             }
             None => {
                 self.stream.events.count(Count::FrameUnmatched).await?;
-                let shown = show(&frame, self.stream.options.frame.encoding);
-                self.stream.events.log(Level::Warn, format!("no rule knows the frame {shown}")).await
+                let shown = || show(&frame, self.stream.options.frame.encoding);
+                self.stream.events.log(Level::Warn, || format!("no rule knows the frame {}", shown())).await
             }
         }
     }

@@ -239,7 +239,8 @@ impl<T> Node<T> {
 /// map keeps the standard library's keyed hasher.
 #[derive(Clone, Debug, Default)]
 struct Levels {
-    ids: HashMap<Box<str>, (LevelId, u32)>,
+    /// Looked up some five times a message, which the standard hasher would make the most expensive part of it.
+    ids: HashMap<Box<str>, (LevelId, u32), foldhash::fast::RandomState>,
     free: Vec<LevelId>,
 }
 

@@ -57,7 +57,7 @@ async fn hear(line: &[u8], pulse: &Pulse, events: &Events) -> Result<(), Closed>
         Err(problem) => {
             events.count(Count::LineInvalid).await?;
             let shown = String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned();
-            events.log(Level::Warn, format!("not a line of the protocol ({problem}): {shown:?}")).await
+            events.log(Level::Warn, || format!("not a line of the protocol ({problem}): {shown:?}")).await
         }
     }
 }
@@ -81,8 +81,9 @@ pub(crate) async fn log_errors(stderr: ChildStderr, events: &Events, ended: &Not
 /// One log line for each line of the text, without control characters.
 async fn log(events: &Events, level: Level, text: &str) -> Result<(), Closed> {
     for line in text.lines() {
-        let shown: String =
-            line.chars().take(LONGEST_COMPLAINT).map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect();
+        let shown = || {
+            line.chars().take(LONGEST_COMPLAINT).map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect()
+        };
         events.log(level, shown).await?;
     }
     Ok(())

@@ -41,8 +41,8 @@ pub(crate) enum WriteEnd {
 enum Next {
     Stop,
     Ping(u64),
-    Command(Command),
-    TooOld(Command),
+    Command(Arc<Command>),
+    TooOld(Arc<Command>),
 }
 
 /// What became of a line.
