@@ -84,19 +84,25 @@ pub(crate) fn dump_text(text: &str, out: &mut String) {
 }
 
 fn escape_ascii(special: char, out: &mut String) {
-    match special {
-        '"' => out.push_str("\\\""),
-        '\\' => out.push_str("\\\\"),
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        '\u{8}' => out.push_str("\\b"),
-        '\u{c}' => out.push_str("\\f"),
-        other => {
-            for unit in other.encode_utf16(&mut [0; 2]) {
-                push_unicode_escape(*unit, out);
-            }
-        }
+    if let Some(escape) = short_escape(special) {
+        return out.push_str(escape);
+    }
+    for unit in special.encode_utf16(&mut [0; 2]) {
+        push_unicode_escape(*unit, out);
+    }
+}
+
+/// The escape of two characters, where JSON has one (RFC 8259, section 7).
+pub(crate) fn short_escape(character: char) -> Option<&'static str> {
+    match character {
+        '"' => Some("\\\""),
+        '\\' => Some("\\\\"),
+        '\n' => Some("\\n"),
+        '\r' => Some("\\r"),
+        '\t' => Some("\\t"),
+        '\u{8}' => Some("\\b"),
+        '\u{c}' => Some("\\f"),
+        _ => None,
     }
 }
 

@@ -121,16 +121,10 @@ fn copy_string(quoted: &str, out: &mut String) {
 fn write_json_text(text: &str, out: &mut String) {
     out.push('"');
     for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\0'..='\u{1f}' => python::push_unicode_escape(character as u16, out),
-            other => out.push(other),
+        match (python::short_escape(character), character) {
+            (Some(escape), _) => out.push_str(escape),
+            (None, '\0'..='\u{1f}') => python::push_unicode_escape(character as u16, out),
+            (None, other) => out.push(other),
         }
     }
     out.push('"');

@@ -15,8 +15,21 @@ pub(super) fn control_v3(header: &Header, mut frame: BytesMut) -> Result<Incomin
         return Ok(Incoming::Refused { code, reason: reason::connack_v3(code).into() });
     }
     match v4::Packet::read(&mut frame, PROTOCOL_MAX_PACKET).map_err(|error| Malformed(error.to_string()))? {
-        v4::Packet::ConnAck(ack) => Ok(Incoming::ConnAck(Accepted {
-            session_present: ack.session_present,
+        v4::Packet::ConnAck(ack) => Ok(Incoming::ConnAck(Accepted::by_v3(ack.session_present))),
+        v4::Packet::SubAck(ack) => Ok(Incoming::SubAck {
+            packet_id: ack.pkid,
+            results: ack.return_codes.into_iter().map(granted_v3).collect(),
+        }),
+        v4::Packet::UnsubAck(ack) => Ok(Incoming::UnsubAck { packet_id: ack.pkid }),
+        other => Err(Malformed(format!("an unexpected packet, {other:?}"))),
+    }
+}
+
+impl Accepted {
+    /// What the CONNACK of 3.1.1 leaves unsaid is as the protocol has it.
+    pub(super) fn by_v3(session_present: bool) -> Self {
+        Accepted {
+            session_present,
             receive_maximum: u16::MAX,
             max_packet: PROTOCOL_MAX_PACKET,
             max_qos: QoS::ExactlyOnce,
@@ -24,13 +37,7 @@ pub(super) fn control_v3(header: &Header, mut frame: BytesMut) -> Result<Incomin
             keep_alive_seconds: None,
             subscription_identifiers: false,
             shared_subscriptions: false,
-        })),
-        v4::Packet::SubAck(ack) => Ok(Incoming::SubAck {
-            packet_id: ack.pkid,
-            results: ack.return_codes.into_iter().map(granted_v3).collect(),
-        }),
-        v4::Packet::UnsubAck(ack) => Ok(Incoming::UnsubAck { packet_id: ack.pkid }),
-        other => Err(Malformed(format!("an unexpected packet, {other:?}"))),
+        }
     }
 }
 

@@ -311,19 +311,6 @@ mod tests {
         Outbox::new(&options)
     }
 
-    fn grants(session_present: bool) -> Accepted {
-        Accepted {
-            session_present,
-            receive_maximum: u16::MAX,
-            max_packet: 1 << 20,
-            max_qos: QoS::ExactlyOnce,
-            retain_available: true,
-            keep_alive_seconds: None,
-            subscription_identifiers: true,
-            shared_subscriptions: true,
-        }
-    }
-
     fn message(payload: &str, qos: QoS) -> Outbound {
         Outbound { topic: "t".into(), payload: payload.to_owned().into(), qos, retain: false }
     }
@@ -347,7 +334,7 @@ mod tests {
     #[test]
     fn the_window_is_kept_and_moves_with_each_acknowledgement() {
         let (mut outbox, mut ids) = (outbox(2), PacketIds::default());
-        outbox.connected(grants(false), &mut ids);
+        outbox.connected(Accepted::by_v3(false), &mut ids);
         outbox.push(["a", "b", "c"].map(|it| message(it, QoS::AtLeastOnce)).into());
         assert_eq!(sent(&mut outbox, &mut ids), [("a".into(), false, 1), ("b".into(), false, 2)]);
         assert!(outbox.acknowledged(2, 0, &mut ids).is_none());
@@ -357,13 +344,13 @@ mod tests {
     #[test]
     fn what_was_not_acknowledged_goes_out_again_in_order_before_anything_new() {
         let (mut outbox, mut ids) = (outbox(10), PacketIds::default());
-        outbox.connected(grants(false), &mut ids);
+        outbox.connected(Accepted::by_v3(false), &mut ids);
         outbox.push(["a", "b"].map(|it| message(it, QoS::AtLeastOnce)).into());
         outbox.push(vec![message("q", QoS::ExactlyOnce)]);
         sent(&mut outbox, &mut ids);
         outbox.recorded(3, 0, &mut ids, &mut BytesMut::new());
         outbox.push(vec![message("new", QoS::AtLeastOnce)]);
-        outbox.connected(grants(true), &mut ids);
+        outbox.connected(Accepted::by_v3(true), &mut ids);
         let expected =
             [("a".into(), true, 1), ("b".into(), true, 2), ("PUBREL".into(), false, 3), ("new".into(), false, 4)];
         assert_eq!(sent(&mut outbox, &mut ids), expected);
@@ -372,10 +359,10 @@ mod tests {
     #[test]
     fn without_the_session_they_go_out_as_new_messages() {
         let (mut outbox, mut ids) = (outbox(10), PacketIds::default());
-        outbox.connected(grants(false), &mut ids);
+        outbox.connected(Accepted::by_v3(false), &mut ids);
         outbox.push(["a", "b"].map(|it| message(it, QoS::AtLeastOnce)).into());
         sent(&mut outbox, &mut ids);
-        outbox.connected(grants(false), &mut ids);
+        outbox.connected(Accepted::by_v3(false), &mut ids);
         assert_eq!(sent(&mut outbox, &mut ids), [("a".into(), false, 3), ("b".into(), false, 4)]);
     }
 
@@ -385,10 +372,10 @@ mod tests {
             let (mut outbox, mut ids) = (outbox(10), PacketIds::default());
             outbox.push(["poison", "good"].map(|it| message(it, QoS::AtLeastOnce)).into());
             for _ in 0..LOSSES_PER_MESSAGE {
-                assert!(outbox.connected(grants(session_present), &mut ids).is_none());
+                assert!(outbox.connected(Accepted::by_v3(session_present), &mut ids).is_none());
                 sent(&mut outbox, &mut ids);
             }
-            assert!(outbox.connected(grants(session_present), &mut ids).is_some());
+            assert!(outbox.connected(Accepted::by_v3(session_present), &mut ids).is_some());
             assert_eq!(sent(&mut outbox, &mut ids)[0].0, "good");
             assert_eq!(outbox.len(), 1);
         }
@@ -397,7 +384,7 @@ mod tests {
     #[test]
     fn a_message_over_a_limit_is_rejected_and_the_next_one_goes_out() {
         let (mut outbox, mut ids, mut rejected) = (outbox(10), PacketIds::default(), Vec::new());
-        outbox.connected(grants(false), &mut ids);
+        outbox.connected(Accepted::by_v3(false), &mut ids);
         outbox.push(vec![message(&"x".repeat(1001), QoS::AtLeastOnce), message("a", QoS::AtLeastOnce)]);
         let mut out = BytesMut::new();
         outbox.fill(&mut out, &mut ids, &mut rejected);

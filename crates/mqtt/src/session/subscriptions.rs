@@ -223,19 +223,6 @@ mod tests {
     use super::*;
     use rumqttc::mqttbytes::v4::Packet;
 
-    fn accepted(session_present: bool) -> Accepted {
-        Accepted {
-            session_present,
-            receive_maximum: u16::MAX,
-            max_packet: 1 << 20,
-            max_qos: QoS::ExactlyOnce,
-            retain_available: true,
-            keep_alive_seconds: None,
-            subscription_identifiers: false,
-            shared_subscriptions: false,
-        }
-    }
-
     fn filters(names: &[&str]) -> Arc<[Subscription]> {
         names.iter().map(|it| Subscription { filter: (*it).into(), qos: QoS::AtLeastOnce }).collect()
     }
@@ -263,15 +250,15 @@ mod tests {
     #[test]
     fn only_the_difference_is_asked_for() {
         let (mut it, mut ids) = (Subscriptions::new(Protocol::V3, vec![]), PacketIds::default());
-        it.connected(&accepted(false), &mut ids);
+        it.connected(&Accepted::by_v3(false), &mut ids);
         it.want(filters(&["a", "b"]));
         assert_eq!(settle(&mut it, &mut ids), (vec!["a".into(), "b".into()], vec![]));
         it.want(filters(&["b", "c"]));
         assert_eq!(settle(&mut it, &mut ids), (vec!["c".into()], vec!["a".into()]));
         assert_eq!(it.take_change(), Some(vec!["b".into(), "c".into()]));
-        it.connected(&accepted(true), &mut ids);
+        it.connected(&Accepted::by_v3(true), &mut ids);
         assert_eq!(settle(&mut it, &mut ids), (vec![], vec![]));
-        it.connected(&accepted(false), &mut ids);
+        it.connected(&Accepted::by_v3(false), &mut ids);
         assert_eq!(settle(&mut it, &mut ids), (vec!["b".into(), "c".into()], vec![]));
     }
 
@@ -279,7 +266,7 @@ mod tests {
     fn left_overs_of_an_earlier_run_go_only_when_the_wanted_set_is_known() {
         let (mut it, mut ids) =
             (Subscriptions::new(Protocol::V3, vec!["old".into(), "a".into()]), PacketIds::default());
-        it.connected(&accepted(true), &mut ids);
+        it.connected(&Accepted::by_v3(true), &mut ids);
         assert_eq!(settle(&mut it, &mut ids), (vec![], vec![]));
         it.want(filters(&["a"]));
         assert_eq!(settle(&mut it, &mut ids), (vec!["a".into()], vec!["old".into()]));
@@ -288,7 +275,7 @@ mod tests {
     #[test]
     fn a_refused_filter_is_reported_once_and_not_asked_for_again() {
         let (mut it, mut ids) = (Subscriptions::new(Protocol::V3, vec![]), PacketIds::default());
-        it.connected(&accepted(false), &mut ids);
+        it.connected(&Accepted::by_v3(false), &mut ids);
         it.want(filters(&["a"]));
         let mut out = BytesMut::new();
         it.ask(&mut out, &mut ids).unwrap();
@@ -300,7 +287,7 @@ mod tests {
     #[test]
     fn a_shared_filter_is_not_asked_of_a_broker_that_can_not_share() {
         let (mut it, mut ids) = (Subscriptions::new(Protocol::V5, vec![]), PacketIds::default());
-        it.connected(&accepted(false), &mut ids);
+        it.connected(&Accepted::by_v3(false), &mut ids);
         it.want(filters(&["$share/g/a"]));
         let mut out = BytesMut::new();
         it.ask(&mut out, &mut ids).unwrap();
@@ -319,7 +306,7 @@ mod tests {
     #[test]
     fn ten_thousand_filters_are_split_into_many_packets() {
         let (mut it, mut ids) = (Subscriptions::new(Protocol::V3, vec![]), PacketIds::default());
-        it.connected(&accepted(false), &mut ids);
+        it.connected(&Accepted::by_v3(false), &mut ids);
         let names: Vec<String> = (0..10_000).map(|it| format!("sensors/{it}/{}", "x".repeat(400))).collect();
         it.want(filters(&names.iter().map(String::as_str).collect::<Vec<_>>()));
         let (on, _) = settle(&mut it, &mut ids);

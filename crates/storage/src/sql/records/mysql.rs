@@ -2,23 +2,13 @@
 
 use super::FlowNumbers;
 use super::intent::Anchor;
-use super::numbering::{LockedFlow, Row, SHAPES, next_shape};
+use super::numbering::{INSERTS, LockedFlow, Row, SHAPES, next_shape};
 use chrono::NaiveDateTime;
 use hearthgate_domain::delivery::Micros;
 use sqlx::mysql::MySqlArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, MySqlConnection, Row as _};
 use std::fmt::Write as _;
-use std::sync::{Arc, LazyLock};
-
-static INSERTS: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| {
-    let insert = |rows| {
-        let values = vec!["(?,?,?,?,?)"; rows].join(",");
-        format!(
-            "INSERT INTO data (received_at, flow_code, attribute_name, attribute_value, last_msg_id) VALUES {values}"
-        )
-    };
-    SHAPES.into_iter().map(|rows| insert(rows).into()).collect()
-});
+use std::sync::Arc;
 
 pub(super) const FIND_ROW: &str = "SELECT CAST(flow_code AS CHAR), CAST(last_msg_id AS SIGNED), CAST(attribute_name AS CHAR), \
     CAST(attribute_value AS CHAR), CAST(TIMESTAMPDIFF(SECOND, '1970-01-01', received_at) AS SIGNED) FROM data WHERE id = ?";

@@ -6,7 +6,7 @@ use crate::sql::ErrorKind;
 use crate::sql::error::classify;
 use crate::sql::typed::TypedRow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A flow whose row is locked by the transaction.
 #[derive(Clone, Debug)]
@@ -182,6 +182,17 @@ fn words(error: &sqlx::Error) -> String {
 
 /// Sizes of multi-row statements. A statement of each size is prepared once; any number of rows is a few of them.
 pub(crate) const SHAPES: [usize; 11] = [1536, 768, 384, 192, 96, 48, 24, 12, 6, 3, 1];
+
+/// A statement for each of these sizes, for databases whose placeholder is `?`.
+pub(crate) static INSERTS: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| {
+    let insert = |rows| {
+        let values = vec!["(?,?,?,?,?)"; rows].join(",");
+        format!(
+            "INSERT INTO data (received_at, flow_code, attribute_name, attribute_value, last_msg_id) VALUES {values}"
+        )
+    };
+    SHAPES.into_iter().map(|rows| insert(rows).into()).collect()
+});
 
 /// How many bytes of values one statement carries, unless a single row is larger.
 const CHUNK_BYTES: usize = 1 << 20;

@@ -2,22 +2,12 @@
 
 use super::FlowNumbers;
 use super::intent::Anchor;
-use super::numbering::{LockedFlow, Row, SHAPES, next_shape};
+use super::numbering::{INSERTS, LockedFlow, Row, SHAPES, next_shape};
 use hearthgate_domain::delivery::Micros;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, SqliteConnection};
 use std::fmt::Write as _;
-use std::sync::{Arc, LazyLock};
-
-static INSERTS: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| {
-    let insert = |rows| {
-        let values = vec!["(?,?,?,?,?)"; rows].join(",");
-        format!(
-            "INSERT INTO data (received_at, flow_code, attribute_name, attribute_value, last_msg_id) VALUES {values}"
-        )
-    };
-    SHAPES.into_iter().map(|rows| insert(rows).into()).collect()
-});
+use std::sync::Arc;
 
 pub(super) const FIND_ROW: &str = "SELECT CAST(flow_code AS TEXT), CAST(last_msg_id AS INTEGER), CAST(attribute_name AS TEXT), \
     CAST(attribute_value AS TEXT), CAST(strftime('%s', received_at) AS INTEGER) FROM data WHERE id = ?";
