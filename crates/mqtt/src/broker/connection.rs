@@ -1,13 +1,12 @@
-//! One connection: from its first byte to its last.
+//! One connection: from its CONNACK to its last byte.
 
+use super::admission::Admitted;
 use super::auth::Rights;
 use super::hub::{Accepted, Farewell, Hub, SOFT_OUTPUT, now_micros};
 use super::packets::Work;
 use super::server::Shared;
 use super::session::LinkKey;
 use super::stream::Stream;
-use super::wire::connect::{Connect, Unreadable};
-use super::wire::outgoing::{self, Announcement};
 use super::wire::reason::Reason;
 use super::wire::{Frame, Version, Violation, frame};
 use bytes::{Buf, Bytes, BytesMut};
@@ -24,15 +23,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 /// An idle connection holds so much of a read buffer.
-const SMALL_READ: usize = 512;
+pub(super) const SMALL_READ: usize = 512;
 /// A busy one so much.
 const LARGE_READ: usize = 64 * 1024;
 /// Who lets so much output wait is not read: each packet of its own would add to it.
 const CROWDED_OUTPUT: usize = 4 * SOFT_OUTPUT;
-/// CONNECT may hold four strings of 64 KiB.
-const MAX_CONNECT: usize = 300 * 1024;
 /// Time for the last packet to be written.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// After its last packet a connection is drained until it is silent for so long, or at most for the other time.
 const LINGER_PAUSE: Duration = Duration::from_millis(300);
@@ -74,121 +71,15 @@ enum Event {
     Timeout,
 }
 
-/// Serves one client until its connection ends.
-pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>) {
-    let mut buffer = BytesMut::with_capacity(SMALL_READ);
-    let timeout = shared.connect_timeout;
-    let first = tokio::time::timeout(timeout, read_connect(&mut stream, &mut buffer, shared.max_packet_size)).await;
-    let connect = match first {
-        Ok(Ok(Some(Ok(connect)))) => connect,
-        Ok(Ok(Some(Err(unreadable)))) => return refuse_unreadable(stream, unreadable).await,
-        Ok(Ok(None) | Err(_)) | Err(_) => return,
-    };
-    match admit(&shared, connect, stream.is_certified()).await {
-        Ok((accepted, connect)) => {
-            let stored = accepted.stored;
-            let mut connection = Connection::new(stream, &shared, accepted, &connect, buffer);
-            wait_until_stored(&shared.hub, stored).await;
-            connection.run().await;
-        }
-        Err((version, reason)) => refuse(stream, version, reason).await,
-    }
-}
-
-type Admission = Result<(Accepted, Admitted), (Version, Reason)>;
-
-struct Admitted {
-    version: Version,
-    rights: Rights,
-    session_expiry: u32,
-    alive: Rc<()>,
-}
-
-async fn admit(shared: &Shared, connect: Connect, is_certified: bool) -> Admission {
-    let version = connect.version;
-    let refused = |reason| (version, reason);
-    if connect.authentication {
-        return Err(refused(Reason::BadAuthenticationMethod));
-    }
-    let mut connect = connect;
-    let (name, password) = (connect.user.as_deref(), connect.password.take());
-    let user = shared.gatekeeper.admit(name, password, is_certified).await.map_err(refused)?;
-    let session_expiry = connect.session_expiry.unwrap_or(0);
-    let mut hub = shared.hub.borrow_mut();
-    if let Some(will) = &connect.will {
-        let rights = shared.gatekeeper.rights(user.as_deref(), &connect.client_id);
-        if !rights.may_publish(&will.topic) {
-            return Err(refused(Reason::NotAuthorized));
-        }
-    }
-    let alive = Rc::new(());
-    let rights = |client_id: &str| shared.gatekeeper.rights(user.as_deref(), client_id);
-    let accepted = hub.connect(connect, user.clone(), &alive, rights).map_err(refused)?;
-    let rights = hub.sessions[accepted.session].rights.clone();
-    Ok((accepted, Admitted { version, rights, session_expiry, alive }))
-}
-
-/// A client that hears of its session must find it again after we were killed: without it, it would send as new what we
-/// may have taken. So CONNACK, and the client's messages, wait until the session is stored.
-async fn wait_until_stored(hub: &RefCell<Hub>, generation: u64) {
-    let room = hub.borrow().room.clone();
-    loop {
-        let notified = room.notified();
-        if hub.borrow().has_stored(generation) {
-            return;
-        }
-        notified.await;
-    }
-}
-
-async fn read_connect(
-    stream: &mut Stream,
-    buffer: &mut BytesMut,
-    max_packet_size: usize,
-) -> io::Result<Option<Result<Connect, Unreadable>>> {
-    loop {
-        // What does not begin like CONNECT is not waited for.
-        if buffer.first().is_some_and(|&header| header != 0x10) {
-            return Ok(None);
-        }
-        match frame(buffer, MAX_CONNECT.min(max_packet_size)) {
-            Err(violation) => return Ok(Some(Err(Unreadable { version: None, violation }))),
-            Ok(Frame::Whole { header, body, end }) => {
-                let connect = Connect::read(header, &buffer[body..end]);
-                buffer.advance(end);
-                return Ok(Some(connect));
-            }
-            Ok(Frame::Partial { .. }) => {}
-        }
-        // Grows with what comes, not with what is announced.
-        buffer.reserve(SMALL_READ);
-        if stream.read_buf(buffer).await? == 0 {
-            return Ok(None);
-        }
-    }
-}
-
-async fn refuse_unreadable(stream: Stream, unreadable: Unreadable) {
-    tracing::debug!(violation = %unreadable.violation, "refused a connection");
-    if let Some(version) = unreadable.version {
-        refuse(stream, version, unreadable.violation.reason).await;
-    }
-}
-
-async fn refuse(mut stream: Stream, version: Version, reason: Reason) {
-    tracing::debug!(?reason, "refused a client");
-    let mut out = BytesMut::new();
-    outgoing::connack(&mut out, version, false, reason, &Announcement::default());
-    let goodbye = async {
-        stream.write_all(&out).await?;
-        stream.shutdown().await
-    };
-    // Whether the refused one hears it is its own affair.
-    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, goodbye).await;
-}
-
 impl Connection {
-    fn new(stream: Stream, shared: &Shared, accepted: Accepted, admitted: &Admitted, buffer: BytesMut) -> Self {
+    /// A connection whose CONNACK is to be written; `buffer` holds what came behind CONNECT.
+    pub(super) fn new(
+        stream: Stream,
+        shared: &Shared,
+        accepted: Accepted,
+        admitted: &Admitted,
+        buffer: BytesMut,
+    ) -> Self {
         let keep_alive =
             (accepted.keep_alive > 0).then(|| Duration::from_millis(1500 * u64::from(accepted.keep_alive)));
         let now = Instant::now();
@@ -217,7 +108,8 @@ impl Connection {
         }
     }
 
-    async fn run(&mut self) {
+    /// Serves the client until its connection ends.
+    pub(super) async fn run(&mut self) {
         // Packets may have come right behind CONNECT.
         let mut event = Event::Read;
         loop {

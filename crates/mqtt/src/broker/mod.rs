@@ -28,8 +28,10 @@
 //! - After a crash, a subscriber that was connected may miss what was on its way to it in the last moments, and may
 //!   get again what it had; what was queued for an absent one, and what the gateway has acknowledged, is safe.
 
+mod admission;
 mod auth;
 mod connection;
+mod delta;
 mod gateway;
 mod hub;
 mod message;

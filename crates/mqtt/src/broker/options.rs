@@ -107,12 +107,13 @@ pub struct LimitOptions {
     /// Bytes that wait for one client.
     #[serde(deserialize_with = "size")]
     pub max_queued_bytes: usize,
-    /// Bytes that wait for all clients together.
+    /// Bytes that wait for all clients together. A connected client that reads gets its messages all the same: up to
+    /// 64 KiB for each are beyond this.
     #[serde(deserialize_with = "size")]
     pub max_total_queued_bytes: usize,
-    /// Retained messages; one more is not retained (MQTT 5: refused with 0x97).
+    /// Retained messages; one more is delivered and not retained.
     pub max_retained_messages: usize,
-    /// Bytes of all retained messages.
+    /// Bytes of all retained messages; one for which there is no room takes that of its topic with it.
     #[serde(deserialize_with = "size")]
     pub max_retained_bytes: usize,
     /// Subscriptions of one client.

@@ -1,7 +1,7 @@
 //! The broker's parts at work: listeners, the link to the gateway, the store, the clock.
 
+use super::admission;
 use super::auth::Gatekeeper;
-use super::connection;
 use super::hub::Hub;
 use super::store::Store;
 use super::stream::Stream;
@@ -158,7 +158,7 @@ async fn serve(stream: tokio::net::TcpStream, acceptor: Option<TlsAcceptor>, sha
             Err(_) => return,
         },
     };
-    connection::serve(stream, shared).await;
+    admission::serve(stream, shared).await;
 }
 
 /// The gateway's link: its filters, its messages, its acknowledgements; and what it gets.

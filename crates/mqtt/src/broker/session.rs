@@ -41,6 +41,8 @@ pub(crate) struct Session {
     /// Names the publisher towards the gateway.
     pub(crate) origin: u64,
     pub(crate) user: Option<Arc<str>>,
+    /// The store's generation in which it is kept for the first time; 0 when it is there.
+    pub(crate) stored: u64,
     /// What its client may do.
     pub(crate) rights: Rights,
     pub(crate) version: Version,

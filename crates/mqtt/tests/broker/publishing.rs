@@ -326,6 +326,49 @@ fn a_message_larger_than_the_client_takes_is_not_sent_to_it() {
 }
 
 #[test]
+fn those_who_are_away_do_not_take_the_room_of_those_who_read() {
+    let mut options = options();
+    options.limits.max_total_queued_bytes = 20_000;
+    let broker = start_with(options, Gateway::Absent);
+    let (mut away, _) = broker.connect(&Connect::kept(4, "away"));
+    away.subscribe("t", 1);
+    away.disconnect();
+    let (mut reader, mut publisher) = (broker.v4("reader"), broker.v4("p"));
+    reader.subscribe("t", 1);
+    for id in 1..=50 {
+        publisher.publish(2, "t", id, vec![b'x'; 1_000]);
+        publisher.expect_acknowledgement(4, id);
+        assert_eq!(reader.message_acknowledged().payload.len(), 1_000, "{id}");
+    }
+    let (mut away, _) = broker.connect(&Connect::kept(4, "away"));
+    let mut waited = 0;
+    while let Ok(Some((header, body))) = away.next(SILENCE) {
+        let message = away.as_message(header, &body);
+        away.acknowledge(4, message.id);
+        waited += 1;
+    }
+    assert!((10..=20).contains(&waited), "{waited} waited for the one that was away");
+}
+
+#[test]
+fn a_retained_message_for_which_there_is_no_room_takes_the_outdated_one_with_it() {
+    let mut options = options();
+    options.limits.max_retained_bytes = 1_000;
+    let broker = start_with(options, Gateway::Absent);
+    let mut publisher = broker.v5("p");
+    for (id, size) in [(1, 10), (2, 2_000)] {
+        publisher.publish(3, "state", id, vec![b'x'; size]);
+        publisher.expect_acknowledgement(4, id);
+        let mut late = broker.v5("late");
+        late.subscribe("state", 0);
+        if size == 10 {
+            assert_eq!(late.message().payload.len(), 10);
+        }
+        late.expect_nothing();
+    }
+}
+
+#[test]
 fn a_slow_subscriber_neither_blocks_the_others_nor_takes_unbounded_memory() {
     let mut options = options();
     options.limits.max_queued_messages = 50;

@@ -66,7 +66,7 @@ impl Hub {
         }
         let known = self.by_id.get(connect.client_id.as_str()).copied();
         let expiry = self.session_expiry(&connect);
-        let (key, present) = match known {
+        let (key, is_known) = match known {
             Some(key) => (key, true),
             None if self.sessions.len() >= self.limits.max_sessions => return Err(Reason::QuotaExceeded),
             None => (self.new_session(connect.client_id.as_str().into()), false),
@@ -84,18 +84,22 @@ impl Hub {
         session.will = connect.will.take();
         session.outgoing.resent = 0;
         self.cancel_timers(key);
-        if present && expiry == 0 {
+        if is_known && expiry == 0 {
             // It was kept, and ends with this connection now.
             let number = self.sessions[key].number;
             self.store(|delta| delta.end_session(number));
         }
         let stored = self.store_session(key);
         let announcement = self.announcement(&connect, assigned, expiry, keep_alive);
-        let present = present && connect.version != Version::V31;
+        let present = is_known && connect.version != Version::V31;
         outgoing::connack(&mut self.links[link].out, connect.version, present, Reason::Success, &announcement);
         self.pump(key, link);
-        // A session that was there before is in the store already.
-        Ok(Accepted { link, session: key, keep_alive, stored: if present { 0 } else { stored } })
+        let session = &mut self.sessions[key];
+        if !is_known {
+            session.stored = stored;
+        }
+        // One that was there before is in the store already, unless it came only just now.
+        Ok(Accepted { link, session: key, keep_alive, stored: session.stored })
     }
 
     /// Gives an id to a client without one; returns whether it did.
@@ -150,6 +154,7 @@ impl Hub {
             number: self.number(),
             origin: origin_of(&id),
             user: None,
+            stored: 0,
             rights: Rights::default(),
             version: Version::V311,
             expiry: 0,

@@ -32,7 +32,9 @@ impl Hub {
         let weight = message.weight();
         let full = outgoing.queue.len() >= self.limits.max_queued_messages
             || outgoing.bytes() + weight > self.limits.max_queued_bytes.max(weight)
-            || outgoing.total() + weight > self.limits.max_total_queued_bytes;
+            // Those who are away must not take from those who read.
+            || outgoing.total() + weight > self.limits.max_total_queued_bytes
+                && !(online && outgoing.bytes() <= SOFT_OUTPUT);
         if full {
             self.count_dropped(key);
             return false;

@@ -20,11 +20,12 @@ pub(crate) use link::{Link, PendingAck, SOFT_OUTPUT};
 pub(crate) use publish::{Published, Publisher};
 
 use super::auth::Gatekeeper;
+use super::delta::Delta;
 use super::gateway::Gateway;
 use super::options::LimitOptions;
 use super::retained::Retained;
 use super::session::{LinkKey, Outgoing, Session};
-use super::store::{Delta, Restored};
+use super::store::Restored;
 use super::tree::{SessionKey, Tree};
 use hearthgate_domain::delivery::{Inbound, Micros, QoS, Via};
 use slab::Slab;
@@ -45,6 +46,8 @@ const MAX_UNSTORED_BYTES: usize = 8 * 1024 * 1024;
 pub(crate) struct Counters {
     /// Messages that a client did not get because its queue was full.
     pub(crate) dropped: u64,
+    /// Messages that were not retained because there was no room.
+    pub(crate) unretained: u64,
     /// Connections that were closed for what the client did.
     pub(crate) violations: u64,
 }
@@ -137,6 +140,7 @@ impl Hub {
                 origin: origin_of(&stored.id),
                 rights: gatekeeper.rights(stored.user.as_deref(), &stored.id),
                 user: stored.user,
+                stored: 0,
                 version: super::wire::Version::V5,
                 expiry: stored.expiry,
                 link: None,

@@ -154,8 +154,17 @@ impl Hub {
             return removed;
         }
         if !self.retained.set(message.clone(), self.limits.max_retained_messages, self.limits.max_retained_bytes) {
-            tracing::warn!(%topic, "no room for another retained message; raise limits.max_retained_messages or _bytes");
-            return false;
+            self.counters.unretained += 1;
+            if self.counters.unretained.is_power_of_two() {
+                let total = self.counters.unretained;
+                tracing::warn!(%topic, total, "no room for a retained message; raise broker.limits.max_retained_messages");
+            }
+            // Rather none than one that is out of date.
+            let removed = self.retained.remove(&topic);
+            if removed {
+                self.store(|delta| delta.retain(topic, None));
+            }
+            return removed;
         }
         if message.expires.is_some() {
             self.timers.sweep_retained();
