@@ -426,6 +426,7 @@ impl Desk {
                 && let Some(session) = mark.session
             {
                 self.journal.owed().confirm_through(session, mark.seq);
+                self.journal.settle_soon();
             }
             self.marks.pop_front();
         }

@@ -174,6 +174,12 @@ impl Journal {
         Ok(*self.synced.borrow())
     }
 
+    /// What senders will not send again, as far as [`Journal::owed`] knows, is recorded by the next append. Without this
+    /// call it is by one of the next.
+    pub fn settle_soon(&mut self) {
+        self.unsettled = SETTLED_EVERY;
+    }
+
     /// Records what senders will not send again, as far as [`Journal::owed`] knows, when no append is at hand to carry it.
     /// It survives a crash of the process at once, and one of the machine after the next sync. A full journal takes it
     /// all the same: it is small.
