@@ -89,7 +89,7 @@ fn millis(number: &str, factor: u64) -> Option<Option<u64>> {
     let fraction = fraction.trim_end_matches('0');
     let scale = 10_u64.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     let part = if fraction.is_empty() { 0 } else { fraction.parse::<u64>().ok()?.checked_mul(factor)? };
-    if part % scale != 0 {
+    if !part.is_multiple_of(scale) {
         return None;
     }
     Some(millis.and_then(|millis| millis.checked_add(part / scale)))

@@ -156,10 +156,10 @@ async fn on_a_full_disk_nothing_is_acknowledged_and_when_there_is_room_again_all
 /// A gateway that was killed with all messages in its journal and none in its database; the journal's file.
 async fn killed_with_a_full_journal(home: &Home) -> PathBuf {
     let (gateway, database) = started(home, "").await;
-    killed(home, gateway, database).await
+    killed(home, gateway, &database).await
 }
 
-async fn killed(home: &Home, gateway: Gateway, database: Database) -> PathBuf {
+async fn killed(home: &Home, gateway: Gateway, database: &Database) -> PathBuf {
     let lock = database.lock().await.expect("a lock");
     let publisher = Publisher::start(Options::new(home.mqtt, "device"));
     for index in 0..MESSAGES {
@@ -168,7 +168,7 @@ async fn killed(home: &Home, gateway: Gateway, database: Database) -> PathBuf {
     publisher.all_acknowledged(PATIENCE).await.expect("all acknowledgements");
     gateway.kill();
     lock.release().await.expect("the lock's end");
-    assert_eq!(stored(&database).await, [] as [usize; 0]);
+    assert_eq!(stored(database).await, [] as [usize; 0]);
     let files = fs::read_dir(home.path().join("data/journal")).expect("the journal");
     let segments: Vec<PathBuf> = files
         .filter_map(|file| Some(file.ok()?.path()))
@@ -246,7 +246,7 @@ async fn a_damaged_message_is_not_posted_but_a_dead_letter_of_its_call() {
     let add = ["flow", "add", "CALLS", "--topic", "sensors/#", "--schema", r#"{"temperature":"float"}"#];
     told(&home, &[&add[..], &["--options", options, "--endpoint-url", &endpoint.url]].concat());
     until("subscribed", async || http::is_ready(home.http).then_some(())).await;
-    let segment = killed(&home, gateway, database).await;
+    let segment = killed(&home, gateway, &database).await;
     damage(&segment);
     endpoint.switch(Answer::Status(200));
     let _gateway = home.start();

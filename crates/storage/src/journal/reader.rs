@@ -172,7 +172,7 @@ impl Reader {
                     Kind::Entries if header.end() > next => return Ok(Step::Entries(segment)),
                     Kind::Lost => {
                         let lost = header.first..header.end();
-                        self.skip_damage(at..at + header.frame_len(), lost, skipped).map_err(failed)?;
+                        self.skip_damage(at..at + header.frame_len(), &lost, skipped).map_err(failed)?;
                     }
                     Kind::Unused => self.next = self.next.max(header.end()),
                     Kind::Entries | Kind::Begin | Kind::Settled => {}
@@ -189,7 +189,7 @@ impl Reader {
                 if let Some(dir) = segment.path.parent().filter(|_| next < end) {
                     aside::keep(dir, &segment.path, file, at..stretch.to);
                 }
-                self.skip_damage(at..stretch.to, first..end, skipped).map_err(failed)?;
+                self.skip_damage(at..stretch.to, &(first..end), skipped).map_err(failed)?;
                 self.go_to(stretch.to, end);
                 Ok(Step::Again)
             }
@@ -200,7 +200,7 @@ impl Reader {
     fn skip_damage(
         &mut self,
         Range { start, end }: Range<u64>,
-        lost: Range<Seq>,
+        lost: &Range<Seq>,
         skipped: &mut Vec<Skipped>,
     ) -> io::Result<()> {
         let (Some(open), next) = (&self.open, self.next) else { return Ok(()) };
@@ -208,7 +208,7 @@ impl Reader {
             return Ok(());
         }
         let body = start + GROUP_HEADER as u64..end;
-        let mut salvaged = salvage::read(&mut self.window, &open.file, open.salt, body, lost.clone())?;
+        let mut salvaged = salvage::read(&mut self.window, &open.file, open.salt, body, lost)?;
         salvaged.retain(|salvaged| salvaged.seq() >= next);
         self.skip_to(lost.end, Why::Damaged, skipped);
         if let Some(last) = skipped.last_mut() {

@@ -46,7 +46,7 @@ pub(super) fn read(
     file: &File,
     salt: Salt,
     Range { start, end }: Range<u64>,
-    lost: Range<Seq>,
+    lost: &Range<Seq>,
 ) -> io::Result<Vec<Salvaged>> {
     if start >= end || lost.is_empty() {
         return Ok(Vec::new());
@@ -57,7 +57,7 @@ pub(super) fn read(
 }
 
 /// Entries in `bytes`, which begin behind the header of a group; `lost` are the numbers that may be in there.
-pub(super) fn salvage(bytes: &[u8], salt: Salt, lost: Range<Seq>) -> Vec<Salvaged> {
+pub(super) fn salvage(bytes: &[u8], salt: Salt, lost: &Range<Seq>) -> Vec<Salvaged> {
     let mut found = Vec::new();
     let (mut from, mut first) = (0, Some(lost.start));
     let mut at = 0;
@@ -81,18 +81,18 @@ pub(super) fn salvage(bytes: &[u8], salt: Salt, lost: Range<Seq>) -> Vec<Salvage
 }
 
 /// Entries of one group, whose body this is, perhaps with filling.
-fn of_group(body: &[u8], seqs: Range<Seq>, found: &mut Vec<Salvaged>) {
-    let (mut at, mut seq) = (0, seqs.start);
-    while let Some(length) = sensible(&body[at..]).filter(|_| seq < seqs.end) {
+fn of_group(body: &[u8], Range { start: mut seq, end }: Range<Seq>, found: &mut Vec<Salvaged>) {
+    let mut at = 0;
+    while let Some(length) = sensible(&body[at..]).filter(|_| seq < end) {
         found.push(Salvaged { seq, bytes: body[at..at + length].into() });
         (at, seq) = (at + length, seq + 1);
     }
-    if seq >= seqs.end {
+    if seq >= end {
         return;
     }
     for mut from in at + 1..body.len() {
-        let Some(lengths) = to_the_end(&body[from..], seqs.end - seq) else { continue };
-        seq = seqs.end - lengths.len() as u64;
+        let Some(lengths) = to_the_end(&body[from..], end - seq) else { continue };
+        seq = end - lengths.len() as u64;
         for length in lengths {
             found.push(Salvaged { seq, bytes: body[from..from + length].into() });
             (from, seq) = (from + length, seq + 1);

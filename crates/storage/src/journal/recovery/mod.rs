@@ -75,9 +75,9 @@ pub enum What {
 }
 
 impl Damage {
-    fn new(what: What, path: &Path, at: Range<u64>, lost: Range<Seq>) -> Self {
-        let (path, offset, bytes) = (path.to_owned(), at.start, at.end - at.start);
-        Damage { path, offset, bytes, lost, readable: Vec::new(), what, set_aside: None }
+    fn new(what: What, path: &Path, Range { start, end }: Range<u64>, lost: Range<Seq>) -> Self {
+        let (path, bytes) = (path.to_owned(), end - start);
+        Damage { path, offset: start, bytes, lost, readable: Vec::new(), what, set_aside: None }
     }
 }
 

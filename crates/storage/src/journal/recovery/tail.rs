@@ -153,7 +153,7 @@ fn mend_segment(
 fn readable(segment: &SegmentFile, salt: Salt, hole: &Hole) -> Result<Vec<(Seq, Box<str>)>, JournalError> {
     let stretch = hole.from + GROUP_HEADER as u64..hole.to;
     let mut window = Window::default();
-    let salvaged = salvage::read(&mut window, &segment.file, salt, stretch, hole.lost.clone());
+    let salvaged = salvage::read(&mut window, &segment.file, salt, stretch, &hole.lost);
     let salvaged = salvaged.map_err(segment.failed("read"))?;
     let named = salvaged.iter().filter_map(Salvaged::entry).map(|entry| (entry.seq, entry.topic.into()));
     Ok(named.collect())
