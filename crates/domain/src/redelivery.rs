@@ -42,8 +42,7 @@
 //!   entries that are never sent again.
 //! - **Never lost**, unless the ambiguity below is met. In particular never when the sender's identifiers come in turn
 //!   through a range of at least twice `window` (Mosquitto goes through 1 to 65,535): when an identifier comes again, its
-//!   old entry is gone by rule 5. With a greater `window` rule 6 must see to that: at least one confirmation in
-//!   32,767 messages.
+//!   old entry is gone by rule 5. Therefore [`MAX_WINDOW`] is half of all packet identifiers.
 //!
 //! # The ambiguity that remains
 //! A sender has our acknowledgement of message A, reuses A's packet identifier at once for a message B with *equal
@@ -95,8 +94,9 @@ pub struct OwedEntry {
     pub seq: Option<u64>,
 }
 
-/// The greatest number of messages that a sender can have in flight.
-pub const MAX_WINDOW: usize = 65_535;
+/// So many entries of a sender are kept at most: half of the packet identifiers, so that an entry is gone when its
+/// identifier comes in turn again. No sender has more in flight that keeps an eye on what it is owed.
+pub const MAX_WINDOW: usize = 32_767;
 
 /// So many entries are kept of all senders together, unless said otherwise.
 pub const MAX_ENTRIES: usize = 100_000;
@@ -616,6 +616,20 @@ mod tests {
         }
         let remembered: Vec<u64> = owed.snapshot().map(|entry| entry.session).collect();
         assert!(remembered.len() > 50 && remembered.iter().all(|session| *session > 900), "{remembered:?}");
+    }
+
+    #[test]
+    fn an_equal_message_whose_identifier_comes_in_turn_again_is_new_although_nothing_was_ever_confirmed() {
+        let mut owed = Owed::default();
+        let origin = |number: u64, dup| Origin { session: 1, packet_id: (number % 65_535 + 1) as u16, dup };
+        for number in 0..70_000 {
+            assert_eq!(owed.check(&origin(number, false), 7), Verdict::New);
+            owed.record(&origin(number, false), 7, number + 1);
+        }
+        // The next one is lost with the connection, and comes again on the next.
+        owed.connected(1);
+        assert_eq!(owed.check(&origin(69_999, true), 7), Verdict::Redelivered { seq: Some(70_000) });
+        assert_eq!(owed.check(&origin(70_000, true), 7), Verdict::New);
     }
 
     #[test]
