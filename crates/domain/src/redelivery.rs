@@ -49,8 +49,10 @@
 //! topic and payload*, and the connection is lost before B arrives (or we are killed before B is durable). It sends B
 //! again with DUP set, and what we see is exactly what we would see if it sent A again because the acknowledgement had
 //! been lost. Nothing in MQTT tells the two apart, and we decide for A. It takes a sender that takes the lowest free
-//! identifier, equal content twice in a row on one identifier, and a connection that is cut within the one round trip
-//! before rules 3, 4 or 6 remove A's entry; what is lost then is the repetition of a message that was stored.
+//! identifier or comes round to it soon, equal content twice in a row on one identifier, and a connection that is cut
+//! with B on its way before rules 3, 4 or 6 remove A's entry. A broker as the sender shows within a round trip that it has
+//! the acknowledgement (rule 6), and so does a client at QoS 2; of a client of the embedded broker at QoS 1 nothing shows
+//! it before it publishes on that identifier again. What is lost then is the repetition of a message that was stored.
 
 use crate::delivery::Origin;
 use serde::{Deserialize, Serialize};
