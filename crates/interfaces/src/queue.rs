@@ -111,6 +111,8 @@ struct InHand {
 impl Commands {
     /// Takes the oldest command in hand, leaving it in the queue until [`Commands::finish`]. `None`: the sender is gone.
     pub(crate) async fn begin(&mut self) -> Option<Arc<Command>> {
+        // A driver that never has to wait for its device must let those go on who fill this queue.
+        tokio::task::consume_budget().await;
         loop {
             {
                 let state = self.shared.state();

@@ -66,13 +66,15 @@ fn start_interface(
     host: &Arc<Host>,
 ) -> anyhow::Result<(Watched, mapper::Mapped)> {
     let name = interfaces::actor_name(&interface.name);
-    let started = starter.start(&name, &interface.name, interface::DeviceInterfaceActor::new)?;
+    // Each message brings at least one command: a full mailbox means that as many wait as may wait.
+    let queue = loaded.settings.mapper.queue;
+    let started = starter.start_with_room(&name, &interface.name, queue, interface::DeviceInterfaceActor::new)?;
     let (state, device) = watch::channel(interface::DeviceState::default());
     started.fill(interface::Deps {
         name: Arc::clone(&interface.name),
         place,
         config: Arc::clone(&interface.config),
-        room: loaded.settings.mapper.queue,
+        room: queue,
         host: Arc::clone(host),
         emissions: mapper.addr.clone().recipient(),
         state,

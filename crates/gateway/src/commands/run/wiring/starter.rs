@@ -7,7 +7,7 @@ use hearthgate_supervision::{Exit, Guarded, Health, Registry};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use tokio::sync::watch;
 
-/// Messages that an actor's mailbox holds; senders see when it is full.
+/// Messages that an actor's mailbox holds, unless said otherwise; senders see when it is full.
 const MAILBOX: usize = 256;
 
 /// An actor that is started and waits for what it works with, so that actors can refer to each other.
@@ -47,6 +47,21 @@ impl<'a> Starter<'a> {
         A: Supervised + Actor<Context = Context<A>>,
         D: Send + 'static,
     {
+        self.start_with_room(name, part, MAILBOX, build)
+    }
+
+    /// The same with a mailbox for at least so many messages.
+    pub(super) fn start_with_room<A, D>(
+        &mut self,
+        name: &str,
+        part: &str,
+        room: usize,
+        build: impl FnOnce(D, Exit) -> A + Send + 'static,
+    ) -> anyhow::Result<Place<A, D>>
+    where
+        A: Supervised + Actor<Context = Context<A>>,
+        D: Send + 'static,
+    {
         let (deps, taken): (SyncSender<D>, Receiver<D>) = sync_channel(1);
         let arbiter = Arbiter::new();
         let policy = self.settings.supervision.of(part);
@@ -57,7 +72,7 @@ impl<'a> Starter<'a> {
                 std::thread::park();
             },
         };
-        let guarded: Guarded<A> = self.registry.start(name, &arbiter.handle(), MAILBOX, policy, make)?;
+        let guarded: Guarded<A> = self.registry.start(name, &arbiter.handle(), room.max(MAILBOX), policy, make)?;
         self.order.push(name.to_owned());
         Ok(Place { addr: guarded.addr, health: guarded.health, deps })
     }
