@@ -115,6 +115,12 @@ impl Group {
         self.batches.is_empty()
     }
 
+    /// Whether a flow wants any of it.
+    #[must_use]
+    pub fn needs_journal(&self) -> bool {
+        !self.decisions.is_empty()
+    }
+
     /// What [`Desk::write`] has left, or the first `count` of it, with the decisions.
     pub fn left(&self, count: usize) -> impl Iterator<Item = (&Inbound, &[Decision])> {
         let taken = self.messages[self.done..].iter().take(count).filter(|prepared| !prepared.passed_over);

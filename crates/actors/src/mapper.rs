@@ -122,6 +122,10 @@ impl MapperActor {
         for (place, _) in places.into_iter().filter(|(_, identifier)| message.via.includes(*identifier)) {
             let interface = &self.deps.interfaces[place];
             let counters = &self.counters[place];
+            if interface.codec.is_echo(&message.topic) {
+                counters.echoes.add(1);
+                continue;
+            }
             let decoded = match interface.codec.decode(&message.topic, &message.payload) {
                 Ok(decoded) => decoded,
                 Err(reason) => {
@@ -131,10 +135,6 @@ impl MapperActor {
                     continue;
                 }
             };
-            if interface.codec.is_echo(&decoded) {
-                counters.echoes.add(1);
-                continue;
-            }
             match replies::admit(&interface.config, &decoded, message.retain) {
                 replies::Admission::Accept => queues[place].push(Command { message: decoded, received_at: now }),
                 replies::Admission::DropRetained => {

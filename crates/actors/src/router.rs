@@ -177,7 +177,20 @@ impl FlowRouterActor {
             return;
         }
         self.writing = true;
-        let group = std::mem::take(&mut self.group);
+        let mut group = std::mem::take(&mut self.group);
+        // Nothing of it goes to the journal: that takes no time, and another thread would take some.
+        let desk = Arc::clone(&self.deps.desk);
+        if self.confirmed.is_none()
+            && !group.needs_journal()
+            && let Ok(mut free) = desk.try_lock()
+        {
+            let end = free.write(&mut group);
+            drop(free);
+            return match end {
+                Ok(written) => self.on_written(&group, &written, ctx),
+                Err(reason) => self.on_trouble(group, &reason, ctx),
+            };
+        }
         self.write_group(group, ctx);
     }
 

@@ -75,7 +75,7 @@ fn of_interfaces(settings: &Settings, topic: &str, payload: &[u8]) -> Vec<Value>
         }
         let codec = Codec::new(Arc::new(maps), config.name.as_deref().unwrap_or(name));
         found.push(match codec.decode(topic, payload) {
-            Ok(message) if codec.is_echo(&message) => json!({"interface": name, "echo": true, "message": message}),
+            Ok(message) if codec.is_echo(topic) => json!({"interface": name, "echo": true, "message": message}),
             Ok(message) => json!({"interface": name, "message": message}),
             Err(error) => json!({"interface": name, "error": error.reason.to_string()}),
         });
