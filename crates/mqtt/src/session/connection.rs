@@ -8,6 +8,7 @@ use super::moves::Moves;
 use super::options::SessionOptions;
 use super::outbox::Rejected;
 use super::outgoing::DISCONNECT;
+use super::pace::Pace;
 use super::pings::Pings;
 use super::reason;
 use super::reports::Deaf;
@@ -66,6 +67,7 @@ pub(super) struct Connection<'a> {
     moves: &'a mut Moves,
     standing: Standing,
     pings: Pings,
+    pace: Pace,
     is_leaving: bool,
     closing_since: Option<Instant>,
     rejected: Vec<Rejected>,
@@ -80,9 +82,10 @@ impl<'a> Connection<'a> {
         standing: Standing,
     ) -> Self {
         let granted = standing.accepted.keep_alive_seconds.map(|it| Duration::from_secs(it.into()));
-        let pings = Pings::new(granted.unwrap_or(options.keep_alive), Instant::now());
+        let now = Instant::now();
+        let (pings, pace) = (Pings::new(granted.unwrap_or(options.keep_alive), now), Pace::new(now));
         let (is_leaving, closing_since, rejected) = (false, None, Vec::new());
-        Connection { options, desk, intake, moves, standing, pings, is_leaving, closing_since, rejected }
+        Connection { options, desk, intake, moves, standing, pings, pace, is_leaving, closing_since, rejected }
     }
 
     /// Works until the connection ends.
@@ -102,8 +105,9 @@ impl<'a> Connection<'a> {
         let mut timer = pin!(sleep(Duration::from_secs(3600)));
         loop {
             self.work()?;
-            let reading = self.may_read();
-            let next = self.next_at();
+            let rest = self.pace.rests_until(Instant::now()).filter(|_| !self.standing.wire.has_more);
+            let reading = rest.is_none() && self.may_read();
+            let next = self.next_at().into_iter().chain(rest).min();
             if let Some(at) = next
                 && timer.deadline().into_std() != at
             {
@@ -135,7 +139,7 @@ impl<'a> Connection<'a> {
     /// Everything that can be done without waiting.
     fn work(&mut self) -> Result<(), Ended> {
         let now = Instant::now();
-        self.take_in()?;
+        self.take_in(now)?;
         self.acknowledge(now);
         self.subscribe()?;
         self.publish();
@@ -166,13 +170,18 @@ impl<'a> Connection<'a> {
         [self.pings.next_at(), closing].into_iter().flatten().min()
     }
 
-    fn take_in(&mut self) -> Result<(), Ended> {
+    fn take_in(&mut self, now: Instant) -> Result<(), Ended> {
         if self.standing.wire.input.is_empty() {
             return Ok(());
         }
         let received_at = micros_now();
+        let mut packets = 0;
         while let Some(packet) = self.standing.parser.next(&mut self.standing.wire.input)? {
             self.handle(packet, received_at)?;
+            packets += 1;
+        }
+        if packets > 0 {
+            self.pace.read(packets, now);
         }
         Ok(())
     }

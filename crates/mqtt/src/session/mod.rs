@@ -17,6 +17,7 @@ mod moves;
 mod options;
 mod outbox;
 mod outgoing;
+mod pace;
 mod packet_ids;
 mod pings;
 mod prompt;

@@ -23,11 +23,13 @@ pub(super) struct Wire {
     pub(super) input: BytesMut,
     pub(super) output: BytesMut,
     unflushed: bool,
+    /// The last read took all that there was room for.
+    pub(super) has_more: bool,
 }
 
 impl Wire {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Wire { stream, input: BytesMut::new(), output: BytesMut::new(), unflushed: false }
+        Wire { stream, input: BytesMut::new(), output: BytesMut::new(), unflushed: false, has_more: false }
     }
 
     /// Moves bytes until some came in (if `read`) or `output` is written and flushed. Dropping the future loses nothing.
@@ -81,7 +83,9 @@ impl Wire {
         if self.input.capacity() - self.input.len() < READ_ROOM {
             self.input.reserve(READ_CHUNK);
         }
-        match ready!(pin!(self.stream.read_buf(&mut self.input)).poll(context))? {
+        let count = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(context))?;
+        self.has_more = self.input.len() == self.input.capacity();
+        match count {
             0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             _ => Poll::Ready(Ok(())),
         }

@@ -13,7 +13,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
 /// Strict and loose maps, as an installation has them. `ROOT` is replaced.
-const MAP: &str = r#"{"root": "ROOT", "topics": ["ROOT/#"],
+const MAP: &str = r#"{"root": "ROOT", "topics": ["ROOT/+/+/+/+/+/C"],
   "function": {"maptype": "strict", "map": {"Lighting": ["lighting"], "Security": ["security"], "AudioVideo": ["audiovideo"]}},
   "gateway": {"maptype": "none"},
   "location": {"maptype": "strict", "map": {"Kitchen": ["kitchen"], "Office": ["office"], "DiningRm": ["dining_room"]}},
