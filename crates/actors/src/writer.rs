@@ -29,6 +29,9 @@ pub const CONSUMER: &str = "records";
 const BATCH_BYTES: usize = 1 << 20;
 /// Entries after which the journal is told to delete what is written.
 const RELEASE_EVERY: u64 = 50_000;
+/// What can wait does so until nothing has come for this time: the place in the journal, as the journal has it on disk, and
+/// the numbers of flows that store nothing. Each would be a sync of its own.
+const IDLE: Duration = Duration::from_millis(50);
 
 /// What the actor works with.
 #[derive(Clone)]
@@ -142,49 +145,93 @@ impl Work {
         };
         self.release(position)?;
         let mut reader = self.deps.journal.reader_after(position);
+        let mut batch = Batch { through: position, ..Batch::default() };
         loop {
-            let reader_was = reader.next_seq() - 1;
-            let (batch, refused, caught_up) = self.next(&mut reader)?;
-            if batch.through > reader_was {
-                letters::keep(&self.deps.letters, &refused).await?;
-                let deaths = Arc::clone(&self.deaths);
-                let in_hand = || batch.records.iter().map(|record| (record.seq, record.flow_id));
-                while let Err(error) = deaths.risk_all(in_hand, self.write(writer, &batch)).await {
-                    match error.kind() {
-                        ErrorKind::Connection | ErrorKind::ReadOnly | ErrorKind::DiskFull | ErrorKind::Permission => {
-                            return Ok(End::Trouble(error.to_string()));
-                        }
-                        _ => {
-                            self.report(&error.to_string());
-                            pace.pause().await;
-                        }
-                    }
-                }
-                pace.reset();
-                self.deps.trouble.clear();
-                self.release(batch.through)?;
-                self.deaths.forget(|(seq, _)| *seq <= batch.through);
+            let (refused, caught_up) = self.add_next(&mut batch, &mut reader)?;
+            letters::keep(&self.deps.letters, &refused).await?;
+            if self.is_due(&batch)
+                && let Some(trouble) = self.store(writer, &mut batch, pace).await?
+            {
+                return Ok(End::Trouble(trouble));
             }
-            self.keep_position(caught_up).await?;
-            if caught_up {
-                if reader.ready().await.is_err() {
-                    return Ok(End::Closed);
+            self.keep_position(RELEASE_EVERY).await?;
+            if !caught_up {
+                continue;
+            }
+            let is_noted = batch.through == self.released;
+            let is_open = match tokio::time::timeout(IDLE, reader.ready()).await {
+                Ok(open) => open,
+                Err(_) if is_noted => reader.ready().await,
+                Err(_) => {
+                    if let Some(trouble) = self.store(writer, &mut batch, pace).await? {
+                        return Ok(End::Trouble(trouble));
+                    }
+                    self.keep_position(1).await?;
+                    continue;
                 }
-                if !self.deps.linger.is_zero() {
-                    tokio::time::sleep(self.deps.linger).await;
+            };
+            if is_open.is_err() {
+                if let Some(reason) = self.store(writer, &mut batch, pace).await? {
+                    warn!(%reason, "the last messages' numbers are written with the next start");
                 }
+                return Ok(End::Closed);
+            }
+            if !self.deps.linger.is_zero() {
+                tokio::time::sleep(self.deps.linger).await;
             }
         }
     }
 
-    /// The next records, those that can not be written, and whether there is nothing more. While a message is suspected of
-    /// having killed the writer each is taken by itself, so that the next death tells which it was.
-    fn next(&mut self, reader: &mut Reader) -> Result<(Batch, Vec<NewDeadLetter>, bool), String> {
+    /// Whether a batch should be written now: it brings rows, or it is large. A message is suspected of having killed the
+    /// writer: then each is written by itself.
+    fn is_due(&self, batch: &Batch) -> bool {
+        let brings_rows = |record: &Record| record.store || record.typed.is_some();
+        batch.records.iter().any(brings_rows)
+            || batch.records.len() >= self.deps.batch
+            || batch.through >= self.written + RELEASE_EVERY
+            || !self.deaths.is_empty()
+    }
+
+    /// Writes a batch and begins the next one. Answers what keeps the database from it, if it is not the batch's fault.
+    async fn store(
+        &mut self,
+        writer: &mut RecordWriter,
+        batch: &mut Batch,
+        pace: &mut Pace,
+    ) -> Result<Option<String>, String> {
+        let through = batch.through;
+        if through > self.written {
+            let deaths = Arc::clone(&self.deaths);
+            let in_hand = || batch.records.iter().map(|record| (record.seq, record.flow_id));
+            while let Err(error) = deaths.risk_all(in_hand, self.write(writer, batch)).await {
+                match error.kind() {
+                    ErrorKind::Connection | ErrorKind::ReadOnly | ErrorKind::DiskFull | ErrorKind::Permission => {
+                        return Ok(Some(error.to_string()));
+                    }
+                    _ => {
+                        self.report(&error.to_string());
+                        pace.pause().await;
+                    }
+                }
+            }
+            pace.reset();
+            self.deps.trouble.clear();
+            self.release(through)?;
+            self.deaths.forget(|(seq, _)| *seq <= through);
+        }
+        *batch = Batch { through, ..Batch::default() };
+        Ok(None)
+    }
+
+    /// Adds the next records to a batch; answers those that can not be written, and whether there is nothing more. While a
+    /// message is suspected of having killed the writer each is taken by itself, so that the next death tells which it was.
+    fn add_next(&mut self, batch: &mut Batch, reader: &mut Reader) -> Result<(Vec<NewDeadLetter>, bool), String> {
         let table = Arc::clone(&self.deps.table.borrow());
         let deaths = Arc::clone(&self.deaths);
         let most = if deaths.is_empty() { self.deps.batch } else { 1 };
         let read = reader.next_batch(most, BATCH_BYTES).map_err(|error| error.to_string())?;
-        let mut records = Vec::with_capacity(read.entries.len());
+        let Batch { records, through } = batch;
+        records.reserve(read.entries.len());
         let mut refused = letters::salvaged(&self.deps.journal, &table, &read.skipped, &[Part::Store], |_, _| false);
         for entry in &read.entries {
             for target in entry.targets.iter() {
@@ -213,7 +260,8 @@ impl Work {
                 }
             }
         }
-        Ok((Batch { records, through: read.through }, refused, read.caught_up))
+        *through = read.through;
+        Ok((refused, read.caught_up))
     }
 
     fn record(&mut self, entry: &StoredEntry<'_>, flow: &Arc<Flow>, before: Option<&Record>) -> Result<Record, String> {
@@ -299,11 +347,10 @@ impl Work {
         self.deps.journal.release(CONSUMER, through).map_err(|error| error.to_string())
     }
 
-    /// Makes that last, so that the journal gets its room back. When there is nothing more to write it must be done, or a
-    /// full journal would wait for us for ever; else now and then.
-    async fn keep_position(&mut self, is_idle: bool) -> Result<(), String> {
-        let is_due = if is_idle { self.written > self.released } else { self.written >= self.released + RELEASE_EVERY };
-        if !is_due {
+    /// Makes that last when so many entries were written since the last time, so that the journal gets its room back. When
+    /// nothing more comes it must be done, or a full journal would wait for us for ever.
+    async fn keep_position(&mut self, entries: u64) -> Result<(), String> {
+        if self.written < self.released + entries {
             return Ok(());
         }
         self.released = self.written;
