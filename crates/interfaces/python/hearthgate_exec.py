@@ -462,11 +462,23 @@ def _run_threads(gateway, interface):
     gateway.answer_at_once = True
     gateway.answer_pings()
 
+    no_more = internalMsg()
+
     def publish():
         while True:
-            gateway.publish(gateway.outbox.pull(block=True))
+            message = gateway.outbox.pull(block=True)
+            if message is no_more:
+                return
+            gateway.publish(message)
 
-    threading.Thread(target=publish, name="publisher", daemon=True).start()
+    publisher = threading.Thread(target=publish, name="publisher", daemon=True)
+    publisher.start()
+
+    def publish_the_rest():
+        # By the thread that may just have taken the last message.
+        gateway.outbox.push(no_more)
+        publisher.join()
+
     came_back = threading.Event()
 
     def end():
@@ -475,7 +487,7 @@ def _run_threads(gateway, interface):
             interface.loop_stop()
         # A loop_start() that blocks for ever is left alone.
         if not came_back.wait(STOP_GRACE):
-            gateway.publish_all()
+            publish_the_rest()
             os._exit(0)
 
     gateway.say(type="ready")
@@ -484,7 +496,7 @@ def _run_threads(gateway, interface):
     interface.loop_start()
     came_back.set()
     ending.join()
-    gateway.publish_all()
+    publish_the_rest()
 
 
 def _load(target):
