@@ -161,6 +161,19 @@ fn an_acknowledgement_that_arrived_says_nothing_of_what_is_still_being_sent_agai
     assert_eq!((written.appended, written.redelivered), (0, 3));
 }
 
+#[test]
+fn a_confirmation_covers_every_group_up_to_its_ticket_and_none_behind_it() {
+    let (_folder, mut desk) = desk();
+    for (first, packet_ids) in [(1, [1, 2]), (3, [3, 4]), (5, [5, 6])] {
+        desk.write(&mut sent_again(first, &packet_ids)).unwrap();
+    }
+    assert_eq!(desk.journal.owed().len(), 6);
+    desk.confirm(Ticket { connection: 2, number: 4 });
+    assert_eq!(desk.journal.owed().len(), 2);
+    desk.confirm(Ticket { connection: 2, number: 6 });
+    assert_eq!(desk.journal.owed().len(), 0);
+}
+
 /// Three readings, the second one equal to the first, for a flow that takes only what has changed.
 fn readings(dup: bool) -> Vec<Inbound> {
     let reading = |(packet_id, payload): (u16, &'static str)| Inbound {
