@@ -42,7 +42,8 @@
 //!   entries that are never sent again.
 //! - **Never lost**, unless the ambiguity below is met. In particular never when the sender's identifiers come in turn
 //!   through a range of at least twice `window` (Mosquitto goes through 1 to 65,535): when an identifier comes again, its
-//!   old entry is gone by rule 5. Therefore [`MAX_WINDOW`] is half of all packet identifiers.
+//!   old entry is gone by rule 5. Therefore [`MAX_WINDOW`] is half of all packet identifiers. For a sender that confirms
+//!   (rule 6) it may be all of them ([`BROKER_WINDOW`]): there the old entry is gone by its confirmation.
 //!
 //! # The ambiguity that remains
 //! A sender has our acknowledgement of message A, reuses A's packet identifier at once for a message B with *equal
@@ -100,6 +101,10 @@ pub struct OwedEntry {
 /// identifier comes in turn again. No sender has more in flight that keeps an eye on what it is owed.
 pub const MAX_WINDOW: usize = 32_767;
 
+/// For a broker as the sender, which confirms what it has our acknowledgement for (rule 6): as many as there are packet
+/// identifiers, which it may all have in flight. What it has confirmed is gone long before its identifiers come round.
+pub const BROKER_WINDOW: usize = 65_535;
+
 /// So many entries are kept of all senders together, unless said otherwise.
 pub const MAX_ENTRIES: usize = 100_000;
 
@@ -111,11 +116,12 @@ impl Default for Owed {
 }
 
 impl Owed {
-    /// Keeps at most `window` entries of a session: the receive maximum that was agreed on, or [`MAX_WINDOW`].
+    /// Keeps at most `window` entries of a session: the receive maximum that was agreed on, [`MAX_WINDOW`], or
+    /// [`BROKER_WINDOW`].
     #[must_use]
     pub fn new(window: usize) -> Self {
         let (sessions, settled) = (HashMap::new(), HashMap::new());
-        Self { window: window.clamp(1, MAX_WINDOW), most: MAX_ENTRIES, sessions, total: 0, settled }
+        Self { window: window.clamp(1, BROKER_WINDOW), most: MAX_ENTRIES, sessions, total: 0, settled }
     }
 
     /// Keeps at most so many entries of all sessions together.

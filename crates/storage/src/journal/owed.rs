@@ -7,7 +7,7 @@
 use super::format::Fields;
 use super::slots::{Found, Slots};
 use super::{JournalError, Seq};
-use hearthgate_domain::redelivery::{MAX_WINDOW, Owed, OwedEntry};
+use hearthgate_domain::redelivery::{Owed, OwedEntry};
 use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"HGOWED1\n";
@@ -25,9 +25,9 @@ pub(super) struct Snapshot {
 
 impl OwedFile {
     /// Opens it and reads the newest snapshot that is whole.
-    pub(super) fn load(dir: &Path) -> Result<(Self, Option<Snapshot>), JournalError> {
+    pub(super) fn load(dir: &Path, window: usize) -> Result<(Self, Option<Snapshot>), JournalError> {
         let (slots, Found { content, is_damaged }) = Slots::open(dir, "owed", MAGIC)?;
-        let snapshot = content.as_deref().and_then(Snapshot::decode);
+        let snapshot = content.as_deref().and_then(|content| Snapshot::decode(content, window));
         if snapshot.is_none() && (is_damaged || content.is_some()) {
             tracing::error!(
                 "what senders may send again is only known as far as the journal still has it: its files were damaged"
@@ -67,7 +67,7 @@ impl Snapshot {
         out
     }
 
-    fn decode(content: &[u8]) -> Option<Self> {
+    fn decode(content: &[u8], window: usize) -> Option<Self> {
         let mut fields = Fields(content);
         let through = fields.u64()?;
         let mut entries = Vec::new();
@@ -80,7 +80,7 @@ impl Snapshot {
                 entries.push(OwedEntry { session, packet_id, hash, seq: Some(seq) });
             }
         }
-        Some(Snapshot { through, owed: Owed::restore(MAX_WINDOW, entries) })
+        Some(Snapshot { through, owed: Owed::restore(window, entries) })
     }
 }
 
@@ -118,7 +118,8 @@ mod tests {
             owed.record(&Origin { session, packet_id, dup: false }, u64::from(packet_id) << 50, seq);
         }
         owed.record_unstored(&Origin { session: 9, packet_id: 1, dup: false }, 5);
-        let Snapshot { through, owed: restored } = Snapshot::decode(&Snapshot::encode(&owed, u64::MAX - 1)).unwrap();
+        let Snapshot { through, owed: restored } =
+            Snapshot::decode(&Snapshot::encode(&owed, u64::MAX - 1), 100).unwrap();
         assert_eq!(through, u64::MAX - 1);
         let sorted = |owed: &Owed| {
             let mut entries: Vec<_> = owed.snapshot().map(|entry| (entry.seq, entry)).collect();

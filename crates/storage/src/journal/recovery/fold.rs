@@ -25,8 +25,9 @@ pub(super) fn read_owed(
     files: &[SegmentFile],
     tail: Option<&Tail>,
     snapshot: Option<Snapshot>,
+    window: usize,
 ) -> Result<(Index, Folded), JournalError> {
-    let Snapshot { through, owed } = snapshot.unwrap_or(Snapshot { through: 0, owed: Owed::default() });
+    let Snapshot { through, owed } = snapshot.unwrap_or(Snapshot { through: 0, owed: Owed::new(window) });
     let (mut index, mut folded) = (Index::default(), Folded { owed, from: through, newest: 0 });
     let Some(tail) = tail else { return Ok((index, folded)) };
     for (place, file) in files.iter().enumerate() {

@@ -119,8 +119,8 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), 
     recovery.positions_lost = positions.unknown;
     files::check_headers(dir, id, &mut files, &mut recovery)?;
     let tail = tail::mend(dir, id, &mut files, floor, &mut recovery)?;
-    let (owed_file, snapshot) = OwedFile::load(dir)?;
-    let (index, folded) = fold::read_owed(id, &files, tail.as_ref(), snapshot)?;
+    let (owed_file, snapshot) = OwedFile::load(dir, options.window)?;
+    let (index, folded) = fold::read_owed(id, &files, tail.as_ref(), snapshot, options.window)?;
     let next_seq = tail.as_ref().map_or(floor, |tail| tail.next);
     let (synced, synced_rx) = watch::channel(next_seq - 1);
     let shared = Arc::new(Shared {
