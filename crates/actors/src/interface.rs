@@ -14,8 +14,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
-/// Events of the driver that are taken at once. The next are taken when these have passed mapper and session: a few threads, so
-/// that it takes a few of these to keep up with what they can do.
+/// Events of the driver that are taken at once. The next are taken when these have passed mapper and session, which takes
+/// a few changes of threads: with few at once, those would be the bound.
 const EVENTS_AT_ONCE: usize = 1_024;
 
 /// What is known of the device.

@@ -42,7 +42,7 @@
 //!   entries that are never sent again.
 //! - **Never lost**, unless the ambiguity below is met. In particular never when the sender's identifiers come in turn
 //!   through a range of at least twice `window` (Mosquitto goes through 1 to 65,535): when an identifier comes again, its
-//!   old entry is gone by rule 5. Therefore [`MAX_WINDOW`] is half of all packet identifiers. For a sender that confirms
+//!   old entry is gone by rule 5. Therefore [`CLIENT_WINDOW`] is half of all packet identifiers. For a sender that confirms
 //!   (rule 6) it may be all of them ([`BROKER_WINDOW`]): there the old entry is gone by its confirmation.
 //!
 //! # The ambiguity that remains
@@ -97,9 +97,9 @@ pub struct OwedEntry {
     pub seq: Option<u64>,
 }
 
-/// So many entries of a sender are kept at most: half of the packet identifiers, so that an entry is gone when its
-/// identifier comes in turn again. No sender has more in flight that keeps an eye on what it is owed.
-pub const MAX_WINDOW: usize = 32_767;
+/// So many entries of a sender that does not confirm are kept at most: half of the packet identifiers, so that an entry is
+/// gone when its identifier comes in turn again. No sender has more in flight that keeps an eye on what it is owed.
+pub const CLIENT_WINDOW: usize = 32_767;
 
 /// For a broker as the sender, which confirms what it has our acknowledgement for (rule 6): as many as there are packet
 /// identifiers, which it may all have in flight. What it has confirmed is gone long before its identifiers come round.
@@ -109,14 +109,14 @@ pub const BROKER_WINDOW: usize = 65_535;
 pub const MAX_ENTRIES: usize = 100_000;
 
 impl Default for Owed {
-    /// With [`MAX_WINDOW`].
+    /// With [`CLIENT_WINDOW`].
     fn default() -> Self {
-        Self::new(MAX_WINDOW)
+        Self::new(CLIENT_WINDOW)
     }
 }
 
 impl Owed {
-    /// Keeps at most `window` entries of a session: the receive maximum that was agreed on, [`MAX_WINDOW`], or
+    /// Keeps at most `window` entries of a session: the receive maximum that was agreed on, [`CLIENT_WINDOW`], or
     /// [`BROKER_WINDOW`].
     #[must_use]
     pub fn new(window: usize) -> Self {
@@ -605,7 +605,7 @@ mod tests {
     #[test]
     fn a_sender_that_is_away_is_not_forgotten_however_much_others_publish() {
         let mut owed = owed(15);
-        owed = Owed { window: MAX_WINDOW, ..owed }.at_most(100);
+        owed = Owed { window: CLIENT_WINDOW, ..owed }.at_most(100);
         for session in [1, 2, 3] {
             others(session, &mut owed, 10_000);
             assert!(owed.len() <= 100, "{}", owed.len());

@@ -4,7 +4,7 @@ use super::options::{Protocol, SessionOptions};
 use crate::link::Subscription;
 use bytes::{BufMut, Bytes, BytesMut};
 use hearthgate_domain::delivery::{Outbound, QoS};
-use hearthgate_domain::redelivery::MAX_WINDOW;
+use hearthgate_domain::redelivery::CLIENT_WINDOW;
 use rumqttc::mqttbytes::v4;
 use rumqttc::v5::mqttbytes::v5;
 use std::time::Duration;
@@ -71,7 +71,7 @@ fn connect_v5(options: &SessionOptions) -> v5::Packet {
         properties.session_expiry_interval = Some(expiry);
     }
     // What the broker may send ahead of our acknowledgements must all be recognised when it comes again.
-    properties.receive_maximum = Some(u16::try_from(MAX_WINDOW).unwrap_or(u16::MAX));
+    properties.receive_maximum = Some(u16::try_from(CLIENT_WINDOW).unwrap_or(u16::MAX));
     properties.max_packet_size = Some(u32::try_from(options.max_incoming_packet).unwrap_or(u32::MAX).max(1));
     let connect = v5::Connect {
         keep_alive: seconds(options.keep_alive),

@@ -111,7 +111,7 @@ pub use salvage::Salvaged;
 pub use shared::{ConsumerUsage, Handle, Usage};
 pub use writer::{Appended, Dropped, Journal};
 
-use hearthgate_domain::redelivery::MAX_WINDOW;
+use hearthgate_domain::redelivery::CLIENT_WINDOW;
 use std::time::Duration;
 
 /// Number of an entry: from 1, rising by one, never given out twice in the life of a journal.
@@ -141,7 +141,8 @@ pub struct Options {
     pub max_age: Option<Duration>,
     /// What happens at a bound.
     pub when_full: WhenFull,
-    /// So many messages of a sender are remembered as what it may send again; see [`Owed::new`](hearthgate_domain::redelivery::Owed::new).
+    /// So many messages of a sender are remembered as what it may send again; see
+    /// [`Owed::new`](hearthgate_domain::redelivery::Owed::new).
     pub window: usize,
 }
 
@@ -152,7 +153,7 @@ impl Default for Options {
             max_bytes: 1 << 30,
             max_age: None,
             when_full: WhenFull::Block,
-            window: MAX_WINDOW,
+            window: CLIENT_WINDOW,
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::settings::{self, Broker, Protocol, Remote, Settings, Transport, Value
 use hearthgate_domain::delivery::QoS;
 use hearthgate_domain::flow::SecretRef;
 use hearthgate_domain::payload;
-use hearthgate_domain::redelivery::{BROKER_WINDOW, MAX_WINDOW};
+use hearthgate_domain::redelivery::{BROKER_WINDOW, CLIENT_WINDOW};
 use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
 use hearthgate_domain::span::Span;
 use hearthgate_mqtt::broker::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
@@ -31,7 +31,7 @@ pub(super) fn journal(settings: &Settings) -> journal::Options {
             WhenFull::DropOldest => journal::WhenFull::DropOldest,
             WhenFull::Reject => journal::WhenFull::Reject,
         },
-        window: if settings.mqtt.server == settings::Server::Embedded { MAX_WINDOW } else { BROKER_WINDOW },
+        window: if settings.mqtt.server == settings::Server::Embedded { CLIENT_WINDOW } else { BROKER_WINDOW },
     }
 }
 
