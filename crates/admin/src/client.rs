@@ -28,7 +28,7 @@ pub struct Client {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens there.
-    #[error("connecting to the gateway on {0}: does it run, with [http] enabled and this address as [http] bind?")]
+    #[error("connecting to the gateway on {0}: does it run, with [http] enabled and this address as [http] listen?")]
     Connect(SocketAddr, #[source] std::io::Error),
     /// The connection broke.
     #[error("waiting for the gateway's answer")]

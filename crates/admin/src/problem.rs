@@ -7,7 +7,7 @@ use hearthgate_supervision::ControlError;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("this API is not addressed as {0:?}; use its address, or add the name to [http] names")]
+    #[error("this API is not addressed as {0:?}; use its address or localhost")]
     ForeignHost(String),
     #[error("orders from web pages of other sites are refused")]
     ForeignOrigin,

@@ -38,7 +38,7 @@ pub struct Parts {
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// Somebody else listens there, or we may not.
-    #[error("opening the HTTP API on {0}: is another gateway running there? set [http] bind to a free address")]
+    #[error("opening the HTTP API on {0}: is another gateway running there? set [http] listen to a free address")]
     Bind(SocketAddr, #[source] std::io::Error),
 }
 

@@ -18,7 +18,9 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// Reachable from other machines, and anybody could give orders.
-    #[error("[http] bind = \"{0}\" is reachable from other machines: set [http] token as well, or bind to 127.0.0.1")]
+    #[error(
+        "[http] listen = \"{0}\" is reachable from other machines: set [http] token as well, or listen on 127.0.0.1"
+    )]
     OpenWithoutToken(SocketAddr),
     /// A token that can be guessed.
     #[error(

@@ -32,6 +32,8 @@ use std::process::{self, ExitCode};
 /// Whatever kept it from being done; [`crate::exit::exit_of`] tells the code.
 pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
+    // Whatever is made below the state folder, by this process or by SQLite, is its user's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let load = || load(&global);
     let mut out = io::stdout().lock();
     let exit = match command.unwrap_or(Command::Run) {

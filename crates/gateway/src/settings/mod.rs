@@ -9,6 +9,7 @@ mod environment;
 mod expand;
 mod file;
 mod finding;
+mod masking;
 mod origin;
 mod read;
 mod schema;

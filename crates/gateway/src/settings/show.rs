@@ -1,8 +1,8 @@
 //! `config show`: every value in force, with its origin and without its secrets.
 
 use super::Loaded;
+use super::masking;
 use super::origin::Origin;
-use super::urls::without_userinfo;
 use config::{Value, ValueKind};
 
 /// One value in force.
@@ -51,9 +51,7 @@ pub(crate) fn is_secret(key: &str) -> bool {
     if last.ends_with("_file") {
         return false;
     }
-    ["password", "password_hash", "token", "secret", "authorization", "api_key", "apikey"]
-        .iter()
-        .any(|word| last.ends_with(word))
+    masking::names_secret(&last)
 }
 
 fn shown(key: &str, value: &Value) -> String {
@@ -61,9 +59,17 @@ fn shown(key: &str, value: &Value) -> String {
         return "\"***\"".into();
     }
     match &value.kind {
-        ValueKind::String(text) => toml_edit::Value::from(without_userinfo(text).as_ref()).to_string(),
+        ValueKind::String(text) => toml_edit::Value::from(masking::mask_text(text)).to_string(),
         ValueKind::Array(items) => {
-            let items: Vec<String> = items.iter().map(|item| shown(key, item)).collect();
+            let mut is_next_secret = false;
+            let mut items_shown = Vec::with_capacity(items.len());
+            for item in items {
+                // The value of an argument such as `--password` is the one behind it.
+                let text = if is_next_secret { "\"***\"".to_owned() } else { shown(key, item) };
+                is_next_secret = matches!(&item.kind, ValueKind::String(text) if masking::announces_secret(text));
+                items_shown.push(text);
+            }
+            let items = items_shown;
             format!("[{}]", items.join(", "))
         }
         ValueKind::Table(table) => {

@@ -5,6 +5,7 @@ mod homeassistant;
 mod interfaces;
 mod memory;
 pub(super) mod options;
+mod private;
 mod shutdown;
 mod source;
 mod wiring;

@@ -125,8 +125,8 @@ pub struct PolicyOverride {
 
 impl Supervision {
     /// Names of the parts that are no interface.
-    pub const PARTS: [&'static str; 9] =
-        ["broker", "mqtt", "mapper", "router", "writer", "poster", "homeassistant", "supervisor", "http"];
+    pub const PARTS: [&'static str; 8] =
+        ["broker", "mqtt", "mapper", "router", "writer", "poster", "homeassistant", "supervisor"];
 
     /// The policy of one part.
     #[must_use]

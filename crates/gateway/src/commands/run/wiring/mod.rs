@@ -10,7 +10,7 @@ mod starter;
 pub(crate) use running::Running;
 
 use super::memory::AnnouncedFile;
-use super::{interfaces, options, source};
+use super::{interfaces, options, private, source};
 use crate::exit::Failure;
 use crate::settings::{Loaded, Server, Settings};
 use anyhow::Context as _;
@@ -33,6 +33,7 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
     fs::create_dir_all(state).map_err(|error| {
         Failure::Unavailable(format!("making the state folder {} (gateway.state_dir): {error}", state.display()))
     })?;
+    private::tighten(state);
     let interfaces = if settings.mapper.enabled { interfaces::load(loaded)? } else { Vec::new() };
     let mut starter = Starter::new(settings);
     let broker = places::start_broker(&mut starter, settings)?;
