@@ -77,5 +77,5 @@ fn an_address_in_use_is_an_error_at_start_that_names_the_setting() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let settings = Settings::new(taken.local_addr().unwrap(), None, Vec::new()).unwrap();
     let error = bind(settings).unwrap_err();
-    assert!(matches!(error, AdminError::Bind(..)) && error.to_string().contains("[http] bind"), "{error}");
+    assert!(matches!(error, AdminError::Bind(..)) && error.to_string().contains("[http] listen"), "{error}");
 }

@@ -1,13 +1,16 @@
 //! `check`: would the gateway start and do what is configured? One line for each thing, as it is found out.
 
-use super::reach;
 use super::report::{Mark, Report};
+use super::run::options;
+use super::{control, parts, reach};
 use crate::database;
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::maps;
 use crate::settings::{Loaded, Server, Settings};
 use hearthgate_actors::catalog;
-use hearthgate_domain::flow::{Action, FlowRow};
+use hearthgate_domain::flow::{Action, Flow, FlowRow};
+use hearthgate_mqtt::session::{Address, ProbeError, try_connect};
+use hearthgate_storage::sql::TypedTable;
 use std::io::Write;
 use std::path::Path;
 use url::Url;
@@ -20,7 +23,8 @@ pub fn run(loaded: &Loaded, offline: bool, out: &mut dyn Write) -> anyhow::Resul
     let mut report = Report::new(out);
     configuration(loaded, &mut report)?;
     state_dir(&loaded.settings.gateway.state_dir, &mut report)?;
-    interfaces(&loaded.settings, &mut report)?;
+    certificates(&loaded.settings, &mut report)?;
+    interfaces(loaded, &mut report)?;
     if offline {
         report.line(Mark::Skipped, "network and database", "left out (--offline)")?;
     } else {
@@ -60,7 +64,37 @@ fn state_dir(folder: &Path, report: &mut Report<'_>) -> anyhow::Result<()> {
     }
 }
 
-fn interfaces(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
+/// The files of both ends of TLS, read as the running gateway reads them.
+fn certificates(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
+    if settings.broker.is_enabled()
+        && let Some(tls) = options::broker(&settings.broker, &settings.gateway.state_dir).tls
+    {
+        match tls.check() {
+            Ok(()) => report.line(Mark::Ok, "broker.tls", tls.certificate.display())?,
+            Err(error) => report.line(
+                Mark::Wrong,
+                "broker.tls",
+                format!("{error}; set broker.tls.certificate, broker.tls.key or broker.tls.client_ca"),
+            )?,
+        }
+    }
+    let mqtt = &settings.mqtt;
+    let is_named = mqtt.tls.ca.is_some() || mqtt.tls.certificate.is_some();
+    if mqtt.enabled && mqtt.server != Server::Embedded && is_named {
+        match options::tls(settings).client_config() {
+            Ok(_) => report.line(Mark::Ok, "mqtt.tls", "the certificates can be used")?,
+            Err(error) => report.line(
+                Mark::Wrong,
+                "mqtt.tls",
+                format!("{error}; set mqtt.tls.ca, mqtt.tls.certificate or mqtt.tls.key"),
+            )?,
+        }
+    }
+    Ok(())
+}
+
+fn interfaces(loaded: &Loaded, report: &mut Report<'_>) -> anyhow::Result<()> {
+    let settings = &loaded.settings;
     if !settings.mapper.enabled {
         return report.line(Mark::Skipped, "mapping", "mapper.enabled = false");
     }
@@ -76,6 +110,9 @@ fn interfaces(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()
                 report.line(Mark::Ok, &subject, format!("{}, listens to {}", config.kind(), topics.join(", ")))?;
                 for warning in maps.warnings() {
                     report.line(Mark::Warning, &subject, warning)?;
+                }
+                if let Some(problem) = parts::interface_problem(config, &loaded.base) {
+                    report.line(Mark::Wrong, &subject, problem)?;
                 }
             }
             Err(problem) => report.line(Mark::Wrong, &subject, problem)?,
@@ -93,13 +130,23 @@ fn listeners(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()>
     if settings.http.enabled {
         wanted.push(("http.listen", settings.http.listen));
     }
+    let is_running = || control::client(settings).is_ok_and(|client| client.ready().is_ok());
     for (key, listen) in wanted {
         match std::net::TcpListener::bind(listen.0) {
             Ok(_) => report.line(Mark::Ok, key, format!("{listen} is free"))?,
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && is_running() => {
+                report.line(
+                    Mark::Warning,
+                    key,
+                    format!("{listen} is in use, and a gateway runs with this configuration"),
+                )?;
+            }
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => report.line(
-                Mark::Warning,
+                Mark::Wrong,
                 key,
-                format!("{listen} is in use: by a running hearthgate, or by something else; then set {key}"),
+                format!(
+                    "{listen} is in use by another program, and no gateway answers at http.listen; end it, or set {key}"
+                ),
             )?,
             Err(error) => report.line(Mark::Wrong, key, format!("can't listen on {listen}: {error}"))?,
         }
@@ -113,11 +160,39 @@ fn broker(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
     }
     match &settings.mqtt.server {
         Server::Embedded => report.line(Mark::Ok, "mqtt", "the embedded broker"),
-        Server::Database => report.line(Mark::Ok, "mqtt", "the broker that the table mqtt_servers names"),
-        Server::Remote(remote) => match reach::tcp(&remote.host, remote.port, settings.mqtt.connect_timeout.0) {
-            Ok(()) => report.line(Mark::Ok, "mqtt", format!("{remote} answers")),
-            Err(error) => report.line(Mark::Unreachable, "mqtt", format!("{remote}: {error} (mqtt.server)")),
-        },
+        Server::Database => {
+            let row = database::block_on(async {
+                let Some(database) = database::connect(settings).await? else { return Ok(None) };
+                let row = database.mqtt_server().await;
+                database.close().await;
+                Ok(Some(row.map_err(|error| Failure::Unavailable(error.to_string()))?))
+            });
+            match row {
+                Ok(Some(row)) => {
+                    let shown = format!("{}:{} (table mqtt_servers)", row.host, row.port);
+                    login(settings, options::address_of_row(settings, &row), &shown, report)
+                }
+                Ok(None) => {
+                    report.line(Mark::Warning, "mqtt", "there is no table mqtt_servers yet that names a broker")
+                }
+                Err(error) => report.line(Mark::Unreachable, "mqtt", format!("{error:#}")),
+            }
+        }
+        Server::Remote(remote) => {
+            login(settings, options::address(settings, remote), &format!("{remote} (mqtt.server)"), report)
+        }
+    }
+}
+
+/// Whether the broker lets us in.
+fn login(settings: &Settings, address: Address, shown: &str, report: &mut Report<'_>) -> anyhow::Result<()> {
+    let session = options::session(settings, address);
+    match database::block_on(async { Ok(try_connect(session).await) })? {
+        Ok(()) => report.line(Mark::Ok, "mqtt", format!("{shown} lets the gateway in")),
+        Err(ProbeError::Refused(why)) => {
+            report.line(Mark::Wrong, "mqtt", format!("{shown}: {why}; set mqtt.username and mqtt.password"))
+        }
+        Err(ProbeError::Unreachable(why)) => report.line(Mark::Unreachable, "mqtt", format!("{shown}: {why}")),
     }
 }
 
@@ -141,10 +216,15 @@ fn tables(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
 
 fn flow(row: FlowRow, settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
     let subject = format!("flow {}", row.code);
+    let topic = row.topic.clone();
     let flow = match catalog::compile(row) {
         Ok(flow) => flow,
         Err(error) => return report.line(Mark::Wrong, subject, error),
     };
+    if topic.trim() != topic {
+        let shown = format!("the topic {topic:?} begins or ends with blanks, which are part of it; remove them");
+        report.line(Mark::Warning, &subject, shown)?;
+    }
     let actions: Vec<&str> = flow.actions.iter().map(Action::name).collect();
     let what = format!("{} on {}", actions.join(", "), flow.topic.filter());
     if !flow.enabled {
@@ -152,6 +232,15 @@ fn flow(row: FlowRow, settings: &Settings, report: &mut Report<'_>) -> anyhow::R
     }
     for warning in flow.schema.warnings() {
         report.line(Mark::Warning, &subject, warning)?;
+    }
+    let mut problems = parts::template_problems(&flow);
+    problems.extend(parts::secret_problems(&flow));
+    problems.extend(table_problem(&flow, settings)?);
+    for problem in &problems {
+        report.line(Mark::Wrong, &subject, problem)?;
+    }
+    if !problems.is_empty() {
+        return Ok(());
     }
     let Some(url) = flow.endpoint.as_ref().and_then(|endpoint| Url::parse(&endpoint.url).ok()) else {
         return report.line(Mark::Ok, subject, what);
@@ -161,4 +250,17 @@ fn flow(row: FlowRow, settings: &Settings, report: &mut Report<'_>) -> anyhow::R
         Ok(()) => report.line(Mark::Ok, subject, format!("{what}, {host}:{port} answers")),
         Err(error) => report.line(Mark::Unreachable, subject, format!("{what}: {host}:{port}: {error}")),
     }
+}
+
+/// What is missing of the flow's own table, if it has one.
+fn table_problem(flow: &Flow, settings: &Settings) -> anyhow::Result<Option<String>> {
+    // A table that can't be was refused before.
+    let Ok(Some(table)) = TypedTable::of(flow) else { return Ok(None) };
+    let code = &flow.code;
+    database::block_on(async {
+        let Some(database) = database::connect(settings).await? else { return Ok(None) };
+        let missing = database.check_table(&table).await.err();
+        database.close().await;
+        Ok(missing.map(|why| format!("options.table: {why}; `hearthgate flow ddl {code}` prints how to create it")))
+    })
 }

@@ -164,7 +164,11 @@ fn find<'a>(rows: &'a [FlowRow], code: &str) -> Result<&'a FlowRow, Failure> {
 }
 
 fn compiled(row: &FlowRow) -> Result<Flow, Failure> {
-    catalog::compile(row.clone()).map_err(Failure::Refused)
+    let flow = catalog::compile(row.clone()).map_err(Failure::Refused)?;
+    match super::parts::template_problems(&flow).into_iter().next() {
+        Some(problem) => Err(Failure::Refused(format!("flow {:?}, {problem}", flow.code))),
+        None => Ok(flow),
+    }
 }
 
 fn done(out: &mut dyn Write, what: &str, code: &str) -> anyhow::Result<Exit> {

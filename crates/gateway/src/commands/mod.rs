@@ -11,6 +11,7 @@ pub mod interface;
 mod learn;
 mod lines;
 pub mod map;
+mod parts;
 pub mod passwd;
 mod reach;
 mod report;

@@ -20,6 +20,7 @@ mod outgoing;
 mod pace;
 mod packet_ids;
 mod pings;
+mod probe;
 mod prompt;
 mod reason;
 mod reports;
@@ -32,6 +33,7 @@ mod wire;
 
 pub use identity::is_same_owner;
 pub use options::{Address, Backoff, Credentials, Known, Protocol, Server, SessionOptions, Will};
+pub use probe::{ProbeError, try_connect};
 pub use tls::{ClientCertificate, Tls, TlsError};
 
 use crate::link::{Connection as ConnectionNumber, Event, Port};

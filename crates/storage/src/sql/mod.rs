@@ -117,6 +117,18 @@ impl Database {
         self.inner.pools.ping(&self.inner.label).await
     }
 
+    /// Looks whether a flow's own table is there with every column that is written.
+    ///
+    /// # Errors
+    /// What the database says is missing, or it can't be asked.
+    pub async fn check_table(&self, table: &TypedTable) -> Result<(), DatabaseError> {
+        let query = table.probe(self.dialect());
+        pools::on_pool!(&self.inner.pools, pool => {
+            let asked = sqlx::raw_sql(sqlx::AssertSqlSafe(query)).execute(pool).await;
+            asked.map(drop).attempted(format!("look at the table {}", table.name()))
+        })
+    }
+
     /// Closes the connections once those in use are given back.
     pub async fn close(&self) {
         self.inner.pools.close().await;

@@ -157,6 +157,14 @@ impl TypedTable {
         TypedRow { table: Arc::clone(self), event_time, values }
     }
 
+    /// A query that fails unless the table has every column that is written. The names are qualified: SQLite takes an
+    /// unknown quoted name for a text.
+    pub(crate) fn probe(&self, dialect: Dialect) -> String {
+        let names = OWN_COLUMNS.into_iter().skip(1).chain(self.columns.iter().map(|(name, _)| &**name));
+        let names: Vec<String> = names.map(|name| format!("t.{}", quote(dialect, name))).collect();
+        format!("SELECT {} FROM {} t WHERE 1 = 0", names.join(", "), quote(dialect, &self.name))
+    }
+
     /// A multi-row INSERT; the values are in the order flow code, time of receipt, event time, number, fields.
     pub(crate) fn insert(&self, dialect: Dialect, rows: usize) -> String {
         let names = OWN_COLUMNS.into_iter().skip(1).chain(self.columns.iter().map(|(name, _)| &**name));

@@ -61,7 +61,7 @@ pub(in crate::commands) fn address(settings: &Settings, remote: &Remote) -> Addr
 }
 
 /// The same for a row of the table `mqtt_servers`.
-pub(super) fn address_of_row(settings: &Settings, row: &MqttServer) -> Address {
+pub(in crate::commands) fn address_of_row(settings: &Settings, row: &MqttServer) -> Address {
     let tls = &settings.mqtt.tls;
     let encrypted = row.port == TLS_PORT || tls.ca.is_some() || tls.certificate.is_some();
     let transport = if encrypted { Transport::Tls } else { Transport::Tcp };
@@ -120,7 +120,7 @@ fn server(settings: &Settings, remote: &Remote) -> Server {
     }
 }
 
-fn tls(settings: &Settings) -> Tls {
+pub(in crate::commands) fn tls(settings: &Settings) -> Tls {
     let tls = &settings.mqtt.tls;
     Tls {
         ca: tls.ca.clone(),
@@ -135,7 +135,7 @@ fn tls(settings: &Settings) -> Tls {
     }
 }
 
-pub(super) fn broker(broker: &Broker, state_dir: &Path) -> BrokerOptions {
+pub(in crate::commands) fn broker(broker: &Broker, state_dir: &Path) -> BrokerOptions {
     let limits = LimitOptions {
         max_connections: broker.limits.max_connections,
         max_packet_size: size(broker.limits.max_packet_size.0),
@@ -191,7 +191,7 @@ pub(super) fn breaker(settings: &Settings) -> BreakerSettings {
 }
 
 /// Finds a secret where a flow says that it is: in the environment, or in a file whose last line break does not count.
-pub(super) fn secret(reference: &SecretRef) -> Result<SecretString, String> {
+pub(in crate::commands) fn secret(reference: &SecretRef) -> Result<SecretString, String> {
     let text = match reference {
         SecretRef::Env(name) => std::env::var(&**name).map_err(|error| format!("{reference}: {error}"))?,
         SecretRef::File(path) => {
