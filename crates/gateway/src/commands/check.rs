@@ -7,6 +7,7 @@ use crate::database;
 use crate::exit::{Exit, Failure};
 use crate::maps;
 use crate::settings::{Loaded, Server, Settings};
+use crate::telemetry;
 use hearthgate_actors::catalog;
 use hearthgate_domain::flow::{Action, Flow, FlowRow};
 use hearthgate_mqtt::session::{Address, ProbeError, try_connect};
@@ -43,6 +44,9 @@ fn configuration(loaded: &Loaded, report: &mut Report<'_>) -> anyhow::Result<()>
     report.line(Mark::Ok, "configuration", source)?;
     for warning in &loaded.warnings {
         report.line(Mark::Warning, "configuration", warning)?;
+    }
+    if let Some(problem) = telemetry::level_problem(&loaded.settings.log.level) {
+        report.line(Mark::Wrong, "log.level", problem)?;
     }
     Ok(())
 }

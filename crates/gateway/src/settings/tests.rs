@@ -399,3 +399,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_part_that_is_no_actor_can_not_be_supervised() {
+    let findings = Home::with("[supervision.http]\nessential = true\n").findings();
+    assert!(findings[0].contains("supervision.http: there is no such part"), "{findings:?}");
+}
+
+#[test]
+fn a_token_that_the_api_would_refuse_is_refused_with_the_configuration() {
+    let findings = Home::with("[http]\ntoken = \"short\"\n").findings();
+    assert!(findings[0].starts_with("hearthgate.toml:2: http.token"), "{findings:?}");
+}

@@ -10,6 +10,7 @@ use rotate::RotatingFile;
 use std::fmt;
 use std::io::IsTerminal;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
@@ -28,13 +29,30 @@ pub struct Telemetry {
 /// What libraries say of themselves at every start and end is nothing for the log of a home.
 const QUIET: &str = "actix_server=warn";
 
+/// The level when the configured one is none.
+const USUAL: &str = "info";
+
+/// What is wrong with a level. A word that is no level is a directive for a module of that name, and silences all others.
+#[must_use]
+pub fn level_problem(level: &str) -> Option<String> {
+    for directive in level.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        let is_word = !directive.contains(['=', '[', ':']);
+        if is_word && directive.parse::<LevelFilter>().is_err() {
+            return Some(format!("\"{directive}\" is no level; use error, warn, info, debug, trace or off"));
+        }
+    }
+    None
+}
+
 /// Starts the log of this process. `RUST_LOG` wins over the configured level.
 ///
 /// # Errors
 /// The level or the file is unusable, or a log was started before.
 pub fn start(log: &Log) -> anyhow::Result<Telemetry> {
     let wished = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty());
-    let level = wished.unwrap_or_else(|| format!("{},{QUIET}", log.level));
+    let misspelt = if wished.is_none() { level_problem(&log.level) } else { None };
+    let configured = if misspelt.is_some() { USUAL } else { &log.level };
+    let level = wished.unwrap_or_else(|| format!("{configured},{QUIET}"));
     let filter = EnvFilter::builder().parse(&level).with_context(|| format!("reading the log level \"{level}\""))?;
     let (fold, reporter) = Fold::new(log.fold_repeats.0);
     let (file, guard) = match &log.file {
@@ -59,6 +77,9 @@ pub fn start(log: &Log) -> anyhow::Result<Telemetry> {
         .with(file)
         .try_init()
         .context("starting the log")?;
+    if let Some(problem) = misspelt {
+        tracing::warn!("log.level: {problem}; the log goes on with {USUAL}");
+    }
     Ok(Telemetry { _fold: reporter, _file: guard })
 }
 
@@ -84,5 +105,18 @@ struct ShortLocalTime;
 impl FormatTime for ShortLocalTime {
     fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
         write!(writer, "{}", chrono::Local::now().format("%H:%M:%S%.3f"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_told_and_directives_for_modules_are_not() {
+        assert!(level_problem("verbose").is_some() && level_problem("info,debgu").is_some());
+        for level in ["info", "WARN", "off", "info,hearthgate_mqtt=debug", "hearthgate_mqtt[session]=trace"] {
+            assert_eq!(level_problem(level), None, "{level}");
+        }
     }
 }

@@ -42,8 +42,12 @@ impl Rules<'_> {
                 "set http.token_file, or listen on 127.0.0.1",
             );
         }
-        if let Err(problem) = check_level(&settings.log.level) {
-            self.error("log.level", problem, "use error, warn, info, debug, trace or off, or module=level,…");
+        if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&settings.log.level) {
+            self.error(
+                "log.level",
+                format!("{error}"),
+                "use error, warn, info, debug, trace or off, or module=level,…",
+            );
         }
         if http.enabled
             && (http.token.is_some() || http.listen.0.ip().is_loopback())
@@ -65,18 +69,4 @@ impl Rules<'_> {
             }
         }
     }
-}
-
-/// A word that is no level would be taken for the name of a module, and silence everything else.
-fn check_level(level: &str) -> Result<(), String> {
-    tracing_subscriber::EnvFilter::builder().parse(level).map_err(|error| error.to_string())?;
-    for directive in level.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
-        let is_plain = !directive.contains(['=', '[', ':']);
-        if is_plain && directive.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
-            let levels = ["error", "warn", "info", "debug", "trace", "off"];
-            let meant = closest(directive, levels).map(|word| format!("; did you mean \"{word}\"?"));
-            return Err(format!("\"{directive}\" is no level{}", meant.unwrap_or_default()));
-        }
-    }
-    Ok(())
 }
