@@ -5,7 +5,11 @@ use hearthgate_domain::flow::{Action, Auth, Flow, HeaderValue, SecretRef};
 use hearthgate_http::template::{Purpose, Template};
 use hearthgate_interfaces::{DriverConfig, InterfaceConfig};
 use rustix::fs::{Access, access};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+
+/// Where the C library looks for programs when PATH is not set.
+const USUAL_PATH: &str = "/bin:/usr/bin";
 
 /// What keeps the flow's templates from being read: each message would become a dead letter.
 pub(super) fn template_problems(flow: &Flow) -> Vec<String> {
@@ -50,7 +54,7 @@ pub(super) fn interface_problem(config: &InterfaceConfig, base: &Path) -> Option
             }
             let program = exec.command.first()?;
             let search = exec.environment.get("PATH").map(Into::into).or_else(|| std::env::var_os("PATH"));
-            let is_found = is_program(&folder, program, search.as_deref().unwrap_or_default());
+            let is_found = is_program(&folder, program, search.as_deref().unwrap_or(OsStr::new(USUAL_PATH)));
             (!is_found).then(|| format!("there is no program {program} that may be run; install it, or set `command`"))
         }
         DriverConfig::Serial(serial, _) => {
@@ -63,7 +67,7 @@ pub(super) fn interface_problem(config: &InterfaceConfig, base: &Path) -> Option
     }
 }
 
-fn is_program(folder: &Path, program: &str, search: &std::ffi::OsStr) -> bool {
+fn is_program(folder: &Path, program: &str, search: &OsStr) -> bool {
     let may_run = |file: PathBuf| file.is_file() && access(&file, Access::EXEC_OK).is_ok();
     if program.contains('/') {
         return may_run(folder.join(program));
@@ -77,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_program_is_looked_for_where_the_interface_will_start_it() {
-        let search = std::ffi::OsStr::new("/usr/bin:/bin");
+        let search = OsStr::new("/usr/bin:/bin");
         assert!(is_program(Path::new("/"), "sh", search));
         assert!(is_program(Path::new("/"), "bin/sh", search));
         assert!(!is_program(Path::new("/"), "pyhton3", search));
