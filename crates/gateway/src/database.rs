@@ -55,7 +55,7 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Option<Database>> {
     database.map(Some).map_err(|error| Failure::Unavailable(format!("{error} (database.url)")).into())
 }
 
-/// All flows, disabled ones too; `None` when there is no database yet.
+/// All flows, disabled ones too; `None` when there is no database yet, or an empty one that the first start fills.
 ///
 /// # Errors
 /// The database can't be reached or read.
@@ -65,6 +65,10 @@ pub fn flow_rows(settings: &Settings) -> anyhow::Result<Option<Vec<FlowRow>>> {
     }
     block_on(async {
         let Some(database) = connect(settings).await? else { return Ok(None) };
+        if settings.database.migrate && database.is_fresh() {
+            database.close().await;
+            return Ok(None);
+        }
         let rows = database.load_flows().await;
         database.close().await;
         Ok(Some(rows.map_err(|error| Failure::Unavailable(error.to_string()))?))

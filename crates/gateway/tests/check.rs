@@ -80,6 +80,17 @@ fn an_encrypted_connection_to_a_server_without_encryption_is_down() {
 }
 
 #[test]
+fn an_empty_database_is_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("data")).unwrap();
+    fs::write(folder.path().join("data/hearthgate.db"), "").unwrap();
+    fs::write(folder.path().join("hearthgate.toml"), "[http]\nenabled = false\n[broker]\nlisten = \"127.0.0.1:0\"\n")
+        .unwrap();
+    let output = run(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
 fn messages_name_only_keys_that_exist() {
     let defaults = include_str!("../../../config/hearthgate.default.toml");
     let bare = |line: &str| line.trim_start_matches(['#', ' ']).to_owned();

@@ -206,7 +206,9 @@ fn tables(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
     }
     let rows = match database::flow_rows(settings) {
         Ok(Some(rows)) => rows,
-        Ok(None) => return report.line(Mark::Ok, "database", format!("{} will be created", settings.database.url)),
+        Ok(None) => {
+            return report.line(Mark::Ok, "database", format!("{}: its tables will be created", settings.database.url));
+        }
         Err(error) => return report.line(Mark::Unreachable, "database", format!("{error:#}")),
     };
     report.line(Mark::Ok, "database", format!("{}, {} flows", settings.database.url, rows.len()))?;

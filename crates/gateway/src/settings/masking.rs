@@ -46,7 +46,7 @@ pub(crate) fn mask_text(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for part in text.split_inclusive(['?', '&', ';', ' ', ',', '\n']) {
         let (body, separator) = match part.char_indices().next_back() {
-            Some((at, last)) if matches!(last, '?' | '&' | ';' | ' ' | ',' | '\n') => part.split_at(at),
+            Some((at, '?' | '&' | ';' | ' ' | ',' | '\n')) => part.split_at(at),
             _ => (part, ""),
         };
         match body.split_once('=') {

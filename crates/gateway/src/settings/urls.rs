@@ -247,7 +247,7 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Server { url, .. } => f.write_str(&super::masking::mask_text(&url.to_string())),
+            Self::Server { url, .. } => f.write_str(&super::masking::mask_text(url.as_ref())),
         }
     }
 }

@@ -117,6 +117,11 @@ impl Database {
         self.inner.pools.ping(&self.inner.label).await
     }
 
+    /// Whether nothing of ours is in it yet: [`Self::open`] fills it where that is allowed.
+    pub fn is_fresh(&self) -> bool {
+        self.layout.is_empty()
+    }
+
     /// Looks whether a flow's own table is there with every column that is written.
     ///
     /// # Errors
