@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -88,6 +89,26 @@ fn an_empty_database_is_no_fault() {
         .unwrap();
     let output = run(folder.path(), &["check"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn a_broker_that_refuses_the_credentials_is_found_with_what_it_says() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        // CONNACK of MQTT 3.1.1: not authorized.
+        stream.write_all(&[0x20, 2, 0, 5]).unwrap();
+        let mut connect = Vec::new();
+        drop(stream.read_to_end(&mut connect));
+    });
+    let (code, found) = check(
+        &format!(
+            "[mqtt]\nserver = \"mqtt://127.0.0.1:{port}\"\nusername = \"a\"\npassword = \"wrong\"\n[http]\nenabled = false\n[database]\nenabled = false\n"
+        ),
+        &[],
+    );
+    assert!(code == Some(1) && found.starts_with("WRONG mqtt") && found.contains("set mqtt.username"), "{found}");
 }
 
 #[test]

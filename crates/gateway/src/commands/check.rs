@@ -167,6 +167,10 @@ fn broker(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
         Server::Database => {
             let row = database::block_on(async {
                 let Some(database) = database::connect(settings).await? else { return Ok(None) };
+                if settings.database.migrate && database.is_fresh() {
+                    database.close().await;
+                    return Ok(None);
+                }
                 let row = database.mqtt_server().await;
                 database.close().await;
                 Ok(Some(row.map_err(|error| Failure::Unavailable(error.to_string()))?))
