@@ -100,7 +100,7 @@ impl Gatekeeper {
         Rights {
             publish: lists.publish.as_deref().map(put_in),
             subscribe: lists.subscribe.as_deref().map(put_in),
-            forbidden: put_in(&lists.forbidden),
+            forbidden: put_in_closed(&lists.forbidden, user, client_id),
         }
     }
 }
@@ -142,17 +142,28 @@ fn check_filters(key: &str, acl: &AclOptions) -> Result<(), BrokerError> {
 
 /// A name that would change a filter's meaning is left out of it: it allows nothing.
 fn put_in(filters: &[String], user: Option<&str>, client_id: &str) -> Arc<[String]> {
-    let plain = |name: &str| !name.is_empty() && !name.contains(['+', '#', '/']);
-    let fits = |filter: &&String| {
-        (!filter.contains("%u") || user.is_some_and(plain)) && (!filter.contains("%c") || plain(client_id))
+    filters.iter().filter_map(|filter| replace_names(filter, user, client_id)).collect()
+}
+
+/// Where a name would change the meaning of a forbidden filter, everything that begins like it is forbidden: the
+/// name may stand for any number of levels, and a list that forbids must not open.
+fn put_in_closed(filters: &[String], user: Option<&str>, client_id: &str) -> Arc<[String]> {
+    let widened = |filter: &String| {
+        let before = filter.split('/').take_while(|level| !level.contains("%u") && !level.contains("%c"));
+        before.chain(["#"]).collect::<Vec<_>>().join("/")
     };
-    let replaced = |filter: &String| {
-        // In one pass, so that a user named "%c" stays what it is.
-        let mut parts = filter.split("%u").map(|part| part.replace("%c", client_id));
-        let first = parts.next().unwrap_or_default();
-        parts.fold(first, |done, part| done + user.unwrap_or_default() + &part)
-    };
-    filters.iter().filter(fits).map(replaced).collect()
+    filters.iter().map(|filter| replace_names(filter, user, client_id).unwrap_or_else(|| widened(filter))).collect()
+}
+
+/// The filter with the names put in; `None` where a name is missing or would change the filter's meaning.
+fn replace_names(filter: &str, user: Option<&str>, client_id: &str) -> Option<String> {
+    let is_plain = |name: &str| !name.is_empty() && !name.contains(['+', '#', '/']);
+    let fits =
+        (!filter.contains("%u") || user.is_some_and(is_plain)) && (!filter.contains("%c") || is_plain(client_id));
+    // In one pass, so that a user named "%c" stays what it is.
+    let mut parts = filter.split("%u").map(|part| part.replace("%c", client_id));
+    let first = parts.next().unwrap_or_default();
+    fits.then(|| parts.fold(first, |done, part| done + user.unwrap_or_default() + &part))
 }
 
 #[cfg(test)]
@@ -191,6 +202,21 @@ mod tests {
         let rights = rights(&["home/%u"], &["to/%c/#"], Some("+"), "#");
         assert!(!rights.may_publish("home/x") && !rights.may_publish("home/+"));
         assert!(!rights.may_subscribe("to/x/y"));
+    }
+
+    #[test]
+    fn a_forbidden_filter_that_a_name_would_change_forbids_all_that_begins_like_it() {
+        let filters = ["dev/%c/locked/#".to_owned(), "own/%u".to_owned(), "fixed".to_owned()];
+        for client in ["x/y", "+", "#", ""] {
+            let forbidden = put_in_closed(&filters, Some("ann"), client);
+            let rights = Rights { publish: None, subscribe: None, forbidden };
+            assert!(!rights.may_publish("dev/x/y/locked/z") && !rights.may_receive("dev/x"), "{client}");
+            assert!(!rights.may_publish("own/ann") && rights.may_publish("own/bob"), "{client}");
+        }
+        let forbidden = put_in_closed(&filters, None, "x");
+        let rights = Rights { publish: None, subscribe: None, forbidden };
+        assert!(!rights.may_publish("dev/x/locked/z") && rights.may_publish("dev/x/open"));
+        assert!(!rights.may_publish("own/ann") && !rights.may_publish("fixed"));
     }
 
     #[test]
