@@ -44,6 +44,7 @@ type Admission = Result<(Accepted, Admitted), (Version, Reason)>;
 /// A client that is let in.
 pub(super) struct Admitted {
     pub(super) version: Version,
+    pub(super) is_bridge: bool,
     pub(super) rights: Rights,
     pub(super) session_expiry: u32,
     pub(super) alive: Rc<()>,
@@ -60,6 +61,11 @@ async fn admit(shared: &Shared, connect: Connect, is_certified: bool) -> Admissi
     let user = shared.gatekeeper.admit(name, password, is_certified).await.map_err(refused)?;
     let session_expiry = connect.session_expiry.unwrap_or(0);
     let mut hub = shared.hub.borrow_mut();
+    // Bridges announce themselves there by default. The will goes nowhere, like all that clients publish to it.
+    if connect.will.take_if(|will| will.topic.starts_with("$SYS/")).is_some() {
+        tracing::debug!(client = %connect.client_id, "passed over a will on $SYS, which belongs to the broker");
+    }
+    let is_bridge = connect.is_bridge;
     if let Some(will) = &connect.will {
         let rights = shared.gatekeeper.rights(user.as_deref(), &connect.client_id);
         if !rights.may_publish(&will.topic) {
@@ -70,7 +76,7 @@ async fn admit(shared: &Shared, connect: Connect, is_certified: bool) -> Admissi
     let rights = |client_id: &str| shared.gatekeeper.rights(user.as_deref(), client_id);
     let accepted = hub.connect(connect, user.clone(), &alive, rights).map_err(refused)?;
     let rights = hub.sessions[accepted.session].rights.clone();
-    Ok((accepted, Admitted { version, rights, session_expiry, alive }))
+    Ok((accepted, Admitted { version, is_bridge, rights, session_expiry, alive }))
 }
 
 /// A client that hears of its session must find it again after we were killed: without it, it would send as new what we

@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     pub(super) link: LinkKey,
     pub(super) session: usize,
     pub(super) version: Version,
+    /// Its subscriptions have no-local and retain-as-published, so that what it brings does not come back.
+    pub(super) is_bridge: bool,
     pub(super) origin: u64,
     pub(super) rights: Rights,
     /// Topic aliases of the client.
@@ -52,6 +54,8 @@ pub(crate) struct Connection {
     buffer: BytesMut,
     read_size: usize,
     pub(super) stalled: bool,
+    /// What was written may still lie in the stream's own buffer, as it does with TLS.
+    is_unflushed: bool,
     max_packet_size: usize,
     keep_alive: Option<Duration>,
     last_active: Instant,
@@ -91,6 +95,7 @@ impl Connection {
             link: accepted.link,
             session: accepted.session,
             version: admitted.version,
+            is_bridge: admitted.is_bridge,
             origin,
             rights: admitted.rights.clone(),
             aliases: HashMap::new(),
@@ -99,6 +104,7 @@ impl Connection {
             buffer,
             read_size: SMALL_READ,
             stalled: false,
+            is_unflushed: false,
             max_packet_size: shared.max_packet_size,
             keep_alive,
             last_active: now,
@@ -192,7 +198,6 @@ impl Connection {
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut hub = self.hub.borrow_mut();
         let hub = &mut *hub;
-        let mut wrote = false;
         loop {
             let Some(link) = hub.links.get_mut(self.link) else { return Poll::Ready(Ok(())) };
             if link.out.is_empty() {
@@ -210,7 +215,7 @@ impl Connection {
                 self.last_active = Instant::now();
             }
             link.out.advance(count);
-            wrote = true;
+            self.is_unflushed = true;
             // There is room again for what waits.
             if link.out.len() < SOFT_OUTPUT
                 && let Some(session) = link.session
@@ -219,7 +224,12 @@ impl Connection {
                 hub.pump(session, self.link);
             }
         }
-        if wrote { Pin::new(&mut self.stream).poll_flush(cx) } else { Poll::Ready(Ok(())) }
+        // Tried again until it is done: nothing else would send what the socket had no room for.
+        if self.is_unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.is_unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// The broker has ended the connection: once the last packet is written, or when that takes too long.
