@@ -10,16 +10,19 @@ use super::wire::outgoing::{self, Announcement};
 use super::wire::reason::Reason;
 use super::wire::{Frame, Version, frame};
 use bytes::{Buf, BytesMut};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// CONNECT may hold four strings of 64 KiB.
 const MAX_CONNECT: usize = 300 * 1024;
+/// Letters of a name in the log.
+const MAX_LOGGED: usize = 64;
 
 /// Serves one client until its connection ends.
-pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>) {
+pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>, address: SocketAddr, admitted: &Cell<bool>) {
     let mut buffer = BytesMut::with_capacity(SMALL_READ);
     let timeout = shared.connect_timeout;
     let first = tokio::time::timeout(timeout, read_connect(&mut stream, &mut buffer, shared.max_packet_size)).await;
@@ -28,14 +31,32 @@ pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>) {
         Ok(Ok(Some(Err(unreadable)))) => return refuse_unreadable(stream, unreadable).await,
         Ok(Ok(None) | Err(_)) | Err(_) => return,
     };
-    match admit(&shared, connect, stream.is_certified()).await {
+    let (client, user) = (connect.client_id.clone(), connect.user.clone());
+    let admission = {
+        // Nothing is computed for a client that has gone.
+        let admission = std::pin::pin!(admit(&shared, connect, stream.is_certified()));
+        tokio::select! {
+            biased;
+            admission = admission => admission,
+            () = stream.gone() => return,
+        }
+    };
+    match admission {
         Ok((accepted, connect)) => {
+            admitted.set(true);
             let stored = accepted.stored;
             let mut connection = Connection::new(stream, &shared, accepted, &connect, buffer);
             wait_until_stored(&shared.hub, stored).await;
             connection.run().await;
         }
-        Err((version, reason)) => refuse(stream, version, reason).await,
+        Err((version, reason)) => {
+            // Without the port, and only the head of what the client says, so that repeats are folded.
+            let head = |text: &str| text.chars().take(MAX_LOGGED).collect::<String>();
+            let (client, user) = (head(&client), user.as_deref().map(head));
+            let address = address.ip();
+            tracing::warn!(%address, client, user, ?reason, "refused a client");
+            refuse(stream, version, reason).await;
+        }
     }
 }
 
@@ -127,7 +148,6 @@ async fn refuse_unreadable(stream: Stream, unreadable: Unreadable) {
 }
 
 async fn refuse(mut stream: Stream, version: Version, reason: Reason) {
-    tracing::debug!(?reason, "refused a client");
     let mut out = BytesMut::new();
     outgoing::connack(&mut out, version, false, reason, &Announcement::default());
     let goodbye = async {

@@ -28,6 +28,8 @@ pub(super) const SMALL_READ: usize = 512;
 const LARGE_READ: usize = 64 * 1024;
 /// Who lets so much output wait is not read: each packet of its own would add to it.
 const CROWDED_OUTPUT: usize = 4 * SOFT_OUTPUT;
+/// What is held back of one client for want of room, and one packet more; beyond it the client is not read.
+const MAX_HELD: usize = 64 * 1024;
 /// Time for the last packet to be written.
 pub(super) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -51,6 +53,8 @@ pub(crate) struct Connection {
     pub(super) session_expiry: u32,
     /// Whole packets that are not worked off yet.
     pub(super) pending: Bytes,
+    /// Whole PUBLISH packets, and what must not overtake them, for which there is no room now.
+    pub(super) held: BytesMut,
     buffer: BytesMut,
     read_size: usize,
     pub(super) stalled: bool,
@@ -101,6 +105,7 @@ impl Connection {
             aliases: HashMap::new(),
             session_expiry: admitted.session_expiry,
             pending: Bytes::new(),
+            held: BytesMut::new(),
             buffer,
             read_size: SMALL_READ,
             stalled: false,
@@ -185,7 +190,7 @@ impl Connection {
         if self.stalled && self.poll_room() {
             return Poll::Ready(Event::Resume);
         }
-        if !self.stalled && !crowded {
+        if !self.is_hold_full() && !crowded {
             match self.poll_input(cx) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Event::Closed),
                 Poll::Ready(Ok(_)) => return Poll::Ready(Event::Read),
@@ -244,6 +249,11 @@ impl Connection {
         self.timer.as_mut().poll(cx).map(|()| Event::Ended)
     }
 
+    /// So much is held back that the client is not read any more.
+    fn is_hold_full(&self) -> bool {
+        self.stalled && self.held.len() >= MAX_HELD
+    }
+
     fn poll_room(&self) -> bool {
         !self.hub.borrow().is_stalled(self.link)
     }
@@ -276,8 +286,11 @@ impl Connection {
                 self.timer.as_mut().reset(now + Duration::from_secs(24 * 3600));
                 continue;
             };
-            // Who is not read can't be blamed for silence.
-            if self.stalled {
+            // Who is not read can't be blamed for silence; but has it gone?
+            if self.is_hold_full() {
+                if self.stream.is_gone(cx) {
+                    return Poll::Ready(Event::Closed);
+                }
                 self.last_active = now;
             }
             let due = self.last_active + keep_alive;
@@ -290,16 +303,19 @@ impl Connection {
 
     /// Works off the whole packets in the buffer.
     fn work(&mut self) -> Result<Work, Violation> {
-        self.stalled = false;
         let hub = self.hub.clone();
         let mut hub = hub.borrow_mut();
         if hub.links.get(self.link).is_none_or(|link| link.closing) {
             return Ok(Work::More);
         }
         let received_at = now_micros();
+        self.stalled = hub.is_stalled(self.link);
+        if !self.stalled && !self.held.is_empty() {
+            self.pending = std::mem::take(&mut self.held).freeze();
+        }
         let result = loop {
             match self.work_off(&mut hub, received_at) {
-                Ok(Work::More) if !self.stalled => {}
+                Ok(Work::More) if !self.is_hold_full() => {}
                 other => break other,
             }
             let whole = self.whole_packets()?;

@@ -25,7 +25,8 @@ pub(crate) enum Work {
 }
 
 impl Connection {
-    /// Works off `pending`, until it is empty or there is no room for a message.
+    /// Works off `pending`. A PUBLISH for which there is no room is held back, and later ones with it, as they must not
+    /// overtake it; everything else goes on: a client has one connection for all that it does.
     pub(super) fn work_off(&mut self, hub: &mut Hub, received_at: Micros) -> Result<Work, Violation> {
         let packets = std::mem::take(&mut self.pending);
         let mut at = 0;
@@ -34,12 +35,16 @@ impl Connection {
             let (body, end) = (at + body, at + end);
             match Packet::read(self.version, header, &packets[body..end])? {
                 Packet::Publish(publish) => {
-                    if !self.publish(hub, &publish, &packets, received_at)? {
+                    if self.stalled || !self.publish(hub, &publish, &packets, received_at)? {
                         self.stalled = true;
                         hub.stall(self.link);
-                        self.pending = packets.slice(at..);
-                        return Ok(Work::More);
+                        self.held.extend_from_slice(&packets[at..end]);
                     }
+                }
+                Packet::Disconnect { reason, session_expiry } if self.stalled => {
+                    // What came before it is taken first; if the client goes at once, it has gone in order.
+                    self.disconnect(reason, session_expiry)?;
+                    self.held.extend_from_slice(&packets[at..end]);
                 }
                 Packet::Disconnect { reason, session_expiry } => return self.disconnect(reason, session_expiry),
                 other => self.other(hub, other)?,
