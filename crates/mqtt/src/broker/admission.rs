@@ -12,7 +12,7 @@ use super::wire::{Frame, Version, frame};
 use bytes::{Buf, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -34,7 +34,7 @@ pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>, address: Socke
     let (client, user) = (connect.client_id.clone(), connect.user.clone());
     let admission = {
         // Nothing is computed for a client that has gone.
-        let admission = std::pin::pin!(admit(&shared, connect, stream.is_certified()));
+        let admission = std::pin::pin!(admit(&shared, connect, stream.is_certified(), address.ip()));
         tokio::select! {
             biased;
             admission = admission => admission,
@@ -71,7 +71,7 @@ pub(super) struct Admitted {
     pub(super) alive: Rc<()>,
 }
 
-async fn admit(shared: &Shared, connect: Connect, is_certified: bool) -> Admission {
+async fn admit(shared: &Shared, connect: Connect, is_certified: bool, address: IpAddr) -> Admission {
     let version = connect.version;
     let refused = |reason| (version, reason);
     if connect.authentication {
@@ -79,7 +79,7 @@ async fn admit(shared: &Shared, connect: Connect, is_certified: bool) -> Admissi
     }
     let mut connect = connect;
     let (name, password) = (connect.user.as_deref(), connect.password.take());
-    let user = shared.gatekeeper.admit(name, password, is_certified).await.map_err(refused)?;
+    let user = shared.gatekeeper.admit(name, password, is_certified, address).await.map_err(refused)?;
     let session_expiry = connect.session_expiry.unwrap_or(0);
     let mut hub = shared.hub.borrow_mut();
     // Bridges announce themselves there by default. The will goes nowhere, like all that clients publish to it.
