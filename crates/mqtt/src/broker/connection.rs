@@ -286,9 +286,9 @@ impl Connection {
                 self.timer.as_mut().reset(now + Duration::from_secs(24 * 3600));
                 continue;
             };
-            // Who is not read can't be blamed for silence; but has it gone?
-            if self.is_hold_full() {
-                if self.stream.is_gone(cx) {
+            // Whose message waits for room can't be blamed for silence; but it may have gone unread.
+            if self.stalled {
+                if self.is_hold_full() && self.stream.is_gone(cx) {
                     return Poll::Ready(Event::Closed);
                 }
                 self.last_active = now;
