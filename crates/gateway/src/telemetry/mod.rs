@@ -1,10 +1,12 @@
 //! The log: standard error in the form that fits, a rotated file if wanted, repeats of an error folded.
 
+mod escape;
 mod fold;
 mod rotate;
 
 use crate::settings::{Log, LogFormat};
 use anyhow::Context;
+use escape::escaped_fields;
 use fold::Fold;
 use rotate::RotatingFile;
 use std::fmt;
@@ -63,7 +65,8 @@ pub fn start(log: &Log) -> anyhow::Result<Telemetry> {
             let layer = match log.format {
                 LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(writer).boxed(),
                 LogFormat::Auto | LogFormat::Pretty | LogFormat::Plain => {
-                    tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer).boxed()
+                    let layer = tracing_subscriber::fmt::layer().fmt_fields(escaped_fields());
+                    layer.with_ansi(false).with_writer(writer).boxed()
                 }
             };
             (Some(layer), Some(guard))
@@ -89,13 +92,16 @@ where
 {
     let terminal = std::io::stderr().is_terminal();
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    if format == LogFormat::Json {
+        return layer.json().boxed();
+    }
+    let layer = layer.fmt_fields(escaped_fields());
     match (format, terminal) {
-        (LogFormat::Json, _) => layer.json().boxed(),
         (LogFormat::Pretty, _) | (LogFormat::Auto, true) => {
             let colours = terminal && std::env::var_os("NO_COLOR").is_none();
             layer.with_ansi(colours).with_target(false).with_timer(ShortLocalTime).boxed()
         }
-        (LogFormat::Plain, _) | (LogFormat::Auto, false) => layer.with_ansi(false).boxed(),
+        (LogFormat::Plain | LogFormat::Json, _) | (LogFormat::Auto, false) => layer.with_ansi(false).boxed(),
     }
 }
 

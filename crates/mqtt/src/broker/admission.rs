@@ -10,16 +10,19 @@ use super::wire::outgoing::{self, Announcement};
 use super::wire::reason::Reason;
 use super::wire::{Frame, Version, frame};
 use bytes::{Buf, BytesMut};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// CONNECT may hold four strings of 64 KiB.
 const MAX_CONNECT: usize = 300 * 1024;
+/// Letters of a name in the log.
+const MAX_LOGGED: usize = 64;
 
 /// Serves one client until its connection ends.
-pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>) {
+pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>, address: SocketAddr, admitted: &Cell<bool>) {
     let mut buffer = BytesMut::with_capacity(SMALL_READ);
     let timeout = shared.connect_timeout;
     let first = tokio::time::timeout(timeout, read_connect(&mut stream, &mut buffer, shared.max_packet_size)).await;
@@ -28,14 +31,32 @@ pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>) {
         Ok(Ok(Some(Err(unreadable)))) => return refuse_unreadable(stream, unreadable).await,
         Ok(Ok(None) | Err(_)) | Err(_) => return,
     };
-    match admit(&shared, connect, stream.is_certified()).await {
+    let (client, user) = (connect.client_id.clone(), connect.user.clone());
+    let admission = {
+        // Nothing is computed for a client that has gone.
+        let admission = std::pin::pin!(admit(&shared, connect, stream.is_certified(), address.ip()));
+        tokio::select! {
+            biased;
+            admission = admission => admission,
+            () = stream.gone() => return,
+        }
+    };
+    match admission {
         Ok((accepted, connect)) => {
+            admitted.set(true);
             let stored = accepted.stored;
             let mut connection = Connection::new(stream, &shared, accepted, &connect, buffer);
             wait_until_stored(&shared.hub, stored).await;
             connection.run().await;
         }
-        Err((version, reason)) => refuse(stream, version, reason).await,
+        Err((version, reason)) => {
+            // Without the port, and only the head of what the client says, so that repeats are folded.
+            let head = |text: &str| text.chars().take(MAX_LOGGED).collect::<String>();
+            let (client, user) = (head(&client), user.as_deref().map(head));
+            let address = address.ip();
+            tracing::warn!(%address, client, user, ?reason, "refused a client");
+            refuse(stream, version, reason).await;
+        }
     }
 }
 
@@ -44,12 +65,13 @@ type Admission = Result<(Accepted, Admitted), (Version, Reason)>;
 /// A client that is let in.
 pub(super) struct Admitted {
     pub(super) version: Version,
+    pub(super) is_bridge: bool,
     pub(super) rights: Rights,
     pub(super) session_expiry: u32,
     pub(super) alive: Rc<()>,
 }
 
-async fn admit(shared: &Shared, connect: Connect, is_certified: bool) -> Admission {
+async fn admit(shared: &Shared, connect: Connect, is_certified: bool, address: IpAddr) -> Admission {
     let version = connect.version;
     let refused = |reason| (version, reason);
     if connect.authentication {
@@ -57,9 +79,14 @@ async fn admit(shared: &Shared, connect: Connect, is_certified: bool) -> Admissi
     }
     let mut connect = connect;
     let (name, password) = (connect.user.as_deref(), connect.password.take());
-    let user = shared.gatekeeper.admit(name, password, is_certified).await.map_err(refused)?;
+    let user = shared.gatekeeper.admit(name, password, is_certified, address).await.map_err(refused)?;
     let session_expiry = connect.session_expiry.unwrap_or(0);
     let mut hub = shared.hub.borrow_mut();
+    // Bridges announce themselves there by default. The will goes nowhere, like all that clients publish to it.
+    if connect.will.take_if(|will| will.topic.starts_with("$SYS/")).is_some() {
+        tracing::debug!(client = %connect.client_id, "passed over a will on $SYS, which belongs to the broker");
+    }
+    let is_bridge = connect.is_bridge;
     if let Some(will) = &connect.will {
         let rights = shared.gatekeeper.rights(user.as_deref(), &connect.client_id);
         if !rights.may_publish(&will.topic) {
@@ -70,7 +97,7 @@ async fn admit(shared: &Shared, connect: Connect, is_certified: bool) -> Admissi
     let rights = |client_id: &str| shared.gatekeeper.rights(user.as_deref(), client_id);
     let accepted = hub.connect(connect, user.clone(), &alive, rights).map_err(refused)?;
     let rights = hub.sessions[accepted.session].rights.clone();
-    Ok((accepted, Admitted { version, rights, session_expiry, alive }))
+    Ok((accepted, Admitted { version, is_bridge, rights, session_expiry, alive }))
 }
 
 /// A client that hears of its session must find it again after we were killed: without it, it would send as new what we
@@ -121,7 +148,6 @@ async fn refuse_unreadable(stream: Stream, unreadable: Unreadable) {
 }
 
 async fn refuse(mut stream: Stream, version: Version, reason: Reason) {
-    tracing::debug!(?reason, "refused a client");
     let mut out = BytesMut::new();
     outgoing::connack(&mut out, version, false, reason, &Announcement::default());
     let goodbye = async {

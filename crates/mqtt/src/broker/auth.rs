@@ -4,11 +4,13 @@ use super::BrokerError;
 use super::options::{AclOptions, BrokerOptions};
 use super::topic;
 use super::wire::reason::Reason;
-use argon2::Argon2;
 use argon2::password_hash::PasswordVerifier;
 use argon2::password_hash::phc::PasswordHash;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use argon2::{Algorithm, Argon2, Params};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
 use tokio::sync::Semaphore;
 
 /// So many passwords are checked at a time: each takes its hash's memory (19 MiB with the usual parameters).
@@ -21,6 +23,11 @@ pub(crate) struct Gatekeeper {
     allow_anonymous: bool,
     anonymous: AclOptions,
     checks: Arc<Semaphore>,
+    /// One check at a time for each address, so that who guesses takes nothing from others.
+    by_address: RefCell<HashMap<IpAddr, Weak<Semaphore>>>,
+    /// Cheap digests of the last right password of each user, for this process only.
+    remembered: RefCell<HashMap<Arc<str>, [u8; 32]>>,
+    salt: [u8; 16],
 }
 
 #[derive(Debug)]
@@ -53,7 +60,15 @@ impl Gatekeeper {
             users.insert(name.clone(), User { hash: user.password.as_str().into(), lists: user.acl.clone() });
         }
         let (allow_anonymous, anonymous) = (options.allow_anonymous, options.anonymous.clone());
-        Ok(Gatekeeper { users, allow_anonymous, anonymous, checks: Arc::new(Semaphore::new(CHECKS_AT_A_TIME)) })
+        Ok(Gatekeeper {
+            users,
+            allow_anonymous,
+            anonymous,
+            checks: Arc::new(Semaphore::new(CHECKS_AT_A_TIME)),
+            by_address: RefCell::default(),
+            remembered: RefCell::default(),
+            salt: fastrand::u128(..).to_ne_bytes(),
+        })
     }
 
     /// Whether there is such a user.
@@ -73,6 +88,7 @@ impl Gatekeeper {
         user: Option<&str>,
         password: Option<Vec<u8>>,
         is_certified: bool,
+        address: IpAddr,
     ) -> Result<Option<Arc<str>>, Reason> {
         if self.users.is_empty() {
             return if self.allow_anonymous || is_certified { Ok(None) } else { Err(Reason::NotAuthorized) };
@@ -84,13 +100,47 @@ impl Gatekeeper {
         let Some(hash) = known.or_else(|| self.users.values().next()).map(|user| user.hash.clone()) else {
             return Err(Reason::BadUserNameOrPassword);
         };
-        let _permit = self.checks.acquire().await.map_err(|_| Reason::ServerUnavailable)?;
+        let digest = self.digest(&password);
+        let is_remembered = |name: &str| digest.is_some() && self.remembered.borrow().get(name).copied() == digest;
+        if known.is_some() && is_remembered(name) {
+            return Ok(Some(name.into()));
+        }
+        let turn = self.turn_of(address).acquire_owned().await.map_err(|_| Reason::ServerUnavailable)?;
+        let permit = self.checks.clone().acquire_owned().await.map_err(|_| Reason::ServerUnavailable)?;
         let right = tokio::task::spawn_blocking(move || {
+            // Held until it is computed, also when the client has gone meanwhile.
+            let _held = (turn, permit);
             PasswordHash::new(&hash).is_ok_and(|hash| Argon2::default().verify_password(&password, &hash).is_ok())
         })
         .await
         .map_err(|_| Reason::ServerUnavailable)?;
-        if right && known.is_some() { Ok(Some(name.into())) } else { Err(Reason::BadUserNameOrPassword) }
+        if !right || known.is_none() {
+            return Err(Reason::BadUserNameOrPassword);
+        }
+        let name: Arc<str> = name.into();
+        if let Some(digest) = digest {
+            self.remembered.borrow_mut().insert(name.clone(), digest);
+        }
+        Ok(Some(name))
+    }
+
+    /// A digest that costs microseconds; it is never stored. `None` when it can't be computed: nothing is remembered.
+    fn digest(&self, password: &[u8]) -> Option<[u8; 32]> {
+        let params = Params::new(Params::MIN_M_COST, 1, 1, None).ok()?;
+        let mut digest = [0; 32];
+        let cheap = Argon2::new(Algorithm::Argon2id, argon2::Version::V0x13, params);
+        cheap.hash_password_into(password, &self.salt, &mut digest).ok().map(|()| digest)
+    }
+
+    fn turn_of(&self, address: IpAddr) -> Arc<Semaphore> {
+        let mut turns = self.by_address.borrow_mut();
+        if let Some(turn) = turns.get(&address).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::new(Semaphore::new(1));
+        turns.insert(address, Arc::downgrade(&turn));
+        turn
     }
 
     /// What a client may do, with the names put in.
@@ -100,7 +150,7 @@ impl Gatekeeper {
         Rights {
             publish: lists.publish.as_deref().map(put_in),
             subscribe: lists.subscribe.as_deref().map(put_in),
-            forbidden: put_in(&lists.forbidden),
+            forbidden: put_in_closed(&lists.forbidden, user, client_id),
         }
     }
 }
@@ -142,17 +192,28 @@ fn check_filters(key: &str, acl: &AclOptions) -> Result<(), BrokerError> {
 
 /// A name that would change a filter's meaning is left out of it: it allows nothing.
 fn put_in(filters: &[String], user: Option<&str>, client_id: &str) -> Arc<[String]> {
-    let plain = |name: &str| !name.is_empty() && !name.contains(['+', '#', '/']);
-    let fits = |filter: &&String| {
-        (!filter.contains("%u") || user.is_some_and(plain)) && (!filter.contains("%c") || plain(client_id))
+    filters.iter().filter_map(|filter| replace_names(filter, user, client_id)).collect()
+}
+
+/// Where a name would change the meaning of a forbidden filter, everything that begins like it is forbidden: the
+/// name may stand for any number of levels, and a list that forbids must not open.
+fn put_in_closed(filters: &[String], user: Option<&str>, client_id: &str) -> Arc<[String]> {
+    let widened = |filter: &String| {
+        let before = filter.split('/').take_while(|level| !level.contains("%u") && !level.contains("%c"));
+        before.chain(["#"]).collect::<Vec<_>>().join("/")
     };
-    let replaced = |filter: &String| {
-        // In one pass, so that a user named "%c" stays what it is.
-        let mut parts = filter.split("%u").map(|part| part.replace("%c", client_id));
-        let first = parts.next().unwrap_or_default();
-        parts.fold(first, |done, part| done + user.unwrap_or_default() + &part)
-    };
-    filters.iter().filter(fits).map(replaced).collect()
+    filters.iter().map(|filter| replace_names(filter, user, client_id).unwrap_or_else(|| widened(filter))).collect()
+}
+
+/// The filter with the names put in; `None` where a name is missing or would change the filter's meaning.
+fn replace_names(filter: &str, user: Option<&str>, client_id: &str) -> Option<String> {
+    let is_plain = |name: &str| !name.is_empty() && !name.contains(['+', '#', '/']);
+    let fits =
+        (!filter.contains("%u") || user.is_some_and(is_plain)) && (!filter.contains("%c") || is_plain(client_id));
+    // In one pass, so that a user named "%c" stays what it is.
+    let mut parts = filter.split("%u").map(|part| part.replace("%c", client_id));
+    let first = parts.next().unwrap_or_default();
+    fits.then(|| parts.fold(first, |done, part| done + user.unwrap_or_default() + &part))
 }
 
 #[cfg(test)]
@@ -191,6 +252,21 @@ mod tests {
         let rights = rights(&["home/%u"], &["to/%c/#"], Some("+"), "#");
         assert!(!rights.may_publish("home/x") && !rights.may_publish("home/+"));
         assert!(!rights.may_subscribe("to/x/y"));
+    }
+
+    #[test]
+    fn a_forbidden_filter_that_a_name_would_change_forbids_all_that_begins_like_it() {
+        let filters = ["dev/%c/locked/#".to_owned(), "own/%u".to_owned(), "fixed".to_owned()];
+        for client in ["x/y", "+", "#", ""] {
+            let forbidden = put_in_closed(&filters, Some("ann"), client);
+            let rights = Rights { publish: None, subscribe: None, forbidden };
+            assert!(!rights.may_publish("dev/x/y/locked/z") && !rights.may_receive("dev/x"), "{client}");
+            assert!(!rights.may_publish("own/ann") && rights.may_publish("own/bob"), "{client}");
+        }
+        let forbidden = put_in_closed(&filters, None, "x");
+        let rights = Rights { publish: None, subscribe: None, forbidden };
+        assert!(!rights.may_publish("dev/x/locked/z") && rights.may_publish("dev/x/open"));
+        assert!(!rights.may_publish("own/ann") && !rights.may_publish("fixed"));
     }
 
     #[test]

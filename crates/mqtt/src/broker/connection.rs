@@ -28,6 +28,8 @@ pub(super) const SMALL_READ: usize = 512;
 const LARGE_READ: usize = 64 * 1024;
 /// Who lets so much output wait is not read: each packet of its own would add to it.
 const CROWDED_OUTPUT: usize = 4 * SOFT_OUTPUT;
+/// What is held back of one client for want of room, and one packet more; beyond it the client is not read.
+const MAX_HELD: usize = 64 * 1024;
 /// Time for the last packet to be written.
 pub(super) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -42,6 +44,8 @@ pub(crate) struct Connection {
     pub(super) link: LinkKey,
     pub(super) session: usize,
     pub(super) version: Version,
+    /// Its subscriptions have no-local and retain-as-published, so that what it brings does not come back.
+    pub(super) is_bridge: bool,
     pub(super) origin: u64,
     pub(super) rights: Rights,
     /// Topic aliases of the client.
@@ -49,9 +53,13 @@ pub(crate) struct Connection {
     pub(super) session_expiry: u32,
     /// Whole packets that are not worked off yet.
     pub(super) pending: Bytes,
+    /// Whole PUBLISH packets, and what must not overtake them, for which there is no room now.
+    pub(super) held: BytesMut,
     buffer: BytesMut,
     read_size: usize,
     pub(super) stalled: bool,
+    /// What was written may still lie in the stream's own buffer, as it does with TLS.
+    is_unflushed: bool,
     max_packet_size: usize,
     keep_alive: Option<Duration>,
     last_active: Instant,
@@ -91,14 +99,17 @@ impl Connection {
             link: accepted.link,
             session: accepted.session,
             version: admitted.version,
+            is_bridge: admitted.is_bridge,
             origin,
             rights: admitted.rights.clone(),
             aliases: HashMap::new(),
             session_expiry: admitted.session_expiry,
             pending: Bytes::new(),
+            held: BytesMut::new(),
             buffer,
             read_size: SMALL_READ,
             stalled: false,
+            is_unflushed: false,
             max_packet_size: shared.max_packet_size,
             keep_alive,
             last_active: now,
@@ -179,7 +190,7 @@ impl Connection {
         if self.stalled && self.poll_room() {
             return Poll::Ready(Event::Resume);
         }
-        if !self.stalled && !crowded {
+        if !self.is_hold_full() && !crowded {
             match self.poll_input(cx) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Event::Closed),
                 Poll::Ready(Ok(_)) => return Poll::Ready(Event::Read),
@@ -192,7 +203,6 @@ impl Connection {
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut hub = self.hub.borrow_mut();
         let hub = &mut *hub;
-        let mut wrote = false;
         loop {
             let Some(link) = hub.links.get_mut(self.link) else { return Poll::Ready(Ok(())) };
             if link.out.is_empty() {
@@ -210,7 +220,7 @@ impl Connection {
                 self.last_active = Instant::now();
             }
             link.out.advance(count);
-            wrote = true;
+            self.is_unflushed = true;
             // There is room again for what waits.
             if link.out.len() < SOFT_OUTPUT
                 && let Some(session) = link.session
@@ -219,7 +229,12 @@ impl Connection {
                 hub.pump(session, self.link);
             }
         }
-        if wrote { Pin::new(&mut self.stream).poll_flush(cx) } else { Poll::Ready(Ok(())) }
+        // Tried again until it is done: nothing else would send what the socket had no room for.
+        if self.is_unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.is_unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// The broker has ended the connection: once the last packet is written, or when that takes too long.
@@ -232,6 +247,11 @@ impl Connection {
             self.timer.as_mut().reset(deadline);
         }
         self.timer.as_mut().poll(cx).map(|()| Event::Ended)
+    }
+
+    /// So much is held back that the client is not read any more.
+    fn is_hold_full(&self) -> bool {
+        self.stalled && self.held.len() >= MAX_HELD
     }
 
     fn poll_room(&self) -> bool {
@@ -266,8 +286,11 @@ impl Connection {
                 self.timer.as_mut().reset(now + Duration::from_secs(24 * 3600));
                 continue;
             };
-            // Who is not read can't be blamed for silence.
+            // Whose message waits for room can't be blamed for silence; but it may have gone unread.
             if self.stalled {
+                if self.is_hold_full() && self.stream.is_gone(cx) {
+                    return Poll::Ready(Event::Closed);
+                }
                 self.last_active = now;
             }
             let due = self.last_active + keep_alive;
@@ -280,16 +303,19 @@ impl Connection {
 
     /// Works off the whole packets in the buffer.
     fn work(&mut self) -> Result<Work, Violation> {
-        self.stalled = false;
         let hub = self.hub.clone();
         let mut hub = hub.borrow_mut();
         if hub.links.get(self.link).is_none_or(|link| link.closing) {
             return Ok(Work::More);
         }
         let received_at = now_micros();
+        self.stalled = hub.is_stalled(self.link);
+        if !self.stalled && !self.held.is_empty() {
+            self.pending = std::mem::take(&mut self.held).freeze();
+        }
         let result = loop {
             match self.work_off(&mut hub, received_at) {
-                Ok(Work::More) if !self.stalled => {}
+                Ok(Work::More) if !self.is_hold_full() => {}
                 other => break other,
             }
             let whole = self.whole_packets()?;

@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::hub::{Farewell, Hub, PendingAck, Published, Publisher};
 use super::session::{Received, Wait};
+use super::topic;
 use super::tree::Route;
 use super::wire::outgoing;
 use super::wire::packets::{Packet, Subscribe};
@@ -11,6 +12,7 @@ use super::wire::reason::Reason;
 use super::wire::{Frame, Version, Violation, frame};
 use bytes::Bytes;
 use hearthgate_domain::delivery::{Micros, Origin, QoS};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// How the work went.
@@ -23,7 +25,8 @@ pub(crate) enum Work {
 }
 
 impl Connection {
-    /// Works off `pending`, until it is empty or there is no room for a message.
+    /// Works off `pending`. A PUBLISH for which there is no room is held back, and later ones with it, as they must not
+    /// overtake it; everything else goes on: a client has one connection for all that it does.
     pub(super) fn work_off(&mut self, hub: &mut Hub, received_at: Micros) -> Result<Work, Violation> {
         let packets = std::mem::take(&mut self.pending);
         let mut at = 0;
@@ -32,12 +35,16 @@ impl Connection {
             let (body, end) = (at + body, at + end);
             match Packet::read(self.version, header, &packets[body..end])? {
                 Packet::Publish(publish) => {
-                    if !self.publish(hub, &publish, &packets, received_at)? {
+                    if self.stalled || !self.publish(hub, &publish, &packets, received_at)? {
                         self.stalled = true;
                         hub.stall(self.link);
-                        self.pending = packets.slice(at..);
-                        return Ok(Work::More);
+                        self.held.extend_from_slice(&packets[at..end]);
                     }
+                }
+                Packet::Disconnect { reason, session_expiry } if self.stalled => {
+                    // What came before it is taken first; if the client goes at once, it has gone in order.
+                    self.disconnect(reason, session_expiry)?;
+                    self.held.extend_from_slice(&packets[at..end]);
                 }
                 Packet::Disconnect { reason, session_expiry } => return self.disconnect(reason, session_expiry),
                 other => self.other(hub, other)?,
@@ -83,9 +90,21 @@ impl Connection {
     fn subscribe(&mut self, hub: &mut Hub, subscribe: &Subscribe<'_>) {
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         let mut granted = Vec::new();
-        for (filter, options) in &subscribe.filters {
-            let subscribed = if self.rights.may_subscribe(filter) {
-                hub.subscribe(self.session, filter, *options, subscribe.identifier)
+        // Of equal filters the last one counts, and brings the retained messages once.
+        let last: HashMap<&str, usize> =
+            subscribe.filters.iter().enumerate().map(|(index, (filter, _))| (*filter, index)).collect();
+        for (index, (filter, options)) in subscribe.filters.iter().enumerate() {
+            let mut options = *options;
+            if self.is_bridge && !filter.starts_with("$share/") {
+                options.no_local = true;
+                options.retain_as_published = true;
+            }
+            let counts = last.get(filter).is_none_or(|&last| last == index);
+            let subscribed = if !counts && topic::is_filter(filter) && self.rights.may_subscribe(filter) {
+                codes.push(options.qos as u8);
+                continue;
+            } else if self.rights.may_subscribe(filter) {
+                hub.subscribe(self.session, filter, options, subscribe.identifier)
             } else {
                 Err(Reason::NotAuthorized)
             };
@@ -101,7 +120,7 @@ impl Connection {
             outgoing::suback(&mut link.out, self.version, subscribe.packet_id, &codes);
         }
         for (filter, options, known) in granted {
-            hub.send_retained(self.session, filter, *options, subscribe.identifier, known);
+            hub.send_retained(self.session, filter, options, subscribe.identifier, known);
         }
     }
 

@@ -7,13 +7,15 @@ use super::store::Store;
 use super::stream::Stream;
 use super::{Broker, BrokerError};
 use crate::link::{Event, Port};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{AbortHandle, JoinSet, LocalSet};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
@@ -93,14 +95,17 @@ async fn accept_all(
         let listener = listen().map_err(|error| BrokerError::Listen { address: "listener".into(), error })?;
         accepting.spawn_local(accept(listener, acceptor.clone(), taken.clone(), limits.connections_per_second));
     }
+    let mut waiting = Waiting::default();
     loop {
         tokio::select! {
-            Some((stream, acceptor)) = incoming.recv() => {
-                if connections.len() >= limits.max_connections {
+            Some((stream, acceptor, address)) = incoming.recv() => {
+                if connections.len() >= limits.max_connections && !waiting.make_room() {
                     tracing::warn!(limit = limits.max_connections, "refused a connection: limits.max_connections is reached");
                     continue;
                 }
-                connections.spawn_local(serve(stream, acceptor, shared.clone()));
+                let admitted = Rc::new(Cell::new(false));
+                let task = connections.spawn_local(serve(stream, acceptor, shared.clone(), address, admitted.clone()));
+                waiting.push(Guest { address: address.ip(), admitted, task });
             }
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended && error.is_panic() {
@@ -115,7 +120,51 @@ async fn accept_all(
     }
 }
 
-type Taken = (tokio::net::TcpStream, Option<TlsAcceptor>);
+/// A connection whose client has not been let in when it was last looked at.
+struct Guest {
+    address: IpAddr,
+    admitted: Rc<Cell<bool>>,
+    task: AbortHandle,
+}
+
+/// Connections without a client yet, the oldest first. They give way to new ones.
+#[derive(Default)]
+struct Waiting {
+    guests: VecDeque<Guest>,
+    /// From so many on, those that wait no more are looked for.
+    look_at: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, guest: Guest) {
+        self.guests.push_back(guest);
+        if self.guests.len() >= self.look_at {
+            self.forget_settled();
+            self.look_at = 2 * self.guests.len() + 64;
+        }
+    }
+
+    fn forget_settled(&mut self) {
+        self.guests.retain(|guest| !guest.admitted.get() && !guest.task.is_finished());
+    }
+
+    /// Ends the oldest connection of the address that has most of them waiting; `false` when none waits.
+    fn make_room(&mut self) -> bool {
+        self.forget_settled();
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for guest in &self.guests {
+            *counts.entry(guest.address).or_default() += 1;
+        }
+        let Some((&crowd, _)) = counts.iter().max_by_key(|(_, count)| **count) else { return false };
+        let oldest = self.guests.iter().position(|guest| guest.address == crowd);
+        let Some(guest) = oldest.and_then(|index| self.guests.remove(index)) else { return false };
+        guest.task.abort();
+        tracing::warn!(address = %crowd, "closed a connection that has not sent a CONNECT that was accepted: its place is needed");
+        true
+    }
+}
+
+type Taken = (tokio::net::TcpStream, Option<TlsAcceptor>, SocketAddr);
 
 async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, taken: mpsc::Sender<Taken>, rate: u32) {
     let burst = f64::from(rate) * 2.0;
@@ -132,11 +181,11 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, taken: mps
             continue;
         }
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 allowance -= 1.0;
                 // A client that is gone already is found out when it is read.
                 let _ = stream.set_nodelay(true);
-                if taken.send((stream, acceptor.clone())).await.is_err() {
+                if taken.send((stream, acceptor.clone(), address)).await.is_err() {
                     return;
                 }
             }
@@ -149,7 +198,13 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, taken: mps
     }
 }
 
-async fn serve(stream: tokio::net::TcpStream, acceptor: Option<TlsAcceptor>, shared: Rc<Shared>) {
+async fn serve(
+    stream: tokio::net::TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    shared: Rc<Shared>,
+    address: SocketAddr,
+    admitted: Rc<Cell<bool>>,
+) {
     let stream = match acceptor {
         None => Stream::Plain(stream),
         Some(acceptor) => match tokio::time::timeout(shared.connect_timeout, acceptor.accept(stream)).await {
@@ -158,7 +213,7 @@ async fn serve(stream: tokio::net::TcpStream, acceptor: Option<TlsAcceptor>, sha
             Err(_) => return,
         },
     };
-    admission::serve(stream, shared).await;
+    admission::serve(stream, shared, address, &admitted).await;
 }
 
 /// The gateway's link: its filters, its messages, its acknowledgements; and what it gets.

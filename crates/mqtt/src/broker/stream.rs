@@ -3,9 +3,13 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+/// How often it is looked whether a client that is not read has gone.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One type for both, so that a connection's code exists once.
 #[derive(Debug)]
@@ -15,6 +19,30 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    /// Waits until the other side has closed the connection; what it sent before stays unread.
+    pub(crate) async fn gone(&self) {
+        while let Ok(ready) = self.tcp().ready(Interest::READABLE).await {
+            if ready.is_read_closed() {
+                return;
+            }
+            // Unread input makes it ready all the time.
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Whether the other side has closed the connection, unread input or not. Does not wake the task later.
+    pub(crate) fn is_gone(&self, cx: &mut Context<'_>) -> bool {
+        let readiness = std::pin::pin!(self.tcp().ready(Interest::READABLE));
+        matches!(readiness.poll(cx), Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
     /// Whether the other side has shown a certificate; one that is not valid would have ended the handshake.
     pub(crate) fn is_certified(&self) -> bool {
         match self {

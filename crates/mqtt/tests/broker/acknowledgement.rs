@@ -238,3 +238,26 @@ fn the_gateway_is_told_what_a_publisher_has_let_go_of_and_when_nothing_more_come
     let (connected, gone) = (Heard::Connected, Heard::Gone);
     assert_eq!(news, [(1, connected), (2, released), (3, gone), (3, connected)]);
 }
+
+#[test]
+fn a_client_whose_message_waits_for_room_is_heard_all_the_same() {
+    let mut options = options();
+    options.limits.max_unacknowledged_bytes = 64 * 1024;
+    let broker = start_with(options, Gateway::Held);
+    let mut publisher = broker.v4("publisher");
+    let payload = vec![b'x'; 60_000];
+    for id in 1..=3 {
+        publisher.publish(2, "a", id, &payload);
+    }
+    publisher.send(&[0xc0, 0]);
+    publisher.expect(&[0xd0, 0]);
+    while broker.gateway_messages(1).len() < 3 {
+        let messages = broker.gateway_messages(1);
+        broker.handle.acknowledge(messages[messages.len() - 1].0);
+    }
+    let messages = broker.gateway_messages(3);
+    broker.handle.acknowledge(messages[2].0);
+    for id in 1..=3 {
+        publisher.expect_acknowledgement(4, id);
+    }
+}

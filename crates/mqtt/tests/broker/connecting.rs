@@ -180,3 +180,25 @@ fn connections_beyond_the_limit_are_closed_and_room_is_given_again() {
         matches!(client.next(PATIENCE), Ok(Some((0x20, _))))
     });
 }
+
+#[test]
+fn a_bridge_gets_nothing_back_of_what_it_brings() {
+    let broker = start();
+    let mut bridge = Client::open(broker.address, 4);
+    bridge.send(&Connect { level: 0x84, id: "bridge".into(), ..Connect::v4() }.bytes());
+    assert_eq!(bridge.receive(), (0x20, vec![0, 0]));
+    bridge.subscribe("b/#", 0);
+    bridge.publish(0, "b/own", 0, "brought");
+    bridge.expect_nothing();
+    let mut other = broker.v4("other");
+    other.publish(1, "b/other", 0, "retained");
+    let message = bridge.message();
+    assert!(message.topic == "b/other" && message.retain, "retain as published");
+}
+
+#[test]
+fn a_will_on_a_topic_of_the_broker_is_passed_over_and_the_client_let_in() {
+    let broker = start();
+    let will = Some((0x20, "$SYS/broker/connection/home/state".to_owned(), b"0".to_vec(), Vec::new()));
+    assert_eq!(broker.connect(&Connect { will, ..Connect::v4() }).1.code, 0);
+}

@@ -223,5 +223,10 @@ fn send(link: &mut super::Link, owed: &Owed, packet_id: u16, dup: bool, now: Ins
     let alias = if owed.message.weight() < link.limit as usize { link.alias(&owed.message.topic) } else { None };
     let how =
         Delivery { qos: owed.qos, retain: owed.retain, dup, packet_id, identifiers: &owed.identifiers, expiry, alias };
-    outgoing::publish(&mut link.out, link.version, &owed.message, &how, link.limit)
+    let is_sent = outgoing::publish(&mut link.out, link.version, &owed.message, &how, link.limit);
+    if !is_sent && matches!(alias, Some((_, false))) {
+        // The client has not been told of it: identifiers can make the packet larger than the message.
+        link.aliases.remove(&owed.message.topic);
+    }
+    is_sent
 }

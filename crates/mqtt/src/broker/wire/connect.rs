@@ -11,6 +11,8 @@ use hearthgate_domain::delivery::QoS;
 #[derive(Debug)]
 pub(crate) struct Connect {
     pub(crate) version: Version,
+    /// A bridge of another broker: it sets the highest bit of the protocol level.
+    pub(crate) is_bridge: bool,
     pub(crate) client_id: String,
     pub(crate) clean_start: bool,
     /// Seconds; 0 is off.
@@ -58,22 +60,27 @@ impl Connect {
             let violation = Violation::protocol("the first packet is not CONNECT");
             return Err(Unreadable { version: None, violation });
         }
-        let version = version(&mut from)?;
-        content(version, from).map_err(|violation| Unreadable { version: Some(version), violation })
+        let (version, is_bridge) = version(&mut from)?;
+        let connect = content(version, from).map_err(|violation| Unreadable { version: Some(version), violation })?;
+        Ok(Connect { is_bridge, ..connect })
     }
 }
 
-fn version(from: &mut Reader<'_>) -> Result<Version, Unreadable> {
+/// The version, and whether a bridge connects.
+fn version(from: &mut Reader<'_>) -> Result<(Version, bool), Unreadable> {
     let unreadable = |violation| Unreadable { version: None, violation };
     let name = from.binary().map_err(unreadable)?;
     let level = from.u8().map_err(unreadable)?;
     match (name, level) {
-        (b"MQIsdp", 3) => Ok(Version::V31),
-        (b"MQTT", 4) => Ok(Version::V311),
-        (b"MQTT", 5) => Ok(Version::V5),
+        (b"MQIsdp", 3) => Ok((Version::V31, false)),
+        (b"MQIsdp", 0x83) => Ok((Version::V31, true)),
+        (b"MQTT", 4) => Ok((Version::V311, false)),
+        (b"MQTT", 0x84) => Ok((Version::V311, true)),
+        (b"MQTT", 5) => Ok((Version::V5, false)),
         (b"MQTT" | b"MQIsdp", level) => Err(Unreadable {
-            // A later protocol is answered in the latest form that we know, an older one in the older form.
-            version: Some(if level > 5 { Version::V5 } else { Version::V311 }),
+            // A later protocol is answered in the latest form that we know, an older one in the older form; and so is a
+            // bridge, which then tries again as a client.
+            version: Some(if (6..0x80).contains(&level) { Version::V5 } else { Version::V311 }),
             violation: Violation { reason: Reason::UnsupportedProtocolVersion, what: "unknown protocol version" },
         }),
         _ => {
@@ -88,6 +95,7 @@ fn content(version: Version, mut from: Reader<'_>) -> Result<Connect, Violation>
     let keep_alive = from.u16()?;
     let mut connect = Connect {
         version,
+        is_bridge: false,
         client_id: String::new(),
         clean_start: flags & 0x02 != 0,
         keep_alive,

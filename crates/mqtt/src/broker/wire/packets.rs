@@ -7,6 +7,9 @@ use super::reason::Reason;
 use super::{Version, Violation};
 use hearthgate_domain::delivery::QoS;
 
+/// Filters that one SUBSCRIBE or UNSUBSCRIBE may name.
+const MAX_FILTERS: usize = 4096;
+
 /// A packet of a connected client.
 #[derive(Debug)]
 pub(crate) enum Packet<'a> {
@@ -125,6 +128,14 @@ fn acknowledgement(version: Version, body: &[u8]) -> Result<(u16, u8), Violation
     Ok((packet_id, code))
 }
 
+/// Bounds the time that one packet takes from everybody else.
+fn check_count(count: usize) -> Result<(), Violation> {
+    if count < MAX_FILTERS {
+        return Ok(());
+    }
+    Err(Violation { reason: Reason::QuotaExceeded, what: "more than 4,096 filters in one packet" })
+}
+
 fn subscribe(version: Version, body: &[u8]) -> Result<Packet<'_>, Violation> {
     let mut from = Reader::new(body);
     let packet_id = from.packet_id()?;
@@ -139,6 +150,7 @@ fn subscribe(version: Version, body: &[u8]) -> Result<Packet<'_>, Violation> {
     }
     let mut filters = Vec::new();
     while !from.is_empty() {
+        check_count(filters.len())?;
         let filter = from.text()?;
         let options = Options::from_byte(version, from.u8()?)?;
         if options.no_local && filter.starts_with("$share/") {
@@ -160,6 +172,7 @@ fn unsubscribe(version: Version, body: &[u8]) -> Result<Packet<'_>, Violation> {
     }
     let mut filters = Vec::new();
     while !from.is_empty() {
+        check_count(filters.len())?;
         filters.push(from.text()?);
     }
     if filters.is_empty() {
