@@ -192,9 +192,9 @@ impl<'a> Connection<'a> {
         match packet {
             Incoming::Publish(message) => self.take_message(message, received_at),
             Incoming::Unusable(message) => self.pass_over(message),
-            Incoming::PubAck { packet_id, code } => self.rejected.extend(outbox.acknowledged(packet_id, code, ids)),
-            Incoming::PubRec { packet_id, code } => {
-                self.rejected.extend(outbox.recorded(packet_id, code, ids, output));
+            Incoming::PubAck { packet_id, answer } => self.rejected.extend(outbox.acknowledged(packet_id, answer, ids)),
+            Incoming::PubRec { packet_id, answer } => {
+                self.rejected.extend(outbox.recorded(packet_id, answer, ids, output));
             }
             Incoming::PubRel { packet_id } => self.intake.release(packet_id, output),
             Incoming::PubComp { packet_id } => outbox.completed(packet_id, ids),

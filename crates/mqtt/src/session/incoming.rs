@@ -25,11 +25,11 @@ pub(super) enum Incoming {
     Unusable(Unusable),
     PubAck {
         packet_id: u16,
-        code: u8,
+        answer: Answer,
     },
     PubRec {
         packet_id: u16,
-        code: u8,
+        answer: Answer,
     },
     PubRel {
         packet_id: u16,
@@ -50,6 +50,25 @@ pub(super) enum Incoming {
         code: u8,
         reason: String,
     },
+}
+
+/// What the broker says of a message that we published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// Reason code; 0 on 3.1.1.
+    pub(super) code: u8,
+    /// The broker's own words.
+    pub(super) reason: Option<String>,
+}
+
+impl Answer {
+    pub(super) fn is_refusal(&self) -> bool {
+        self.code >= 0x80
+    }
+
+    pub(super) fn in_words(self) -> String {
+        super::control::with_reason_string(self.code, self.reason)
+    }
 }
 
 /// What CONNACK granted; limits that a 3.1.1 broker can't state are the protocol's own.
@@ -287,12 +306,31 @@ fn acknowledgement(header: &Header, body: &[u8]) -> Result<Incoming, Malformed> 
     let [high, low, rest @ ..] = body else { return Err(too_short()) };
     let packet_id = u16::from_be_bytes([*high, *low]);
     let code = rest.first().copied().unwrap_or(0);
+    // Words are only looked for where something went wrong.
+    let reason = if code >= 0x80 { reason_string(rest.get(1..).unwrap_or_default()) } else { None };
+    let answer = Answer { code, reason };
     Ok(match header.kind {
-        4 => Incoming::PubAck { packet_id, code },
-        5 => Incoming::PubRec { packet_id, code },
+        4 => Incoming::PubAck { packet_id, answer },
+        5 => Incoming::PubRec { packet_id, answer },
         6 => Incoming::PubRel { packet_id },
         _ => Incoming::PubComp { packet_id },
     })
+}
+
+/// The reason string among an acknowledgement's properties (MQTT 5.0, section 3.4.2.2.2).
+fn reason_string(body: &[u8]) -> Option<String> {
+    let (length, width) = variable_length(body).ok()??;
+    let mut properties = body.get(width..width + length)?;
+    while let Some((&property, rest)) = properties.split_first() {
+        let first = text_length(rest).ok()?;
+        let end = match property {
+            0x1f => return rest.get(2..first).map(|text| String::from_utf8_lossy(text).into_owned()),
+            0x26 => first + text_length(rest.get(first..)?).ok()?,
+            _ => return None,
+        };
+        properties = rest.get(end..)?;
+    }
+    None
 }
 
 #[cfg(test)]
@@ -375,6 +413,24 @@ mod tests {
         match Parser::new(Protocol::V3, 1000).next(&mut bytes).unwrap() {
             Some(Incoming::Unusable(it)) => assert_eq!(it.packet_id, 7),
             other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_brokers_words_are_found_in_a_refusal() {
+        let user = [&[0x26, 0, 1][..], b"n", &[0, 1], b"v"].concat();
+        let words = [&[0x1f, 0, 2][..], b"no"].concat();
+        let section = [user, words].concat();
+        let body = [&[0, 9, 0x87, section.len() as u8][..], &section].concat();
+        let mut packet = BytesMut::from(&[&[0x40, body.len() as u8][..], &body].concat()[..]);
+        match Parser::new(Protocol::V5, 1000).next(&mut packet).unwrap() {
+            Some(Incoming::PubAck { packet_id: 9, answer }) => {
+                assert_eq!(answer, Answer { code: 0x87, reason: Some("no".into()) });
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+        for cut in 0..section.len() {
+            let _ = reason_string(&[&[section.len() as u8], &section[..cut]].concat()); // must not panic
         }
     }
 
