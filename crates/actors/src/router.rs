@@ -94,6 +94,7 @@ struct Counters {
     journaled: Counter,
     redelivered: Counter,
     kept_back: Counter,
+    empty: Counter,
     refused: Counter,
     dropped: Counter,
 }
@@ -106,6 +107,7 @@ impl FlowRouterActor {
             journaled: Counter::journal(Outcome::Ok),
             redelivered: Counter::journal(Outcome::Redelivered),
             kept_back: Counter::journal(Outcome::KeptBack),
+            empty: Counter::journal(Outcome::Empty),
             refused: Counter::journal(Outcome::Refused),
             dropped: Counter::journal(Outcome::Dropped),
         };
@@ -147,6 +149,11 @@ impl FlowRouterActor {
         for (index, message) in batch.messages.iter().enumerate().skip(from) {
             table.matching(&message.topic, &mut self.found);
             self.keep_addressed(&message.via);
+            // A retained message was removed (MQTT 3.1.1, section 3.3.1.3): nothing to store, and nothing is wrong.
+            if message.payload.is_empty() && !self.found.is_empty() {
+                self.counters.empty.add(1);
+                self.found.clear();
+            }
             if self.found.is_empty() {
                 if message.origin.is_some() {
                     self.group.push(index, []);
