@@ -71,7 +71,8 @@ fn connect_v5(options: &SessionOptions) -> v5::Packet {
         properties.session_expiry_interval = Some(expiry);
     }
     // What the broker may send ahead of our acknowledgements must all be recognised when it comes again.
-    properties.receive_maximum = Some(u16::try_from(CLIENT_WINDOW).unwrap_or(u16::MAX));
+    let recognised = u16::try_from(CLIENT_WINDOW).unwrap_or(u16::MAX);
+    properties.receive_maximum = Some(options.receive_maximum.clamp(1, recognised));
     properties.max_packet_size = Some(u32::try_from(options.max_incoming_packet).unwrap_or(u32::MAX).max(1));
     let connect = v5::Connect {
         keep_alive: seconds(options.keep_alive),
@@ -221,6 +222,16 @@ pub(super) fn publish(out: &mut BytesMut, protocol: Protocol, message: &Outbound
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connect_announces_the_receive_maximum_that_is_configured() {
+        let server = super::super::options::Server::Tcp { host: "localhost".into(), port: 1883 };
+        for (configured, announced) in [(7, 7), (0, 1), (u16::MAX, 32_767)] {
+            let options = SessionOptions { receive_maximum: configured, ..SessionOptions::new(server.clone(), "test") };
+            let v5::Packet::Connect(connect, ..) = connect_v5(&options) else { panic!("no CONNECT") };
+            assert_eq!(connect.properties.unwrap().receive_maximum, Some(announced));
+        }
+    }
 
     #[test]
     fn a_published_message_is_what_rumqttc_reads() {
