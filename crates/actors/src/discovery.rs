@@ -312,6 +312,7 @@ mod tests {
             received_at: 0,
             origin: None,
             via: hearthgate_domain::delivery::Via::Any,
+            unusable: None,
         };
         change(&mut message);
         message

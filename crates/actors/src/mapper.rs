@@ -127,6 +127,10 @@ impl MapperActor {
         for (place, _) in places.into_iter().filter(|(_, identifier)| message.via.includes(*identifier)) {
             let interface = &self.deps.interfaces[place];
             let counters = &self.counters[place];
+            if message.unusable.is_some() {
+                counters.refused.add(1);
+                continue;
+            }
             // A retained message was removed (MQTT 3.1.1, section 3.3.1.3): that is no command, and nothing is wrong.
             if message.payload.is_empty() {
                 counters.empty.add(1);

@@ -113,6 +113,7 @@ mod tests {
             received_at: 0,
             origin: None,
             via: Via::Any,
+            unusable: None,
         };
         Batch { first: Ticket { connection, number: first }, messages: vec![message; count], news: vec![] }
     }

@@ -147,6 +147,13 @@ impl FlowRouterActor {
     fn route(&mut self, batch: &Arc<Batch>, from: usize) {
         let table = Arc::clone(&self.deps.table.borrow());
         for (index, message) in batch.messages.iter().enumerate().skip(from) {
+            if let Some(reason) = &message.unusable {
+                warn!(topic = %message.topic, %reason, "dead letter");
+                self.counters.refused.add(1);
+                let reason = reason.to_string();
+                self.group.push(index, [Decision::Refused { flow_id: None, reason, pointer: String::new() }]);
+                continue;
+            }
             table.matching(&message.topic, &mut self.found);
             self.keep_addressed(&message.via);
             // A retained message was removed (MQTT 3.1.1, section 3.3.1.3): nothing to store, and nothing is wrong.
@@ -435,6 +442,7 @@ fn replayed(letter: NewDeadLetter, table: &RoutingTable) -> Result<(Inbound, Vec
         received_at: letter.received_at,
         origin: None,
         via: Via::Any,
+        unusable: None,
     };
     let decisions = decide(&message, &found);
     if decisions.iter().any(|decision| matches!(decision, Decision::Accepted(_))) {

@@ -14,7 +14,7 @@ use super::reason;
 use super::reports::Deaf;
 use super::transport::Standing;
 use crate::link::Event;
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::{Micros, Via};
 use std::io;
 use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -191,7 +191,7 @@ impl<'a> Connection<'a> {
         let output = &mut self.standing.wire.output;
         match packet {
             Incoming::Publish(message) => self.take_message(message, received_at),
-            Incoming::Unusable(message) => self.pass_over(message),
+            Incoming::Unusable(message) => self.take_unusable(message, received_at),
             Incoming::PubAck { packet_id, answer } => self.rejected.extend(outbox.acknowledged(packet_id, answer, ids)),
             Incoming::PubRec { packet_id, answer } => {
                 self.rejected.extend(outbox.recorded(packet_id, answer, ids, output));
@@ -227,9 +227,20 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn pass_over(&mut self, message: Unusable) {
-        self.intake.discard(&message);
-        let Unusable { topic, bytes, reason, .. } = message;
+    /// It is handed over all the same, so that it is acknowledged once it is kept as a dead letter.
+    fn take_unusable(&mut self, message: Unusable, received_at: Micros) {
+        if self.closing_since.is_some() {
+            return;
+        }
+        let Unusable { topic, qos, packet_id, bytes, reason, first, retain, dup } = message;
+        let publish =
+            Publish { topic: topic.as_str().into(), payload: first, qos, retain, dup, packet_id, via: Via::Any };
+        let ticket = self.intake.next_ticket();
+        if let Some((mut inbound, begins)) = self.intake.accept(publish, received_at) {
+            let why = format!("not taken in, {bytes} bytes, of which the first are kept: {reason}");
+            inbound.unusable = Some(why.into());
+            self.desk.reports.message(ticket, inbound, begins);
+        }
         self.desk.reports.dropped(Rejected { topic, bytes, reason: format!("not taken in: {reason}") });
     }
 

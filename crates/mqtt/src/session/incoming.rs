@@ -21,7 +21,7 @@ pub(super) enum Incoming {
         reason: String,
     },
     Publish(Publish),
-    /// A PUBLISH that we can't hand over, but must acknowledge.
+    /// A PUBLISH that nobody can use, but that must be acknowledged.
     Unusable(Unusable),
     PubAck {
         packet_id: u16,
@@ -100,6 +100,10 @@ pub(super) struct Publish {
 
 #[derive(Debug)]
 pub(super) struct Unusable {
+    /// The beginning of the payload.
+    pub(super) first: Bytes,
+    pub(super) retain: bool,
+    pub(super) dup: bool,
     pub(super) topic: String,
     pub(super) qos: QoS,
     pub(super) packet_id: u16,
@@ -113,6 +117,10 @@ pub(super) struct Unusable {
 pub(super) struct Malformed(pub(super) String);
 
 const PUBLISH: u8 = 3;
+/// So much is kept of the payload of a message that nobody can use.
+const FIRST_BYTES: usize = 1_024;
+/// So much of it is waited for.
+const LEAST_FIRST_BYTES: usize = 64;
 
 /// Cuts the byte stream of one connection into packets.
 pub(super) struct Parser {
@@ -186,6 +194,7 @@ impl Parser {
             via = subscription_identifiers(&frame[width..width + length])?;
             frame.advance(width + length);
         }
+        let (retain, dup) = (header.flags & 1 != 0, header.flags & 8 != 0);
         let Some(name) = self.topics.get(&topic) else {
             return Ok(Incoming::Unusable(Unusable {
                 topic: String::from_utf8_lossy(&topic).into_owned(),
@@ -193,9 +202,11 @@ impl Parser {
                 packet_id,
                 bytes: header.total,
                 reason: "its topic is not valid".into(),
+                first: Bytes::copy_from_slice(&frame[..frame.len().min(FIRST_BYTES)]),
+                retain,
+                dup,
             }));
         };
-        let (retain, dup) = (header.flags & 1 != 0, header.flags & 8 != 0);
         Ok(Incoming::Publish(Publish { topic: name, payload: frame, qos, retain, dup, packet_id, via }))
     }
 
@@ -214,17 +225,31 @@ impl Parser {
         if end > header.total {
             return Err(too_short());
         }
-        if input.len() < end {
-            input.reserve(end - input.len());
+        let needed = header.total.min(end + LEAST_FIRST_BYTES);
+        if input.len() < needed {
+            input.reserve(needed - input.len());
             return Ok(None);
         }
         let topic = String::from_utf8_lossy(&input[start + 2..topic_end]).into_owned();
         let packet_id = if end == topic_end { 0 } else { u16::from_be_bytes([input[topic_end], input[topic_end + 1]]) };
         let here = header.total.min(input.len());
+        let first = self.first_bytes(&input[end..here]);
         input.advance(here);
         self.skip = header.total - here;
         let reason = format!("larger than max_incoming_packet, {} bytes", self.limit);
-        Ok(Some(Incoming::Unusable(Unusable { topic, qos, packet_id, bytes: header.total, reason })))
+        let (retain, dup) = (header.flags & 1 != 0, header.flags & 8 != 0);
+        let bytes = header.total;
+        Ok(Some(Incoming::Unusable(Unusable { topic, qos, packet_id, bytes, reason, first, retain, dup })))
+    }
+
+    /// The beginning of a payload, of what follows a PUBLISH's packet identifier and is there already.
+    fn first_bytes(&self, body: &[u8]) -> Bytes {
+        let payload = match (self.protocol, variable_length(body)) {
+            (Protocol::V3, _) => body,
+            (Protocol::V5, Ok(Some((length, width)))) => body.get(width + length..).unwrap_or_default(),
+            (Protocol::V5, _) => &[],
+        };
+        Bytes::copy_from_slice(&payload[..payload.len().min(FIRST_BYTES)])
     }
 }
 

@@ -209,7 +209,8 @@ impl Hub {
             let qos = message.qos.min(qos);
             let Some(gateway) = &mut self.gateway else { return };
             let (topic, payload) = (message.topic.clone(), message.payload.clone());
-            let inbound = Inbound { topic, payload, qos, retain: true, received_at, origin: None, via: Via::Any };
+            let inbound =
+                Inbound { topic, payload, qos, retain: true, received_at, origin: None, via: Via::Any, unusable: None };
             gateway.push(inbound, None, false);
         }
     }
