@@ -313,6 +313,7 @@ mod tests {
             origin: None,
             via: hearthgate_domain::delivery::Via::Any,
             unusable: None,
+            kept_since: None,
         };
         change(&mut message);
         message

@@ -114,7 +114,7 @@ impl MapperActor {
     /// Decodes a message for each interface that it is for.
     fn map(&self, message: &Inbound, queues: &mut [Vec<Command>], answers: &mut Vec<Outbound>) {
         // It may have waited for this mapper, which was stopped or resting: its age counts from its arrival.
-        let received_at = arrival(message.received_at);
+        let received_at = arrival(message.kept_since.unwrap_or(message.received_at));
         let is_repeated = message.origin.is_some_and(|origin| origin.dup);
         // Of several copies of one message an interface gets the one of its lowest identifier.
         let mut places: Vec<(usize, u32)> = Vec::new();
@@ -247,7 +247,7 @@ impl MapperActor {
     }
 }
 
-/// When a message came in, on the clock that commands' ages are measured with.
+/// When a message was published or came in, on the clock that commands' ages are measured with.
 fn arrival(received_at: Micros) -> Instant {
     let age = u64::try_from(letters::now().saturating_sub(received_at)).unwrap_or_default();
     let now = Instant::now();

@@ -114,6 +114,7 @@ mod tests {
             origin: None,
             via: Via::Any,
             unusable: None,
+            kept_since: None,
         };
         Batch { first: Ticket { connection, number: first }, messages: vec![message; count], news: vec![] }
     }

@@ -443,6 +443,7 @@ fn replayed(letter: NewDeadLetter, table: &RoutingTable) -> Result<(Inbound, Vec
         origin: None,
         via: Via::Any,
         unusable: None,
+        kept_since: None,
     };
     let decisions = decide(&message, &found);
     if decisions.iter().any(|decision| matches!(decision, Decision::Accepted(_))) {

@@ -101,6 +101,8 @@ pub struct Inbound {
     /// Why nobody can use it, if so: too large, or on a topic that is none. It is kept as a dead letter with the first bytes of
     /// its payload, since its sender would send it again for ever if it were not acknowledged.
     pub unusable: Option<Arc<str>>,
+    /// The broker may have kept it since this moment, 0 for one that is not known: we were not connected.
+    pub kept_since: Option<Micros>,
 }
 
 /// A message to publish.

@@ -26,6 +26,7 @@ fn message(packet_id: u16, bytes: usize) -> Inbound {
         origin: Some(Origin { session: 1, packet_id, dup: false }),
         via: Via::Any,
         unusable: None,
+        kept_since: None,
     }
 }
 

@@ -200,6 +200,7 @@ mod tests {
             origin: None,
             via,
             unusable: None,
+            kept_since: None,
         }
     }
 

@@ -93,7 +93,10 @@ impl Intake {
         self.owe(self.newest, bytes, packet_id, qos);
         let origin = (qos != QoS::AtMostOnce).then_some(Origin { session: self.session, packet_id, dup });
         let begins = origin.is_some() && !std::mem::replace(&mut self.has_begun, true);
-        Some((Inbound { topic, payload, qos, retain, received_at, origin, via, unusable: None }, begins))
+        Some((
+            Inbound { topic, payload, qos, retain, received_at, origin, via, unusable: None, kept_since: None },
+            begins,
+        ))
     }
 
     fn is_repeated(&mut self, packet_id: u16) -> bool {

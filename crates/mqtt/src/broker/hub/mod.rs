@@ -209,8 +209,17 @@ impl Hub {
             let qos = message.qos.min(qos);
             let Some(gateway) = &mut self.gateway else { return };
             let (topic, payload) = (message.topic.clone(), message.payload.clone());
-            let inbound =
-                Inbound { topic, payload, qos, retain: true, received_at, origin: None, via: Via::Any, unusable: None };
+            let inbound = Inbound {
+                topic,
+                payload,
+                qos,
+                retain: true,
+                received_at,
+                origin: None,
+                via: Via::Any,
+                unusable: None,
+                kept_since: None,
+            };
             gateway.push(inbound, None, false);
         }
     }

@@ -112,8 +112,17 @@ impl Hub {
         let waits = publisher.filter(|_| published.qos != QoS::AtMostOnce).map(|publisher| publisher.link);
         let (topic, payload) = (route.topic.clone(), published.payload.clone());
         let received_at = published.received_at;
-        let inbound =
-            Inbound { topic, payload, qos, retain: false, received_at, origin, via: Via::Any, unusable: None };
+        let inbound = Inbound {
+            topic,
+            payload,
+            qos,
+            retain: false,
+            received_at,
+            origin,
+            via: Via::Any,
+            unusable: None,
+            kept_since: None,
+        };
         let ticket = gateway.push(inbound, waits, begins);
         if waits.is_some() { ticket } else { 0 }
     }
