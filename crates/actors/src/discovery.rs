@@ -312,6 +312,8 @@ mod tests {
             received_at: 0,
             origin: None,
             via: hearthgate_domain::delivery::Via::Any,
+            unusable: None,
+            kept_since: None,
         };
         change(&mut message);
         message

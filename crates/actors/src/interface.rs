@@ -55,6 +55,8 @@ pub struct DeviceInterfaceActor {
     commands: CommandSender,
     queue: CommandQueue,
     stop: Option<StopSender>,
+    /// The driver has not ended yet.
+    is_running: bool,
 }
 
 impl DeviceInterfaceActor {
@@ -62,7 +64,7 @@ impl DeviceInterfaceActor {
     #[must_use]
     pub fn new(deps: Deps, exit: Exit) -> Self {
         let (commands, queue) = CommandQueue::new(deps.room);
-        DeviceInterfaceActor { deps, exit, commands, queue, stop: None }
+        DeviceInterfaceActor { deps, exit, commands, queue, stop: None, is_running: false }
     }
 
     fn relay(&self, events: mpsc::Receiver<DriverEvent>) -> Relay {
@@ -83,6 +85,7 @@ impl Actor for DeviceInterfaceActor {
         let (events, events_rx) = mpsc::channel(EVENTS_AT_ONCE);
         let (stop, signal) = StopSender::new();
         self.stop = Some(stop);
+        self.is_running = true;
         let port = DriverPort { commands: self.queue.clone(), events, stop: signal };
         let driver = hearthgate_interfaces::run(
             Arc::clone(&self.deps.name),
@@ -93,14 +96,30 @@ impl Actor for DeviceInterfaceActor {
         let relay = self.relay(events_rx);
         // Together, so that the driver's last words are passed on before its end is reported.
         let both = async move { futures_util::join!(driver, relay.run()).0 };
-        ctx.spawn(both.into_actor(self).map(|end, act, ctx| match end {
-            Ok(()) => info!(interface = %act.deps.name, "driver stopped"),
-            Err(reason) => act.exit.fail(ctx, reason),
+        ctx.spawn(both.into_actor(self).map(|end, act, ctx| {
+            act.is_running = false;
+            match end {
+                Ok(()) => {
+                    info!(interface = %act.deps.name, "driver stopped");
+                    if act.stop.is_none() {
+                        ctx.stop(); // it was what the end waited for
+                    }
+                }
+                Err(reason) => act.exit.fail(ctx, reason),
+            }
         }));
+    }
+
+    /// The driver is asked to stop and gets its time; a device must not be cut off in the middle of something. The guard
+    /// bounds how long.
+    fn stopping(&mut self, _: &mut Self::Context) -> Running {
+        self.stop = None;
+        if self.is_running { Running::Continue } else { Running::Stop }
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
         self.stop = None;
+        self.is_running = false;
         self.deps.state.send_replace(DeviceState::Offline("stopped".into()));
     }
 }

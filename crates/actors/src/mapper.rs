@@ -4,11 +4,12 @@
 //! late.
 
 use crate::interests::Interests;
+use crate::letters;
 use crate::messages::{Arrived, Commands, Consumer, Emissions, Publish, ReplaceMap, Settled, Wanted};
 use crate::metrics::{Counter, Outcome};
 use crate::progress::{Admission, Progress};
 use actix::prelude::*;
-use hearthgate_domain::delivery::{Inbound, Outbound, QoS};
+use hearthgate_domain::delivery::{Inbound, Micros, Outbound, QoS};
 use hearthgate_domain::mapping::Codec;
 use hearthgate_domain::routing::FilterTree;
 use hearthgate_domain::topic::TopicFilter;
@@ -17,7 +18,7 @@ use hearthgate_interfaces::{Command, Emission, InterfaceConfig};
 use hearthgate_mqtt::link::{PublishError, Subscription, Ticket, subscription_identifier};
 use hearthgate_supervision::{Health, Status};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
@@ -91,6 +92,7 @@ struct InterfaceCounters {
     received: Counter,
     refused: Counter,
     echoes: Counter,
+    empty: Counter,
     emitted: Counter,
     unsendable: Counter,
 }
@@ -110,7 +112,10 @@ impl MapperActor {
     }
 
     /// Decodes a message for each interface that it is for.
-    fn map(&self, message: &Inbound, now: Instant, queues: &mut [Vec<Command>], answers: &mut Vec<Outbound>) {
+    fn map(&self, message: &Inbound, queues: &mut [Vec<Command>], answers: &mut Vec<Outbound>) {
+        // It may have waited for this mapper, which was stopped or resting: its age counts from its arrival.
+        let received_at = arrival(message.kept_since.unwrap_or(message.received_at));
+        let is_repeated = message.origin.is_some_and(|origin| origin.dup);
         // Of several copies of one message an interface gets the one of its lowest identifier.
         let mut places: Vec<(usize, u32)> = Vec::new();
         self.tree.for_each_match(&message.topic, |(place, identifier)| {
@@ -122,6 +127,15 @@ impl MapperActor {
         for (place, _) in places.into_iter().filter(|(_, identifier)| message.via.includes(*identifier)) {
             let interface = &self.deps.interfaces[place];
             let counters = &self.counters[place];
+            if message.unusable.is_some() {
+                counters.refused.add(1);
+                continue;
+            }
+            // A retained message was removed (MQTT 3.1.1, section 3.3.1.3): that is no command, and nothing is wrong.
+            if message.payload.is_empty() {
+                counters.empty.add(1);
+                continue;
+            }
             if interface.codec.is_echo(&message.topic) {
                 counters.echoes.add(1);
                 continue;
@@ -136,7 +150,14 @@ impl MapperActor {
                 }
             };
             match replies::admit(&interface.config, &decoded, message.retain) {
-                replies::Admission::Accept => queues[place].push(Command { message: decoded, received_at: now }),
+                replies::Admission::Accept if is_repeated && decoded.iscmd => {
+                    counters.refused.add(1);
+                    warn!(interface = %interface.name, topic = %message.topic, "command refused: it was delivered again");
+                    let reason = "not executed: it was delivered again, and may have been executed the first time";
+                    let answer = replies::refusal(&interface.config, &decoded, reason);
+                    answers.extend(answer.and_then(|answer| self.encode(place, &Emission::from(answer))));
+                }
+                replies::Admission::Accept => queues[place].push(Command { message: decoded, received_at }),
                 replies::Admission::DropRetained => {
                     debug!(interface = %interface.name, topic = %message.topic, "retained command dropped");
                     counters.refused.add(1);
@@ -226,12 +247,20 @@ impl MapperActor {
     }
 }
 
+/// When a message was published or came in, on the clock that commands' ages are measured with.
+fn arrival(received_at: Micros) -> Instant {
+    let age = u64::try_from(letters::now().saturating_sub(received_at)).unwrap_or_default();
+    let now = Instant::now();
+    now.checked_sub(Duration::from_micros(age)).unwrap_or(now)
+}
+
 impl InterfaceCounters {
     fn new(name: &str) -> Self {
         InterfaceCounters {
             received: Counter::received(name, Outcome::Ok),
             refused: Counter::received(name, Outcome::Refused),
             echoes: Counter::received(name, Outcome::Echo),
+            empty: Counter::received(name, Outcome::Empty),
             emitted: Counter::emitted(name, Outcome::Ok),
             unsendable: Counter::emitted(name, Outcome::Refused),
         }
@@ -257,7 +286,6 @@ impl Handler<Arrived> for MapperActor {
             Admission::From(index) => index,
             Admission::Duplicate | Admission::Gap => return self.settle(ctx),
         };
-        let now = Instant::now();
         let mut queues = vec![Vec::new(); self.deps.interfaces.len()];
         let mut answers = Vec::new();
         for (index, message) in batch.messages.iter().enumerate().skip(from) {
@@ -267,7 +295,7 @@ impl Handler<Arrived> for MapperActor {
                 continue;
             }
             self.deps.progress.taking(ticket.number);
-            self.map(message, now, &mut queues, &mut answers);
+            self.map(message, &mut queues, &mut answers);
         }
         self.deps.progress.advance(batch.last());
         self.hand_over(queues, &mut answers);

@@ -6,7 +6,7 @@ use hearthgate_domain::delivery::Outbound;
 use hearthgate_domain::mapping::Codec;
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_interfaces::{Command, Emission};
-use hearthgate_mqtt::link::{Batch, Port, PublishError, Subscription, Ticket};
+use hearthgate_mqtt::link::{Batch, Port, PublishError, Receipt, Subscription, Ticket};
 use hearthgate_storage::dead_letters::NewDeadLetter;
 use std::sync::Arc;
 
@@ -55,6 +55,11 @@ pub struct Confirmed(pub Ticket);
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), PublishError>")]
 pub struct Publish(pub Vec<Outbound>);
+
+/// Publish this; answered once the session has taken it, with the receipt on which its outcome will be told.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Receipt, PublishError>")]
+pub struct PublishTracked(pub Outbound);
 
 /// Messages for one device interface, in order.
 #[derive(Clone, Debug, Message)]

@@ -10,6 +10,8 @@ pub enum Outcome {
     Refused,
     /// Our own message came back.
     Echo,
+    /// Without a payload: a retained message was removed.
+    Empty,
     /// Recognised as delivered before.
     Redelivered,
     /// Kept back by the flows' `on_change`, `min_interval` or rule for retained messages.
@@ -28,6 +30,7 @@ impl Outcome {
             Outcome::Ok => "ok",
             Outcome::Refused => "refused",
             Outcome::Echo => "echo",
+            Outcome::Empty => "empty",
             Outcome::Redelivered => "redelivered",
             Outcome::KeptBack => "kept_back",
             Outcome::Dropped => "dropped",

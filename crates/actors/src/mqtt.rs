@@ -3,11 +3,11 @@
 //! Every batch is kept until it is settled. A consumer that has crashed announces itself with [`Wanted`] and gets the
 //! unsettled batches again, in order; what it had done already it passes over ([`crate::progress::Progress`]).
 
-use crate::messages::{Arrived, Attach, Close, Confirmed, Consumer, Publish, Settled, Wanted};
+use crate::messages::{Arrived, Attach, Close, Confirmed, Consumer, Publish, PublishTracked, Settled, Wanted};
 use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
 use hearthgate_domain::delivery::{Outbound, QoS};
-use hearthgate_mqtt::link::{self, Batch, Event, Handle, Port, PublishError, Subscription, Ticket};
+use hearthgate_mqtt::link::{self, Batch, Event, Handle, Port, PublishError, Receipt, Subscription, Ticket};
 use hearthgate_supervision::Exit;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::pin::Pin;
@@ -409,6 +409,20 @@ impl Handler<Publish> for MqttActor {
         Box::pin(async move {
             match handle {
                 Some(handle) => handle.publish_when_room(messages).await,
+                None => Err(PublishError::Closed),
+            }
+        })
+    }
+}
+
+impl Handler<PublishTracked> for MqttActor {
+    type Result = ResponseFuture<Result<Receipt, PublishError>>;
+
+    fn handle(&mut self, PublishTracked(message): PublishTracked, _: &mut Self::Context) -> Self::Result {
+        let handle = self.link.as_ref().map(|(handle, _)| handle.clone());
+        Box::pin(async move {
+            match handle {
+                Some(handle) => handle.publish_with_receipt(message).await,
                 None => Err(PublishError::Closed),
             }
         })

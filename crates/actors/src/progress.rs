@@ -113,6 +113,8 @@ mod tests {
             received_at: 0,
             origin: None,
             via: Via::Any,
+            unusable: None,
+            kept_since: None,
         };
         Batch { first: Ticket { connection, number: first }, messages: vec![message; count], news: vec![] }
     }

@@ -94,6 +94,7 @@ struct Counters {
     journaled: Counter,
     redelivered: Counter,
     kept_back: Counter,
+    empty: Counter,
     refused: Counter,
     dropped: Counter,
 }
@@ -106,6 +107,7 @@ impl FlowRouterActor {
             journaled: Counter::journal(Outcome::Ok),
             redelivered: Counter::journal(Outcome::Redelivered),
             kept_back: Counter::journal(Outcome::KeptBack),
+            empty: Counter::journal(Outcome::Empty),
             refused: Counter::journal(Outcome::Refused),
             dropped: Counter::journal(Outcome::Dropped),
         };
@@ -145,8 +147,20 @@ impl FlowRouterActor {
     fn route(&mut self, batch: &Arc<Batch>, from: usize) {
         let table = Arc::clone(&self.deps.table.borrow());
         for (index, message) in batch.messages.iter().enumerate().skip(from) {
+            if let Some(reason) = &message.unusable {
+                warn!(topic = %message.topic, %reason, "dead letter");
+                self.counters.refused.add(1);
+                let reason = reason.to_string();
+                self.group.push(index, [Decision::Refused { flow_id: None, reason, pointer: String::new() }]);
+                continue;
+            }
             table.matching(&message.topic, &mut self.found);
             self.keep_addressed(&message.via);
+            // A retained message was removed (MQTT 3.1.1, section 3.3.1.3): nothing to store, and nothing is wrong.
+            if message.payload.is_empty() && !self.found.is_empty() {
+                self.counters.empty.add(1);
+                self.found.clear();
+            }
             if self.found.is_empty() {
                 if message.origin.is_some() {
                     self.group.push(index, []);
@@ -428,6 +442,8 @@ fn replayed(letter: NewDeadLetter, table: &RoutingTable) -> Result<(Inbound, Vec
         received_at: letter.received_at,
         origin: None,
         via: Via::Any,
+        unusable: None,
+        kept_since: None,
     };
     let decisions = decide(&message, &found);
     if decisions.iter().any(|decision| matches!(decision, Decision::Accepted(_))) {

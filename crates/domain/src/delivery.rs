@@ -98,6 +98,11 @@ pub struct Inbound {
     pub origin: Option<Origin>,
     /// By which of our subscriptions it came.
     pub via: Via,
+    /// Why nobody can use it, if so: too large, or on a topic that is none. It is kept as a dead letter with the first bytes of
+    /// its payload, since its sender would send it again for ever if it were not acknowledged.
+    pub unusable: Option<Arc<str>>,
+    /// The broker may have kept it since this moment, 0 for one that is not known: we were not connected.
+    pub kept_since: Option<Micros>,
 }
 
 /// A message to publish.

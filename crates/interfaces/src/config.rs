@@ -139,6 +139,15 @@ fn yes() -> bool {
 }
 
 impl InterfaceConfig {
+    /// How long the driver may take to stop in order.
+    #[must_use]
+    pub fn stop_time(&self) -> Duration {
+        match &self.driver {
+            DriverConfig::Exec(exec) => exec.stop_timeout,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Which driver it is.
     #[must_use]
     pub fn kind(&self) -> Kind {

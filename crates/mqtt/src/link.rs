@@ -6,7 +6,7 @@
 use hearthgate_domain::delivery::{Inbound, Outbound, QoS};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Counts the connections of a process; an acknowledgement that belongs to an earlier one is void.
 pub type Connection = u64;
@@ -141,12 +141,72 @@ pub enum PublishError {
     Closed,
 }
 
+/// What became of a message that was handed over to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The broker has it: it has acknowledged it, or it was written at QoS 0, where nothing is acknowledged.
+    Acknowledged,
+    /// It can't be published, now or later, for this reason: the broker refuses it, or it is over a limit.
+    Refused(String),
+    /// The link ended before the broker acknowledged it: whoever still wants it published hands it over again.
+    GivenUp,
+}
+
+/// Where the outcome of one message is told. Nobody may have asked for it; letting go of it means [`Outcome::GivenUp`].
+#[derive(Debug, Default)]
+pub struct OutcomeSender(Option<oneshot::Sender<Outcome>>);
+
+impl OutcomeSender {
+    /// Tells the outcome.
+    pub fn tell(self, outcome: Outcome) {
+        if let Some(sender) = self.0 {
+            // Who asked may have gone: then nobody waits for it.
+            let _ = sender.send(outcome);
+        }
+    }
+}
+
+/// Where the outcome of one message will be told.
+#[derive(Debug)]
+pub struct Receipt(oneshot::Receiver<Outcome>);
+
+impl Receipt {
+    /// Waits for the outcome, however long that takes.
+    pub async fn outcome(self) -> Outcome {
+        self.0.await.unwrap_or(Outcome::GivenUp)
+    }
+}
+
+/// A message on its way to the broker's side.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The message.
+    pub message: Outbound,
+    /// Where its outcome is told.
+    pub told: OutcomeSender,
+}
+
+impl From<Outbound> for Outgoing {
+    fn from(message: Outbound) -> Self {
+        Outgoing { message, told: OutcomeSender::default() }
+    }
+}
+
+impl Outgoing {
+    /// A message, and where its outcome will be told.
+    #[must_use]
+    pub fn with_receipt(message: Outbound) -> (Self, Receipt) {
+        let (sender, receiver) = oneshot::channel();
+        (Outgoing { message, told: OutcomeSender(Some(sender)) }, Receipt(receiver))
+    }
+}
+
 /// The gateway's end. Cloning it is cheap; nothing on it ever waits.
 #[derive(Clone, Debug)]
 pub struct Handle {
     acknowledged: Arc<watch::Sender<Ticket>>,
     wanted: Arc<watch::Sender<Arc<[Subscription]>>>,
-    outgoing: mpsc::Sender<Vec<Outbound>>,
+    outgoing: mpsc::Sender<Vec<Outgoing>>,
     closing: Arc<watch::Sender<bool>>,
 }
 
@@ -166,7 +226,7 @@ impl Handle {
     /// # Errors
     /// [`PublishError::Full`] when there is no room now, [`PublishError::Closed`] after the end; nothing was taken then.
     pub fn publish(&self, messages: Vec<Outbound>) -> Result<(), PublishError> {
-        self.outgoing.try_send(messages).map_err(|refused| match refused {
+        self.outgoing.try_send(messages.into_iter().map(Outgoing::from).collect()).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => PublishError::Full,
             mpsc::error::TrySendError::Closed(_) => PublishError::Closed,
         })
@@ -177,7 +237,18 @@ impl Handle {
     /// # Errors
     /// [`PublishError::Closed`] after the end.
     pub async fn publish_when_room(&self, messages: Vec<Outbound>) -> Result<(), PublishError> {
+        let messages = messages.into_iter().map(Outgoing::from).collect();
         self.outgoing.send(messages).await.map_err(|_| PublishError::Closed)
+    }
+
+    /// Hands over one message as soon as there is room, and answers where its outcome will be told.
+    ///
+    /// # Errors
+    /// [`PublishError::Closed`] after the end.
+    pub async fn publish_with_receipt(&self, message: Outbound) -> Result<Receipt, PublishError> {
+        let (outgoing, receipt) = Outgoing::with_receipt(message);
+        self.outgoing.send(vec![outgoing]).await.map_err(|_| PublishError::Closed)?;
+        Ok(receipt)
     }
 
     /// Whether the broker's side is gone.
@@ -205,7 +276,7 @@ pub struct Port {
     /// The newest set of wanted filters.
     pub wanted: watch::Receiver<Arc<[Subscription]>>,
     /// Messages to publish.
-    pub outgoing: mpsc::Receiver<Vec<Outbound>>,
+    pub outgoing: mpsc::Receiver<Vec<Outgoing>>,
     /// Turns true once.
     pub closing: watch::Receiver<bool>,
     /// Where to report; bounded, so the broker's side waits here, and only here.

@@ -25,6 +25,8 @@ fn message(packet_id: u16, bytes: usize) -> Inbound {
         received_at: 0,
         origin: Some(Origin { session: 1, packet_id, dup: false }),
         via: Via::Any,
+        unusable: None,
+        kept_since: None,
     }
 }
 

@@ -3,9 +3,10 @@
 use super::lane::Job;
 use super::posting::{End, Posting};
 use super::rendering::Rendered;
+use super::turn::Turn;
 use crate::deaths::Deaths;
 use crate::letters;
-use crate::messages::{Publish, Reload};
+use crate::messages::{PublishTracked, Reload};
 use crate::metrics::{Counter, Outcome as Counted};
 use crate::pace::Pace;
 use actix::Recipient;
@@ -14,6 +15,7 @@ use hearthgate_domain::delivery::{Outbound, QoS};
 use hearthgate_domain::flow::{Action, Flow, LogLevel, Part, SecretRef};
 use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
 use hearthgate_http::template::Purpose;
+use hearthgate_mqtt::link::Outcome;
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
 use hearthgate_storage::journal::Seq;
 use hearthgate_storage::sql::Database;
@@ -47,7 +49,7 @@ pub struct Endpoints {
     /// Who has to know of that.
     pub reload: Recipient<Reload>,
     /// Where `PUBLISH` goes.
-    pub publish: Recipient<Publish>,
+    pub publish: Recipient<PublishTracked>,
     /// Finds a secret where its reference says.
     pub secrets: Arc<FindSecret>,
 }
@@ -76,6 +78,8 @@ pub(super) struct Deliverer {
     journal: Uuid,
     deaths: Arc<Deaths<Delivery>>,
     counters: RefCell<HashMap<i64, Rc<Counters>>>,
+    /// In which order each flow's messages are handed over to be published.
+    turns: RefCell<HashMap<i64, Rc<Turn>>>,
 }
 
 pub(super) struct Counters {
@@ -91,7 +95,8 @@ impl Deliverer {
     /// In words.
     pub(super) fn new(endpoints: &Endpoints, journal: Uuid, deaths: Arc<Deaths<Delivery>>) -> Result<Self, String> {
         let posting = Posting::new(endpoints)?;
-        Ok(Deliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters: RefCell::default() })
+        let (counters, turns) = (RefCell::default(), RefCell::default());
+        Ok(Deliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters, turns })
     }
 
     /// Takes a message through all deliveries of its flow, however long that takes.
@@ -170,14 +175,47 @@ impl Deliverer {
             return self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 0).await;
         }
         let message = Outbound { topic: topic.into(), payload: job.payload.clone(), qos, retain };
+        match self.publish_until_settled(flow, job, &message).await {
+            Ok(()) => self.counters(flow).delivered.add(1),
+            Err(reason) => {
+                self.counters(flow).dead.add(1);
+                self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 1).await;
+            }
+        }
+    }
+
+    /// Publishes until the broker has acknowledged or refused the message, also over a new connection or a restart of the
+    /// part that keeps it.
+    async fn publish_until_settled(&self, flow: &Flow, job: &Job, message: &Outbound) -> Result<(), String> {
+        let turn = Rc::clone(self.turns.borrow_mut().entry(flow.id).or_default());
         let mut pace = Pace::new();
         loop {
-            match self.endpoints.publish.send(Publish(vec![message.clone()])).await {
-                Ok(Ok(())) => return self.counters(flow).delivered.add(1),
-                Ok(Err(reason)) => debug!(flow = %flow.code, %reason, "publishing waits"),
-                Err(reason) => debug!(flow = %flow.code, %reason, "publishing waits"),
+            let place = turn.take_place(job.seq);
+            place.reached().await;
+            let receipt = match self.endpoints.publish.send(PublishTracked(message.clone())).await {
+                Ok(Ok(receipt)) => receipt,
+                Ok(Err(reason)) => {
+                    debug!(flow = %flow.code, %reason, "publishing waits");
+                    pace.pause().await;
+                    continue;
+                }
+                Err(reason) => {
+                    debug!(flow = %flow.code, %reason, "publishing waits");
+                    pace.pause().await;
+                    continue;
+                }
+            };
+            drop(place);
+            match receipt.outcome().await {
+                Outcome::Acknowledged => return Ok(()),
+                Outcome::Refused(reason) => return Err(reason),
+                Outcome::GivenUp => {
+                    debug!(flow = %flow.code, seq = job.seq, "not acknowledged, it will be published again");
+                    // With a place, so that nobody of a later number comes first.
+                    let _place = turn.take_place(job.seq);
+                    pace.pause().await;
+                }
             }
-            pace.pause().await;
         }
     }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Messages that a lane holds in memory; what is beyond them stays in the journal.
-const ROOM: usize = 64;
+pub(super) const ROOM: usize = 64;
 const ROOM_BYTES: usize = 1 << 20;
 const READ_BYTES: usize = 256 << 10;
 

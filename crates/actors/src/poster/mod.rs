@@ -9,6 +9,7 @@ mod delivery;
 mod lane;
 mod posting;
 mod rendering;
+mod turn;
 
 pub use delivery::{Endpoints, FindSecret};
 pub use rendering::Rendered;
@@ -206,8 +207,8 @@ impl Work {
             let lost = lane.catch_up(head, &self.deps.journal, &table)?;
             self.lost.extend(lost);
             let flow = table.flow(flow_id);
-            let at_once = flow.and_then(|flow| flow.endpoint.as_ref()).map_or(1, |endpoint| endpoint.concurrency);
-            while let Some(job) = lane.next(usize::from(at_once)) {
+            let at_once = flow.map_or(1, |flow| at_once(flow));
+            while let Some(job) = lane.next(at_once) {
                 let (deliverer, flow) = (Rc::clone(&self.deliverer), flow.cloned());
                 self.under_way.push(Box::pin(async move { deliverer.deliver(flow_id, flow, job).await }));
             }
@@ -247,6 +248,15 @@ impl Work {
         let lanes = &self.lanes;
         self.deaths.forget(|message| lanes.get(&message.flow_id).is_none_or(|lane| message.seq <= lane.done(head)));
         Ok(())
+    }
+}
+
+/// How many messages of a flow may be under way. What is only published is handed over in order, however many wait for the
+/// broker's acknowledgement.
+fn at_once(flow: &Flow) -> usize {
+    match &flow.endpoint {
+        Some(endpoint) => usize::from(endpoint.concurrency),
+        None => lane::ROOM,
     }
 }
 

@@ -33,6 +33,13 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Room for commands that the child has not read yet, in bytes: little, so that few can become old in there.
 const STDIN_ROOM: usize = 4_096;
 
+/// What a program sees of the gateway's own environment; secrets may be in the rest.
+const BASE_ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+
+fn base_environment(of: impl Fn(&str) -> Option<OsString>) -> impl Iterator<Item = (&'static str, OsString)> {
+    BASE_ENVIRONMENT.into_iter().filter_map(move |name| Some((name, of(name)?)))
+}
+
 impl GuardedChild {
     pub(crate) fn start(exec: &ExecConfig, host: &Host, runner: &Path) -> Result<(Self, Pipes), DriverError> {
         let failed = |source| DriverError::Start { program: exec.command.join(" "), source };
@@ -45,6 +52,8 @@ impl GuardedChild {
             .current_dir(
                 exec.directory.as_ref().map_or_else(|| host.base_dir.clone(), |folder| host.base_dir.join(folder)),
             )
+            .env_clear()
+            .envs(base_environment(|name| std::env::var_os(name)))
             .envs(&exec.environment)
             .env("PYTHONPATH", python_path(exec, runner));
         let mut guard = Command::from(command).spawn().map_err(failed)?;

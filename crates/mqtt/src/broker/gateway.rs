@@ -191,7 +191,17 @@ mod tests {
     fn inbound(bytes: usize) -> Inbound {
         let payload = Bytes::from(vec![0; bytes]);
         let (topic, via) = ("a".into(), Via::Any);
-        Inbound { topic, payload, qos: QoS::AtLeastOnce, retain: false, received_at: 0, origin: None, via }
+        Inbound {
+            topic,
+            payload,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            received_at: 0,
+            origin: None,
+            via,
+            unusable: None,
+            kept_since: None,
+        }
     }
 
     #[test]

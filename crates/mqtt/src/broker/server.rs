@@ -269,7 +269,7 @@ async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<&mut Port>) -> Result
     let publish = async {
         while let Some(batch) = outgoing.recv().await {
             for message in batch {
-                wait_for_room(&hub, &room, &message.topic).await;
+                wait_for_room(&hub, &room, &message.message.topic).await;
                 hub.borrow_mut().publish_from_gateway(message);
             }
         }

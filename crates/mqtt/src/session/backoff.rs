@@ -74,17 +74,17 @@ impl Waits {
             _ => self.doubled(),
         };
         self.failures = self.failures.saturating_add(1);
-        (jittered(wait), reason)
+        (self.jittered(wait), reason)
     }
 
     fn doubled(&self) -> Duration {
         self.options.first.saturating_mul(1 << self.failures.min(16)).min(self.options.longest)
     }
-}
 
-/// Between half of it and all of it, so that clients of a restarted broker don't come back all at once.
-fn jittered(wait: Duration) -> Duration {
-    wait.mul_f64(0.5 + fastrand::f64() / 2.0)
+    /// Varied, so that clients of a restarted broker don't come back all at once.
+    fn jittered(&self, wait: Duration) -> Duration {
+        wait.mul_f64(1.0 + self.options.jitter.clamp(0.0, 1.0) * (2.0 * fastrand::f64() - 1.0))
+    }
 }
 
 #[cfg(test)]
@@ -102,10 +102,21 @@ mod tests {
         let mut waits = Waits::new(Backoff::default());
         for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
             let (found, _) = wait(&mut waits, LossKind::Unreachable, None);
-            assert!(found <= SECOND * expected && found >= SECOND * expected / 2, "{found:?} for {expected} s");
+            assert!(
+                found <= SECOND * expected * 6 / 5 && found >= SECOND * expected * 4 / 5,
+                "{found:?} for {expected} s"
+            );
         }
         let (found, _) = wait(&mut waits, LossKind::Broken, Some(SECOND * 31));
-        assert!(found <= SECOND);
+        assert!(found <= SECOND * 6 / 5);
+    }
+
+    #[test]
+    fn without_jitter_each_pause_is_as_configured() {
+        let mut waits = Waits::new(Backoff { first: SECOND, longest: SECOND, jitter: 0.0, ..Backoff::default() });
+        for _ in 0..20 {
+            assert_eq!(wait(&mut waits, LossKind::Unreachable, None).0, SECOND);
+        }
     }
 
     #[test]

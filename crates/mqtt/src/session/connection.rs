@@ -14,12 +14,14 @@ use super::reason;
 use super::reports::Deaf;
 use super::transport::Standing;
 use crate::link::Event;
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::{Micros, Via};
 use std::io;
 use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::time::{sleep, timeout};
 
+/// What comes so long after a session was taken up again is taken for new, even if there was no pause.
+const CATCHING_UP: Duration = Duration::from_secs(10);
 /// Before we go to another broker, what is in hand is made safe and acknowledged, within this time.
 const LEAVING: Duration = Duration::from_secs(10);
 
@@ -71,6 +73,17 @@ pub(super) struct Connection<'a> {
     is_leaving: bool,
     closing_since: Option<Instant>,
     rejected: Vec<Rejected>,
+    /// Until it is known that what the broker kept while we were away has come: since when we were.
+    kept: Option<Kept>,
+}
+
+/// The broker still sends what it kept.
+struct Kept {
+    since: Micros,
+    /// A message came since the last answer to a ping.
+    has_heard: bool,
+    /// Not for ever: under steady traffic there is always a message.
+    until: Instant,
 }
 
 impl<'a> Connection<'a> {
@@ -80,12 +93,14 @@ impl<'a> Connection<'a> {
         intake: &'a mut Intake,
         moves: &'a mut Moves,
         standing: Standing,
+        kept_since: Option<Micros>,
     ) -> Self {
         let granted = standing.accepted.keep_alive_seconds.map(|it| Duration::from_secs(it.into()));
         let now = Instant::now();
         let (pings, pace) = (Pings::new(granted.unwrap_or(options.keep_alive), now), Pace::new(now));
         let (is_leaving, closing_since, rejected) = (false, None, Vec::new());
-        Connection { options, desk, intake, moves, standing, pings, pace, is_leaving, closing_since, rejected }
+        let kept = kept_since.map(|since| Kept { since, has_heard: false, until: now + CATCHING_UP });
+        Connection { kept, options, desk, intake, moves, standing, pings, pace, is_leaving, closing_since, rejected }
     }
 
     /// Works until the connection ends.
@@ -102,6 +117,9 @@ impl<'a> Connection<'a> {
 
     async fn work_and_wait(&mut self) -> Result<std::convert::Infallible, Ended> {
         // A timer far away instead of none: the branch below is switched off then.
+        if self.kept.is_some() {
+            self.pings.write(&mut self.standing.wire.output, Instant::now());
+        }
         let mut timer = pin!(sleep(Duration::from_secs(3600)));
         loop {
             self.work()?;
@@ -181,6 +199,7 @@ impl<'a> Connection<'a> {
             packets += 1;
         }
         if packets > 0 {
+            self.desk.heard_at = Some(received_at);
             self.pace.read(packets, now);
         }
         Ok(())
@@ -191,10 +210,10 @@ impl<'a> Connection<'a> {
         let output = &mut self.standing.wire.output;
         match packet {
             Incoming::Publish(message) => self.take_message(message, received_at),
-            Incoming::Unusable(message) => self.pass_over(message),
-            Incoming::PubAck { packet_id, code } => self.rejected.extend(outbox.acknowledged(packet_id, code, ids)),
-            Incoming::PubRec { packet_id, code } => {
-                self.rejected.extend(outbox.recorded(packet_id, code, ids, output));
+            Incoming::Unusable(message) => self.take_unusable(message, received_at),
+            Incoming::PubAck { packet_id, answer } => self.rejected.extend(outbox.acknowledged(packet_id, answer, ids)),
+            Incoming::PubRec { packet_id, answer } => {
+                self.rejected.extend(outbox.recorded(packet_id, answer, ids, output));
             }
             Incoming::PubRel { packet_id } => self.intake.release(packet_id, output),
             Incoming::PubComp { packet_id } => outbox.completed(packet_id, ids),
@@ -203,6 +222,12 @@ impl<'a> Connection<'a> {
             Incoming::PingResp => {
                 if let Some(ticket) = self.pings.answered() {
                     reports.push(Event::Confirmed(ticket));
+                }
+                // It has our acknowledgements, and had nothing more to send.
+                let is_settled = self.intake.is_settled();
+                self.kept.take_if(|kept| !std::mem::take(&mut kept.has_heard) && is_settled);
+                if self.kept.is_some() && is_settled {
+                    self.pings.write(output, Instant::now());
                 }
             }
             Incoming::Disconnect { code, reason } => {
@@ -222,14 +247,34 @@ impl<'a> Connection<'a> {
             return;
         }
         let ticket = self.intake.next_ticket();
-        if let Some((message, begins)) = self.intake.accept(message, received_at) {
+        if let Some((mut message, begins)) = self.intake.accept(message, received_at) {
+            message.kept_since = self.kept_since();
             self.desk.reports.message(ticket, message, begins);
         }
     }
 
-    fn pass_over(&mut self, message: Unusable) {
-        self.intake.discard(&message);
-        let Unusable { topic, bytes, reason, .. } = message;
+    /// Since when the broker may have kept a message that comes now.
+    fn kept_since(&mut self) -> Option<Micros> {
+        self.kept.take_if(|kept| Instant::now() >= kept.until);
+        let kept = self.kept.as_mut()?;
+        kept.has_heard = true;
+        Some(kept.since)
+    }
+
+    /// It is handed over all the same, so that it is acknowledged once it is kept as a dead letter.
+    fn take_unusable(&mut self, message: Unusable, received_at: Micros) {
+        if self.closing_since.is_some() {
+            return;
+        }
+        let Unusable { topic, qos, packet_id, bytes, reason, first, retain, dup } = message;
+        let publish =
+            Publish { topic: topic.as_str().into(), payload: first, qos, retain, dup, packet_id, via: Via::Any };
+        let ticket = self.intake.next_ticket();
+        if let Some((mut inbound, begins)) = self.intake.accept(publish, received_at) {
+            let why = format!("not taken in, {bytes} bytes, of which the first are kept: {reason}");
+            inbound.unusable = Some(why.into());
+            self.desk.reports.message(ticket, inbound, begins);
+        }
         self.desk.reports.dropped(Rejected { topic, bytes, reason: format!("not taken in: {reason}") });
     }
 

@@ -97,7 +97,7 @@ fn disconnect_v5(code: u8, frame: &mut BytesMut) -> Incoming {
     Incoming::Disconnect { code, reason: with_reason_string(code, said) }
 }
 
-fn with_reason_string(code: u8, said: Option<String>) -> String {
+pub(super) fn with_reason_string(code: u8, said: Option<String>) -> String {
     let words = reason::reason_v5(code);
     match said {
         Some(said) => format!("{words} (0x{code:02x}): {said}"),

@@ -21,15 +21,15 @@ pub(super) enum Incoming {
         reason: String,
     },
     Publish(Publish),
-    /// A PUBLISH that we can't hand over, but must acknowledge.
+    /// A PUBLISH that nobody can use, but that must be acknowledged.
     Unusable(Unusable),
     PubAck {
         packet_id: u16,
-        code: u8,
+        answer: Answer,
     },
     PubRec {
         packet_id: u16,
-        code: u8,
+        answer: Answer,
     },
     PubRel {
         packet_id: u16,
@@ -50,6 +50,25 @@ pub(super) enum Incoming {
         code: u8,
         reason: String,
     },
+}
+
+/// What the broker says of a message that we published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// Reason code; 0 on 3.1.1.
+    pub(super) code: u8,
+    /// The broker's own words.
+    pub(super) reason: Option<String>,
+}
+
+impl Answer {
+    pub(super) fn is_refusal(&self) -> bool {
+        self.code >= 0x80
+    }
+
+    pub(super) fn in_words(self) -> String {
+        super::control::with_reason_string(self.code, self.reason)
+    }
 }
 
 /// What CONNACK granted; limits that a 3.1.1 broker can't state are the protocol's own.
@@ -81,6 +100,10 @@ pub(super) struct Publish {
 
 #[derive(Debug)]
 pub(super) struct Unusable {
+    /// The beginning of the payload.
+    pub(super) first: Bytes,
+    pub(super) retain: bool,
+    pub(super) dup: bool,
     pub(super) topic: String,
     pub(super) qos: QoS,
     pub(super) packet_id: u16,
@@ -94,6 +117,10 @@ pub(super) struct Unusable {
 pub(super) struct Malformed(pub(super) String);
 
 const PUBLISH: u8 = 3;
+/// So much is kept of the payload of a message that nobody can use.
+const FIRST_BYTES: usize = 1_024;
+/// So much of it is waited for.
+const LEAST_FIRST_BYTES: usize = 64;
 
 /// Cuts the byte stream of one connection into packets.
 pub(super) struct Parser {
@@ -167,6 +194,7 @@ impl Parser {
             via = subscription_identifiers(&frame[width..width + length])?;
             frame.advance(width + length);
         }
+        let (retain, dup) = (header.flags & 1 != 0, header.flags & 8 != 0);
         let Some(name) = self.topics.get(&topic) else {
             return Ok(Incoming::Unusable(Unusable {
                 topic: String::from_utf8_lossy(&topic).into_owned(),
@@ -174,9 +202,11 @@ impl Parser {
                 packet_id,
                 bytes: header.total,
                 reason: "its topic is not valid".into(),
+                first: Bytes::copy_from_slice(&frame[..frame.len().min(FIRST_BYTES)]),
+                retain,
+                dup,
             }));
         };
-        let (retain, dup) = (header.flags & 1 != 0, header.flags & 8 != 0);
         Ok(Incoming::Publish(Publish { topic: name, payload: frame, qos, retain, dup, packet_id, via }))
     }
 
@@ -195,17 +225,31 @@ impl Parser {
         if end > header.total {
             return Err(too_short());
         }
-        if input.len() < end {
-            input.reserve(end - input.len());
+        let needed = header.total.min(end + LEAST_FIRST_BYTES);
+        if input.len() < needed {
+            input.reserve(needed - input.len());
             return Ok(None);
         }
         let topic = String::from_utf8_lossy(&input[start + 2..topic_end]).into_owned();
         let packet_id = if end == topic_end { 0 } else { u16::from_be_bytes([input[topic_end], input[topic_end + 1]]) };
         let here = header.total.min(input.len());
+        let first = self.first_bytes(&input[end..here]);
         input.advance(here);
         self.skip = header.total - here;
         let reason = format!("larger than max_incoming_packet, {} bytes", self.limit);
-        Ok(Some(Incoming::Unusable(Unusable { topic, qos, packet_id, bytes: header.total, reason })))
+        let (retain, dup) = (header.flags & 1 != 0, header.flags & 8 != 0);
+        let bytes = header.total;
+        Ok(Some(Incoming::Unusable(Unusable { topic, qos, packet_id, bytes, reason, first, retain, dup })))
+    }
+
+    /// The beginning of a payload, of what follows a PUBLISH's packet identifier and is there already.
+    fn first_bytes(&self, body: &[u8]) -> Bytes {
+        let payload = match (self.protocol, variable_length(body)) {
+            (Protocol::V3, _) => body,
+            (Protocol::V5, Ok(Some((length, width)))) => body.get(width + length..).unwrap_or_default(),
+            (Protocol::V5, _) => &[],
+        };
+        Bytes::copy_from_slice(&payload[..payload.len().min(FIRST_BYTES)])
     }
 }
 
@@ -287,12 +331,31 @@ fn acknowledgement(header: &Header, body: &[u8]) -> Result<Incoming, Malformed> 
     let [high, low, rest @ ..] = body else { return Err(too_short()) };
     let packet_id = u16::from_be_bytes([*high, *low]);
     let code = rest.first().copied().unwrap_or(0);
+    // Words are only looked for where something went wrong.
+    let reason = if code >= 0x80 { reason_string(rest.get(1..).unwrap_or_default()) } else { None };
+    let answer = Answer { code, reason };
     Ok(match header.kind {
-        4 => Incoming::PubAck { packet_id, code },
-        5 => Incoming::PubRec { packet_id, code },
+        4 => Incoming::PubAck { packet_id, answer },
+        5 => Incoming::PubRec { packet_id, answer },
         6 => Incoming::PubRel { packet_id },
         _ => Incoming::PubComp { packet_id },
     })
+}
+
+/// The reason string among an acknowledgement's properties (MQTT 5.0, section 3.4.2.2.2).
+fn reason_string(body: &[u8]) -> Option<String> {
+    let (length, width) = variable_length(body).ok()??;
+    let mut properties = body.get(width..width + length)?;
+    while let Some((&property, rest)) = properties.split_first() {
+        let first = text_length(rest).ok()?;
+        let end = match property {
+            0x1f => return rest.get(2..first).map(|text| String::from_utf8_lossy(text).into_owned()),
+            0x26 => first + text_length(rest.get(first..)?).ok()?,
+            _ => return None,
+        };
+        properties = rest.get(end..)?;
+    }
+    None
 }
 
 #[cfg(test)]
@@ -375,6 +438,24 @@ mod tests {
         match Parser::new(Protocol::V3, 1000).next(&mut bytes).unwrap() {
             Some(Incoming::Unusable(it)) => assert_eq!(it.packet_id, 7),
             other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_brokers_words_are_found_in_a_refusal() {
+        let user = [&[0x26, 0, 1][..], b"n", &[0, 1], b"v"].concat();
+        let words = [&[0x1f, 0, 2][..], b"no"].concat();
+        let section = [user, words].concat();
+        let body = [&[0, 9, 0x87, section.len() as u8][..], &section].concat();
+        let mut packet = BytesMut::from(&[&[0x40, body.len() as u8][..], &body].concat()[..]);
+        match Parser::new(Protocol::V5, 1000).next(&mut packet).unwrap() {
+            Some(Incoming::PubAck { packet_id: 9, answer }) => {
+                assert_eq!(answer, Answer { code: 0x87, reason: Some("no".into()) });
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+        for cut in 0..section.len() {
+            let _ = reason_string(&[&[section.len() as u8], &section[..cut]].concat()); // must not panic
         }
     }
 

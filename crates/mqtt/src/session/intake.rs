@@ -1,6 +1,6 @@
 //! What came in and is still to be acknowledged: tickets, the order of acknowledgements, and QoS 2 redeliveries.
 
-use super::incoming::{Publish, Unusable};
+use super::incoming::Publish;
 use super::outgoing::{self, Ack};
 use crate::link::{Connection, Ticket};
 use bytes::BytesMut;
@@ -93,15 +93,10 @@ impl Intake {
         self.owe(self.newest, bytes, packet_id, qos);
         let origin = (qos != QoS::AtMostOnce).then_some(Origin { session: self.session, packet_id, dup });
         let begins = origin.is_some() && !std::mem::replace(&mut self.has_begun, true);
-        Some((Inbound { topic, payload, qos, retain, received_at, origin, via }, begins))
-    }
-
-    /// Lets a message go that nobody can take; it is acknowledged in its turn all the same.
-    pub(super) fn discard(&mut self, message: &Unusable) {
-        if message.qos == QoS::ExactlyOnce && self.is_repeated(message.packet_id) {
-            return;
-        }
-        self.owe(self.newest, 0, message.packet_id, message.qos);
+        Some((
+            Inbound { topic, payload, qos, retain, received_at, origin, via, unusable: None, kept_since: None },
+            begins,
+        ))
     }
 
     fn is_repeated(&mut self, packet_id: u16) -> bool {
@@ -194,22 +189,6 @@ mod tests {
         intake.accept(message(QoS::AtLeastOnce, 1), 0);
         assert_eq!(intake.acknowledge(Ticket { connection: 3, number: 10 }, &mut out), 0);
         assert!(out.is_empty());
-    }
-
-    #[test]
-    fn a_discarded_message_waits_for_those_before_it() {
-        let (mut intake, mut out) = (connected(), BytesMut::new());
-        intake.accept(message(QoS::AtLeastOnce, 1), 0);
-        let big = Unusable {
-            topic: "big".into(),
-            qos: QoS::AtLeastOnce,
-            packet_id: 2,
-            bytes: 1 << 30,
-            reason: String::new(),
-        };
-        intake.discard(&big);
-        assert_eq!(intake.acknowledge(ticket(0), &mut out), 0);
-        assert_eq!(intake.acknowledge(ticket(1), &mut out), 2);
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub use tls::{ClientCertificate, Tls, TlsError};
 use crate::link::{Connection as ConnectionNumber, Event, Port};
 use backoff::{Loss, Waits};
 use connection::{Connection, Ended};
+use hearthgate_domain::delivery::Micros;
 use incoming::Accepted;
 use intake::Intake;
 use moves::Moves;
@@ -95,6 +96,8 @@ struct Desk {
     subscriptions: Subscriptions,
     ids: PacketIds,
     closing: bool,
+    /// When the broker was last heard in this run: what it keeps for us it may have kept since then.
+    heard_at: Option<Micros>,
 }
 
 enum Stop {
@@ -122,6 +125,7 @@ impl Session {
             subscriptions: Subscriptions::new(options.protocol, remembered),
             ids: PacketIds::default(),
             closing: false,
+            heard_at: None,
         };
         let waits = Waits::new(options.backoff);
         Session { options, desk, intake: Intake::default(), waits, moves, has_moved: false }
@@ -191,7 +195,8 @@ impl Session {
         intake.connected(connection, session, continues);
         desk.connected(&standing, continues);
         desk.reports.push(Event::Connected { connection, session_present, session });
-        Connection::new(options, desk, intake, &mut self.moves, standing).serve().await
+        let kept_since = session_present.then(|| desk.heard_at.unwrap_or_default());
+        Connection::new(options, desk, intake, &mut self.moves, standing, kept_since).serve().await
     }
 
     /// Turns to the broker that is named now.

@@ -3,6 +3,7 @@
 use super::tls::Tls;
 use bytes::Bytes;
 use hearthgate_domain::delivery::QoS;
+use hearthgate_domain::redelivery::CLIENT_WINDOW;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -115,10 +116,12 @@ pub struct Known {
 /// How long to wait between attempts.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
-    /// After the first failure; doubled by each further one, with jitter of up to half of it.
+    /// After the first failure; doubled by each further one.
     pub first: Duration,
     /// Never longer than this. A refusal (wrong password, …) waits this long at once.
     pub longest: Duration,
+    /// Each wait is varied by up to this share of it, up or down; 0 to 1.
+    pub jitter: f64,
     /// A connection that lasted this long starts the count anew.
     pub stable_after: Duration,
 }
@@ -128,6 +131,7 @@ impl Default for Backoff {
         Backoff {
             first: Duration::from_secs(1),
             longest: Duration::from_secs(60),
+            jitter: 0.2,
             stable_after: Duration::from_secs(30),
         }
     }
@@ -174,6 +178,9 @@ pub struct SessionOptions {
     /// Most QoS 1 and 2 messages sent but not acknowledged by the broker, 1 to 65,000; default 1,000. The broker's
     /// receive maximum counts too.
     pub max_inflight: u16,
+    /// Most QoS 1 and 2 messages that an MQTT 5 broker may send ahead of our acknowledgements (its receive maximum); never
+    /// more than can be recognised when they come again. Default 32,767.
+    pub receive_maximum: u16,
     /// A QoS 0 message that could not be written for so long is dropped: it is stale. Default 5 s.
     pub stale_after: Duration,
     /// Longest wait at the end for what the broker still has to acknowledge. Default 2 s.
@@ -207,6 +214,7 @@ impl SessionOptions {
             outbox_messages: 10_000,
             outbox_bytes: 8 << 20,
             max_inflight: 1_000,
+            receive_maximum: u16::try_from(CLIENT_WINDOW).unwrap_or(u16::MAX),
             stale_after: Duration::from_secs(5),
             close_timeout: Duration::from_secs(2),
             known: Vec::new(),

@@ -1,9 +1,10 @@
 //! Messages on their way to the broker, kept until it has acknowledged them.
 
-use super::incoming::Accepted;
+use super::incoming::{Accepted, Answer};
 use super::options::{Protocol, SessionOptions};
 use super::outgoing::{self, Ack};
 use super::packet_ids::PacketIds;
+use crate::link::{Outcome, OutcomeSender, Outgoing};
 use bytes::BytesMut;
 use hearthgate_domain::delivery::{Outbound, QoS};
 use std::collections::{HashMap, VecDeque};
@@ -47,6 +48,7 @@ pub(super) struct Outbox {
 #[derive(Debug)]
 struct Waiting {
     message: Outbound,
+    told: OutcomeSender,
     since: Instant,
     /// Its place among all messages sent, once it was sent.
     order: Option<u64>,
@@ -56,6 +58,7 @@ struct Waiting {
 struct Flight {
     order: u64,
     message: Outbound,
+    told: OutcomeSender,
     /// PUBREC came, PUBREL is due or sent.
     recorded: bool,
 }
@@ -98,11 +101,11 @@ impl Outbox {
         self.flights.is_empty()
     }
 
-    pub(super) fn push(&mut self, messages: Vec<Outbound>) {
+    pub(super) fn push(&mut self, messages: Vec<Outgoing>) {
         let since = Instant::now();
-        for message in messages {
+        for Outgoing { message, told } in messages {
             self.bytes += cost(&message);
-            self.waiting.push_back(Waiting { message, since, order: None });
+            self.waiting.push_back(Waiting { message, told, since, order: None });
         }
     }
 
@@ -121,7 +124,8 @@ impl Outbox {
             for (order, id) in order.into_iter().rev() {
                 ids.free(id);
                 if let Some(flight) = self.flights.remove(&id) {
-                    self.waiting.push_front(Waiting { message: flight.message, since, order: Some(order) });
+                    let Flight { message, told, .. } = flight;
+                    self.waiting.push_front(Waiting { message, told, since, order: Some(order) });
                 }
             }
         }
@@ -136,9 +140,9 @@ impl Outbox {
         if self.suspect.1 < LOSSES_PER_MESSAGE {
             return None;
         }
-        self.settle(id, ids).map(|message| {
+        self.settle(id, ids).map(|flight| {
             let reason = format!("given up: the connection was lost {LOSSES_PER_MESSAGE} times in a row with it");
-            self.rejection(&message, reason)
+            self.reject(&flight.message, flight.told, reason)
         })
     }
 
@@ -146,10 +150,12 @@ impl Outbox {
     pub(super) fn drop_stale(&mut self) -> usize {
         let before = self.waiting.len();
         let (stale_after, bytes) = (self.stale_after, &mut self.bytes);
-        self.waiting.retain(|it| {
+        self.waiting.retain_mut(|it| {
             let keep = it.message.qos != QoS::AtMostOnce || it.since.elapsed() < stale_after;
             if !keep {
                 *bytes -= cost(&it.message);
+                let reason = format!("not published: at QoS 0 it waits {} s at most", stale_after.as_secs_f32());
+                std::mem::take(&mut it.told).tell(Outcome::Refused(reason));
             }
             keep
         });
@@ -200,7 +206,7 @@ impl Outbox {
         let cost = cost(&next.message);
         if let Some(reason) = self.refusal(grants, &next.message) {
             self.bytes -= cost;
-            rejected.push(self.rejection(&next.message, reason));
+            rejected.push(self.reject(&next.message, next.told, reason));
             return true;
         }
         next.message.qos = next.message.qos.min(grants.max_qos);
@@ -208,6 +214,7 @@ impl Outbox {
         if next.message.qos == QoS::AtMostOnce {
             outgoing::publish(out, self.protocol, &next.message, 0, false);
             self.bytes -= cost;
+            next.told.tell(Outcome::Acknowledged);
             return true;
         }
         let Some(id) = ids.take() else {
@@ -219,7 +226,7 @@ impl Outbox {
             self.sent += 1;
             self.sent
         });
-        self.flights.insert(id, Flight { order, message: next.message, recorded: false });
+        self.flights.insert(id, Flight { order, message: next.message, told: next.told, recorded: false });
         true
     }
 
@@ -239,24 +246,32 @@ impl Outbox {
         None
     }
 
-    fn rejection(&self, message: &Outbound, reason: String) -> Rejected {
+    /// Tells whoever asked that a message is refused; the report is for the log.
+    fn reject(&self, message: &Outbound, told: OutcomeSender, reason: String) -> Rejected {
+        told.tell(Outcome::Refused(reason.clone()));
         let bytes = outgoing::publish_size(self.protocol, message);
         Rejected { topic: message.topic.to_string(), bytes, reason }
     }
 
     /// PUBACK. An unknown one (a repetition crossing its answer) is no reason to part.
-    pub(super) fn acknowledged(&mut self, id: u16, code: u8, ids: &mut PacketIds) -> Option<Rejected> {
+    pub(super) fn acknowledged(&mut self, id: u16, answer: Answer, ids: &mut PacketIds) -> Option<Rejected> {
         match self.flights.get(&id) {
             Some(flight) if flight.message.qos == QoS::AtLeastOnce => {}
             _ => return None,
         }
-        self.refused(id, code, ids)
+        self.finish(id, answer, ids)
     }
 
     /// PUBREC: answered with PUBREL, unless the broker refuses the message.
-    pub(super) fn recorded(&mut self, id: u16, code: u8, ids: &mut PacketIds, out: &mut BytesMut) -> Option<Rejected> {
-        if code >= 0x80 {
-            return self.refused(id, code, ids);
+    pub(super) fn recorded(
+        &mut self,
+        id: u16,
+        answer: Answer,
+        ids: &mut PacketIds,
+        out: &mut BytesMut,
+    ) -> Option<Rejected> {
+        if answer.is_refusal() {
+            return self.finish(id, answer, ids);
         }
         if let Some(flight) = self.flights.get_mut(&id) {
             flight.recorded = true;
@@ -267,28 +282,32 @@ impl Outbox {
 
     /// PUBCOMP.
     pub(super) fn completed(&mut self, id: u16, ids: &mut PacketIds) {
-        if self.flights.get(&id).is_some_and(|flight| flight.recorded) {
-            self.settle(id, ids);
+        if self.flights.get(&id).is_some_and(|flight| flight.recorded)
+            && let Some(flight) = self.settle(id, ids)
+        {
+            flight.told.tell(Outcome::Acknowledged);
         }
     }
 
     /// The broker's last word on a message; a report if it is a refusal.
-    fn refused(&mut self, id: u16, code: u8, ids: &mut PacketIds) -> Option<Rejected> {
-        let message = self.settle(id, ids)?;
-        (code >= 0x80).then(|| {
-            let reason = format!("refused by the broker: {} (0x{code:02x})", super::reason::reason_v5(code));
-            self.rejection(&message, reason)
-        })
+    fn finish(&mut self, id: u16, answer: Answer, ids: &mut PacketIds) -> Option<Rejected> {
+        let Flight { message, told, .. } = self.settle(id, ids)?;
+        if !answer.is_refusal() {
+            told.tell(Outcome::Acknowledged);
+            return None;
+        }
+        let reason = format!("refused by the broker: {}", answer.in_words());
+        Some(self.reject(&message, told, reason))
     }
 
-    fn settle(&mut self, id: u16, ids: &mut PacketIds) -> Option<Outbound> {
+    fn settle(&mut self, id: u16, ids: &mut PacketIds) -> Option<Flight> {
         let flight = self.flights.remove(&id)?;
         if let Some(at) = self.again.iter().position(|other| *other == id) {
             self.again.remove(at);
         }
         ids.free(id);
         self.bytes -= cost(&flight.message);
-        Some(flight.message)
+        Some(flight)
     }
 }
 
@@ -301,6 +320,8 @@ fn cost(message: &Outbound) -> usize {
 mod tests {
     use super::super::options::Server;
     use super::*;
+    use crate::link::Receipt;
+    use futures_util::FutureExt;
 
     fn outbox(window: u16) -> Outbox {
         let server = Server::Tcp { host: "localhost".into(), port: 1883 };
@@ -311,8 +332,8 @@ mod tests {
         Outbox::new(&options)
     }
 
-    fn message(payload: &str, qos: QoS) -> Outbound {
-        Outbound { topic: "t".into(), payload: payload.to_owned().into(), qos, retain: false }
+    fn message(payload: &str, qos: QoS) -> Outgoing {
+        Outbound { topic: "t".into(), payload: payload.to_owned().into(), qos, retain: false }.into()
     }
 
     fn sent(outbox: &mut Outbox, ids: &mut PacketIds) -> Vec<(String, bool, u16)> {
@@ -337,7 +358,7 @@ mod tests {
         outbox.connected(Accepted::by_v3(false), &mut ids);
         outbox.push(["a", "b", "c"].map(|it| message(it, QoS::AtLeastOnce)).into());
         assert_eq!(sent(&mut outbox, &mut ids), [("a".into(), false, 1), ("b".into(), false, 2)]);
-        assert!(outbox.acknowledged(2, 0, &mut ids).is_none());
+        assert!(outbox.acknowledged(2, Answer::default(), &mut ids).is_none());
         assert_eq!(sent(&mut outbox, &mut ids), [("c".into(), false, 3)]);
     }
 
@@ -348,7 +369,7 @@ mod tests {
         outbox.push(["a", "b"].map(|it| message(it, QoS::AtLeastOnce)).into());
         outbox.push(vec![message("q", QoS::ExactlyOnce)]);
         sent(&mut outbox, &mut ids);
-        outbox.recorded(3, 0, &mut ids, &mut BytesMut::new());
+        outbox.recorded(3, Answer::default(), &mut ids, &mut BytesMut::new());
         outbox.push(vec![message("new", QoS::AtLeastOnce)]);
         outbox.connected(Accepted::by_v3(true), &mut ids);
         let expected =
@@ -390,5 +411,37 @@ mod tests {
         outbox.fill(&mut out, &mut ids, &mut rejected);
         assert!(rejected[0].reason.contains("max_outgoing_packet"), "{rejected:?}");
         assert_eq!((rejected.len(), outbox.len()), (1, 1));
+    }
+
+    fn tracked(qos: QoS) -> (Outgoing, Receipt) {
+        Outgoing::with_receipt(message("x", qos).message)
+    }
+
+    #[tokio::test]
+    async fn a_message_has_its_outcome_when_the_broker_has_answered_and_not_before() {
+        let (mut outbox, mut ids) = (outbox(10), PacketIds::default());
+        outbox.connected(Accepted::by_v3(false), &mut ids);
+        let mut receipts = Vec::new();
+        for qos in [QoS::AtLeastOnce, QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::ExactlyOnce, QoS::AtLeastOnce] {
+            let (outgoing, receipt) = tracked(qos);
+            outbox.push(vec![outgoing]);
+            receipts.push(Box::pin(receipt.outcome()));
+        }
+        sent(&mut outbox, &mut ids);
+        assert!(receipts.iter_mut().all(|receipt| receipt.now_or_never().is_none()));
+        let refused = || Answer { code: 0x87, reason: Some("not here".into()) };
+        outbox.acknowledged(1, Answer::default(), &mut ids);
+        outbox.acknowledged(2, refused(), &mut ids);
+        outbox.recorded(3, Answer::default(), &mut ids, &mut BytesMut::new());
+        outbox.completed(3, &mut ids);
+        outbox.recorded(4, refused(), &mut ids, &mut BytesMut::new());
+        drop(outbox);
+        let mut outcomes = Vec::new();
+        for receipt in receipts {
+            outcomes.push(receipt.await);
+        }
+        let refused = Outcome::Refused("refused by the broker: not authorized (0x87): not here".into());
+        let acknowledged = Outcome::Acknowledged;
+        assert_eq!(outcomes, [acknowledged.clone(), refused.clone(), acknowledged, refused, Outcome::GivenUp]);
     }
 }

@@ -31,14 +31,14 @@ pub(super) fn ack(out: &mut BytesMut, ack: Ack, packet_id: u16) {
     out.extend_from_slice(&[ack as u8, 2, high, low]);
 }
 
-/// Writes CONNECT.
+/// Writes CONNECT; with `keeps_will` the will is retained if the options say so.
 ///
 /// # Errors
 /// What rumqttc's codec refuses, in words.
-pub(super) fn connect(out: &mut BytesMut, options: &SessionOptions) -> Result<(), String> {
+pub(super) fn connect(out: &mut BytesMut, options: &SessionOptions, keeps_will: bool) -> Result<(), String> {
     match options.protocol {
         Protocol::V3 => connect_v3(options).write(out, NO_LIMIT).map_err(|error| error.to_string())?,
-        Protocol::V5 => connect_v5(options).write(out, None).map_err(|error| error.to_string())?,
+        Protocol::V5 => connect_v5(options, keeps_will).write(out, None).map_err(|error| error.to_string())?,
     };
     Ok(())
 }
@@ -64,14 +64,15 @@ fn connect_v3(options: &SessionOptions) -> v4::Packet {
     v4::Packet::Connect(connect)
 }
 
-fn connect_v5(options: &SessionOptions) -> v5::Packet {
+fn connect_v5(options: &SessionOptions, keeps_will: bool) -> v5::Packet {
     let mut properties = v5::ConnectProperties::new();
     if !options.clean {
         let expiry = u32::try_from(options.session_expiry.as_secs()).unwrap_or(u32::MAX);
         properties.session_expiry_interval = Some(expiry);
     }
     // What the broker may send ahead of our acknowledgements must all be recognised when it comes again.
-    properties.receive_maximum = Some(u16::try_from(CLIENT_WINDOW).unwrap_or(u16::MAX));
+    let recognised = u16::try_from(CLIENT_WINDOW).unwrap_or(u16::MAX);
+    properties.receive_maximum = Some(options.receive_maximum.clamp(1, recognised));
     properties.max_packet_size = Some(u32::try_from(options.max_incoming_packet).unwrap_or(u32::MAX).max(1));
     let connect = v5::Connect {
         keep_alive: seconds(options.keep_alive),
@@ -87,7 +88,7 @@ fn connect_v5(options: &SessionOptions) -> v5::Packet {
         topic: Bytes::from(will.topic.clone()),
         message: will.payload.clone(),
         qos: qos_v5(will.qos),
-        retain: will.retain,
+        retain: will.retain && keeps_will,
         properties: (!will.delay.is_zero()).then(|| v5::LastWillProperties {
             delay_interval: Some(u32::try_from(will.delay.as_secs()).unwrap_or(u32::MAX)),
             payload_format_indicator: None,
@@ -221,6 +222,16 @@ pub(super) fn publish(out: &mut BytesMut, protocol: Protocol, message: &Outbound
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connect_announces_the_receive_maximum_that_is_configured() {
+        let server = super::super::options::Server::Tcp { host: "localhost".into(), port: 1883 };
+        for (configured, announced) in [(7, 7), (0, 1), (u16::MAX, 32_767)] {
+            let options = SessionOptions { receive_maximum: configured, ..SessionOptions::new(server.clone(), "test") };
+            let v5::Packet::Connect(connect, ..) = connect_v5(&options, true) else { panic!("no CONNECT") };
+            assert_eq!(connect.properties.unwrap().receive_maximum, Some(announced));
+        }
+    }
 
     #[test]
     fn a_published_message_is_what_rumqttc_reads() {

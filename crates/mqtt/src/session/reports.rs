@@ -111,7 +111,17 @@ mod tests {
         let payload = vec![0; bytes].into();
         let (topic, via) = ("t".into(), Via::Any);
         let origin = Some(Origin { session: 7, packet_id: 1, dup: false });
-        Inbound { topic, payload, qos: QoS::AtLeastOnce, retain: false, received_at: 0, origin, via }
+        Inbound {
+            topic,
+            payload,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            received_at: 0,
+            origin,
+            via,
+            unusable: None,
+            kept_since: None,
+        }
     }
 
     #[test]

@@ -8,7 +8,12 @@ use super::prompt::Prompt;
 use super::reason;
 use super::websocket;
 use super::wire::{Stream, Wire};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 
 /// A connection that the broker has accepted.
@@ -20,7 +25,13 @@ pub(super) struct Standing {
 
 /// Connects, all the way to CONNACK.
 pub(super) async fn connect(options: &SessionOptions) -> Result<Standing, Loss> {
-    match tokio::time::timeout(options.connect_timeout, attempt(options)).await {
+    let attempts = async {
+        match attempt(options, true).await? {
+            Some(standing) => Ok(standing),
+            None => attempt(options, false).await?.ok_or_else(|| refused(options, RETAIN_NOT_SUPPORTED, "its will")),
+        }
+    };
+    match tokio::time::timeout(options.connect_timeout, attempts).await {
         Ok(result) => result,
         Err(_) => Err(Loss::new(
             LossKind::Unreachable,
@@ -29,12 +40,16 @@ pub(super) async fn connect(options: &SessionOptions) -> Result<Standing, Loss> 
     }
 }
 
-async fn attempt(options: &SessionOptions) -> Result<Standing, Loss> {
+/// The broker keeps no retained messages, and refuses a will that is to be kept (MQTT 5.0, section 3.2.2.2).
+const RETAIN_NOT_SUPPORTED: u8 = 0x9a;
+
+/// One attempt. `None`: the broker can't keep the will; it takes one that is not `keeps_will`.
+async fn attempt(options: &SessionOptions, keeps_will: bool) -> Result<Option<Standing>, Loss> {
     let stream = open(&options.server)
         .await
         .map_err(|error| Loss::new(LossKind::Unreachable, format!("cannot reach {}: {error}", options.server)))?;
     let mut wire = Wire::new(stream);
-    outgoing::connect(&mut wire.output, options)
+    outgoing::connect(&mut wire.output, options, keeps_will)
         .map_err(|error| Loss::new(LossKind::Refused, format!("cannot make a CONNECT packet: {error}")))?;
     let mut parser = Parser::new(options.protocol, options.max_incoming_packet);
     loop {
@@ -42,7 +57,13 @@ async fn attempt(options: &SessionOptions) -> Result<Standing, Loss> {
         let packet = parser.next(&mut wire.input).map_err(|error| Loss::new(LossKind::Broken, error.to_string()))?;
         match packet {
             None => {}
-            Some(Incoming::ConnAck(accepted)) => return Ok(Standing { wire, parser, accepted }),
+            Some(Incoming::ConnAck(accepted)) => return Ok(Some(Standing { wire, parser, accepted })),
+            Some(Incoming::Refused { code: RETAIN_NOT_SUPPORTED, .. })
+                if keeps_will && options.will.as_ref().is_some_and(|will| will.retain) =>
+            {
+                tracing::info!(server = %options.server, "the broker keeps no retained messages: the will is not retained");
+                return Ok(None);
+            }
             Some(Incoming::Refused { code, reason: words }) => return Err(refused(options, code, &words)),
             Some(other) => {
                 return Err(Loss::new(LossKind::Broken, format!("the broker answered CONNECT with {other:?}")));
@@ -85,14 +106,59 @@ async fn open(server: &Server) -> io::Result<Box<dyn Stream>> {
     }
 }
 
-/// Tries every address of the name in turn.
+/// Before the next address of a name is tried beside those that have not answered yet (RFC 8305, section 5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Connects to whichever address of the name answers first: each next one is tried when the one before fails or has not
+/// answered for a moment.
 async fn tcp(host: &str, port: u16) -> io::Result<Prompt> {
+    let mut waiting = alternate(lookup_host((host, port)).await?.collect());
+    let mut attempts = FuturesUnordered::new();
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in lookup_host((host, port)).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Prompt::new(stream),
-            Err(error) => failure = error,
+    loop {
+        if let Some(address) = waiting.pop_front() {
+            attempts.push(TcpStream::connect(address));
+        }
+        let delay = tokio::time::sleep(ATTEMPT_DELAY);
+        tokio::pin!(delay);
+        tokio::select! {
+            end = attempts.next() => match end {
+                Some(Ok(stream)) => return Prompt::new(stream),
+                Some(Err(error)) => failure = error,
+                None => return Err(failure),
+            },
+            () = &mut delay, if !waiting.is_empty() => {}
         }
     }
-    Err(failure)
+}
+
+/// The addresses in their order, but by turns of the two families: one that is not routed fails as a whole (RFC 8305,
+/// section 4).
+fn alternate(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    let Some(first) = addresses.first().map(SocketAddr::is_ipv6) else { return VecDeque::new() };
+    let (same, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first);
+    let (mut same, mut other) = (same.into_iter(), other.into_iter());
+    let mut mixed = VecDeque::new();
+    loop {
+        let pair = (same.next(), other.next());
+        mixed.extend(pair.0);
+        mixed.extend(pair.1);
+        if pair == (None, None) {
+            return mixed;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_the_two_families_take_turns() {
+        let addresses: Vec<SocketAddr> =
+            ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"].iter().map(|it| it.parse().unwrap()).collect();
+        let mixed: Vec<String> = alternate(addresses).iter().map(ToString::to_string).collect();
+        assert_eq!(mixed, ["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"]);
+        assert!(alternate(Vec::new()).is_empty());
+    }
 }

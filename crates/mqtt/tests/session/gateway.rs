@@ -18,6 +18,7 @@ pub(crate) fn options(port: u16, protocol: Protocol) -> SessionOptions {
     options.backoff = Backoff {
         first: Duration::from_millis(50),
         longest: Duration::from_millis(200),
+        jitter: 0.2,
         stable_after: Duration::from_secs(30),
     };
     options
@@ -35,6 +36,7 @@ pub(crate) struct Gateway {
     pub(crate) dropped: Vec<(String, String)>,
     pub(crate) reasons: Vec<String>,
     pub(crate) messages: Vec<Inbound>,
+    pub(crate) unusable: Vec<Inbound>,
     pub(crate) batches: Vec<usize>,
     pub(crate) last: Ticket,
     pub(crate) confirmed: Ticket,
@@ -57,6 +59,7 @@ impl Gateway {
             dropped: Vec::new(),
             reasons: Vec::new(),
             messages: Vec::new(),
+            unusable: Vec::new(),
             batches: Vec::new(),
             last: Ticket::default(),
             confirmed: Ticket::default(),
@@ -128,7 +131,9 @@ impl Gateway {
         assert_eq!(batch.first.number, expected, "tickets follow by one");
         self.last = batch.last();
         self.batches.push(batch.messages.len());
-        self.messages.extend(batch.messages);
+        let (unusable, messages): (Vec<_>, Vec<_>) = batch.messages.into_iter().partition(|it| it.unusable.is_some());
+        self.unusable.extend(unusable);
+        self.messages.extend(messages);
     }
 
     /// Acknowledges everything so far, and waits until the broker has processed that.

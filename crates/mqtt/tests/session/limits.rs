@@ -32,6 +32,8 @@ async fn large_messages_pass_and_a_too_large_one_is_let_go_without_a_reconnect()
         if protocol == Protocol::V3 {
             assert_eq!(gateway.dropped.len(), 1, "reported once for the topic: {:?}", gateway.dropped);
             assert!(gateway.dropped[0].1.contains("max_incoming_packet"), "{:?}", gateway.dropped);
+            let kept: Vec<(&str, u8)> = gateway.unusable.iter().map(|it| (&*it.topic, it.payload[0])).collect();
+            assert_eq!(kept, [("a/huge", b'x'), ("a/huge", b'y')], "each is handed over with its first bytes");
         }
         assert_eq!(gateway.connected, connection, "no reconnect: {:?}", gateway.reasons);
 

@@ -219,3 +219,25 @@ async fn a_broker_that_is_not_there_is_named() {
     assert!(gateway.reasons[0].contains(&format!("mqtt://127.0.0.1:{port}")), "{:?}", gateway.reasons);
     gateway.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_broker_kept_while_nobody_was_connected_is_told_from_what_comes_later() {
+    for protocol in BOTH {
+        let broker = Mosquitto::start();
+        Gateway::subscribed(options(broker.port, protocol), &["a"]).await.close().await;
+        broker.publish("a", &lines("kept", 50));
+        let mut gateway = Gateway::start(options(broker.port, protocol), &["a"]);
+        while gateway.messages.len() < 50 {
+            let seen = gateway.messages.len();
+            gateway.until("more of what was kept", |it| it.messages.len() > seen).await;
+            gateway.handle.acknowledge(gateway.last);
+        }
+        gateway.acknowledge_all().await;
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        broker.publish("a", &lines("new", 1));
+        gateway.until_messages(51).await;
+        let (new, kept) = gateway.messages.split_last().unwrap();
+        assert!(kept.iter().all(|message| message.kept_since == Some(0)), "since when is not known to this run");
+        assert_eq!(new.kept_since, None);
+    }
+}

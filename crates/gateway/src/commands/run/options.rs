@@ -94,10 +94,16 @@ pub(in crate::commands) fn session(settings: &Settings, address: Address) -> Ses
     options.keep_alive = mqtt.keep_alive.0;
     options.session_expiry = mqtt.session_expiry.0;
     options.connect_timeout = mqtt.connect_timeout.0;
-    options.backoff = Backoff { first: mqtt.reconnect.initial.0, longest: mqtt.reconnect.max.0, ..Backoff::default() };
+    options.backoff = Backoff {
+        first: mqtt.reconnect.initial.0,
+        longest: mqtt.reconnect.max.0,
+        jitter: mqtt.reconnect.jitter,
+        ..Backoff::default()
+    };
     options.max_incoming_packet = size(mqtt.limits.max_packet_size.0);
     options.max_outgoing_packet = size(mqtt.limits.max_packet_size.0);
     options.max_inflight = mqtt.limits.max_inflight;
+    options.receive_maximum = mqtt.limits.max_inflight;
     options.outbox_messages = mqtt.limits.max_outgoing;
     options.outbox_bytes = size(mqtt.limits.max_outgoing_size.0);
     options.will = status_prefix(settings).map(|prefix| Will {

@@ -27,6 +27,7 @@ use super::retained::Retained;
 use super::session::{LinkKey, Outgoing, Session};
 use super::store::Restored;
 use super::tree::{SessionKey, Tree};
+use crate::link::{Outcome, OutcomeSender};
 use hearthgate_domain::delivery::{Inbound, Micros, QoS, Via};
 use slab::Slab;
 use std::cell::Cell;
@@ -72,6 +73,8 @@ pub(crate) struct Hub {
     /// Bytes of the delta that is being written.
     storing_bytes: usize,
     awaiting_store: HashSet<LinkKey>,
+    /// The gateway's own messages whose outcome waits for a generation of the store.
+    unsettled: Vec<(u64, OutcomeSender)>,
     stalled: HashSet<LinkKey>,
     queued: Rc<Cell<usize>>,
     next_number: u64,
@@ -102,6 +105,7 @@ impl Hub {
             committed: 0,
             storing_bytes: 0,
             awaiting_store: HashSet::new(),
+            unsettled: Vec::new(),
             stalled: HashSet::new(),
             queued: Rc::default(),
             next_number: 1,
@@ -205,7 +209,17 @@ impl Hub {
             let qos = message.qos.min(qos);
             let Some(gateway) = &mut self.gateway else { return };
             let (topic, payload) = (message.topic.clone(), message.payload.clone());
-            let inbound = Inbound { topic, payload, qos, retain: true, received_at, origin: None, via: Via::Any };
+            let inbound = Inbound {
+                topic,
+                payload,
+                qos,
+                retain: true,
+                received_at,
+                origin: None,
+                via: Via::Any,
+                unusable: None,
+                kept_since: None,
+            };
             gateway.push(inbound, None, false);
         }
     }
@@ -236,6 +250,9 @@ impl Hub {
     /// The store has committed everything up to this number.
     pub(crate) fn stored(&mut self, generation: u64) {
         self.committed = generation;
+        for (_, told) in self.unsettled.extract_if(.., |(waits_for, _)| *waits_for <= generation) {
+            told.tell(Outcome::Acknowledged);
+        }
         self.storing_bytes = 0;
         for link in std::mem::take(&mut self.awaiting_store) {
             self.release_acknowledgements(link);

@@ -5,9 +5,9 @@ use crate::broker::message::Message;
 use crate::broker::session::{LinkKey, Received, Wait};
 use crate::broker::tree::{Route, SessionKey};
 use crate::broker::wire::connect::Will;
-use crate::link::Heard;
+use crate::link::{Heard, Outcome, Outgoing};
 use bytes::Bytes;
-use hearthgate_domain::delivery::{Inbound, Micros, Origin, Outbound, QoS, Via};
+use hearthgate_domain::delivery::{Inbound, Micros, Origin, QoS, Via};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -112,7 +112,17 @@ impl Hub {
         let waits = publisher.filter(|_| published.qos != QoS::AtMostOnce).map(|publisher| publisher.link);
         let (topic, payload) = (route.topic.clone(), published.payload.clone());
         let received_at = published.received_at;
-        let inbound = Inbound { topic, payload, qos, retain: false, received_at, origin, via: Via::Any };
+        let inbound = Inbound {
+            topic,
+            payload,
+            qos,
+            retain: false,
+            received_at,
+            origin,
+            via: Via::Any,
+            unusable: None,
+            kept_since: None,
+        };
         let ticket = gateway.push(inbound, waits, begins);
         if waits.is_some() { ticket } else { 0 }
     }
@@ -174,12 +184,12 @@ impl Hub {
         true
     }
 
-    /// A message of the gateway.
-    pub(crate) fn publish_from_gateway(&mut self, outbound: Outbound) {
+    /// A message of the gateway. Its outcome is told once the store has what it changes.
+    pub(crate) fn publish_from_gateway(&mut self, Outgoing { message: outbound, told }: Outgoing) {
         let topic = &*outbound.topic;
         if !crate::broker::topic::is_name(topic) || topic.contains('\0') || topic.len() > usize::from(u16::MAX) {
             tracing::error!(topic, "the gateway published to what is not a topic name; dropped");
-            return;
+            return told.tell(Outcome::Refused("not published: its topic is not a valid topic name".into()));
         }
         let route = self.tree.route(topic);
         let published = Published {
@@ -190,7 +200,12 @@ impl Hub {
             expiry: None,
             received_at: super::now_micros(),
         };
-        self.publish(None, &route, &published);
+        let Wait { generation, .. } = self.publish(None, &route, &published);
+        if generation > self.committed {
+            self.unsettled.push((generation, told));
+        } else {
+            told.tell(Outcome::Acknowledged);
+        }
     }
 
     /// Publishes a session's will, if it still has one.

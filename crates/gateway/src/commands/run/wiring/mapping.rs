@@ -68,7 +68,8 @@ fn start_interface(
     let name = interfaces::actor_name(&interface.name);
     // Each message brings at least one command: a full mailbox means that as many wait as may wait.
     let queue = loaded.settings.mapper.queue;
-    let started = starter.start_with_room(&name, &interface.name, queue, interface::DeviceInterfaceActor::new)?;
+    let (stop_time, build) = (interface.config.stop_time(), interface::DeviceInterfaceActor::new);
+    let started = starter.start_with_room(&name, &interface.name, queue, stop_time, build)?;
     let (state, device) = watch::channel(interface::DeviceState::default());
     started.fill(interface::Deps {
         name: Arc::clone(&interface.name),

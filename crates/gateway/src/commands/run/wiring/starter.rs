@@ -5,6 +5,7 @@ use crate::settings::Settings;
 use actix::prelude::*;
 use hearthgate_supervision::{Exit, Guarded, Health, Registry};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Messages that an actor's mailbox holds, unless said otherwise; senders see when it is full.
@@ -47,15 +48,16 @@ impl<'a> Starter<'a> {
         A: Supervised + Actor<Context = Context<A>>,
         D: Send + 'static,
     {
-        self.start_with_room(name, part, MAILBOX, build)
+        self.start_with_room(name, part, MAILBOX, Duration::ZERO, build)
     }
 
-    /// The same with a mailbox for at least so many messages.
+    /// The same with a mailbox for at least so many messages, and so much more time to stop in order.
     pub(super) fn start_with_room<A, D>(
         &mut self,
         name: &str,
         part: &str,
         room: usize,
+        stop_time: Duration,
         build: impl FnOnce(D, Exit) -> A + Send + 'static,
     ) -> anyhow::Result<Place<A, D>>
     where
@@ -64,7 +66,8 @@ impl<'a> Starter<'a> {
     {
         let (deps, taken): (SyncSender<D>, Receiver<D>) = sync_channel(1);
         let arbiter = Arbiter::new();
-        let policy = self.settings.supervision.of(part);
+        let mut policy = self.settings.supervision.of(part);
+        policy.stop_timeout += stop_time;
         // Without what it works with, the gateway has given up starting and is about to say why and to end.
         let make = move |exit| match taken.recv() {
             Ok(deps) => build(deps, exit),
