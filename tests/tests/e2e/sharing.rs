@@ -248,7 +248,7 @@ async fn measure(members: usize, flows: usize, messages: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement: see crates/gateway/docs/scaling.md"]
+#[ignore = "a measurement: see docs/scaling.md"]
 async fn how_fast_one_two_and_four_gateways_are() {
     // Of more, what waits for one member would be more than there are packet identifiers.
     let messages = std::env::var("HEARTHGATE_BENCH_MESSAGES").map_or(60_000, |it| it.parse().expect("a number"));
