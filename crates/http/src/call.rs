@@ -29,14 +29,19 @@ pub struct Call<'a> {
 }
 
 /// A URL that may be called; see [`EndpointClient::address`](crate::EndpointClient::address).
-#[derive(Clone, PartialEq, Eq)]
-pub struct Address(pub(crate) Url);
+#[derive(Clone)]
+pub struct Address {
+    /// Without user name and password.
+    pub(crate) url: Url,
+    /// `Authorization` of a `user:password@` in the URL; a header of the endpoint's own comes before it.
+    pub(crate) authorization: Option<HeaderValue>,
+}
 
 impl Address {
     /// Scheme, host and port: what is up or down as a whole.
     #[must_use]
     pub fn origin(&self) -> &str {
-        &self.0[..Position::BeforePath]
+        &self.url[..Position::BeforePath]
     }
 }
 
@@ -85,7 +90,7 @@ impl Headers {
 }
 
 impl Auth {
-    fn header(&self) -> Option<String> {
+    pub(crate) fn header(&self) -> Option<String> {
         match self {
             Auth::None => None,
             Auth::Bearer(token) => Some(format!("Bearer {}", token.expose_secret())),
@@ -111,7 +116,7 @@ impl fmt::Debug for Call<'_> {
 
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Address({})", self.0.host_str().unwrap_or_default())
+        write!(f, "Address({})", self.url.host_str().unwrap_or_default())
     }
 }
 

@@ -2,10 +2,11 @@
 
 use crate::call::valid;
 use crate::hosts::Hosts;
-use crate::{Address, Call, Outcome};
-use reqwest::header::{HeaderName, RETRY_AFTER};
+use crate::{Address, Auth, Call, Outcome};
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Request, Response, redirect};
 use rustls::{ClientConfig, RootCertStore};
+use std::borrow::Cow;
 use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use url::Url;
@@ -99,20 +100,21 @@ impl EndpointClient {
         Ok(EndpointClient { client: builder.build()?, hosts })
     }
 
-    /// Checks a URL.
+    /// Checks a URL. A `user:password@` in it is taken off, and sent as Basic authentication (RFC 7617).
     ///
     /// # Errors
     /// It is no URL, neither `http` nor `https`, or its host is not in `allowed_hosts`. In words that do not repeat it: it
     /// may hold secrets.
     pub fn address(&self, url: &str) -> Result<Address, String> {
-        let url = Url::parse(url).map_err(|error| format!("the URL is not valid: {error}"))?;
+        let mut url = Url::parse(url).map_err(|error| format!("the URL is not valid: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!("the URL's scheme is {}, only http and https are called", url.scheme()));
         }
         if !self.hosts.allow(&url) {
             return Err(format!("the host {} is not in allowed_hosts", url.host_str().unwrap_or_default()));
         }
-        Ok(Address(url))
+        let authorization = take_credentials(&mut url)?;
+        Ok(Address { url, authorization })
     }
 
     /// Makes one attempt, a POST, and tells what became of it. It ends within the call's timeout, and [`DRAIN_TIME`] more
@@ -134,9 +136,12 @@ impl EndpointClient {
 }
 
 fn request(call: &Call<'_>) -> Result<Request, String> {
-    let mut request = Request::new(Method::POST, call.address.0.clone());
+    let mut request = Request::new(Method::POST, call.address.url.clone());
     let headers = request.headers_mut();
     headers.clone_from(&call.headers.0);
+    if let Some(authorization) = &call.address.authorization {
+        headers.entry(AUTHORIZATION).or_insert_with(|| authorization.clone());
+    }
     headers.insert(HeaderName::from_static("webhook-id"), valid("webhook-id", call.message_id)?);
     if let Some(secret) = call.secret {
         let timestamp = call.timestamp.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -146,6 +151,26 @@ fn request(call: &Call<'_>) -> Result<Request, String> {
     }
     *request.body_mut() = Some(call.body.clone().into());
     Ok(request)
+}
+
+/// Takes user name and password off a URL, so that they stay out of logs and errors.
+fn take_credentials(url: &mut Url) -> Result<Option<HeaderValue>, String> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(None);
+    }
+    let decoded = |part: &str| {
+        let text = percent_encoding::percent_decode_str(part).decode_utf8();
+        text.map(Cow::into_owned).map_err(|_| "the URL's user name or password is not UTF-8".to_owned())
+    };
+    let user = decoded(url.username())?;
+    let password = decoded(url.password().unwrap_or_default())?.into();
+    let unfit = |()| "the URL can't have a user name".to_owned();
+    url.set_password(None).map_err(unfit)?;
+    url.set_username("").map_err(unfit)?;
+    let Some(text) = (Auth::Basic { user, password }).header() else { return Ok(None) };
+    let mut value = valid(AUTHORIZATION.as_str(), &text)?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }
 
 fn system_tls() -> Result<ClientConfig, ClientError> {

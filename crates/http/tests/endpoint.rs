@@ -183,6 +183,20 @@ async fn a_call_carries_its_headers_signature_and_body() {
 }
 
 #[tokio::test]
+async fn a_user_and_password_in_the_url_are_sent_as_basic_authentication_and_shown_nowhere() {
+    let server = Server::start();
+    let client = client(ClientOptions::default());
+    let address = client.address(&server.url().replace("http://", "http://me:p%40ss@")).unwrap();
+    client.call(&call(&address, &Headers::new(&[], &Auth::None).unwrap())).await;
+    let own = Headers::new(&[], &Auth::Bearer("token".to_owned().into())).unwrap();
+    client.call(&call(&address, &own)).await;
+    let requests = server.requests();
+    assert!(requests[0].contains("authorization: Basic bWU6cEBzcw==\r\n"), "{}", requests[0]);
+    assert!(requests[1].contains("authorization: Bearer token\r\n"), "{}", requests[1]);
+    assert!(!format!("{address:?} {}", address.origin()).contains("me"), "{address:?}");
+}
+
+#[tokio::test]
 async fn a_redirect_is_refused_and_not_followed() {
     let server = Server::start();
     let url = server.url();

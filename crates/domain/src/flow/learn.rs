@@ -86,10 +86,10 @@ impl Learner {
             return Err(format!("in {} of {} messages", seen.count, self.messages));
         }
         match seen.kinds[..] {
-            [JsonKind::Integer] => Ok(FieldType::Integer),
-            [JsonKind::Number] | [JsonKind::Integer, JsonKind::Number] | [JsonKind::Number, JsonKind::Integer] => {
-                Ok(FieldType::Number)
-            }
+            // A sensor's reading is whole by chance: `integer` would refuse the first one that is not.
+            [JsonKind::Integer | JsonKind::Number]
+            | [JsonKind::Integer, JsonKind::Number]
+            | [JsonKind::Number, JsonKind::Integer] => Ok(FieldType::Number),
             [JsonKind::String] => Ok(FieldType::String),
             [JsonKind::Boolean] => Ok(FieldType::Boolean),
             [JsonKind::Object] => Ok(FieldType::Object),
@@ -130,6 +130,14 @@ mod tests {
         assert_eq!(learner.schema(), schema);
         assert_eq!(learner.left_open(), [r#""note": in 1 of 2 messages"#]);
         assert!(crate::schema::PayloadSchema::compile(&schema).is_ok());
+    }
+
+    #[test]
+    fn whole_readings_alone_make_a_number_that_may_have_a_fraction() {
+        let mut learner = Learner::default();
+        learner.observe("a", br#"{"humidity": 22}"#);
+        learner.observe("a", br#"{"humidity": 23}"#);
+        assert_eq!(learner.schema(), json!({"humidity": "number"}));
     }
 
     #[test]

@@ -69,12 +69,12 @@ pub struct KeywordMaps {
 }
 
 impl KeywordMaps {
-    /// Reads a map file.
+    /// Reads a map file; a byte order mark before the text is passed over.
     ///
     /// # Errors
     /// The text is not JSON, or not a map file; the error names the field, the keyword, and the line.
     pub fn from_json(text: &str) -> Result<Self, MapError> {
-        file::read(text)
+        file::read(text.strip_prefix('\u{feff}').unwrap_or(text))
     }
 
     /// No map: every keyword is the same on both sides.

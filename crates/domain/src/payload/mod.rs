@@ -50,11 +50,13 @@ impl<'a> Payload<'a> {
         Self::parse_text(text)
     }
 
-    /// Reads a payload that is known to be UTF-8.
+    /// Reads a payload that is known to be UTF-8. A byte order mark before it is passed over, as RFC 8259 (section 8.1)
+    /// allows: some devices and editors write one.
     ///
     /// # Errors
     /// As [`Payload::parse`].
     pub fn parse_text(text: &'a str) -> Result<Self, PayloadError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut scanner = Scanner::new(text);
         scanner.open_object()?;
         let mut fields = Fields { list: Vec::with_capacity(USUAL_FIELDS), index: None };
@@ -136,6 +138,12 @@ mod tests {
 
     fn error(text: &str) -> PayloadError {
         Payload::parse(text.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_object_is_passed_over() {
+        assert_eq!(fields("\u{feff}{\"n\":1}"), [("n".to_string(), "1".to_string())]);
+        assert!(Payload::parse("\u{feff}".as_bytes()).is_err());
     }
 
     #[test]
