@@ -129,6 +129,24 @@ async fn a_full_journal_that_rejects_makes_each_new_message_a_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_an_orderly_stop_a_copy_of_the_database_file_alone_is_complete() {
+    let (home, copy) = (Home::new(), Home::new());
+    home.configure("[broker]\nenabled = true\n");
+    let gateway = home.start();
+    until("ready", async || http::is_ready(home.http).then_some(())).await;
+    let publisher = connected(&home).await;
+    for index in 0..3 {
+        publisher.publish("sensors/aht10", small(index)).await;
+    }
+    publisher.all_acknowledged(PATIENCE).await.expect("all acknowledgements");
+    assert!(gateway.terminate().0.success());
+    let file = |home: &Home| home.path().join("data/hearthgate.db");
+    fs::create_dir_all(copy.path().join("data")).expect("a folder");
+    fs::copy(file(&home), file(&copy)).expect("a copy");
+    assert_eq!(stored(&Database::sqlite(copy.path()).await).await, [0, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn on_a_full_disk_nothing_is_acknowledged_and_when_there_is_room_again_all_is_stored() {
     if !is_root() {
         eprintln!("SKIPPED: only root can mount a disk that can be full");

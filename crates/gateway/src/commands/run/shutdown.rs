@@ -1,4 +1,4 @@
-//! The orderly end: intake first, then what is in hand, then the rest.
+//! The orderly end: intake first, then what is in hand, then the rest, the databases last.
 
 use super::wiring::Running;
 use std::time::Duration;
@@ -19,4 +19,5 @@ pub(super) async fn in_order(running: &Running) {
             warn!(%part, %reason, "did not stop in order");
         }
     }
+    running.close_databases().await;
 }

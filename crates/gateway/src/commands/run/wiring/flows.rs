@@ -92,8 +92,8 @@ pub(super) async fn wire(
             breaker: options::breaker(settings),
             parallel: settings.endpoints.parallel,
             reload: catalog.addr.clone().recipient(),
-            letters: dead_letters,
-            database,
+            letters: dead_letters.clone(),
+            database: database.clone(),
             publish: mqtt.addr.clone().recipient(),
             secrets: Arc::new(options::secret),
         },
@@ -108,7 +108,8 @@ pub(super) async fn wire(
         trouble: trouble("database"),
         server,
     })?;
-    Ok((Flows { journal: handle, catalog: catalog.addr, letters: letters.addr }, troubles))
+    let flows = Flows { journal: handle, catalog: catalog.addr, letters: letters.addr, database, dead_letters };
+    Ok((flows, troubles))
 }
 
 fn open_journal(settings: &Settings, folder: &Path) -> anyhow::Result<Journal> {

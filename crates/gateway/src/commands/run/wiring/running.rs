@@ -9,7 +9,9 @@ use hearthgate_actors::messages::{Close, Reload, ReloadMaps, ReplayLetter};
 use hearthgate_actors::mqtt::{LinkStatus, MqttActor};
 use hearthgate_actors::writer;
 use hearthgate_admin::{FlowOrders, Readiness};
+use hearthgate_storage::dead_letters::DeadLetters;
 use hearthgate_storage::journal;
+use hearthgate_storage::sql::Database;
 use hearthgate_supervision::Registry;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,8 @@ pub(super) struct Flows {
     pub(super) journal: journal::Handle,
     pub(super) catalog: Addr<CatalogActor>,
     pub(super) letters: Addr<DeadLetterActor>,
+    pub(super) database: watch::Receiver<Option<Database>>,
+    pub(super) dead_letters: DeadLetters,
 }
 
 /// The gateway as it runs.
@@ -109,6 +113,16 @@ impl Running {
         {
             warn!("the connection to the broker was not closed in order");
         }
+    }
+
+    /// Closes the databases. SQLite then writes its log into the file itself, so that a copy of that file is complete.
+    pub(crate) async fn close_databases(&self) {
+        let Some(flows) = &self.flows else { return };
+        let database = flows.database.borrow().clone();
+        if let Some(database) = database {
+            database.close().await;
+        }
+        flows.dead_letters.close().await;
     }
 
     /// Waits until the database has all that the journal holds for it.
