@@ -81,14 +81,18 @@ async fn replay(deps: Deps, order: ReplayLetter) -> Result<usize, String> {
     if found.replayed_at.is_some() && !again {
         return Err(format!("dead letter {id} was replayed before; say that you want it again"));
     }
-    let mark = async |at| deps.letters.mark_replayed(&[id], at).await.map_err(|error| error.to_string());
-    mark(Some(now())).await?;
+    // Always another time than the one that others saw.
+    let at = found.replayed_at.map_or_else(now, |before| now().max(before + 1));
+    let claimed = deps.letters.claim_replay(id, found.replayed_at, at).await.map_err(|error| error.to_string())?;
+    if !claimed {
+        return Err(format!("dead letter {id} is being replayed by another, or was dropped"));
+    }
     let taken = match deps.router.send(RouteAgain(found.letter)).await {
         Ok(taken) => taken,
         Err(reason) => Err(format!("the router can not take it now: {reason}")),
     };
     if taken.is_err() {
-        mark(found.replayed_at).await?;
+        deps.letters.mark_replayed(&[id], found.replayed_at).await.map_err(|error| error.to_string())?;
     }
     taken
 }

@@ -87,6 +87,22 @@ async fn a_list_shows_the_start_of_a_long_payload() {
 }
 
 #[tokio::test]
+async fn of_many_who_would_replay_a_letter_at_once_one_gets_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 4, 1 << 20).await;
+    letters.insert_batch(&[letter(1, None)]).await.unwrap();
+    let id = letters.list(&DeadLetterFilter::default(), 10).await.unwrap()[0].id;
+    let claim = |at| letters.claim_replay(id, None, at);
+    let claims = tokio::join!(claim(1), claim(2), claim(3), claim(4));
+    let claims: [Result<bool, _>; 4] = claims.into();
+    assert_eq!(claims.into_iter().filter(|claim| *claim.as_ref().unwrap()).count(), 1);
+    let seen = letters.get(id).await.unwrap().unwrap().replayed_at;
+    assert!(!letters.claim_replay(id, None, 100).await.unwrap(), "who saw it before must look again");
+    assert!(letters.claim_replay(id, seen, 100).await.unwrap());
+    assert!(!letters.claim_replay(id + 1, None, 100).await.unwrap());
+}
+
+#[tokio::test]
 async fn replayed_letters_are_marked_and_go_first() {
     let folder = tempfile::tempdir().unwrap();
     let letters = open(&folder, 4, 1 << 20).await;
