@@ -42,10 +42,12 @@ const MYSQL: &str = "SELECT CAST(f.id AS SIGNED), CAST(f.code AS CHAR), CAST(coa
 const POSTGRES: &str = "SELECT f.id::bigint, f.code::text, coalesce(f.description, '')::text, f.topic::text, f.action::text, \
     coalesce(f.payload_schema::text, 'null'), f.endpoint_url::text, f.last_msg_id::bigint, f.enabled::boolean::int::bigint, ";
 
+/// A flow that comes back goes on behind its old numbers: two messages of one number could not be told apart.
 const INSERT: &str = "INSERT INTO flows (code, description, topic, action, payload_schema, endpoint_url, enabled, last_msg_id) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, 0)";
+    VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(d.last_msg_id), 0) FROM data d WHERE d.flow_code = ?))";
 const INSERT_POSTGRES: &str = "INSERT INTO flows (code, description, topic, action, payload_schema, endpoint_url, enabled, \
-    last_msg_id) VALUES ($1, $2, $3, $4, $5::json, $6, $7, 0) RETURNING id::bigint";
+    last_msg_id) VALUES ($1, $2, $3, $4, $5::json, $6, $7, \
+    (SELECT coalesce(max(d.last_msg_id), 0) FROM data d WHERE d.flow_code = $1)) RETURNING id::bigint";
 const UPDATE: &str = "UPDATE flows SET code = ?, description = ?, topic = ?, action = ?, payload_schema = ?, endpoint_url = ?, \
     enabled = ? WHERE id = ?";
 const UPDATE_POSTGRES: &str = "UPDATE flows SET code = $1, description = $2, topic = $3, action = $4, payload_schema = $5::json, \
@@ -101,7 +103,8 @@ impl Database {
         Ok(rows.into_iter().map(flow_row).collect())
     }
 
-    /// Adds a flow, whatever its id and `last_msg_id` say: it gets the next id, and begins with 0. Answers the id.
+    /// Adds a flow, whatever its id and `last_msg_id` say: it gets the next id, and begins with 0, or behind the
+    /// greatest number that rows of its code in `data` have. Answers the id.
     ///
     /// # Errors
     /// The code is taken, a value is too long (both kind `Row`), or options can't be kept here.
@@ -112,7 +115,8 @@ impl Database {
                 Pools::Sqlite { write, .. } => {
                     let mut transaction = begin_immediate(write).await?;
                     let added = async {
-                        let id = bound!(INSERT, flow).execute(&mut *transaction).await?.last_insert_rowid();
+                        let id =
+                            bound!(INSERT, flow).bind(&flow.code).execute(&mut *transaction).await?.last_insert_rowid();
                         self.put_options(&mut transaction, id, flow).await.map(|()| id)
                     };
                     let added = added.await;
@@ -121,7 +125,8 @@ impl Database {
                 Pools::MySql(pool) => {
                     let mut transaction = pool.begin().await?;
                     let added = async {
-                        let id = bound!(INSERT, flow).execute(&mut *transaction).await?.last_insert_id();
+                        let id =
+                            bound!(INSERT, flow).bind(&flow.code).execute(&mut *transaction).await?.last_insert_id();
                         let id = i64::try_from(id).unwrap_or(i64::MAX);
                         self.put_options(&mut transaction, id, flow).await.map(|()| id)
                     };

@@ -9,6 +9,7 @@ on_every_database! {
     an_empty_database_gets_tables_and_sample_flows_once
     flows_are_added_changed_disabled_and_removed
     a_code_that_is_taken_is_a_row_error
+    a_flow_that_comes_back_goes_on_behind_its_old_numbers
     options_never_reach_another_flow
     the_server_is_the_enabled_default_with_the_lowest_id
     the_change_mark_follows_flows_and_servers_but_not_messages
@@ -78,6 +79,21 @@ async fn a_code_that_is_taken_is_a_row_error(kind: Kind) {
     let error = database.insert_flow(&flow("one")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Row, "{error}");
     assert!(error.to_string().contains("add the flow one"), "{error}");
+}
+
+async fn a_flow_that_comes_back_goes_on_behind_its_old_numbers(kind: Kind) {
+    let Some(test) = TestDatabase::new(kind).await else { return };
+    let (database, ids) = test.with_flows(&["one"]).await;
+    test.execute(
+        "INSERT INTO data (received_at, flow_code, attribute_name, attribute_value, last_msg_id) \
+         VALUES ('2026-01-01 00:00:00', 'one', 'n', '1', 7)",
+    )
+    .await;
+    assert!(database.remove_flow(ids[0]).await.unwrap());
+    database.insert_flow(&flow("one")).await.unwrap();
+    database.insert_flow(&flow("new")).await.unwrap();
+    let numbers: Vec<_> = database.load_flows().await.unwrap().iter().map(|flow| flow.last_msg_id).collect();
+    assert_eq!(numbers, [7, 0]);
 }
 
 async fn options_never_reach_another_flow(kind: Kind) {
