@@ -326,21 +326,34 @@ async fn import(
         let old = rows.iter().find(|row| row.code == entry.code);
         let row = row(entry, old);
         compiled(&row)?;
+        if wanted.iter().any(|(_, other): &(_, FlowRow)| other.code == row.code) {
+            return Err(
+                Failure::Refused(format!("{name}: there are two flows {}; remove one of them", row.code)).into()
+            );
+        }
         wanted.push((old, row));
     }
+    let (mut added, mut changed, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     for (old, row) in wanted {
         let code = row.code.clone();
         let what = match old {
             Some(old) if old.fingerprint() == row.fingerprint() => "unchanged",
-            Some(_) => "changed",
-            None => "added",
+            Some(_) => {
+                changed.push(row);
+                "changed"
+            }
+            None => {
+                added.push(row);
+                "added"
+            }
         };
-        if !dry_run && what == "changed" {
-            database.update_flow(&row).await.map_err(unavailable)?;
-        } else if !dry_run && what == "added" {
-            database.insert_flow(&row).await.map_err(unavailable)?;
-        }
-        writeln!(out, "{what} {code}")?;
+        lines.push(format!("{what} {code}"));
+    }
+    if !dry_run {
+        database.import_flows(&added, &changed).await.map_err(unavailable)?;
+    }
+    for line in lines {
+        writeln!(out, "{line}")?;
     }
     Ok(Exit::Ok)
 }

@@ -136,7 +136,7 @@ impl Database {
                 Pools::Postgres(pool) => {
                     let mut transaction = pool.begin().await?;
                     let added = async {
-                        let id = bound!(INSERT_POSTGRES, flow).fetch_one(&mut *transaction).await?.try_get(0)?;
+                        let id = Kind::insert_flow(&mut transaction, flow).await?;
                         self.put_options(&mut transaction, id, flow).await.map(|()| id)
                     };
                     let added = added.await;
@@ -145,6 +145,56 @@ impl Database {
             }
         };
         adding.await.attempted(format!("add the flow {} to {}", flow.code, self.label()))
+    }
+
+    /// Adds and changes flows, all or none.
+    ///
+    /// # Errors
+    /// As [`Database::insert_flow`]; the error names the flow, and nothing is changed.
+    pub async fn import_flows(&self, added: &[FlowRow], changed: &[FlowRow]) -> Result<(), DatabaseError> {
+        added.iter().chain(changed).try_for_each(|flow| self.check_options(flow))?;
+        let mut in_hand = "";
+        let importing = async {
+            match &self.inner.pools {
+                Pools::Sqlite { write, .. } => {
+                    let mut transaction = begin_immediate(write).await?;
+                    let written = self.write_flows(&mut transaction, added, changed, &mut in_hand).await;
+                    end(transaction, written).await
+                }
+                Pools::MySql(pool) => {
+                    let mut transaction = pool.begin().await?;
+                    let written = self.write_flows(&mut transaction, added, changed, &mut in_hand).await;
+                    end(transaction, written).await
+                }
+                Pools::Postgres(pool) => {
+                    let mut transaction = pool.begin().await?;
+                    let written = self.write_flows(&mut transaction, added, changed, &mut in_hand).await;
+                    end(transaction, written).await
+                }
+            }
+        };
+        let imported = importing.await;
+        imported.attempted(format!("import flows to {} (at the flow {in_hand}; nothing was changed)", self.label()))
+    }
+
+    async fn write_flows<'a, K: Kind>(
+        &self,
+        transaction: &mut sqlx::Transaction<'_, K>,
+        added: &'a [FlowRow],
+        changed: &'a [FlowRow],
+        in_hand: &mut &'a str,
+    ) -> Result<(), sqlx::Error> {
+        for flow in added {
+            *in_hand = &flow.code;
+            let id = K::insert_flow(transaction, flow).await?;
+            self.put_options(transaction, id, flow).await?;
+        }
+        for flow in changed {
+            *in_hand = &flow.code;
+            K::update_flow(transaction, flow).await?;
+            self.put_options(transaction, flow.id, flow).await?;
+        }
+        Ok(())
     }
 
     /// Changes the flow of this row's id; its `last_msg_id` stays. Answers whether there was one.
@@ -297,8 +347,13 @@ async fn end<K: sqlx::Database, T>(
     }
 }
 
-/// What differs between the databases when options are kept.
+/// What differs between the databases when a flow is written.
 trait Kind: sqlx::Database {
+    /// Answers its id.
+    async fn insert_flow(transaction: &mut sqlx::Transaction<'_, Self>, flow: &FlowRow) -> Result<i64, sqlx::Error>;
+
+    async fn update_flow(transaction: &mut sqlx::Transaction<'_, Self>, flow: &FlowRow) -> Result<(), sqlx::Error>;
+
     async fn put_options(
         transaction: &mut sqlx::Transaction<'_, Self>,
         id: i64,
@@ -308,8 +363,25 @@ trait Kind: sqlx::Database {
 }
 
 macro_rules! kind {
-    ($database:ty, $delete:literal, $insert:literal) => {
+    (
+        $database:ty, $delete:literal, $insert:literal, $update_flow:expr,
+        |$transaction:ident, $flow:ident| $insert_flow:expr
+    ) => {
         impl Kind for $database {
+            async fn insert_flow(
+                $transaction: &mut sqlx::Transaction<'_, Self>,
+                $flow: &FlowRow,
+            ) -> Result<i64, sqlx::Error> {
+                $insert_flow
+            }
+
+            async fn update_flow(
+                transaction: &mut sqlx::Transaction<'_, Self>,
+                flow: &FlowRow,
+            ) -> Result<(), sqlx::Error> {
+                bound!($update_flow, flow).bind(flow.id).execute(&mut **transaction).await.map(drop)
+            }
+
             async fn put_options(
                 transaction: &mut sqlx::Transaction<'_, Self>,
                 id: i64,
@@ -329,17 +401,29 @@ macro_rules! kind {
 kind!(
     sqlx::Sqlite,
     "DELETE FROM hearthgate_flow_options WHERE flow_id = ?",
-    "INSERT INTO hearthgate_flow_options (flow_id, flow_code, options) VALUES (?, ?, ?)"
+    "INSERT INTO hearthgate_flow_options (flow_id, flow_code, options) VALUES (?, ?, ?)",
+    UPDATE,
+    |transaction, flow| {
+        let inserted = bound!(INSERT, flow).bind(&flow.code).execute(&mut **transaction).await?;
+        Ok(inserted.last_insert_rowid())
+    }
 );
 kind!(
     sqlx::MySql,
     "DELETE FROM hearthgate_flow_options WHERE flow_id = ?",
-    "INSERT INTO hearthgate_flow_options (flow_id, flow_code, options) VALUES (?, ?, ?)"
+    "INSERT INTO hearthgate_flow_options (flow_id, flow_code, options) VALUES (?, ?, ?)",
+    UPDATE,
+    |transaction, flow| {
+        let inserted = bound!(INSERT, flow).bind(&flow.code).execute(&mut **transaction).await?;
+        Ok(i64::try_from(inserted.last_insert_id()).unwrap_or(i64::MAX))
+    }
 );
 kind!(
     sqlx::Postgres,
     "DELETE FROM hearthgate_flow_options WHERE flow_id = $1",
-    "INSERT INTO hearthgate_flow_options (flow_id, flow_code, options) VALUES ($1, $2, $3)"
+    "INSERT INTO hearthgate_flow_options (flow_id, flow_code, options) VALUES ($1, $2, $3)",
+    UPDATE_POSTGRES,
+    |transaction, flow| bound!(INSERT_POSTGRES, flow).fetch_one(&mut **transaction).await?.try_get(0)
 );
 
 fn flow_row(columns: Columns) -> FlowRow {

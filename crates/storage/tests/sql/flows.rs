@@ -9,6 +9,7 @@ on_every_database! {
     an_empty_database_gets_tables_and_sample_flows_once
     flows_are_added_changed_disabled_and_removed
     a_code_that_is_taken_is_a_row_error
+    flows_are_imported_all_or_none
     a_flow_that_comes_back_goes_on_behind_its_old_numbers
     options_never_reach_another_flow
     the_server_is_the_enabled_default_with_the_lowest_id
@@ -79,6 +80,20 @@ async fn a_code_that_is_taken_is_a_row_error(kind: Kind) {
     let error = database.insert_flow(&flow("one")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Row, "{error}");
     assert!(error.to_string().contains("add the flow one"), "{error}");
+}
+
+async fn flows_are_imported_all_or_none(kind: Kind) {
+    let Some(test) = TestDatabase::new(kind).await else { return };
+    let (database, ids) = test.with_flows(&["one"]).await;
+    let changed = [FlowRow { id: ids[0], description: "changed".into(), ..flow("one") }];
+    let before = database.load_flows().await.unwrap();
+    let error = database.import_flows(&[flow("two"), flow("two")], &changed).await.unwrap_err();
+    assert!(error.to_string().contains("at the flow two; nothing was changed"), "{error}");
+    assert_eq!(database.load_flows().await.unwrap(), before);
+    database.import_flows(&[flow("two"), flow("three")], &changed).await.unwrap();
+    let after = database.load_flows().await.unwrap();
+    let seen: Vec<_> = after.iter().map(|flow| (flow.code.as_str(), flow.description.as_str())).collect();
+    assert_eq!((seen.len(), seen[0]), (3, ("one", "changed")));
 }
 
 async fn a_flow_that_comes_back_goes_on_behind_its_old_numbers(kind: Kind) {
