@@ -3,7 +3,8 @@
 //! `broker PORT [STATE_DIR [OPTIONS.json]]`; ends on end of input.
 
 use hearthgate_domain::delivery::QoS;
-use hearthgate_mqtt::broker::{Broker, BrokerError, BrokerOptions};
+use hearthgate_mqtt::broker::BrokerError;
+use hearthgate_mqtt::broker::{Broker, BrokerOptions};
 use hearthgate_mqtt::link::{Event, Subscription, link};
 use std::io::Read;
 

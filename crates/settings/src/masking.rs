@@ -1,6 +1,6 @@
 //! What looks like a secret, by its name or by where it stands in a text, and must not be shown.
 
-use super::urls::without_userinfo;
+use std::borrow::Cow;
 
 /// What stands for a secret.
 const MASK: &str = "***";
@@ -65,6 +65,23 @@ fn mask_header(text: String) -> String {
     match text.split_once(": ") {
         Some((name, _)) if !name.contains(char::is_whitespace) && names_secret(name) => format!("{name}: {MASK}"),
         _ => text,
+    }
+}
+
+/// The text of a URL with whatever stands between `//` and `@` hidden; for messages and for `config show`.
+#[must_use]
+pub(crate) fn without_userinfo(text: &str) -> Cow<'_, str> {
+    let Some(start) = text.find("//").map(|at| at + 2) else { return text.into() };
+    let authority = &text[start..];
+    let end = authority.find(['/', '?', '#']).unwrap_or(authority.len());
+    // A password may hold '/' unencoded; hide up to the last '@' in any case.
+    let at = authority.rfind('@').filter(|&at| at < end || authority[..at].contains(':'));
+    match at {
+        Some(at) => match authority[..at].split_once(':') {
+            Some((user, _)) => format!("{}{user}:***@{}", &text[..start], &authority[at + 1..]).into(),
+            None => text.into(),
+        },
+        None => text.into(),
     }
 }
 

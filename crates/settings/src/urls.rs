@@ -1,6 +1,7 @@
 //! URLs of servers: the broker's and the database's. Neither ever prints a password.
 
 use super::types::read_from_text;
+use crate::masking::without_userinfo;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -257,23 +258,6 @@ read_from_text!(DatabaseUrl, "DatabaseUrl", "a database URL such as \"sqlite:dat
     "pattern": "^(sqlite:.+|(mysql|mariadb|postgres|postgresql)://.+)$",
     "examples": ["sqlite:data/hearthgate.db", "mysql://gateway@localhost/home", "postgres://gateway@localhost/home"]
 });
-
-/// The text of a URL with whatever stands between `//` and `@` hidden; for messages and for `config show`.
-#[must_use]
-pub(crate) fn without_userinfo(text: &str) -> Cow<'_, str> {
-    let Some(start) = text.find("//").map(|at| at + 2) else { return text.into() };
-    let authority = &text[start..];
-    let end = authority.find(['/', '?', '#']).unwrap_or(authority.len());
-    // A password may hold '/' unencoded; hide up to the last '@' in any case.
-    let at = authority.rfind('@').filter(|&at| at < end || authority[..at].contains(':'));
-    match at {
-        Some(at) => match authority[..at].split_once(':') {
-            Some((user, _)) => format!("{}{user}:***@{}", &text[..start], &authority[at + 1..]).into(),
-            None => text.into(),
-        },
-        None => text.into(),
-    }
-}
 
 fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();

@@ -23,6 +23,7 @@ mod mailbox;
 mod policy;
 mod pulse;
 mod registry;
+mod watchdog;
 
 pub use control::{Answer, Command, ControlError, ControlHandle};
 pub use exit::Exit;

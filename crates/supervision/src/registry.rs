@@ -5,7 +5,8 @@ use crate::exit::Exit;
 use crate::guard::{Guard, Guarded};
 use crate::health::{Board, Escalation, Health, Reporter};
 use crate::policy::Policy;
-use crate::pulse::{self, Pulse, Watched};
+use crate::pulse::Pulse;
+use crate::watchdog::{self, Watched};
 use actix::dev::channel;
 use actix::prelude::*;
 use std::collections::BTreeMap;
@@ -173,7 +174,7 @@ fn look_around(registry: &Weak<Inner>, period: Duration) {
 
 fn next_period(registry: &Weak<Inner>) -> Option<Duration> {
     let inner = registry.upgrade()?;
-    let period = pulse::period(inner.actors().values().map(|known| known.watched.stall_timeout));
+    let period = watchdog::period(inner.actors().values().map(|known| known.watched.stall_timeout));
     Some(period.unwrap_or(Duration::from_secs(60)))
 }
 

@@ -145,7 +145,7 @@ impl Actor for MapKeeperActor {
                 self.read_all(ctx); // what changed before the watch began
                 self.await_change(ctx);
             }
-            Err(reason) => warn!(%reason, "the maps are not watched (mapper.watch); SIGHUP reloads them"),
+            Err(reason) => warn!(%reason, "the maps are not watched for changes; SIGHUP reloads them"),
         }
     }
 }

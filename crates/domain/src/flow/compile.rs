@@ -46,7 +46,17 @@ const RESERVED_HEADERS: [&str; 8] = [
 /// A field and what is wrong with it.
 type Problem = (&'static str, String);
 
-pub(super) fn compile(row: FlowRow) -> Result<Flow, FlowError> {
+impl Flow {
+    /// Makes a flow of a row.
+    ///
+    /// # Errors
+    /// Names the flow, the field, and what is wrong with it.
+    pub fn compile(row: FlowRow) -> Result<Self, FlowError> {
+        compile(row)
+    }
+}
+
+fn compile(row: FlowRow) -> Result<Flow, FlowError> {
     let flow: Box<str> = if row.code.is_empty() { format!("#{}", row.id).into() } else { row.code.as_str().into() };
     build(row).map_err(|(field, problem)| FlowError { flow, field, problem: problem.into() })
 }

@@ -147,14 +147,6 @@ pub struct Endpoint {
 }
 
 impl Flow {
-    /// Makes a flow of a row.
-    ///
-    /// # Errors
-    /// Names the flow, the field, and what is wrong with it.
-    pub fn compile(row: FlowRow) -> Result<Self, FlowError> {
-        compile::compile(row)
-    }
-
     /// The attributes of a message, each a row of `data`: the named levels of its topic, unless the payload has a field
     /// of that name, and the fields of its payload.
     pub fn attributes<'a>(

@@ -1,8 +1,9 @@
 //! From the wire to an interface's message, and back.
 
 use crate::delivery::{Outbound, QoS};
+use crate::mapping::field::MapField;
 use crate::mapping::internal_msg::{Arguments, InternalMsg};
-use crate::mapping::keywords::{KeywordMaps, MapField, Rule};
+use crate::mapping::keywords::{KeywordMaps, Rule};
 use crate::payload::python;
 use crate::payload::{Json, JsonKind, Payload, PayloadError};
 use crate::topic::MAX_TOPIC_BYTES;

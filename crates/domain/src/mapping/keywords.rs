@@ -1,64 +1,8 @@
 //! Keyword maps: what an internal keyword is called on the wire, and back.
 
-use crate::mapping::file::{self, MapError};
+use crate::mapping::error::{MapError, check_root};
+use crate::mapping::field::MapField;
 use crate::topic::TopicFilter;
-use std::fmt;
-
-/// What a keyword map translates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MapField {
-    /// Topic level 2.
-    Function,
-    /// Topic level 3.
-    Gateway,
-    /// Topic level 4.
-    Location,
-    /// Topic level 5.
-    Device,
-    /// Topic level 6.
-    Sender,
-    /// The action.
-    Action,
-    /// Names of arguments.
-    ArgKey,
-    /// Values of arguments.
-    ArgValue,
-}
-
-impl MapField {
-    /// All of them, in the order of the topic.
-    pub const ALL: [MapField; 8] = [
-        MapField::Function,
-        MapField::Gateway,
-        MapField::Location,
-        MapField::Device,
-        MapField::Sender,
-        MapField::Action,
-        MapField::ArgKey,
-        MapField::ArgValue,
-    ];
-
-    /// Its name in a map file.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            MapField::Function => "function",
-            MapField::Gateway => "gateway",
-            MapField::Location => "location",
-            MapField::Device => "device",
-            MapField::Sender => "sender",
-            MapField::Action => "action",
-            MapField::ArgKey => "argkey",
-            MapField::ArgValue => "argvalue",
-        }
-    }
-}
-
-impl fmt::Display for MapField {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// The maps of one interface, with its root and the topics it subscribes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,20 +13,12 @@ pub struct KeywordMaps {
 }
 
 impl KeywordMaps {
-    /// Reads a map file; a byte order mark before the text is passed over.
-    ///
-    /// # Errors
-    /// The text is not JSON, or not a map file; the error names the field, the keyword, and the line.
-    pub fn from_json(text: &str) -> Result<Self, MapError> {
-        file::read(text.strip_prefix('\u{feff}').unwrap_or(text))
-    }
-
     /// No map: every keyword is the same on both sides.
     ///
     /// # Errors
     /// `root` holds a wildcard or NUL.
     pub fn none(root: &str, topics: Vec<TopicFilter>) -> Result<Self, MapError> {
-        file::check_root(root)?;
+        check_root(root)?;
         Ok(Self { root: root.into(), topics, tables: Default::default() })
     }
 

@@ -5,10 +5,13 @@
 //! called there. Files and answers are those of the Python library `mqttgateway`.
 
 mod codec;
+mod error;
+mod field;
 mod file;
 pub mod internal_msg;
 mod keywords;
 
+pub use crate::mapping::field::MapField;
 pub use codec::{Codec, DecodeError, DecodeReason, EncodeError, Encoded};
-pub use file::{MapError, MapProblem};
-pub use keywords::{KeywordMaps, MapField};
+pub use error::{MapError, MapProblem};
+pub use keywords::KeywordMaps;

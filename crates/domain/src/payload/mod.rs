@@ -9,6 +9,7 @@ pub mod event_time;
 pub(crate) mod python;
 mod scan;
 mod text;
+mod unescape;
 
 pub use scan::{Json, JsonKind, MAX_DEPTH, PayloadError};
 pub use text::{ValueFormat, field_text};

@@ -1,6 +1,6 @@
 //! The scanner: checks the grammar of RFC 8259 and marks out values, without recursion and without building anything.
 
-use super::text::unescape;
+use super::unescape::unescape;
 use std::borrow::Cow;
 use std::fmt;
 use thiserror::Error;

@@ -6,14 +6,15 @@
 //! 2020-12, which has `$schema`, or `properties` beside any other key. A JSON Schema one of whose properties has a type
 //! that only the short form knows (`str`, `float`, `int`, `bool`) is read as the second form.
 
+mod field_type;
 mod keywords;
 mod violation;
 
 pub use violation::Violation;
 
 use crate::payload::{JsonKind, Payload};
+pub use field_type::FieldType;
 use serde_json::{Map, Value};
-use std::fmt;
 use thiserror::Error;
 
 /// Why a schema is refused.
@@ -55,61 +56,6 @@ pub enum SchemaError {
         /// What the validator says.
         problem: Box<str>,
     },
-}
-
-/// What a field of a payload must be, as far as one word says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FieldType {
-    /// `string`, `str`
-    String,
-    /// `number`, `float`: any number
-    Number,
-    /// `integer`, `int`: a number without fraction and exponent
-    Integer,
-    /// `boolean`, `bool`
-    Boolean,
-    /// `object`
-    Object,
-    /// `array`
-    Array,
-}
-
-impl FieldType {
-    fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "string" | "str" => Some(FieldType::String),
-            "number" | "float" => Some(FieldType::Number),
-            "integer" | "int" => Some(FieldType::Integer),
-            "boolean" | "bool" => Some(FieldType::Boolean),
-            "object" => Some(FieldType::Object),
-            "array" => Some(FieldType::Array),
-            _ => None,
-        }
-    }
-
-    fn admits(self, kind: JsonKind) -> bool {
-        match self {
-            FieldType::String => kind == JsonKind::String,
-            FieldType::Number => matches!(kind, JsonKind::Number | JsonKind::Integer),
-            FieldType::Integer => kind == JsonKind::Integer,
-            FieldType::Boolean => kind == JsonKind::Boolean,
-            FieldType::Object => kind == JsonKind::Object,
-            FieldType::Array => kind == JsonKind::Array,
-        }
-    }
-}
-
-impl fmt::Display for FieldType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            FieldType::String => "string",
-            FieldType::Number => "number",
-            FieldType::Integer => "integer",
-            FieldType::Boolean => "boolean",
-            FieldType::Object => "object",
-            FieldType::Array => "array",
-        })
-    }
 }
 
 /// A field that a schema names.

@@ -1,7 +1,7 @@
 //! What is wrong with a payload, and where.
 
 use crate::payload::JsonKind;
-use crate::schema::FieldType;
+use crate::schema::field_type::FieldType;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{JsonType, ValidationError};
 use serde::Serialize;

@@ -1,10 +1,11 @@
 //! The options that only one kind has.
 
-use super::{ConfigError, at_least};
+use super::error::{ConfigError, at_least};
 use crate::config::duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -165,4 +166,40 @@ pub(super) fn check_exec(exec: &ExecConfig) -> Result<(), ConfigError> {
     at_least("stop_timeout", exec.stop_timeout, least)?;
     at_least("ping_interval", exec.ping_interval, least)?;
     at_least("ping_timeout", exec.ping_timeout, least)
+}
+
+/// The kinds of drivers. Closed: each is one module of this crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Logs what it receives, emits a fixed message now and then.
+    Dummy,
+    /// A serial line with declared rules.
+    Serial,
+    /// A TCP connection with declared rules.
+    Tcp,
+    /// A child process that speaks the `exec` protocol.
+    Exec,
+}
+
+impl Kind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Kind; 4] = [Kind::Dummy, Kind::Serial, Kind::Tcp, Kind::Exec];
+
+    /// The word in the configuration file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Dummy => "dummy",
+            Kind::Serial => "serial",
+            Kind::Tcp => "tcp",
+            Kind::Exec => "exec",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }

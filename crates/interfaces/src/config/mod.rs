@@ -1,22 +1,25 @@
 //! The options of a device interface: `[interfaces.NAME]` in the configuration file.
 
 pub(crate) mod duration;
+mod error;
 mod kinds;
 mod options;
 mod stream;
 
-pub use kinds::{DummyConfig, ExecConfig, FlowControl, Parity, SerialConfig, TcpConfig};
+pub use error::ConfigError;
+pub use kinds::{DummyConfig, ExecConfig, FlowControl, Kind, Parity, SerialConfig, TcpConfig};
 pub use options::{OptionDoc, common_options, kind_options};
 pub(crate) use stream::parse_hex;
 pub use stream::{
     Encoding, FrameOptions, FramingRule, MessageTemplate, ReceiveRule, ReconnectOptions, SendRule, StreamOptions,
 };
 
+use crate::stream::Rules;
+use error::at_least;
 use hearthgate_domain::delivery::QoS;
 use kinds::{check_exec, check_serial, check_tcp, five_seconds};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,42 +50,6 @@ pub struct InterfaceConfig {
     pub driver: DriverConfig,
 }
 
-/// The kinds of drivers. Closed: each is one module of this crate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Logs what it receives, emits a fixed message now and then.
-    Dummy,
-    /// A serial line with declared rules.
-    Serial,
-    /// A TCP connection with declared rules.
-    Tcp,
-    /// A child process that speaks the `exec` protocol.
-    Exec,
-}
-
-impl Kind {
-    /// Every kind, in the order of the documentation.
-    pub const ALL: [Kind; 4] = [Kind::Dummy, Kind::Serial, Kind::Tcp, Kind::Exec];
-
-    /// The word in the configuration file.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Dummy => "dummy",
-            Kind::Serial => "serial",
-            Kind::Tcp => "tcp",
-            Kind::Exec => "exec",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// A kind's own options.
 #[derive(Clone, Debug)]
 pub enum DriverConfig {
@@ -94,22 +61,6 @@ pub enum DriverConfig {
     Tcp(TcpConfig, StreamOptions),
     /// See [`Kind::Exec`].
     Exec(ExecConfig),
-}
-
-/// What is wrong with an interface's options, and where.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{problem}", if path.is_empty() { String::new() } else { format!("`{path}`: ") })]
-pub struct ConfigError {
-    /// The option, relative to the interface's table (`receive[2].match`); empty when the table as a whole is meant.
-    pub path: String,
-    /// What is wrong with it and what helps.
-    pub problem: String,
-}
-
-impl ConfigError {
-    pub(crate) fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
-        ConfigError { path: path.into(), problem: problem.into() }
-    }
 }
 
 #[derive(Deserialize)]
@@ -225,8 +176,8 @@ impl InterfaceConfig {
         }
         match &self.driver {
             DriverConfig::Dummy(dummy) => at_least("period", dummy.period, Duration::from_millis(10)),
-            DriverConfig::Serial(serial, stream) => check_serial(serial).and_then(|()| stream.check()),
-            DriverConfig::Tcp(tcp, stream) => check_tcp(tcp).and_then(|()| stream.check()),
+            DriverConfig::Serial(serial, stream) => check_serial(serial).and_then(|()| check_stream(stream)),
+            DriverConfig::Tcp(tcp, stream) => check_tcp(tcp).and_then(|()| check_stream(stream)),
             DriverConfig::Exec(exec) => check_exec(exec),
         }
     }
@@ -236,6 +187,11 @@ impl<'de> Deserialize<'de> for InterfaceConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         InterfaceConfig::from_table(Map::deserialize(from)?).map_err(serde::de::Error::custom)
     }
+}
+
+fn check_stream(stream: &StreamOptions) -> Result<(), ConfigError> {
+    stream.check()?;
+    Rules::compile(&stream.receive, &stream.send, stream.frame.encoding).map(drop)
 }
 
 /// Checks the name of an interface: it becomes a topic level and the sender of messages.
@@ -257,13 +213,6 @@ fn read<T: serde::de::DeserializeOwned>(table: Map<String, Value>) -> Result<T, 
         let path = error.path().to_string();
         ConfigError::new(if path == "." { String::new() } else { path }, error.into_inner().to_string())
     })
-}
-
-fn at_least(key: &str, value: Duration, least: Duration) -> Result<(), ConfigError> {
-    if value >= least {
-        return Ok(());
-    }
-    Err(ConfigError::new(key, format!("must be at least {} ms", least.as_millis())))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The options of every kind as data: for the refusal of unknown ones, for documentation and for schemas.
 
-use super::{ConfigError, Kind};
+use super::error::ConfigError;
+use super::kinds::Kind;
 use serde_json::{Map, Value};
 
 /// One option, as documentation shows it.

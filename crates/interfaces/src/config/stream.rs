@@ -1,9 +1,8 @@
 //! The rules of a byte stream: how its frames end, what they mean, what commands write.
 
+use super::error::{ConfigError, at_least};
 use super::kinds::five_seconds;
-use super::{ConfigError, at_least};
 use crate::config::duration;
-use crate::stream::Rules;
 use hearthgate_domain::delivery::QoS;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -169,7 +168,6 @@ pub struct StreamOptions {
 impl StreamOptions {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         self.frame.rule()?;
-        Rules::compile(&self.receive, &self.send, self.frame.encoding)?;
         let least = Duration::from_millis(1);
         at_least("reconnect.min", self.reconnect.min, least)?;
         if self.reconnect.max < self.reconnect.min {

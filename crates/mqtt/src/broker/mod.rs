@@ -28,6 +28,7 @@
 //! - After a crash, a subscriber that was connected may miss what was on its way to it in the last moments, and may
 //!   get again what it had; what was queued for an absent one, and what the gateway has acknowledged, is safe.
 
+mod error;
 mod options;
 pub(crate) mod packets;
 mod server;
@@ -38,63 +39,11 @@ mod topic;
 pub use options::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
 
 use crate::link::Port;
+pub use error::BrokerError;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use tokio_rustls::TlsAcceptor;
-
-/// Why the broker can't start, or can't go on.
-#[derive(Debug, thiserror::Error)]
-pub enum BrokerError {
-    /// The address is taken.
-    #[error("cannot listen on {address}: the port is in use; stop the other program or change broker.{key}")]
-    PortInUse {
-        /// As configured.
-        address: String,
-        /// The key below `[broker]` to change.
-        key: &'static str,
-    },
-    /// The address can't be used for another reason.
-    #[error("cannot listen on {address}: {error}")]
-    Listen {
-        /// As configured.
-        address: String,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// Open to the network without users.
-    #[error(
-        "broker.{key} = {address:?} is open to the network, but there are no users: add [broker.users.NAME] with a \
-         password (see `hearthgate broker passwd`), or listen on 127.0.0.1"
-    )]
-    OpenToAll {
-        /// As configured.
-        address: String,
-        /// The key below `[broker]`.
-        key: &'static str,
-    },
-    /// An option has an impossible value.
-    #[error("broker.{0}")]
-    Options(String),
-    /// A certificate or key can't be used.
-    #[error("cannot use {} for the broker's TLS listener: {why}", file.display())]
-    Tls {
-        /// The PEM file.
-        file: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The store of sessions and retained messages can't be used.
-    #[error("cannot use the broker's store of sessions and retained messages: {0}")]
-    Store(#[source] sqlx::Error),
-    /// The gateway's end of the link was dropped.
-    #[error("the gateway has let go of its link to the broker")]
-    GatewayGone,
-    /// One of the broker's own tasks ended.
-    #[error("the broker cannot go on: {0}")]
-    Task(String),
-}
 
 /// A broker that is bound to its port, and not yet running. It may be moved to the thread that runs it.
 pub struct Broker {
@@ -148,7 +97,7 @@ impl Broker {
     /// # Errors
     /// When the store can't be opened, the gateway is gone without a word, or a part of the broker has failed.
     pub async fn run(self) -> Result<(), BrokerError> {
-        server::run(self).await
+        server::run(self.options, self.listeners, self.gatekeeper, self.port).await
     }
 }
 

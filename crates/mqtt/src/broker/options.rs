@@ -56,16 +56,6 @@ pub struct TlsOptions {
     pub client_ca: Option<PathBuf>,
 }
 
-impl TlsOptions {
-    /// Reads the files as the listener will: certificate and key, whether they belong together, and the authorities.
-    ///
-    /// # Errors
-    /// [`BrokerError::Tls`](super::BrokerError::Tls), naming the file.
-    pub fn check(&self) -> Result<(), super::BrokerError> {
-        crate::broker::server::tls::acceptor(self).map(drop)
-    }
-}
-
 /// A user.
 #[derive(Clone, Deserialize)]
 pub struct UserOptions {

@@ -1,15 +1,15 @@
 //! One standing connection: reads, acknowledgements, publishes and subscriptions, each in batches, until it ends.
 
-use super::Desk;
 use super::backoff::{Loss, LossKind};
 use super::options::SessionOptions;
 use super::reason;
+use super::state::Desk;
 use super::transport::Standing;
 use crate::link::Event;
 use crate::session::broker_switch::Moves;
 use crate::session::events::Deaf;
 use crate::session::inbound::intake::Intake;
-use crate::session::inbound::parser::{Incoming, Malformed, Publish, Unusable};
+use crate::session::inbound::packet::{Incoming, Malformed, Publish, Unusable};
 use crate::session::keep_alive::Pings;
 use crate::session::outbound::outbox::Rejected;
 use crate::session::outbound::packets::DISCONNECT;
@@ -147,7 +147,7 @@ impl<'a> Connection<'a> {
                     Ok(()) => subscriptions.want(port.wanted.borrow_and_update().clone()),
                     Err(_) => *closing = true,
                 },
-                () = super::asked_to_close(&mut port.closing), if !*closing => *closing = true,
+                () = super::state::asked_to_close(&mut port.closing), if !*closing => *closing = true,
                 () = self.moves.ordered(), if !self.is_leaving => self.is_leaving = true,
                 () = &mut timer, if next.is_some() => {}
             }

@@ -18,6 +18,7 @@ mod options;
 pub(crate) mod outbound;
 mod probe;
 mod reason;
+mod state;
 mod subscriptions;
 mod transport;
 
@@ -30,24 +31,16 @@ use crate::link::{Connection as ConnectionNumber, Event, Port};
 use crate::session::broker_switch::Moves;
 use crate::session::events::Reports;
 use crate::session::inbound::intake::Intake;
-use crate::session::inbound::parser::Accepted;
 use crate::session::outbound::outbox::Outbox;
 use crate::session::outbound::packet_ids::PacketIds;
+use crate::session::state::{Break, Desk, Stop};
 use backoff::{Loss, Waits};
 use connection::{Connection, Ended};
-use hearthgate_domain::delivery::Micros;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use subscriptions::Subscriptions;
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use transport::Standing;
-
-/// Reports that may wait for the gateway before a new connection is tried.
-const REPORTS_BEFORE_CONNECTING: usize = 16;
-/// The gateway's time to take the last reports.
-const LAST_REPORTS: Duration = Duration::from_secs(1);
 
 /// Why [`run`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,30 +69,6 @@ struct Session {
     moves: Moves,
     /// The broker is another one than that of the connection before.
     has_moved: bool,
-}
-
-/// What goes on whether or not a connection stands.
-struct Desk {
-    port: Port,
-    reports: Reports,
-    outbox: Outbox,
-    subscriptions: Subscriptions,
-    ids: PacketIds,
-    closing: bool,
-    /// When the broker was last heard in this run: what it keeps for us it may have kept since then.
-    heard_at: Option<Micros>,
-}
-
-enum Stop {
-    Closed,
-    Abandoned,
-}
-
-/// Why something was not waited for any longer.
-enum Break {
-    Stop(Stop),
-    /// We are to go to another broker.
-    Moved,
 }
 
 impl Session {
@@ -208,86 +177,6 @@ impl Session {
         self.waits = Waits::new(options.backoff);
         desk.reports.push(Event::Disconnected { reason, retry_in: Some(Duration::ZERO) });
     }
-}
-
-impl Desk {
-    /// `continues`: the broker still knows the packet identifiers of the connection before.
-    fn connected(&mut self, standing: &Standing, continues: bool) {
-        let stale = self.outbox.drop_stale();
-        if stale > 0 {
-            tracing::warn!(count = stale, "dropped QoS 0 messages that could not be published in time");
-        }
-        let grants = Accepted { session_present: continues, ..standing.accepted.clone() };
-        if let Some(culprit) = self.outbox.connected(grants, &mut self.ids) {
-            self.reports.dropped(culprit);
-        }
-        self.subscriptions.connected(&standing.accepted, &mut self.ids);
-    }
-
-    /// Waits for `work` while no connection stands, and serves the gateway meanwhile.
-    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
-        let mut work = pin!(work);
-        self.outbox.drop_stale();
-        loop {
-            if self.closing {
-                return Err(Stop::Closed);
-            }
-            self.reports.deliver(&self.port.events).map_err(|_| Stop::Abandoned)?;
-            tokio::select! {
-                done = &mut work => return Ok(done),
-                room = self.port.events.reserve(), if !self.reports.is_empty() => {
-                    drop(room.map_err(|_| Stop::Abandoned)?);
-                }
-                () = self.port.events.closed(), if self.reports.is_empty() => return Err(Stop::Abandoned),
-                batch = self.port.outgoing.recv(), if self.outbox.has_room() => match batch {
-                    Some(batch) => self.outbox.push(batch),
-                    None => self.closing = true,
-                },
-                changed = self.port.wanted.changed() => match changed {
-                    Ok(()) => self.subscriptions.want(self.port.wanted.borrow_and_update().clone()),
-                    Err(_) => self.closing = true,
-                },
-                () = asked_to_close(&mut self.port.closing) => self.closing = true,
-            }
-        }
-    }
-
-    /// The same, but no longer than we may stay with this broker.
-    async fn beside_unless_moved<T>(&mut self, moves: &mut Moves, work: impl Future<Output = T>) -> Result<T, Break> {
-        tokio::select! {
-            done = self.beside(work) => done.map_err(Break::Stop),
-            () = moves.ordered() => Err(Break::Moved),
-        }
-    }
-
-    /// Waits until the gateway has taken most of the reports: a flapping connection must not pile them up.
-    async fn catch_up(&mut self) -> Result<(), Stop> {
-        while self.reports.len() > REPORTS_BEFORE_CONNECTING {
-            self.beside(sleep(Duration::from_secs(1))).await?;
-        }
-        Ok(())
-    }
-
-    async fn last_reports(&mut self) {
-        let deliver = async {
-            while !self.reports.is_empty() {
-                if self.reports.deliver(&self.port.events).is_err() {
-                    return;
-                }
-                if !self.reports.is_empty() && self.port.events.reserve().await.is_err() {
-                    return;
-                }
-            }
-        };
-        if timeout(LAST_REPORTS, deliver).await.is_err() {
-            tracing::debug!(left = self.reports.len(), "the gateway did not take the last reports");
-        }
-    }
-}
-
-/// Returns when the gateway asks for the end, or has let go of every handle.
-async fn asked_to_close(closing: &mut watch::Receiver<bool>) {
-    drop(closing.wait_for(|it| *it).await);
 }
 
 /// Connections are counted through the process, so that tickets of an earlier session are void too.

@@ -2,7 +2,7 @@
 
 use super::options::Protocol;
 use crate::link::{Subscription, subscription_identifier};
-use crate::session::inbound::parser::Accepted;
+use crate::session::inbound::packet::Accepted;
 use crate::session::outbound::packet_ids::PacketIds;
 use crate::session::outbound::packets;
 use bytes::BytesMut;
@@ -131,7 +131,8 @@ impl Subscriptions {
         }
         for subscription in wanted.iter().filter(|it| it.filter.starts_with("$share/")) {
             if self.refused.insert(subscription.filter.clone()) {
-                let reason = "the broker has no shared subscriptions with identifiers (MQTT 5), which mqtt.group needs";
+                let reason =
+                    "the broker has no shared subscriptions with identifiers (MQTT 5), which a group of gateways needs";
                 self.refusals.push((subscription.filter.clone(), reason.to_owned()));
             }
         }

@@ -84,6 +84,7 @@
 mod error;
 pub(crate) mod files;
 mod format;
+mod handle;
 mod reader;
 mod recovery;
 mod state;
@@ -94,12 +95,12 @@ mod tests;
 
 pub use crate::journal::format::entry::{Entry, StoredEntry, Target, Targets, Verdict};
 pub use crate::journal::format::hash::content_hash;
+pub use crate::journal::handle::{ConsumerUsage, Handle, Usage};
+pub use crate::journal::recovery::report::{Damage, Recovery, What};
 pub use crate::journal::recovery::salvage::Salvaged;
 pub use crate::journal::state::consumers::Start;
-pub use crate::journal::state::{ConsumerUsage, Handle, Usage};
 pub use error::JournalError;
 pub use reader::{Batch, Reader, Skipped, Why};
-pub use recovery::{Damage, Recovery, What};
 pub use writer::{Appended, Dropped, Journal};
 
 use hearthgate_domain::redelivery::CLIENT_WINDOW;

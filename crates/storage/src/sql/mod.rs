@@ -9,6 +9,7 @@ mod error;
 mod flows;
 mod grants;
 mod migrations;
+mod migrators;
 mod options;
 pub(crate) mod pools;
 mod records;

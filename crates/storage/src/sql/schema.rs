@@ -136,7 +136,7 @@ pub(crate) async fn inspect(pools: &Pools, guest: bool, label: &str) -> Result<L
         received_at_micros: found.received_at_micros,
         applied: BTreeSet::new(),
         tables: found.tables,
-        newest: super::migrations::newest(pools),
+        newest: crate::sql::migrators::newest(pools),
     };
     if guest {
         let refused = Availability::Unavailable("guest = true in the configuration".into());
@@ -152,7 +152,7 @@ pub(crate) async fn inspect(pools: &Pools, guest: bool, label: &str) -> Result<L
         layout.capabilities.own_tables = Availability::Unavailable(reason);
         return Ok(layout);
     }
-    match super::migrations::usable(pools).await {
+    match crate::sql::migrators::usable(pools).await {
         Ok(applied) => layout.applied = applied,
         Err(error) => layout.capabilities.own_tables = Availability::Unavailable(error.to_string()),
     }

@@ -6,7 +6,8 @@ use hearthgate_domain::delivery::Micros;
 use hearthgate_domain::flow::Flow;
 use hearthgate_domain::payload::event_time::event_time;
 use hearthgate_domain::payload::{Json, JsonKind, Payload, ValueFormat, field_text};
-use hearthgate_domain::schema::{FieldType, PayloadSchema};
+use hearthgate_domain::schema::FieldType;
+use hearthgate_domain::schema::PayloadSchema;
 use std::fmt::Write as _;
 use std::sync::Arc;
 

@@ -5,57 +5,24 @@ use super::rendering::Rendered;
 use super::turn::Turn;
 use crate::backoff::Pace;
 use crate::flows::dead_letters;
+use crate::flows::poster::endpoints::{Counters, Endpoints};
 use crate::flows::poster::flow_queue::Job;
 use crate::messages::{PublishTracked, Reload};
 use crate::metrics::{Counter, Outcome as Counted};
 use crate::poison::Deaths;
-use actix::Recipient;
 use futures_util::future::LocalBoxFuture;
 use hearthgate_domain::delivery::{Outbound, QoS};
-use hearthgate_domain::flow::{Action, Flow, LogLevel, Part, SecretRef};
-use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
+use hearthgate_domain::flow::{Action, Flow, LogLevel, Part};
 use hearthgate_endpoints::template::Purpose;
 use hearthgate_mqtt::link::Outcome;
-use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
+use hearthgate_storage::dead_letters::NewDeadLetter;
 use hearthgate_storage::journal::Seq;
-use hearthgate_storage::sql::Database;
-use secrecy::SecretString;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::watch;
 use tracing::{debug, error, info, trace, warn};
 use uuid::Uuid;
-
-/// How a message is delivered, from the settings.
-#[derive(Clone)]
-pub struct Endpoints {
-    /// How long a call may take, unless the flow says otherwise.
-    pub timeout: Duration,
-    /// Hosts that may be called; empty: any.
-    pub allowed_hosts: Vec<String>,
-    /// When to try again, unless the flow says otherwise.
-    pub retry: RetrySchedule,
-    /// When an endpoint is left alone for a while.
-    pub breaker: BreakerSettings,
-    /// Calls under way to one endpoint, at least 1.
-    pub parallel: usize,
-    /// Where given-up messages go.
-    pub letters: DeadLetters,
-    /// For switching a flow off whose endpoint is gone for good.
-    pub database: watch::Receiver<Option<Database>>,
-    /// Who has to know of that.
-    pub reload: Recipient<Reload>,
-    /// Where `PUBLISH` goes.
-    pub publish: Recipient<PublishTracked>,
-    /// Finds a secret where its reference says.
-    pub secrets: Arc<FindSecret>,
-}
-
-/// Finds a secret where its reference says, or tells why it can't be found.
-pub type FindSecret = dyn Fn(&SecretRef) -> Result<SecretString, String> + Send + Sync;
 
 /// A message that is delivered or given up.
 pub(super) struct Done {
@@ -80,12 +47,6 @@ pub(super) struct Deliverer {
     counters: RefCell<HashMap<i64, Rc<Counters>>>,
     /// In which order each flow's messages are handed over to be published.
     turns: RefCell<HashMap<i64, Rc<Turn>>>,
-}
-
-pub(super) struct Counters {
-    delivered: Counter,
-    pub(super) retried: Counter,
-    dead: Counter,
 }
 
 impl Deliverer {

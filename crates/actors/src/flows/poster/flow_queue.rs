@@ -1,6 +1,5 @@
 //! One flow's messages on their way out, set going in order.
 
-use super::PARTS;
 use crate::flows::dead_letters;
 use hearthgate_domain::delivery::Micros;
 use hearthgate_domain::flow::{Action, Part};
@@ -190,3 +189,6 @@ impl Lane {
         });
     }
 }
+
+/// What it carries out.
+pub(super) const PARTS: [Part; 2] = [Part::Post, Part::Publish];

@@ -6,24 +6,26 @@
 //! outcome was not noted yet are made again, with the same `webhook-id`.
 
 mod delivery;
+mod endpoints;
 mod flow_queue;
 mod posting;
 mod rendering;
 mod turn;
 
-pub use delivery::{Endpoints, FindSecret};
+pub use crate::flows::poster::endpoints::{Endpoints, FindSecret};
 pub use rendering::Rendered;
 
 use crate::backoff::Pace;
 use crate::flows::dead_letters;
 use crate::flows::poster::flow_queue::Lane;
+use crate::flows::poster::flow_queue::PARTS;
 use crate::poison::Deaths;
 use actix::prelude::*;
 use delivery::{Deliverer, Delivery, Done};
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use hearthgate_domain::flow::{Action, Flow, Part};
+use hearthgate_domain::flow::{Action, Flow};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::NewDeadLetter;
 use hearthgate_storage::journal::{self, Reader, Start, StoredEntry, Verdict};
@@ -39,8 +41,6 @@ use tracing::{error, info};
 pub const CONSUMER: &str = "deliveries";
 /// Before a lane's flow number in its own name.
 const LANE_PREFIX: &str = "deliveries of flow ";
-/// What it carries out.
-const PARTS: [Part; 2] = [Part::Post, Part::Publish];
 /// Entries looked at in one turn.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 256 << 10;

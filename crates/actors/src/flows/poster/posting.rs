@@ -1,8 +1,8 @@
 //! The calls of `POST_ENDPOINT`: when to call, what the outcome means, when to try again, and when to give up.
 
-use super::delivery::{Counters, Endpoints};
 use super::rendering;
 use crate::flows::dead_letters;
+use crate::flows::poster::endpoints::{Counters, Endpoints};
 use crate::flows::poster::flow_queue::Job;
 use hearthgate_domain::delivery::Micros;
 use hearthgate_domain::flow::{self, Endpoint, Flow, HeaderValue, SecretRef};

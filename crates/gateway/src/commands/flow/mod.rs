@@ -1,8 +1,10 @@
 //! `flow …`: the flows in the database. Whatever is written is compiled first, so that no flow gets in that can't run.
 
+mod file;
 pub(crate) mod learn;
 use super::{control, explain};
 use crate::cli::{ActionName, FlowCommand, FlowFields};
+use crate::commands::flow::file::{FlowEntry, FlowFile};
 use crate::database::{block_on, connect, options};
 use crate::exit::{Exit, Failure};
 use anyhow::Context;
@@ -11,39 +13,8 @@ use hearthgate_api::ClientError;
 use hearthgate_domain::flow::{Flow, FlowRow};
 use hearthgate_settings::{Loaded, Settings};
 use hearthgate_storage::sql::{Database, TypedTable};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::{BufRead, Read, Write};
-
-/// Flows as TOML, for `import` and `export`.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FlowFile {
-    #[serde(default)]
-    pub(super) flow: Vec<FlowEntry>,
-}
-
-/// One `[[flow]]`; `schema` and `options` are JSON.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FlowEntry {
-    pub(super) code: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(super) description: String,
-    pub(super) topic: String,
-    pub(super) action: String,
-    pub(super) schema: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) endpoint_url: Option<String>,
-    #[serde(default = "yes")]
-    pub(super) enabled: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) options: Option<String>,
-}
-
-fn yes() -> bool {
-    true
-}
 
 /// Carries out a command on flows.
 ///

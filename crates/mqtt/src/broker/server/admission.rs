@@ -1,12 +1,12 @@
 //! How a client gets in: its CONNECT is read, judged, and answered.
 
-use super::auth::Rights;
 use super::connection::{Connection, FAREWELL_TIMEOUT, SMALL_READ};
 use super::stream::Stream;
 use crate::broker::packets::connect::{Connect, Unreadable};
 use crate::broker::packets::outgoing;
 use crate::broker::packets::outgoing::Announcement;
-use crate::broker::server::Shared;
+use crate::broker::server::shared::Admitted;
+use crate::broker::server::shared::Shared;
 use crate::broker::state::{Accepted, Hub};
 use crate::codec::reason::Reason;
 use crate::codec::{Frame, Version, frame};
@@ -62,15 +62,6 @@ pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>, address: Socke
 }
 
 type Admission = Result<(Accepted, Admitted), (Version, Reason)>;
-
-/// A client that is let in.
-pub(crate) struct Admitted {
-    pub(crate) version: Version,
-    pub(crate) is_bridge: bool,
-    pub(crate) rights: Rights,
-    pub(crate) session_expiry: u32,
-    pub(crate) alive: Rc<()>,
-}
 
 async fn admit(shared: &Shared, connect: Connect, is_certified: bool, address: IpAddr) -> Admission {
     let version = connect.version;

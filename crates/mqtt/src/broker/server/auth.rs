@@ -1,6 +1,6 @@
 //! Who may connect, and what they may publish and subscribe to.
 
-use crate::broker::BrokerError;
+use crate::broker::error::BrokerError;
 use crate::broker::options::{AclOptions, BrokerOptions};
 use crate::broker::topic;
 use crate::codec::reason::Reason;

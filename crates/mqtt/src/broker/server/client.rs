@@ -4,6 +4,7 @@ use super::connection::Connection;
 use crate::broker::packets::incoming::{Packet, Subscribe};
 use crate::broker::packets::outgoing;
 use crate::broker::packets::publish::Publish;
+use crate::broker::server::work::Work;
 use crate::broker::state::session::{Received, Wait};
 use crate::broker::state::tree::Route;
 use crate::broker::state::{Farewell, Hub, PendingAck, Published, Publisher};
@@ -14,15 +15,6 @@ use bytes::Bytes;
 use hearthgate_domain::delivery::{Micros, Origin, QoS};
 use std::collections::HashMap;
 use std::rc::Rc;
-
-/// How the work went.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Work {
-    /// The connection goes on.
-    More,
-    /// The client has said goodbye.
-    Goodbye,
-}
 
 impl Connection {
     /// Works off `pending`. A PUBLISH for which there is no room is held back, and later ones with it, as they must not

@@ -1,10 +1,10 @@
 //! One connection: from its CONNACK to its last byte.
 
-use super::admission::Admitted;
 use super::auth::Rights;
 use super::stream::Stream;
-use crate::broker::server::Shared;
-use crate::broker::server::client::Work;
+use crate::broker::server::shared::Admitted;
+use crate::broker::server::shared::Shared;
+use crate::broker::server::work::Work;
 use crate::broker::state::session::LinkKey;
 use crate::broker::state::{Accepted, Farewell, Hub, SOFT_OUTPUT, now_micros};
 use crate::codec::reason::Reason;

@@ -4,11 +4,15 @@ pub(crate) mod admission;
 pub(crate) mod auth;
 pub(crate) mod client;
 pub(crate) mod connection;
+mod shared;
 pub(crate) mod stream;
 pub(crate) mod tls;
+mod work;
+use super::options::BrokerOptions;
 use super::store::Store;
-use super::{Broker, BrokerError};
+use crate::broker::error::BrokerError;
 use crate::broker::server::auth::Gatekeeper;
+use crate::broker::server::shared::Shared;
 use crate::broker::server::stream::Stream;
 use crate::broker::state::Hub;
 use crate::link::{Event, Port};
@@ -29,22 +33,23 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Time for the connections to end at shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What the connections' tasks share.
-pub(crate) struct Shared {
-    pub(crate) hub: Rc<RefCell<Hub>>,
-    pub(crate) gatekeeper: Gatekeeper,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) max_packet_size: usize,
-}
-
 /// Runs the broker until it is told to end, or something that it can't do without is gone.
-pub(crate) async fn run(broker: Broker) -> Result<(), BrokerError> {
-    LocalSet::new().run_until(run_here(broker)).await
+pub(crate) async fn run(
+    options: BrokerOptions,
+    listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
+    gatekeeper: Gatekeeper,
+    port: Option<Port>,
+) -> Result<(), BrokerError> {
+    LocalSet::new().run_until(run_here(options, listeners, gatekeeper, port)).await
 }
 
-async fn run_here(broker: Broker) -> Result<(), BrokerError> {
+async fn run_here(
+    options: BrokerOptions,
+    listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
+    gatekeeper: Gatekeeper,
     // The link stays open until everything is done: its end is the sign for the gateway.
-    let Broker { options, listeners, gatekeeper, mut port } = broker;
+    mut port: Option<Port>,
+) -> Result<(), BrokerError> {
     let mut store = open_store(&options).await?;
     let mut hub = Hub::new(options.limits.clone(), store.is_some());
     if let Some(store) = &mut store {

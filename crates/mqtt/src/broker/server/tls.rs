@@ -1,6 +1,6 @@
 //! The TLS listener's configuration, from PEM files.
 
-use crate::broker::BrokerError;
+use crate::broker::error::BrokerError;
 use crate::broker::options::TlsOptions;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -9,6 +9,16 @@ use rustls::{RootCertStore, ServerConfig};
 use std::path::Path;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
+
+impl TlsOptions {
+    /// Reads the files as the listener will: certificate and key, whether they belong together, and the authorities.
+    ///
+    /// # Errors
+    /// [`BrokerError::Tls`], naming the file.
+    pub fn check(&self) -> Result<(), BrokerError> {
+        acceptor(self).map(drop)
+    }
+}
 
 /// Reads certificate, key and, where client certificates are required, their authorities.
 pub(crate) fn acceptor(options: &TlsOptions) -> Result<TlsAcceptor, BrokerError> {

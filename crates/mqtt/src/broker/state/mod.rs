@@ -17,6 +17,7 @@ mod publish;
 pub(crate) mod retained;
 pub(crate) mod session;
 mod subscriptions;
+pub(crate) mod timer_queue;
 mod timers;
 pub(crate) mod tree;
 
@@ -30,6 +31,7 @@ use crate::broker::server::auth::Gatekeeper;
 use crate::broker::state::gateway::Gateway;
 use crate::broker::state::retained::Retained;
 use crate::broker::state::session::{LinkKey, Outgoing, Session};
+use crate::broker::state::timer_queue::Timers;
 use crate::broker::state::tree::{SessionKey, Tree};
 use crate::broker::store::delta::Delta;
 use crate::link::{Outcome, OutcomeSender};
@@ -40,7 +42,6 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use timers::Timers;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 

@@ -167,7 +167,7 @@ impl Hub {
             self.counters.unretained += 1;
             if self.counters.unretained.is_power_of_two() {
                 let total = self.counters.unretained;
-                tracing::warn!(%topic, total, "no room for a retained message; raise broker.limits.max_retained_messages");
+                tracing::warn!(%topic, total, "no room for a retained message; raise the broker's limit of retained messages");
             }
             // Rather none than one that is out of date.
             let removed = self.retained.remove(&topic);

@@ -1,61 +1,11 @@
 //! What happens at a time: delayed wills, sessions and retained messages that expire.
 
 use super::Hub;
+use crate::broker::state::timer_queue::{Due, Timer};
 use crate::broker::state::tree::SessionKey;
 use crate::link::Heard;
-use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::time::Instant;
-
-/// How often expired retained messages are cleared away; they are not delivered before that either.
-const SWEEP: Duration = Duration::from_secs(60);
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Due {
-    Will,
-    Session,
-}
-
-#[derive(Debug)]
-struct Timer {
-    session: SessionKey,
-    /// The session's number and the absence that it belongs to: a client that is back makes it void.
-    number: u64,
-    due: Due,
-}
-
-/// Timers by their time.
-#[derive(Debug, Default)]
-pub(crate) struct Timers {
-    timers: BTreeMap<(Instant, u64), Timer>,
-    counter: u64,
-    sweep: Option<Instant>,
-    /// Tells the task that waits for the first timer that there is an earlier one.
-    pub(crate) changed: Rc<Notify>,
-}
-
-impl Timers {
-    /// When to look again.
-    pub(crate) fn next(&self) -> Option<Instant> {
-        let first = self.timers.first_key_value().map(|((at, _), _)| *at);
-        [first, self.sweep].into_iter().flatten().min()
-    }
-
-    fn add(&mut self, at: Instant, timer: Timer) {
-        self.counter += 1;
-        self.timers.insert((at, self.counter), timer);
-        self.changed.notify_one();
-    }
-
-    pub(crate) fn sweep_retained(&mut self) {
-        if self.sweep.is_none() {
-            self.sweep = Some(Instant::now() + SWEEP);
-            self.changed.notify_one();
-        }
-    }
-}
 
 impl Hub {
     pub(super) fn expire_session_in(&mut self, session: SessionKey, lifetime: Duration) {

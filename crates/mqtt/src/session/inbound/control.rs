@@ -1,6 +1,7 @@
 //! The packets that come seldom, read by rumqttc's codec: CONNACK, SUBACK, UNSUBACK, DISCONNECT.
 
-use crate::session::inbound::parser::{Accepted, Header, Incoming, Malformed};
+use crate::session::inbound::packet::with_reason_string;
+use crate::session::inbound::packet::{Accepted, Header, Incoming, Malformed};
 use crate::session::reason;
 use bytes::BytesMut;
 use hearthgate_domain::delivery::QoS;
@@ -95,14 +96,6 @@ fn disconnect_v5(code: u8, frame: &mut BytesMut) -> Incoming {
         _ => None,
     };
     Incoming::Disconnect { code, reason: with_reason_string(code, said) }
-}
-
-pub(crate) fn with_reason_string(code: u8, said: Option<String>) -> String {
-    let words = reason::reason_v5(code);
-    match said {
-        Some(said) => format!("{words} (0x{code:02x}): {said}"),
-        None => format!("{words} (0x{code:02x})"),
-    }
 }
 
 fn granted_v5(code: v5::SubscribeReasonCode) -> Result<QoS, String> {

@@ -1,7 +1,7 @@
 //! What came in and is still to be acknowledged: tickets, the order of acknowledgements, and QoS 2 redeliveries.
 
 use crate::link::{Connection, Ticket};
-use crate::session::inbound::parser::Publish;
+use crate::session::inbound::packet::Publish;
 use crate::session::outbound::packets;
 use crate::session::outbound::packets::Ack;
 use bytes::BytesMut;

@@ -2,5 +2,6 @@
 
 pub(crate) mod control;
 pub(crate) mod intake;
+pub(crate) mod packet;
 pub(crate) mod parser;
 pub(crate) mod topics;

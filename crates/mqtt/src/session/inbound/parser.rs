@@ -6,115 +6,13 @@
 
 use super::control::{control_v3, control_v5};
 use super::topics::TopicCache;
+use crate::session::inbound::packet::{
+    Answer, Header, Incoming, Malformed, Publish, Unusable, subscription_identifiers, text_length, too_short,
+    variable_length,
+};
 use crate::session::options::Protocol;
 use bytes::{Buf, Bytes, BytesMut};
 use hearthgate_domain::delivery::{QoS, Via};
-use std::sync::Arc;
-
-/// What a broker can send.
-#[derive(Debug)]
-pub(crate) enum Incoming {
-    ConnAck(Accepted),
-    /// CONNACK with a code other than success.
-    Refused {
-        code: u8,
-        reason: String,
-    },
-    Publish(Publish),
-    /// A PUBLISH that nobody can use, but that must be acknowledged.
-    Unusable(Unusable),
-    PubAck {
-        packet_id: u16,
-        answer: Answer,
-    },
-    PubRec {
-        packet_id: u16,
-        answer: Answer,
-    },
-    PubRel {
-        packet_id: u16,
-    },
-    PubComp {
-        packet_id: u16,
-    },
-    SubAck {
-        packet_id: u16,
-        results: Vec<Result<QoS, String>>,
-    },
-    UnsubAck {
-        packet_id: u16,
-    },
-    PingResp,
-    /// MQTT 5: the broker says why it ends the connection.
-    Disconnect {
-        code: u8,
-        reason: String,
-    },
-}
-
-/// What the broker says of a message that we published.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Answer {
-    /// Reason code; 0 on 3.1.1.
-    pub(crate) code: u8,
-    /// The broker's own words.
-    pub(crate) reason: Option<String>,
-}
-
-impl Answer {
-    pub(crate) fn is_refusal(&self) -> bool {
-        self.code >= 0x80
-    }
-
-    pub(crate) fn in_words(self) -> String {
-        super::control::with_reason_string(self.code, self.reason)
-    }
-}
-
-/// What CONNACK granted; limits that a 3.1.1 broker can't state are the protocol's own.
-#[derive(Debug, Clone)]
-pub(crate) struct Accepted {
-    pub(crate) session_present: bool,
-    pub(crate) receive_maximum: u16,
-    pub(crate) max_packet: usize,
-    pub(crate) max_qos: QoS,
-    pub(crate) retain_available: bool,
-    pub(crate) keep_alive_seconds: Option<u16>,
-    /// MQTT 5, and the broker says by which subscription a message comes.
-    pub(crate) subscription_identifiers: bool,
-    /// MQTT 5, and the broker has shared subscriptions.
-    pub(crate) shared_subscriptions: bool,
-}
-
-#[derive(Debug)]
-pub(crate) struct Publish {
-    pub(crate) topic: Arc<str>,
-    pub(crate) payload: Bytes,
-    pub(crate) qos: QoS,
-    pub(crate) retain: bool,
-    pub(crate) dup: bool,
-    /// 0 at QoS 0.
-    pub(crate) packet_id: u16,
-    pub(crate) via: Via,
-}
-
-#[derive(Debug)]
-pub(crate) struct Unusable {
-    /// The beginning of the payload.
-    pub(crate) first: Bytes,
-    pub(crate) retain: bool,
-    pub(crate) dup: bool,
-    pub(crate) topic: String,
-    pub(crate) qos: QoS,
-    pub(crate) packet_id: u16,
-    pub(crate) bytes: usize,
-    pub(crate) reason: String,
-}
-
-/// Why the byte stream can't be read any further.
-#[derive(Debug, thiserror::Error)]
-#[error("the broker sent what is not MQTT: {0}")]
-pub(crate) struct Malformed(pub(crate) String);
 
 const PUBLISH: u8 = 3;
 /// So much is kept of the payload of a message that nobody can use.
@@ -129,16 +27,6 @@ pub(crate) struct Parser {
     /// Bytes of an oversized packet that are still to be read past.
     skip: usize,
     topics: TopicCache,
-}
-
-/// A fixed header (MQTT 3.1.1, section 2.2).
-pub(crate) struct Header {
-    pub(crate) kind: u8,
-    flags: u8,
-    /// Its own length.
-    pub(crate) length: usize,
-    /// Length of the whole packet.
-    total: usize,
 }
 
 impl Parser {
@@ -253,65 +141,10 @@ impl Parser {
     }
 }
 
-fn too_short() -> Malformed {
-    Malformed("a packet that ends too early".into())
-}
-
 fn header(input: &[u8]) -> Result<Option<Header>, Malformed> {
     let Some(&first) = input.first() else { return Ok(None) };
     let Some((remaining, width)) = variable_length(&input[1..])? else { return Ok(None) };
     Ok(Some(Header { kind: first >> 4, flags: first & 0x0f, length: 1 + width, total: 1 + width + remaining }))
-}
-
-/// A variable byte integer and its width (MQTT 5.0, section 1.5.5); `None` when it is not complete.
-fn variable_length(input: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
-    let mut value = 0;
-    for (at, byte) in input.iter().take(4).enumerate() {
-        value |= usize::from(byte & 0x7f) << (7 * at);
-        if byte & 0x80 == 0 {
-            return Ok(Some((value, at + 1)));
-        }
-    }
-    if input.len() >= 4 { Err(Malformed("a length of more than four bytes".into())) } else { Ok(None) }
-}
-
-/// The subscription identifiers among a PUBLISH's properties (MQTT 5.0, section 3.3.2.3).
-fn subscription_identifiers(mut properties: &[u8]) -> Result<Via, Malformed> {
-    let mut via = Via::Any;
-    while let Some((&property, rest)) = properties.split_first() {
-        let value = match property {
-            0x01 => 1,
-            0x02 => 4,
-            0x23 => 2,
-            0x03 | 0x08 | 0x09 => text_length(rest)?,
-            0x26 => {
-                let name = text_length(rest)?;
-                name + text_length(rest.get(name..).ok_or_else(too_short)?)?
-            }
-            0x0b => {
-                let (identifier, width) = variable_length(rest)?.ok_or_else(too_short)?;
-                via = and(via, u32::try_from(identifier).unwrap_or(0));
-                width
-            }
-            other => return Err(Malformed(format!("a PUBLISH with the property 0x{other:02x}"))),
-        };
-        properties = rest.get(value..).ok_or_else(too_short)?;
-    }
-    Ok(via)
-}
-
-fn and(via: Via, identifier: u32) -> Via {
-    match via {
-        Via::Any => Via::One(identifier),
-        Via::One(one) => Via::Several([one, identifier].into()),
-        Via::Several(several) => Via::Several(several.iter().copied().chain([identifier]).collect()),
-    }
-}
-
-/// Bytes that a text or binary value takes, its length included.
-fn text_length(value: &[u8]) -> Result<usize, Malformed> {
-    let [high, low, ..] = value else { return Err(too_short()) };
-    Ok(2 + usize::from(u16::from_be_bytes([*high, *low])))
 }
 
 fn publish_qos(header: &Header) -> Result<QoS, Malformed> {

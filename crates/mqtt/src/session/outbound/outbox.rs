@@ -2,7 +2,7 @@
 
 use super::packet_ids::PacketIds;
 use crate::link::{Outcome, OutcomeSender, Outgoing};
-use crate::session::inbound::parser::{Accepted, Answer};
+use crate::session::inbound::packet::{Accepted, Answer};
 use crate::session::options::{Protocol, SessionOptions};
 use crate::session::outbound::packets;
 use crate::session::outbound::packets::Ack;

@@ -1,9 +1,9 @@
 //! The segment files of a journal: which there are, whose they are, and their headers.
 
-use super::{Damage, Recovery, What};
 use crate::journal::files::{disk, quarantine};
 use crate::journal::format::scan::Window;
 use crate::journal::format::{SEGMENT_HEADER, Salt, SegmentFault, SegmentHeader, VERSION, segment_base};
+use crate::journal::recovery::report::{Damage, Recovery, What};
 use crate::journal::{JournalError, Seq};
 use hearthgate_domain::delivery::Micros;
 use std::fs::{self, File, OpenOptions};

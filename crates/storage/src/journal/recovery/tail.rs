@@ -1,12 +1,12 @@
 //! The end of a journal, where a crash leaves its traces: examined, mended, and made durable.
 
 use super::files::SegmentFile;
-use super::{Damage, Recovery, What};
 use crate::journal::files::{disk, quarantine};
 use crate::journal::format::entry;
 use crate::journal::format::scan;
 use crate::journal::format::scan::{Found, Window};
 use crate::journal::format::{GROUP_HEADER, GroupHeader, Kind, SEGMENT_HEADER, Salt, push_group};
+use crate::journal::recovery::report::{Damage, Recovery, What};
 use crate::journal::recovery::salvage;
 use crate::journal::recovery::salvage::Salvaged;
 use crate::journal::writer::{Active, control_header};

@@ -3,15 +3,17 @@
 mod bounds;
 mod segment;
 
+pub(super) use crate::journal::files::active_segment::Active;
 pub(super) use crate::journal::format::groups::control_header;
-pub(super) use segment::Active;
 
-use super::recovery::{self, Recovery};
+use super::recovery;
 use super::{JournalError, Options, Seq};
 use crate::journal::files::disk;
 use crate::journal::format::entry::Entry;
+use crate::journal::handle::{Handle, Usage};
+use crate::journal::recovery::report::Recovery;
 use crate::journal::state::redelivery::OwedFile;
-use crate::journal::state::{Handle, Shared, Usage, lock};
+use crate::journal::state::{Shared, lock};
 use hearthgate_domain::delivery::Micros;
 use hearthgate_domain::redelivery::Owed;
 use rustix::fs::{FlockOperation, flock};

@@ -1,44 +1,16 @@
 //! The segment that is written: beginning it, closing it, and giving it up.
 
 use super::{Journal, bounds};
+use crate::journal::JournalError;
+use crate::journal::files::active_segment::Active;
 use crate::journal::files::disk;
 use crate::journal::format::groups::control_header;
 use crate::journal::format::{Kind, SEGMENT_HEADER, Salt, SegmentHeader, push_group, segment_path};
 use crate::journal::state::{Segment, lock};
-use crate::journal::{JournalError, Seq};
 use hearthgate_domain::delivery::Micros;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// The segment being written.
-#[derive(Debug)]
-pub(in crate::journal) struct Active {
-    pub(in crate::journal) file: File,
-    pub(in crate::journal) path: PathBuf,
-    pub(in crate::journal) base: Seq,
-    pub(in crate::journal) salt: Salt,
-    /// End of the last whole group.
-    pub(in crate::journal) written: u64,
-    /// End of the durable part.
-    pub(in crate::journal) durable: u64,
-    /// A failed write may have left bytes after `written`.
-    pub(in crate::journal) untidy: bool,
-    /// When it was begun, by the clock of the entries.
-    pub(in crate::journal) created_at: Micros,
-}
-
-impl Active {
-    /// Cuts off what a failed write may have left.
-    pub(super) fn tidy(&mut self) -> Result<(), JournalError> {
-        if self.untidy {
-            disk::truncate(&self.file, self.written)
-                .map_err(|source| JournalError::io("cut a partial write off", &self.path, source))?;
-            self.untidy = false;
-        }
-        Ok(())
-    }
-}
 
 impl Journal {
     /// After a failed sync nothing in the unsynced part can be trusted, although reading it back would succeed. It is cut

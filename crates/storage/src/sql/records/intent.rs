@@ -22,9 +22,10 @@
 //! committed yet, and the other file still tells of the one before.
 
 use super::FlowNumbers;
-use super::numbering::{Numbered, Row};
+use super::numbering::Numbered;
 use super::session::{Link, Session};
 use crate::sql::DatabaseError;
+use crate::sql::records::rows::Anchor;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -41,49 +42,6 @@ pub(crate) struct Intent {
     /// Flow, `last_msg_id` before, messages.
     flows: Vec<(i64, i64, i64)>,
     anchor: Option<Anchor>,
-}
-
-/// One of the rows of the batch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Anchor {
-    id: i64,
-    flow_code: String,
-    number: i64,
-    second: i64,
-    content: u32,
-}
-
-/// A row of `data` that was looked up.
-#[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) flow_code: String,
-    pub(crate) number: i64,
-    pub(crate) name: String,
-    pub(crate) value: String,
-    pub(crate) second: i64,
-}
-
-impl Anchor {
-    pub(crate) fn new(row: &Row<'_>, id: i64) -> Self {
-        Self {
-            id,
-            flow_code: row.code.to_string(),
-            number: row.number,
-            second: row.record.received_at.div_euclid(1_000_000),
-            content: content(row.name(), row.value()),
-        }
-    }
-
-    fn is(&self, found: &Found) -> bool {
-        self.flow_code == found.flow_code
-            && self.number == found.number
-            && self.second == found.second
-            && self.content == content(&found.name, &found.value)
-    }
-}
-
-fn content(name: &str, value: &str) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(name.as_bytes()), value.as_bytes())
 }
 
 impl Intent {

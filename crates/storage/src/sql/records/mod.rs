@@ -11,6 +11,7 @@ mod batch;
 pub(crate) mod dialects;
 mod intent;
 mod numbering;
+mod rows;
 mod session;
 mod typed_rows;
 

@@ -4,50 +4,8 @@ use super::session::Session;
 use super::{FlowNumbers, Record, RejectReason, Rejected, typed_rows};
 use crate::sql::ErrorKind;
 use crate::sql::error::classify;
-use crate::sql::typed::TypedRow;
+use crate::sql::records::rows::{LockedFlow, Row, Typed};
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
-
-/// A flow whose row is locked by the transaction.
-#[derive(Clone, Debug)]
-pub(crate) struct LockedFlow {
-    pub(crate) id: i64,
-    pub(crate) code: Arc<str>,
-    pub(crate) last_msg_id: i64,
-}
-
-/// A row of `data` to be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Row<'a> {
-    pub(crate) record: &'a Record,
-    pub(crate) field: usize,
-    pub(crate) code: &'a Arc<str>,
-    pub(crate) number: i64,
-}
-
-impl<'a> Row<'a> {
-    pub(crate) fn name(&self) -> &'a Arc<str> {
-        &self.record.fields[self.field].0
-    }
-
-    pub(crate) fn value(&self) -> &'a Arc<str> {
-        &self.record.fields[self.field].1
-    }
-
-    /// About what it takes on the wire.
-    pub(crate) fn size(&self) -> usize {
-        64 + self.code.len() + self.name().len() + self.value().len()
-    }
-}
-
-/// A row of a typed table to be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Typed<'a> {
-    pub(crate) record: &'a Record,
-    pub(crate) row: &'a TypedRow,
-    pub(crate) code: &'a Arc<str>,
-    pub(crate) number: i64,
-}
 
 /// The flows of these records, each once, in the order in which they are locked.
 pub(crate) fn flow_ids(records: &[Record]) -> Vec<i64> {
@@ -178,36 +136,4 @@ fn words(error: &sqlx::Error) -> String {
         sqlx::Error::Database(error) => error.message().to_owned(),
         other => other.to_string(),
     }
-}
-
-/// Sizes of multi-row statements. A statement of each size is prepared once; any number of rows is a few of them.
-pub(crate) const SHAPES: [usize; 11] = [1536, 768, 384, 192, 96, 48, 24, 12, 6, 3, 1];
-
-/// A statement for each of these sizes, for databases whose placeholder is `?`.
-pub(crate) static INSERTS: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| {
-    let insert = |rows| {
-        let values = vec!["(?,?,?,?,?)"; rows].join(",");
-        format!(
-            "INSERT INTO data (received_at, flow_code, attribute_name, attribute_value, last_msg_id) VALUES {values}"
-        )
-    };
-    SHAPES.into_iter().map(|rows| insert(rows).into()).collect()
-});
-
-/// How many bytes of values one statement carries, unless a single row is larger.
-const CHUNK_BYTES: usize = 1 << 20;
-
-/// The index in [`SHAPES`] of the next statement for `rows`, which are not empty.
-pub(crate) fn next_shape(rows: &[Row<'_>]) -> usize {
-    let mut bytes = 0;
-    let fitting = rows
-        .iter()
-        .take(SHAPES[0])
-        .take_while(|row| {
-            bytes += row.size();
-            bytes <= CHUNK_BYTES
-        })
-        .count()
-        .max(1);
-    SHAPES.iter().position(|&shape| shape <= fitting).unwrap_or(SHAPES.len() - 1)
 }

@@ -1,8 +1,9 @@
 //! Rows of typed tables, in the same transaction as the rest.
 
-use super::numbering::{SHAPES, Typed};
 use super::session::Session;
 use crate::sql::records::dialects::sqlite;
+use crate::sql::records::rows::SHAPES;
+use crate::sql::records::rows::Typed;
 use crate::sql::typed::{Dialect, TypedTable};
 use chrono::{DateTime, Utc};
 use hearthgate_domain::delivery::Micros;

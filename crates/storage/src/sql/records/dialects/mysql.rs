@@ -1,8 +1,9 @@
 //! Records in MySQL and MariaDB. Statements of numbers alone go as text: one round trip, nothing to keep prepared.
 
 use crate::sql::records::FlowNumbers;
-use crate::sql::records::intent::Anchor;
-use crate::sql::records::numbering::{INSERTS, LockedFlow, Row, SHAPES, next_shape};
+use crate::sql::records::rows::Anchor;
+use crate::sql::records::rows::SHAPES;
+use crate::sql::records::rows::{INSERTS, LockedFlow, Row, next_shape};
 use chrono::NaiveDateTime;
 use hearthgate_domain::delivery::Micros;
 use sqlx::mysql::MySqlArguments;

@@ -1,8 +1,8 @@
 //! Records in PostgreSQL: arrays, unnested by the server, so that one statement serves any number of rows.
 
 use crate::sql::records::FlowNumbers;
-use crate::sql::records::intent::Anchor;
-use crate::sql::records::numbering::{LockedFlow, Row};
+use crate::sql::records::rows::Anchor;
+use crate::sql::records::rows::{LockedFlow, Row};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 

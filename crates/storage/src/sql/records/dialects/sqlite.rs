@@ -1,8 +1,9 @@
 //! Records in SQLite: multi-row statements, prepared once for each of a few sizes.
 
 use crate::sql::records::FlowNumbers;
-use crate::sql::records::intent::Anchor;
-use crate::sql::records::numbering::{INSERTS, LockedFlow, Row, SHAPES, next_shape};
+use crate::sql::records::rows::Anchor;
+use crate::sql::records::rows::SHAPES;
+use crate::sql::records::rows::{INSERTS, LockedFlow, Row, next_shape};
 use hearthgate_domain::delivery::Micros;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, SqliteConnection};

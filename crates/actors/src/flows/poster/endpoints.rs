@@ -1,0 +1,47 @@
+//! How endpoints are called, from the settings, and what is counted there.
+
+use crate::messages::{PublishTracked, Reload};
+use crate::metrics::Counter;
+use actix::Recipient;
+use hearthgate_domain::flow::SecretRef;
+use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
+use hearthgate_storage::dead_letters::DeadLetters;
+use hearthgate_storage::sql::Database;
+use secrecy::SecretString;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+pub(super) struct Counters {
+    pub(super) delivered: Counter,
+    pub(super) retried: Counter,
+    pub(super) dead: Counter,
+}
+
+/// How a message is delivered, from the settings.
+#[derive(Clone)]
+pub struct Endpoints {
+    /// How long a call may take, unless the flow says otherwise.
+    pub timeout: Duration,
+    /// Hosts that may be called; empty: any.
+    pub allowed_hosts: Vec<String>,
+    /// When to try again, unless the flow says otherwise.
+    pub retry: RetrySchedule,
+    /// When an endpoint is left alone for a while.
+    pub breaker: BreakerSettings,
+    /// Calls under way to one endpoint, at least 1.
+    pub parallel: usize,
+    /// Where given-up messages go.
+    pub letters: DeadLetters,
+    /// For switching a flow off whose endpoint is gone for good.
+    pub database: watch::Receiver<Option<Database>>,
+    /// Who has to know of that.
+    pub reload: Recipient<Reload>,
+    /// Where `PUBLISH` goes.
+    pub publish: Recipient<PublishTracked>,
+    /// Finds a secret where its reference says.
+    pub secrets: Arc<FindSecret>,
+}
+
+/// Finds a secret where its reference says, or tells why it can't be found.
+pub type FindSecret = dyn Fn(&SecretRef) -> Result<SecretString, String> + Send + Sync;

@@ -1,0 +1,56 @@
+//! What is due at which time.
+
+use crate::broker::state::tree::SessionKey;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Due {
+    Will,
+    Session,
+}
+
+#[derive(Debug)]
+pub(super) struct Timer {
+    pub(super) session: SessionKey,
+    /// The session's number and the absence that it belongs to: a client that is back makes it void.
+    pub(super) number: u64,
+    pub(super) due: Due,
+}
+
+/// Timers by their time.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    pub(super) timers: BTreeMap<(Instant, u64), Timer>,
+    pub(super) counter: u64,
+    pub(super) sweep: Option<Instant>,
+    /// Tells the task that waits for the first timer that there is an earlier one.
+    pub(crate) changed: Rc<Notify>,
+}
+
+impl Timers {
+    /// When to look again.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let first = self.timers.first_key_value().map(|((at, _), _)| *at);
+        [first, self.sweep].into_iter().flatten().min()
+    }
+
+    pub(super) fn add(&mut self, at: Instant, timer: Timer) {
+        self.counter += 1;
+        self.timers.insert((at, self.counter), timer);
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn sweep_retained(&mut self) {
+        if self.sweep.is_none() {
+            self.sweep = Some(Instant::now() + SWEEP);
+            self.changed.notify_one();
+        }
+    }
+}
+
+/// How often expired retained messages are cleared away; they are not delivered before that either.
+pub(super) const SWEEP: Duration = Duration::from_secs(60);

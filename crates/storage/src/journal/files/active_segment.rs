@@ -1,0 +1,37 @@
+//! The segment that is being written.
+
+use crate::journal::files::disk;
+use crate::journal::format::Salt;
+use crate::journal::{JournalError, Seq};
+use hearthgate_domain::delivery::Micros;
+use std::fs::File;
+use std::path::PathBuf;
+
+/// The segment being written.
+#[derive(Debug)]
+pub(in crate::journal) struct Active {
+    pub(in crate::journal) file: File,
+    pub(in crate::journal) path: PathBuf,
+    pub(in crate::journal) base: Seq,
+    pub(in crate::journal) salt: Salt,
+    /// End of the last whole group.
+    pub(in crate::journal) written: u64,
+    /// End of the durable part.
+    pub(in crate::journal) durable: u64,
+    /// A failed write may have left bytes after `written`.
+    pub(in crate::journal) untidy: bool,
+    /// When it was begun, by the clock of the entries.
+    pub(in crate::journal) created_at: Micros,
+}
+
+impl Active {
+    /// Cuts off what a failed write may have left.
+    pub(in crate::journal) fn tidy(&mut self) -> Result<(), JournalError> {
+        if self.untidy {
+            disk::truncate(&self.file, self.written)
+                .map_err(|source| JournalError::io("cut a partial write off", &self.path, source))?;
+            self.untidy = false;
+        }
+        Ok(())
+    }
+}
