@@ -23,5 +23,6 @@ pub mod poster;
 pub mod progress;
 pub mod router;
 pub mod supervisor;
+pub mod traffic;
 pub mod trouble;
 pub mod writer;

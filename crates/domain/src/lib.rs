@@ -4,6 +4,7 @@
 
 pub mod delivery;
 pub mod event_time;
+pub mod fate;
 pub mod flow;
 pub mod gate;
 pub mod mapping;

@@ -32,6 +32,7 @@ impl Gateway {
             registry: registry.clone(),
             readiness: Arc::new(move || theirs.lock().expect("nobody panics while writing").clone()),
             metrics: metrics.clone(),
+            subjects: hearthgate_admin::Subjects::default(),
             version: "1.2.3",
         };
         let server = server.run(parts).expect("the listener is ours");

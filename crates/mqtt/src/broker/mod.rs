@@ -34,6 +34,7 @@ mod connection;
 mod delta;
 mod gateway;
 mod hub;
+mod inspect;
 mod message;
 mod options;
 mod packets;
@@ -47,6 +48,7 @@ mod topic;
 mod tree;
 mod wire;
 
+pub use inspect::{BrokerSnapshot, ClientState, Inspector, NoAnswer};
 pub use options::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
 
 use crate::link::Port;
@@ -114,6 +116,7 @@ pub struct Broker {
     listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
     gatekeeper: auth::Gatekeeper,
     port: Option<Port>,
+    inspector: Inspector,
 }
 
 impl fmt::Debug for Broker {
@@ -139,12 +142,17 @@ impl Broker {
             let closed = certified || !gatekeeper.is_open();
             listeners.push((listener(&tls.listen, "tls.listen", closed)?, Some(acceptor)));
         }
-        Ok(Broker { options, listeners, gatekeeper, port: None })
+        Ok(Broker { options, listeners, gatekeeper, port: None, inspector: Inspector::default() })
     }
 
     /// Makes the gateway a part of the broker. Without it, publishers are acknowledged at once.
     pub fn attach(&mut self, port: Port) {
         self.port = Some(port);
+    }
+
+    /// Lets this inspector ask it, as soon as it runs.
+    pub fn inspect_with(&mut self, inspector: Inspector) {
+        self.inspector = inspector;
     }
 
     /// The addresses that it listens on: the plain one, then the one with TLS.

@@ -3,6 +3,7 @@
 use super::admission;
 use super::auth::Gatekeeper;
 use super::hub::Hub;
+use super::inspect;
 use super::store::Store;
 use super::stream::Stream;
 use super::{Broker, BrokerError};
@@ -39,7 +40,7 @@ pub(crate) async fn run(broker: Broker) -> Result<(), BrokerError> {
 
 async fn run_here(broker: Broker) -> Result<(), BrokerError> {
     // The link stays open until everything is done: its end is the sign for the gateway.
-    let Broker { options, listeners, gatekeeper, mut port } = broker;
+    let Broker { options, listeners, gatekeeper, mut port, inspector } = broker;
     let mut store = open_store(&options).await?;
     let mut hub = Hub::new(options.limits.clone(), store.is_some());
     if let Some(store) = &mut store {
@@ -59,6 +60,7 @@ async fn run_here(broker: Broker) -> Result<(), BrokerError> {
             ended = serve_gateway(hub.clone(), port.as_mut()) => ended,
             ended = &mut keep => ended,
             () = keep_time(hub.clone()) => Ok(()),
+            () = inspect::answer(hub.clone(), inspector.open()) => Ok(()),
         }
     };
     take_last_words(&mut hub.borrow_mut(), port.as_mut());

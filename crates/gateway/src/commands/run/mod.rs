@@ -8,10 +8,12 @@ pub(super) mod options;
 mod private;
 mod shutdown;
 mod source;
+mod subjects;
 mod wiring;
 
 use crate::exit::{Exit, Failure};
 use crate::settings::Loaded;
+use crate::telemetry::Level;
 use anyhow::Context as _;
 use hearthgate_admin::{Metrics, Parts, Server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -33,7 +35,7 @@ pub enum Next {
 ///
 /// # Errors
 /// Something that only the user can mend: a port in use, a state folder that cannot be written.
-pub fn run(loaded: &Loaded, usable: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<Next> {
+pub fn run(loaded: &Loaded, level: &Level, usable: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<Next> {
     raise_file_limit();
     actix::System::new().block_on(async {
         let mut signals = Signals::new()?;
@@ -46,7 +48,8 @@ pub fn run(loaded: &Loaded, usable: impl Fn() -> anyhow::Result<()>) -> anyhow::
                 registry: running.registry.clone(),
                 readiness: running.readiness(),
                 flows: running.flow_orders(),
-                metrics,
+                metrics: metrics.clone(),
+                subjects: subjects::subjects(loaded, &running, &metrics, level),
                 version: env!("CARGO_PKG_VERSION"),
             })?),
             None => None,
@@ -117,7 +120,8 @@ fn bind_http(loaded: &Loaded) -> anyhow::Result<Option<Server>> {
         return Ok(None);
     }
     let settings = hearthgate_admin::Settings::new(http.listen.0, http.token.clone(), Vec::new())
-        .map_err(|error| Failure::Config(error.to_string()))?;
+        .map_err(|error| Failure::Config(error.to_string()))?
+        .with_state_dir(loaded.settings.gateway.state_dir.clone());
     let server = hearthgate_admin::bind(settings).map_err(|error| Failure::Unavailable(format!("{error:#}")))?;
     Ok(Some(server))
 }
