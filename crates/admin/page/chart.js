@@ -2,9 +2,10 @@
 
 import { s, number, date } from "./dom.js";
 
-const WIDTH = 900, HEIGHT = 280, LEFT = 58, RIGHT = 14, TOP = 12, BOTTOM = 28;
+const  LEFT = 58, RIGHT = 14, TOP = 12, BOTTOM = 28;
 
-export function chart(series, label) {
+export function chart(series, label, width) {
+  const WIDTH = Math.max(280, Math.min(1400, width)), HEIGHT = WIDTH < 500 ? 220 : 290, labels = WIDTH < 500 ? 3 : 6;
   const points = series.points.filter((point) => point.mean !== null);
   const from = +new Date(series.from), to = +new Date(series.to);
   let low = Math.min(...points.map((point) => point.min)), high = Math.max(...points.map((point) => point.max));
@@ -24,13 +25,13 @@ export function chart(series, label) {
     pieces[pieces.length - 1].push(point);
   });
   const format = timeFormat(to - from);
-  const times = Array.from({ length: 6 }, (_, index) => from + ((to - from) * index) / 5);
+  const times = Array.from({ length: labels }, (_, index) => from + ((to - from) * index) / (labels - 1));
   const mean = points.reduce((sum, point) => sum + point.mean * point.count, 0) / points.reduce((sum, point) => sum + point.count, 0);
   const cursor = s("line.cursor", { y1: TOP, y2: HEIGHT - BOTTOM, visibility: "hidden" });
   const read = s("text", { y: TOP + 8, "text-anchor": "end", x: WIDTH - RIGHT });
   const picture = s("svg.chart", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${label}: ${number(Math.min(...points.map((point) => point.min)))} to ${number(Math.max(...points.map((point) => point.max)))}, ${number(mean)} on average, from ${date(from)} to ${date(to)}` },
     ticks.map((tick) => [s("line.grid", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }), s("text", { x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, number(tick))]),
-    times.map((time, index) => s("text", { x: x(time), y: HEIGHT - 8, "text-anchor": index === 0 ? "start" : index === 5 ? "end" : "middle" }, format.format(time))),
+    times.map((time, index) => s("text", { x: x(time), y: HEIGHT - 8, "text-anchor": index === 0 ? "start" : index === labels - 1 ? "end" : "middle" }, format.format(time))),
     pieces.map((piece) => piece.length === 1
       ? s("circle.dot", { cx: at(piece[0]), cy: y(piece[0].mean), r: 3 })
       : [s("path.band", { d: `M${piece.map((point) => `${at(point)},${y(point.max)}`).join("L")}L${[...piece].reverse().map((point) => `${at(point)},${y(point.min)}`).join("L")}Z` }),

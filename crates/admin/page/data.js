@@ -11,13 +11,13 @@ export async function view(frame) {
   const { flows } = await get("flows");
   const stores = flows.filter((flow) => flow.action === "STORE_DB" || JSON.stringify(flow.options || "").includes("STORE_DB"));
   if (!stores.length) { put(frame.body, empty("data", "No flow stores anything yet.", h("a.button.main", { href: link("flows", ["new"]) }, "Make a flow"))); return undefined; }
-  let [code, attribute] = frame.rest, range = frame.query.get("range") || "24h", to = frame.query.get("to");
+  let [code, attribute] = frame.rest, range = frame.query.get("range"), to = frame.query.get("to");
   const busiest = [...stores].sort((a, b) => b.last_msg_id - a.last_msg_id)[0].code;
   const flow = select(stores.map((one) => [one.code, one.code]), code || busiest);
   const name = select([], "");
   const picture = h("section.card.stack", { "aria-label": "Chart" }), values = h("section.card", { "aria-label": "Newest values" });
   const ranges = RANGES.map(([key, text]) => button(text, () => { range = key; to = null; draw(); }, "small"));
-  put(frame.body, h("div.card.fields", {}, field("Flow", flow), field("Attribute", name)), picture, values);
+  put(frame.body, h("div.card.fields.tight", {}, field("Flow", flow), field("Attribute", name)), picture, values);
 
   async function choose() {
     try {
@@ -30,8 +30,17 @@ export async function view(frame) {
         ["Attribute", (one) => h("strong", {}, one.name)], ["Value", (one) => h("code.wrap", {}, one.value.slice(0, 200))], ["Came in", (one) => when(one.at)],
         ["", (one) => button("Show", () => { attribute = name.value = one.name; draw(); }, "small", { "aria-label": `Show ${one.name}` }), "actions"],
       ], attributes, "Newest value of each attribute"));
+      range = range || await fitting();
       await draw();
     } catch (error) { put(picture, problem(error)); put(values); }
+  }
+
+  /** The shortest range that shows all of the last month. */
+  async function fitting() {
+    const from = new Date(Date.now() - 30 * 86400000).toISOString();
+    const { points } = await get(`data/${segment(flow.value)}/${segment(name.value)}`, { from, points: 500 });
+    const age = points.length ? (Date.now() - new Date(points[0].at)) / 1000 - 5184 : 0;
+    return (RANGES.find(([, , seconds]) => seconds >= age) || RANGES[4])[0];
   }
 
   async function draw() {
@@ -48,7 +57,7 @@ export async function view(frame) {
       const count = series.points.reduce((all, point) => all + point.count, 0);
       const numbers = series.points.filter((point) => point.mean !== null);
       put(picture, h("div.title", {}, h("h2", {}, attribute), h("span.small.muted", {}, `${compact(count)} values`)), bar,
-        numbers.length ? chart(series, `${attribute} of ${flow.value}`) : h("p.muted", {}, count ? "These values are no numbers; see the table." : "Nothing was stored in this range."),
+        numbers.length ? chart(series, `${attribute} of ${flow.value}`, picture.clientWidth - 36) : h("p.muted", {}, count ? "These values are no numbers; see the table." : "Nothing was stored in this range."),
         series.points.length > 0 && h("details", {}, h("summary", {}, "The same as a table"), table([
           ["From", (point) => date(point.at)], ["Values", (point) => number(point.count), "number"], ["Least", (point) => shown(point.min), "number"],
           ["Mean", (point) => shown(point.mean), "number"], ["Greatest", (point) => shown(point.max), "number"], ["Last", (point) => h("code.wrap", {}, point.last.slice(0, 80))],

@@ -24,7 +24,7 @@ function card(frame, one, draw) {
   return h("article.card.stack", { "aria-label": one.name },
     h("div.title", {}, h("h2", {}, one.name), chip(...STATES[one.state])),
     one.reason && h(`div.note.${one.state === "failed" ? "bad" : "wait"}`, {}, one.reason),
-    h("div.tiles", {}, [["To the device", one.received], ["From the device", one.emitted], ["Refused", one.refused]].map(([name, count]) => h("div", {}, h("div.small.muted", {}, name), h("strong", {}, compact(count))))),
+    h("div.figures", {}, [["To the device", one.received], ["From the device", one.emitted], ["Refused", one.refused]].map(([name, count]) => h("div", {}, h("div.small.muted", {}, name), h("strong", {}, compact(count))))),
     h("p.small", {}, h("span.muted", {}, "Kind "), one.kind, h("br"), h("span.muted", {}, "Listens to "), one.topics.map((topic, index) => [index ? ", " : "", h("code.wrap", {}, topic)])),
     h("div.row", {}, one.topics[0] && h("a.button.small", { href: link("live", [], { topic: one.topics[0] }) }, "Watch"),
       frame.may("operate") && (one.state === "off" ? button("Start", order("start", "is started"), "small") : [button("Restart", order("restart", "is restarted"), "small"), button("Stop", order("stop", "is stopped"), "small")])));

@@ -29,7 +29,7 @@ export async function view(frame) {
   }, "", { "aria-pressed": "false" });
   put(frame.actions, pause, button("Clear", () => { rows.clear(); seen = missed = 0; put(list); show(); }));
 
-  const form = h("form.card.fields", { onsubmit: (event) => { event.preventDefault(); watch(); } },
+  const form = h("form.card.fields.tight", { onsubmit: (event) => { event.preventDefault(); watch(); } },
     field("Topic filter", topic), field("Flow", flow), field("Outcome", outcome), field("Text", text));
   form.addEventListener("change", watch);
   put(frame.body, form, failed, told, list);
@@ -111,7 +111,7 @@ function message(fate) {
   const fill = () => put(body,
     steps.filter((step) => step.reason).map((step) => h(`div.note${step.bad ? ".bad" : ""}`, {}, h("strong", {}, step.flow || "every flow", step.pointer ? ` at ${step.pointer}` : "", ": "), step.reason)),
     h("pre", { tabindex: "0", "aria-label": "Payload" }, fate.text === null ? hexdump(fate.hex) : pretty(fate.text)),
-    h("p.small.muted", {}, `${bytes(fate.bytes)} · QoS ${fate.qos}${fate.retain ? " · retained" : ""}`, seqs[0] ? ` · number ${seqs[0]} in the journal` : "", ` · done ${number(last)} ms after it came in`),
+    h("p.small.muted", {}, `${bytes(fate.bytes)} · QoS ${fate.qos}${fate.retain ? " · retained" : ""}`, seqs[0] ? ` · number ${seqs[0]} in the journal` : "", ` · done ${number(Math.round(last * 10) / 10)} ms after it came in`),
     h("div.row", {}, h("a.button.small", { href: link("flows", ["new"], { topic: fate.topic, payload: (fate.text || "").slice(0, 1500) }) }, "Make a flow from this"),
       h("a.button.small", { href: link("live", [], { topic: fate.topic }) }, "Only this topic")));
   draw();

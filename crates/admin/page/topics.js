@@ -10,7 +10,7 @@ export async function view(frame) {
   const draw = async () => {
     const level = await get("topics");
     if (!level.topics.length) { put(frame.body, empty("topics", "No topic has come by yet. The gateway sees those that its flows and interfaces subscribe to.")); return; }
-    put(told, `${compact(level.known)} topics came by that a flow or an interface subscribes to.`, level.unnoticed ? ` ${compact(level.unnoticed)} messages went unnoticed: too many topics, or too much at once.` : "");
+    put(told, `${level.known === 1 ? "1 topic" : `${compact(level.known)} topics`} came by; the gateway sees what its flows and interfaces subscribe to.`, level.unnoticed ? ` ${compact(level.unnoticed)} messages went unnoticed: too many topics, or too much at once.` : "");
     put(tree, list(level, open));
     put(frame.body, told, tree);
   };
@@ -38,7 +38,7 @@ function branch(topic, open) {
 function line(topic) {
   const count = topic.messages === 1 ? "1 message" : `${compact(topic.messages)} messages`;
   return [h("strong", {}, topic.name || "(empty)"), topic.value !== null && h("span.value", {}, topic.value || "(empty)"), topic.numbers.length > 1 && spark(topic.numbers), topic.retained && chip("tag", "retained"),
-    h("span.small.muted", {}, count, topic.children ? `, ${compact(topic.children)} topics below` : "", ", ", when(topic.last_at)),
+    h("span.small.muted", {}, count, topic.children ? `, ${topic.children === 1 ? "1 topic" : `${compact(topic.children)} topics`} below` : "", ", ", when(topic.last_at)),
     topic.value !== null && h("a.small", { href: link("live", [], { topic: topic.topic }), "aria-label": `Watch ${topic.topic}` }, "watch"),
     topic.value !== null && h("a.small", { href: link("flows", ["new"], { topic: topic.topic, payload: topic.value }), "aria-label": `Make a flow of ${topic.topic}` }, "make a flow")];
 }

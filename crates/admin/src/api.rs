@@ -107,9 +107,6 @@ pub struct Version {
     pub name: String,
     /// Semantic version of the gateway.
     pub version: String,
-    /// Names the page that it serves: another one than yours means that you should load it again.
-    #[serde(default)]
-    pub page: String,
 }
 
 /// An error, in the form of RFC 9457; `code` is ours and stable, `detail` is for people.

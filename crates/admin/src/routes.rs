@@ -1,9 +1,9 @@
 //! What the probes and the actors' paths answer.
 
 use crate::api::{Actor, Actors, Live, OrderDone, PartState, Ready, Version};
+use crate::exposition;
 use crate::problem::Refusal;
 use crate::server::Parts;
-use crate::{exposition, page};
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json, Path};
 use hearthgate_supervision::{Answer, Command, Entry, Status};
@@ -54,7 +54,7 @@ pub(crate) async fn metrics(parts: Data<Parts>) -> HttpResponse {
 }
 
 pub(crate) async fn version(parts: Data<Parts>) -> Json<Version> {
-    Json(Version { name: "hearthgate".into(), version: parts.version.into(), page: page::version() })
+    Json(Version { name: "hearthgate".into(), version: parts.version.into() })
 }
 
 pub(crate) async fn actors(parts: Data<Parts>) -> Json<Actors> {
