@@ -15,7 +15,7 @@ export async function view(frame) {
   const flow = select([["", "Any"]], "");
   const outcome = select(OUTCOMES, frame.query.get("outcome") || "");
   const text = h("input", { value: frame.query.get("text") || "", placeholder: "in topic, payload or reason" });
-  const list = h("div.messages", { role: "feed", "aria-label": "Messages, the newest first", "aria-busy": "false" });
+  const list = h("div.messages", { role: "group", "aria-label": "Messages, the newest first" });
   const told = h("p.small.muted", { role: "status" });
   const failed = h("div");
   let missed = 0, seen = 0, waiting = [], timer = null, close = null, isPaused = false, isThere = false;

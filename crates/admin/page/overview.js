@@ -120,9 +120,9 @@ function drawEdge(edge, at, isNarrow) {
 function drawNode(node, [x, y]) {
   const [, word] = STATES[node.state];
   const sign = { ok: "✓", waiting: "…", failed: "✕", off: "–" }[node.state];
-  return s("a", { href: link("overview", [], { part: node.id }), "data-part": node.id, "aria-label": `${node.label}: ${word}${node.reason ? ", " + node.reason : ""}` },
+  return s("a", { href: link("overview", [], { part: node.id }), "data-part": node.id },
     s(`g.node.${node.state}`, { transform: `translate(${x} ${y})` },
-      s("title", {}, node.reason || node.label), s("rect", { width: WIDTH, height: HEIGHT }),
+      s("rect", { width: WIDTH, height: HEIGHT }),
       s("text.name", { x: 13, y: 23 }, cut(node.label, 19)), s("text.sub", { x: 13, y: 40 }, cut(node.detail, 24)),
       s("text.state", { x: 13, y: 56 }, `${sign} ${cut(node.state === "ok" ? word : node.reason || word, 23)}`)));
 }

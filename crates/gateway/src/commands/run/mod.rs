@@ -119,7 +119,7 @@ fn bind_http(loaded: &Loaded) -> anyhow::Result<Option<Server>> {
     if !http.enabled {
         return Ok(None);
     }
-    let settings = hearthgate_admin::Settings::new(http.listen.0, http.token.clone(), Vec::new())
+    let settings = hearthgate_admin::Settings::new(http.listen.0, http.token.clone(), http.names.clone())
         .map_err(|error| Failure::Config(error.to_string()))?
         .with_state_dir(loaded.settings.gateway.state_dir.clone());
     let server = hearthgate_admin::bind(settings).map_err(|error| Failure::Unavailable(format!("{error:#}")))?;
