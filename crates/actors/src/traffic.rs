@@ -4,8 +4,8 @@
 //! a second and the others are counted. Topics are noticed on a thread of their own, out of batches that are shared with
 //! those who work on them; when it is behind, batches go unnoticed.
 
-use crate::desk::{Decision, Group};
-use crate::letters::now;
+use crate::flows::commit::{Decision, Group};
+use crate::flows::dead_letters::now;
 use hearthgate_domain::delivery::{Inbound, Micros};
 use hearthgate_domain::fate::{EXCERPT, Fate, Outcome, Step};
 use hearthgate_domain::flow::Flow;

@@ -4,16 +4,16 @@
 use crate::database;
 use crate::exit::{Exit, Failure};
 use crate::maps;
-use crate::settings::{Loaded, Settings, ValueFormat};
 use anyhow::Context;
 use chrono::Utc;
-use hearthgate_actors::catalog;
-use hearthgate_actors::poster::Rendered;
+use hearthgate_actors::flows::catalog;
+use hearthgate_actors::flows::poster::Rendered;
 use hearthgate_domain::flow::{Action, Flow};
 use hearthgate_domain::mapping::Codec;
 use hearthgate_domain::payload::{self, Payload};
 use hearthgate_domain::topic::validate_topic_name;
-use hearthgate_http::template::Purpose;
+use hearthgate_endpoints::template::Purpose;
+use hearthgate_settings::{Loaded, Settings, ValueFormat};
 use serde_json::{Map, Value, json};
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -107,7 +107,7 @@ fn of_flows(settings: &Settings, topic: &str, payload: &[u8]) -> anyhow::Result<
 }
 
 /// What one flow makes of a payload: its verdict, and the rows and the request that would follow.
-pub(super) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, format: ValueFormat) -> Value {
+pub(crate) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, format: ValueFormat) -> Value {
     let mut answer = Map::new();
     answer.insert("flow".into(), json!(&*flow.code));
     let captures: Map<String, Value> =

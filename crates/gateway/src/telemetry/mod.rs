@@ -7,10 +7,10 @@ mod rotate;
 
 pub use level::Level;
 
-use crate::settings::{Log, LogFormat};
 use anyhow::Context;
 use escape::escaped_fields;
 use fold::Fold;
+use hearthgate_settings::{Log, LogFormat};
 use rotate::RotatingFile;
 use std::fmt;
 use std::io::IsTerminal;

@@ -1,8 +1,8 @@
 //! Looking into a running broker from another thread: who is or was connected, and an end to a connection.
 
-use super::hub::Hub;
-use super::wire::Version;
-use super::wire::reason::Reason;
+use super::state::Hub;
+use crate::codec::Version;
+use crate::codec::reason::Reason;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -116,7 +116,7 @@ fn snapshot(hub: &Hub) -> BrokerSnapshot {
     sessions.sort_by(|a, b| (a.link.is_none(), &a.id).cmp(&(b.link.is_none(), &b.id)));
     let left_out = sessions.len().saturating_sub(MOST_CLIENTS);
     sessions.truncate(MOST_CLIENTS);
-    let client = |session: &super::session::Session| {
+    let client = |session: &super::state::session::Session| {
         let mut subscriptions: Vec<String> = session.subscriptions.keys().map(|filter| filter.to_string()).collect();
         subscriptions.sort();
         ClientState {
