@@ -9,6 +9,7 @@
 
 pub mod board;
 pub mod broker;
+pub mod browser;
 pub mod client;
 pub mod database;
 pub mod endpoint;

@@ -196,10 +196,15 @@ fn owner(kind: Kind) -> Option<(u32, u32)> {
 
 /// In PATH, or where Debian keeps administrators' programs.
 pub(crate) fn find(program: &str) -> PathBuf {
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&folders).chain([PathBuf::from("/usr/sbin")]).map(|dir| dir.join(program));
     let missing = || panic!("{program} is not installed: run `cargo xtask services up`");
-    found.into_iter().find(|path| path.is_file()).unwrap_or_else(missing)
+    installed(program).unwrap_or_else(missing)
+}
+
+/// The same, if it is there.
+pub(crate) fn installed(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = std::env::split_paths(&folders).chain([PathBuf::from("/usr/sbin")]).map(|dir| dir.join(program));
+    found.find(|path| path.is_file())
 }
 
 /// A program of the newest PostgreSQL; Debian does not put them into PATH.

@@ -36,6 +36,7 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> anyhow::Result
     tests.args(["test", "--workspace", "--no-fail-fast"]).args(filter);
     tests.envs(environment.variables);
     tests.env("HEARTHGATE_TEST_REQUIRE_DB", "1");
+    tests.env("HEARTHGATE_TEST_REQUIRE_BROWSER", "1");
     tests.env("HEARTHGATE_BIN", workspace.target().join("debug/hearthgate"));
     if pypi_answers(workspace) {
         tests.env("HEARTHGATE_TEST_PYPI", "1");

@@ -17,3 +17,4 @@ pub mod metrics;
 pub mod mqtt;
 pub mod operation;
 mod poison;
+pub mod traffic;

@@ -5,12 +5,16 @@
 //! (which CORS headers would permit; we send none).
 
 use crate::problem::Refusal;
+use crate::scope::Scope;
+use crate::sessions::{Sessions, cookie};
 use crate::settings::Settings;
+use crate::table::Rights;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::{Method, header};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::middleware::Next;
-use actix_web::{Error, ResponseError, web};
+use actix_web::{Error, HttpMessage as _, ResponseError, web};
 use secrecy::ExposeSecret;
 use std::net::IpAddr;
 use subtle::ConstantTimeEq;
@@ -19,14 +23,50 @@ pub(crate) async fn gate(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let refused = match request.app_data::<web::Data<Settings>>() {
-        Some(settings) => check(settings, &Head::of(&request)).err(),
-        None => Some(Refusal::Internal("the API was started without its settings")),
-    };
-    match refused {
-        Some(refusal) => Ok(request.into_response(refusal.error_response())),
-        None => Ok(next.call(request).await?.map_into_boxed_body()),
+    match admit(&request) {
+        Err(refusal) => Ok(request.into_response(refusal.error_response())),
+        Ok(scope) => {
+            request.extensions_mut().insert(scope);
+            Ok(next.call(request).await?.map_into_boxed_body())
+        }
     }
+}
+
+/// What the caller may do, if it is enough.
+fn admit(request: &ServiceRequest) -> Result<Scope, Refusal> {
+    let (settings, rights, sessions) = (
+        request.app_data::<web::Data<Settings>>(),
+        request.app_data::<web::Data<Rights>>(),
+        request.app_data::<web::Data<Sessions>>(),
+    );
+    let (Some(settings), Some(rights), Some(sessions)) = (settings, rights, sessions) else {
+        return Err(Refusal::Internal("the API was started without its settings"));
+    };
+    let head = Head::of(request);
+    check(settings, &head)?;
+    let granted = granted(settings, sessions, &head);
+    // The very text that the router will match.
+    let needed = rights.needed(request.method(), request.match_info().unprocessed());
+    let needed = needed.unwrap_or(if head.changes { Scope::Operate } else { Scope::Open });
+    match granted {
+        _ if needed == Scope::Open => Ok(granted.unwrap_or(Scope::Open)),
+        Ok(scope) if scope >= needed => Ok(scope),
+        Ok(_) => Err(Refusal::ScopeTooNarrow(needed.as_str())),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// By the token, or by the cookie of whoever logged in with it; all of it where there is no token.
+fn granted(settings: &Settings, sessions: &Sessions, head: &Head<'_>) -> Result<Scope, Refusal> {
+    let Some(token) = settings.token() else { return Ok(Scope::Admin) };
+    if let Some(sent) = head.authorization {
+        let sent = strip_bearer(sent).ok_or(Refusal::TokenMissing)?;
+        let is_right = bool::from(sent.ct_eq(token.expose_secret().as_bytes()));
+        return if is_right { Ok(Scope::Admin) } else { Err(Refusal::TokenWrong) };
+    }
+    let cookie = head.headers.and_then(|headers| cookie(headers, &settings.cookie_name()));
+    let scope = cookie.and_then(|cookie| sessions.scope_of(cookie, token.expose_secret()));
+    scope.ok_or(Refusal::TokenMissing)
 }
 
 /// What of a request decides.
@@ -38,6 +78,7 @@ struct Head<'a> {
     origin: Option<&'a str>,
     fetch_site: Option<&'a str>,
     authorization: Option<&'a [u8]>,
+    headers: Option<&'a HeaderMap>,
 }
 
 impl<'a> Head<'a> {
@@ -49,20 +90,14 @@ impl<'a> Head<'a> {
             origin: text(header::ORIGIN),
             fetch_site: request.headers().get("sec-fetch-site").and_then(|value| value.to_str().ok()),
             authorization: request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes),
+            headers: Some(request.headers()),
         }
     }
 }
 
 fn check(settings: &Settings, head: &Head<'_>) -> Result<(), Refusal> {
     check_host(settings, head.host.unwrap_or_default())?;
-    if !head.changes {
-        return Ok(());
-    }
-    check_origin(head)?;
-    let Some(token) = settings.token() else { return Ok(()) };
-    let sent = head.authorization.ok_or(Refusal::TokenMissing)?;
-    let sent = strip_bearer(sent).ok_or(Refusal::TokenMissing)?;
-    if bool::from(sent.ct_eq(token.expose_secret().as_bytes())) { Ok(()) } else { Err(Refusal::TokenWrong) }
+    if head.changes { check_origin(head) } else { Ok(()) }
 }
 
 /// A name that an attacker's DNS controls can be made to point at us; an address cannot. Beyond loopback, names are checked
@@ -146,15 +181,15 @@ mod tests {
     }
 
     #[test]
-    fn once_a_token_is_set_changes_need_it_and_reading_does_not() {
+    fn once_a_token_is_set_it_alone_gives_rights() {
         let settings = settings("127.0.0.1:1", true, &[]);
-        assert_eq!(check(&settings, &Head { changes: false, ..order(None) }), Ok(()));
-        assert_eq!(check(&settings, &order(None)), Err(Refusal::TokenMissing));
-        assert_eq!(check(&settings, &order(Some("Basic 0123456789abcdef"))), Err(Refusal::TokenMissing));
+        let granted = |head| granted(&settings, &Sessions::default(), &head);
+        assert_eq!(granted(order(None)), Err(Refusal::TokenMissing));
+        assert_eq!(granted(order(Some("Basic 0123456789abcdef"))), Err(Refusal::TokenMissing));
         for wrong in ["Bearer ", "Bearer 0123456789abcdeX", "Bearer 0123456789abcde", "Bearer 0123456789abcdef0"] {
-            assert_eq!(check(&settings, &order(Some(wrong))), Err(Refusal::TokenWrong), "{wrong}");
+            assert_eq!(granted(order(Some(wrong))), Err(Refusal::TokenWrong), "{wrong}");
         }
-        assert_eq!(check(&settings, &order(Some("bearer 0123456789abcdef"))), Ok(()));
+        assert_eq!(granted(order(Some("bearer 0123456789abcdef"))), Ok(Scope::Admin));
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use hearthgate_supervision::Health;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One actor, as in `GET /api/v1/actors/{name}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Actor {
     /// Its name, unique in the gateway.
     pub name: String,
@@ -41,14 +42,14 @@ impl From<&Health> for Actor {
 }
 
 /// `GET /api/v1/actors`, by name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Actors {
     /// All of them.
     pub actors: Vec<Actor>,
 }
 
 /// The answer to an order that the actor took.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderDone {
     /// `done`, or `already` when there was nothing to do.
     pub outcome: String,
@@ -57,14 +58,14 @@ pub struct OrderDone {
 }
 
 /// The answer to `POST /api/v1/flows/reload`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FlowsReloaded {
     /// Always true: what could not be done is a [`Problem`].
     pub reloaded: bool,
 }
 
 /// The answer to `POST /api/v1/dead-letters/{id}/replay`: its message is safe in the journal again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LetterReplayed {
     /// The letter's number.
     pub id: i64,
@@ -73,7 +74,7 @@ pub struct LetterReplayed {
 }
 
 /// `GET /livez`: 503 when only ending the process can help.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Live {
     /// The verdict.
     pub live: bool,
@@ -82,7 +83,7 @@ pub struct Live {
 }
 
 /// `GET /readyz`: 503 unless messages can go from end to end.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Ready {
     /// The verdict.
     pub ready: bool,
@@ -91,7 +92,7 @@ pub struct Ready {
 }
 
 /// A part of the gateway that does not work, by name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PartState {
     /// Which one: `mqtt`, `database`, `actor mapper`.
     pub part: String,
@@ -100,7 +101,7 @@ pub struct PartState {
 }
 
 /// `GET /api/v1/version`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Version {
     /// Always `hearthgate`.
     pub name: String,
@@ -109,7 +110,7 @@ pub struct Version {
 }
 
 /// An error, in the form of RFC 9457; `code` is ours and stable, `detail` is for people.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// `about:blank`: the status says what kind it is.
     #[serde(rename = "type")]

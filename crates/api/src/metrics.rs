@@ -55,6 +55,15 @@ impl Metrics {
         text
     }
 
+    /// The sum of a counter's series whose labels include all of these.
+    pub fn total(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        let families = self.read();
+        let Some(Family { series: Series::Counters(cells), .. }) = families.get(name) else { return 0 };
+        let wanted: Vec<String> = labels.iter().map(|(name, value)| label(name, value)).collect();
+        let is_wanted = |text: &str| wanted.iter().all(|label| has_label(text, label));
+        cells.iter().filter(|(text, _)| is_wanted(text)).map(|(_, cell)| cell.load(Ordering::Relaxed)).sum()
+    }
+
     fn describe(&self, name: &KeyName, help: &SharedString) {
         self.write().entry(name.as_str().to_owned()).or_default().help = help.to_string();
     }
@@ -127,8 +136,21 @@ fn complaint(key: &Key) -> Option<String> {
 fn labels(key: &Key) -> String {
     let mut labels: Vec<_> = key.labels().map(|label| (label.key(), label.value())).collect();
     labels.sort_unstable();
-    let escaped = |value: &str| value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
-    labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect::<Vec<_>>().join(",")
+    labels.iter().map(|(name, value)| label(name, value)).collect::<Vec<_>>().join(",")
+}
+
+fn label(name: &str, value: &str) -> String {
+    let escaped = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+    format!("{name}=\"{escaped}\"")
+}
+
+/// Whether one of the labels is this one. A `"` within a value is escaped, so that none can look like a label's end.
+fn has_label(text: &str, label: &str) -> bool {
+    text.match_indices(label).any(|(at, _)| {
+        let is_begin = at == 0 || text[..at].ends_with("\",");
+        let rest = &text[at + label.len()..];
+        is_begin && (rest.is_empty() || rest.starts_with(','))
+    })
 }
 
 #[derive(Debug, Default)]

@@ -19,6 +19,30 @@ pub(crate) enum Refusal {
     UnknownActor(String),
     #[error("{0}")]
     UnknownCommand(String),
+    #[error("this needs the right {0:?}, which the token that you used does not give")]
+    ScopeTooNarrow(&'static str),
+    #[error("too many wrong tokens from your address; wait a minute")]
+    TooManyTries,
+    #[error(
+        "there is no token to log in with: [http] token is not set, and whoever reaches this API may do everything"
+    )]
+    NoLogin,
+    #[error("{0}")]
+    Missing(String),
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    Conflict(String),
+    #[error("somebody changed it since you read it; read it again and repeat your change")]
+    Outdated,
+    #[error("say which version you change: send its ETag as `If-Match`")]
+    VersionMissing,
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("{0} is not part of this gateway as it is configured")]
+    NotHere(&'static str),
+    #[error("there are as many event streams as there may be; close a view")]
+    TooManyStreams,
     #[error("flows are switched off (flows.enabled, database.enabled)")]
     FlowsOff,
     #[error("{0}")]
@@ -26,7 +50,7 @@ pub(crate) enum Refusal {
     #[error("there is nothing at this path")]
     NoSuchPath,
     #[error("this path does not take that method")]
-    WrongMethod(&'static str),
+    WrongMethod(String),
     #[error("{0}")]
     Control(#[from] ControlError),
     #[error("{0}")]
@@ -42,6 +66,17 @@ impl Refusal {
             Refusal::TokenWrong => "token-wrong",
             Refusal::UnknownActor(_) => "unknown-actor",
             Refusal::UnknownCommand(_) => "unknown-command",
+            Refusal::ScopeTooNarrow(_) => "scope-too-narrow",
+            Refusal::TooManyTries => "too-many-tries",
+            Refusal::NoLogin => "no-login",
+            Refusal::Missing(_) => "missing",
+            Refusal::Invalid(_) => "invalid",
+            Refusal::Conflict(_) => "conflict",
+            Refusal::Outdated => "outdated",
+            Refusal::VersionMissing => "version-missing",
+            Refusal::Unavailable(_) => "unavailable",
+            Refusal::NotHere(_) => "not-here",
+            Refusal::TooManyStreams => "too-many-streams",
             Refusal::FlowsOff => "flows-off",
             Refusal::NotDone(_) => "not-done",
             Refusal::NoSuchPath => "no-such-path",
@@ -60,12 +95,23 @@ impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
         match self {
             Refusal::ForeignHost(_) => StatusCode::MISDIRECTED_REQUEST,
-            Refusal::ForeignOrigin | Refusal::TokenWrong => StatusCode::FORBIDDEN,
+            Refusal::ForeignOrigin | Refusal::TokenWrong | Refusal::ScopeTooNarrow(_) => StatusCode::FORBIDDEN,
+            Refusal::TooManyTries => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::Outdated => StatusCode::PRECONDITION_FAILED,
+            Refusal::VersionMissing => StatusCode::PRECONDITION_REQUIRED,
+            Refusal::Unavailable(_) | Refusal::TooManyStreams => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::TokenMissing => StatusCode::UNAUTHORIZED,
-            Refusal::UnknownActor(_) | Refusal::UnknownCommand(_) | Refusal::NoSuchPath => StatusCode::NOT_FOUND,
+            Refusal::UnknownActor(_)
+            | Refusal::UnknownCommand(_)
+            | Refusal::NoSuchPath
+            | Refusal::NotHere(_)
+            | Refusal::Missing(_) => StatusCode::NOT_FOUND,
             Refusal::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Control(ControlError::Stopped(_) | ControlError::NotMade(_))
             | Refusal::FlowsOff
+            | Refusal::NoLogin
+            | Refusal::Conflict(_)
             | Refusal::NotDone(_) => StatusCode::CONFLICT,
             Refusal::Control(ControlError::Gone(_)) => StatusCode::GONE,
             Refusal::Control(ControlError::Busy(_)) => StatusCode::SERVICE_UNAVAILABLE,
@@ -86,7 +132,8 @@ impl ResponseError for Refusal {
         let mut response = HttpResponse::build(status);
         match self {
             Refusal::TokenMissing => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer"))),
-            Refusal::WrongMethod(allowed) => drop(response.insert_header((header::ALLOW, *allowed))),
+            Refusal::TooManyTries => drop(response.insert_header((header::RETRY_AFTER, "60"))),
+            Refusal::WrongMethod(allowed) => drop(response.insert_header((header::ALLOW, allowed.as_str()))),
             _ => {}
         }
         response.content_type("application/problem+json").body(serde_json::to_vec(&problem).unwrap_or_default())

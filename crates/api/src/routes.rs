@@ -1,43 +1,16 @@
-//! The paths and what they answer.
+//! What the probes and the actors' paths answer.
 
 use crate::api::{Actor, Actors, Live, OrderDone, PartState, Ready, Version};
+use crate::exposition;
 use crate::problem::Refusal;
 use crate::server::Parts;
-use crate::{exposition, orders};
-use actix_web::web::{self, Data, Json, Path, ServiceConfig};
-use actix_web::{HttpResponse, Resource};
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Json, Path};
 use hearthgate_supervision::{Answer, Command, Entry, Status};
 use tracing::info;
 
-pub(crate) fn configure(app: &mut ServiceConfig) {
-    app.service(reading("/livez").route(web::get().to(live)))
-        .service(reading("/readyz").route(web::get().to(ready)))
-        .service(reading("/metrics").route(web::get().to(metrics)))
-        .service(reading("/api/v1/version").route(web::get().to(version)))
-        .service(reading("/api/v1/actors").route(web::get().to(actors)))
-        .service(reading("/api/v1/actors/{name}").route(web::get().to(actor)))
-        .service(ordering("/api/v1/flows/reload").route(web::post().to(orders::reload)))
-        .service(ordering("/api/v1/dead-letters/{id}/replay").route(web::post().to(orders::replay)))
-        .service(ordering("/api/v1/actors/{name}/{command}").route(web::post().to(order)));
-    #[cfg(feature = "fault-injection")]
-    app.service(ordering("/api/v1/actors/{name}/fault/{kind}").route(web::post().to(fault)));
-    app.default_service(web::to(|| refuse(Refusal::NoSuchPath)));
-}
-
-fn reading(path: &str) -> Resource {
-    web::resource(path).default_service(web::to(|| refuse(Refusal::WrongMethod("GET"))))
-}
-
-fn ordering(path: &str) -> Resource {
-    web::resource(path).default_service(web::to(|| refuse(Refusal::WrongMethod("POST"))))
-}
-
-async fn refuse(refusal: Refusal) -> Result<HttpResponse, Refusal> {
-    Err(refusal)
-}
-
 /// Not live: an essential actor is down for good or stuck, and only ending the process can help.
-async fn live(parts: Data<Parts>) -> HttpResponse {
+pub(crate) async fn live(parts: Data<Parts>) -> HttpResponse {
     let failing: Vec<PartState> = parts
         .registry
         .list()
@@ -49,7 +22,7 @@ async fn live(parts: Data<Parts>) -> HttpResponse {
 }
 
 /// Ready: every actor takes messages, and so does everything that the wiring asks about.
-async fn ready(parts: Data<Parts>) -> HttpResponse {
+pub(crate) async fn ready(parts: Data<Parts>) -> HttpResponse {
     let actors = parts.registry.list();
     let down = actors
         .iter()
@@ -73,28 +46,28 @@ fn verdict(good: bool) -> actix_web::HttpResponseBuilder {
     if good { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() }
 }
 
-async fn metrics(parts: Data<Parts>) -> HttpResponse {
+pub(crate) async fn metrics(parts: Data<Parts>) -> HttpResponse {
     let mut text = parts.metrics.render();
     exposition::actors(&mut text, &parts.registry.list());
     exposition::process(&mut text);
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
 }
 
-async fn version(parts: Data<Parts>) -> Json<Version> {
+pub(crate) async fn version(parts: Data<Parts>) -> Json<Version> {
     Json(Version { name: "hearthgate".into(), version: parts.version.into() })
 }
 
-async fn actors(parts: Data<Parts>) -> Json<Actors> {
+pub(crate) async fn actors(parts: Data<Parts>) -> Json<Actors> {
     Json(Actors { actors: parts.registry.list().iter().map(Actor::from).collect() })
 }
 
-async fn actor(parts: Data<Parts>, name: Path<String>) -> Result<Json<Actor>, Refusal> {
+pub(crate) async fn actor(parts: Data<Parts>, name: Path<String>) -> Result<Json<Actor>, Refusal> {
     let entry = find(&parts, &name)?;
     let actor = Actor::from(&*entry.health.borrow());
     Ok(Json(actor))
 }
 
-async fn order(parts: Data<Parts>, path: Path<(String, String)>) -> Result<Json<OrderDone>, Refusal> {
+pub(crate) async fn order(parts: Data<Parts>, path: Path<(String, String)>) -> Result<Json<OrderDone>, Refusal> {
     let (name, command) = path.into_inner();
     let command: Command = command.parse().map_err(Refusal::UnknownCommand)?;
     let entry = find(&parts, &name)?;
@@ -104,7 +77,7 @@ async fn order(parts: Data<Parts>, path: Path<(String, String)>) -> Result<Json<
 }
 
 #[cfg(feature = "fault-injection")]
-async fn fault(parts: Data<Parts>, path: Path<(String, String)>) -> Result<Json<OrderDone>, Refusal> {
+pub(crate) async fn fault(parts: Data<Parts>, path: Path<(String, String)>) -> Result<Json<OrderDone>, Refusal> {
     use hearthgate_supervision::Fault;
     let (name, kind) = path.into_inner();
     let fault = match (kind.as_str(), kind.strip_prefix("freeze-").map(str::parse)) {

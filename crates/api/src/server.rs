@@ -1,8 +1,11 @@
 //! Binds the API and makes the server that runs it.
 
 use crate::orders::FlowOrders;
+use crate::sessions::Sessions;
 use crate::settings::Settings;
-use crate::{access, exposition, metrics::Metrics, routes};
+use crate::subjects::Subjects;
+use crate::table::{self, Rights};
+use crate::{access, exposition, metrics::Metrics};
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::web::Data;
 use actix_web::{App, HttpServer, dev};
@@ -12,8 +15,8 @@ use std::sync::Arc;
 
 /// Seconds that open requests get when the server is stopped.
 const SHUTDOWN_TIMEOUT: u64 = 2;
-/// Connections at a time; people and scrapers need few.
-const MAX_CONNECTIONS: usize = 64;
+/// Connections at a time: people, each with a stream of events a tab, and scrapers.
+const MAX_CONNECTIONS: usize = 256;
 
 /// Tells for each part that is no actor (broker session, database, journal) whether messages get through it, or why not.
 /// Called for every `GET /readyz`; reads states that others keep, and never waits.
@@ -30,6 +33,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Orders to the flows; absent where flows are switched off.
     pub flows: Option<FlowOrders>,
+    /// What the views show and order.
+    pub subjects: Subjects,
     /// The gateway's version.
     pub version: &'static str,
 }
@@ -77,16 +82,19 @@ impl Server {
     /// [`AdminError::Bind`] when the listener cannot be used.
     pub fn run(self, parts: Parts) -> Result<dev::Server, AdminError> {
         let Server { local, listener, settings } = self;
-        let (settings, parts) = (Data::new(settings), Data::new(parts));
+        let sessions = Data::new(Sessions::open(settings.sessions_file()));
+        let (settings, parts, rights) = (Data::new(settings), Data::new(parts), Data::new(Rights::new()));
         let app = move || {
             App::new()
                 .app_data(settings.clone())
                 .app_data(parts.clone())
+                .app_data(sessions.clone())
+                .app_data(rights.clone())
                 .wrap(from_fn(access::gate))
                 .wrap(
                     DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")),
                 )
-                .configure(routes::configure)
+                .configure(table::configure)
         };
         let server = HttpServer::new(app)
             .workers(1)

@@ -2,6 +2,7 @@
 
 use secrecy::SecretString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Checked settings of the API.
 #[derive(Clone, Debug)]
@@ -9,6 +10,7 @@ pub struct Settings {
     bind: SocketAddr,
     token: Option<SecretString>,
     names: Vec<String>,
+    state_dir: Option<PathBuf>,
 }
 
 /// The settings would open the gateway to strangers.
@@ -30,7 +32,22 @@ impl Settings {
             return Err(SettingsError::OpenWithoutToken(bind));
         }
         let names = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
-        Ok(Settings { bind, token, names })
+        Ok(Settings { bind, token, names, state_dir: None })
+    }
+
+    /// Logins to the page are kept in this folder, and outlive the process.
+    #[must_use]
+    pub fn with_state_dir(self, folder: PathBuf) -> Self {
+        Settings { state_dir: Some(folder), ..self }
+    }
+
+    pub(crate) fn sessions_file(&self) -> Option<PathBuf> {
+        self.state_dir.as_ref().map(|folder| folder.join("page-sessions.json"))
+    }
+
+    /// Cookies are the same for all ports of a host (RFC 6265 section 8.5), and several gateways may run on one.
+    pub(crate) fn cookie_name(&self) -> String {
+        format!("hearthgate-{}", self.bind.port())
     }
 
     /// Where to listen.

@@ -4,6 +4,7 @@
 
 pub mod delivery;
 pub mod duration;
+pub mod fate;
 pub mod flow;
 pub mod mapping;
 pub mod payload;

@@ -19,6 +19,7 @@ mod malformed;
 mod maps;
 mod opening;
 mod outage;
+mod page;
 mod python;
 mod security;
 mod servers;

@@ -18,6 +18,8 @@ pub(super) fn missing() -> anyhow::Result<()> {
         (present("mariadb"), "mariadb-client"),
         (postgres::programs().is_some(), "postgresql"),
         (present("python3"), "python3"),
+        (present("chromium"), "chromium"),
+        (present("chromedriver"), "chromium-driver"),
     ];
     let packages: Vec<&str> = wanted.iter().filter(|(present, _)| !present).map(|(_, package)| *package).collect();
     if packages.is_empty() {

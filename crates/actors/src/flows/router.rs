@@ -10,6 +10,7 @@ use crate::messages::{Arrived, Confirmed, Consumer, ReplaceFlows, RouteAgain, Se
 use crate::metrics::{Counter, Outcome};
 use crate::mqtt::progress::{Admission, Progress};
 use crate::mqtt::subscription_ids::Interests;
+use crate::traffic::{self, Traffic};
 use actix::prelude::*;
 use hearthgate_domain::delivery::{Inbound, QoS, Via};
 use hearthgate_domain::flow::Flow;
@@ -51,6 +52,8 @@ pub struct Deps {
     pub interests: Arc<Interests>,
     /// Our place among several gateways.
     pub sharing: Sharing,
+    /// Where it is told what became of messages.
+    pub traffic: Traffic,
 }
 
 /// Whether several gateways share the flows' messages.
@@ -241,6 +244,8 @@ impl FlowRouterActor {
             error!(count, consumers = ?dropped.unreleased, "the journal is full: its oldest messages were dropped");
         }
         self.writing = false;
+        let table = Arc::clone(&self.deps.table.borrow());
+        self.deps.traffic.tell_group(group, |id| traffic::code_of(&table, id));
         if !group.is_empty() {
             self.settle(ctx);
         }

@@ -9,13 +9,17 @@ use crate::condition::Trouble;
 use crate::flows::dead_letters;
 use crate::metrics::{Counter, Outcome};
 use crate::poison::Deaths;
+use crate::traffic::Traffic;
 use actix::prelude::*;
+use hearthgate_domain::fate::Outcome as Told;
 use hearthgate_domain::flow::{Flow, Part};
 use hearthgate_domain::payload::{Payload, ValueFormat};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
 use hearthgate_storage::journal::{self, Reader, Seq, StoredEntry, Verdict};
-use hearthgate_storage::sql::{Batch, Committed, Database, ErrorKind, Record, RecordWriter, TypedTable, WriteError};
+use hearthgate_storage::sql::{
+    Batch, Committed, Database, ErrorKind, Record, RecordWriter, Rejected, TypedTable, WriteError,
+};
 use hearthgate_supervision::Exit;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,6 +56,8 @@ pub struct Deps {
     pub value_format: ValueFormat,
     /// Why nothing is written, for readiness; empty when all is well.
     pub trouble: Trouble,
+    /// Where it is told what is stored.
+    pub traffic: Traffic,
 }
 
 /// See the module.
@@ -311,12 +317,12 @@ impl Work {
             }
         }
         let committed = prepared.commit().await?;
-        self.count(batch, &committed);
+        self.count(batch, &committed, &rejected);
         Ok(())
     }
 
     /// Reads the original messages again: records hold only what goes into the rows.
-    fn letters_of(&self, rejected: &[hearthgate_storage::sql::Rejected]) -> Vec<NewDeadLetter> {
+    fn letters_of(&self, rejected: &[Rejected]) -> Vec<NewDeadLetter> {
         let table = Arc::clone(&self.deps.table.borrow());
         let mut letters = Vec::new();
         for refused in rejected {
@@ -332,7 +338,8 @@ impl Work {
         letters
     }
 
-    fn count(&mut self, batch: &Batch, committed: &Committed) {
+    fn count(&mut self, batch: &Batch, committed: &Committed, rejected: &[Rejected]) {
+        self.tell(batch, rejected);
         for numbers in &committed.numbers {
             let written = self.counters.entry(numbers.flow_id).or_insert_with(|| {
                 let record = batch.records.iter().find(|record| record.flow_id == numbers.flow_id);
@@ -340,6 +347,27 @@ impl Work {
             });
             written.add(numbers.count.unsigned_abs());
         }
+    }
+
+    /// For those who look on.
+    fn tell(&self, batch: &Batch, rejected: &[Rejected]) {
+        let traffic = &self.deps.traffic;
+        let mut last: HashMap<&Arc<str>, i64> = HashMap::new();
+        for (index, record) in batch.records.iter().enumerate() {
+            let brings_rows = record.store || record.typed.is_some();
+            last.insert(&record.flow_code, record.received_at);
+            match rejected.iter().find(|rejected| rejected.index == index) {
+                Some(rejected) => {
+                    let reason = rejected.reason.to_string();
+                    traffic.tell_later(record.seq, record.received_at, &record.flow_code, Told::Dead, &reason);
+                }
+                None if brings_rows => {
+                    traffic.tell_later(record.seq, record.received_at, &record.flow_code, Told::Stored, "");
+                }
+                None => {}
+            }
+        }
+        last.into_iter().for_each(|(flow, received_at)| traffic.note_done(flow, received_at));
     }
 
     /// The journal need not keep what is written.

@@ -8,8 +8,10 @@ use crate::messages::{Arrived, Commands, Consumer, Emissions, Publish, ReplaceMa
 use crate::metrics::{Counter, Outcome};
 use crate::mqtt::progress::{Admission, Progress};
 use crate::mqtt::subscription_ids::Interests;
+use crate::traffic::Traffic;
 use actix::prelude::*;
 use hearthgate_domain::delivery::{Inbound, Micros, Outbound, QoS};
+use hearthgate_domain::fate::Outcome as Told;
 use hearthgate_domain::mapping::Codec;
 use hearthgate_domain::routing::FilterTree;
 use hearthgate_domain::topic::TopicFilter;
@@ -78,6 +80,8 @@ pub struct Deps {
     pub progress: Arc<Progress>,
     /// Where the router sees our filters.
     pub interests: Arc<Interests>,
+    /// Where it is told what became of messages.
+    pub traffic: Traffic,
 }
 
 /// See the module.
@@ -145,6 +149,7 @@ impl MapperActor {
                 Err(reason) => {
                     counters.refused.add(1);
                     warn!(interface = %interface.name, %reason, "message refused");
+                    self.tell(interface, message, Told::Refused, || reason.to_string());
                     answers.extend(self.answer_undecodable(interface, message, &reason.to_string()));
                     continue;
                 }
@@ -157,12 +162,23 @@ impl MapperActor {
                     let answer = replies::refusal(&interface.config, &decoded, reason);
                     answers.extend(answer.and_then(|answer| self.encode(place, &Emission::from(answer))));
                 }
-                replies::Admission::Accept => queues[place].push(Command { message: decoded, received_at }),
+                replies::Admission::Accept => {
+                    self.tell(interface, message, Told::Accepted, || serde_json::json!(decoded).to_string());
+                    queues[place].push(Command { message: decoded, received_at });
+                }
                 replies::Admission::DropRetained => {
                     debug!(interface = %interface.name, topic = %message.topic, "retained command dropped");
                     counters.refused.add(1);
                 }
             }
+        }
+    }
+
+    /// For those who look on.
+    fn tell(&self, interface: &Mapped, message: &Inbound, outcome: Told, reason: impl FnOnce() -> String) {
+        if self.deps.traffic.is_watched() {
+            let by = format!("interface {}", interface.name);
+            self.deps.traffic.tell_message(message, &by, outcome, &reason());
         }
     }
 

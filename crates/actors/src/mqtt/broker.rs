@@ -2,7 +2,7 @@
 
 use crate::messages::Attach;
 use actix::prelude::*;
-use hearthgate_mqtt::broker::{Broker, BrokerOptions};
+use hearthgate_mqtt::broker::{Broker, BrokerOptions, Inspector};
 use hearthgate_mqtt::link::Port;
 use hearthgate_supervision::Exit;
 use std::time::Duration;
@@ -16,14 +16,16 @@ pub struct BrokerActor {
     /// Whether the gateway itself will attach.
     expects_port: bool,
     running: Option<SpawnHandle>,
+    inspector: Inspector,
     exit: Exit,
 }
 
 impl BrokerActor {
-    /// An actor that runs this broker, and makes new ones by the same options after a failure.
+    /// An actor that runs this broker, and makes new ones by the same options after a failure. `inspector` asks whichever
+    /// of them runs.
     #[must_use]
-    pub fn new(options: BrokerOptions, bound: Broker, expects_port: bool, exit: Exit) -> Self {
-        BrokerActor { options, bound: Some(bound), expects_port, running: None, exit }
+    pub fn new(options: BrokerOptions, bound: Broker, expects_port: bool, inspector: Inspector, exit: Exit) -> Self {
+        BrokerActor { options, bound: Some(bound), expects_port, running: None, inspector, exit }
     }
 
     fn serve(&mut self, port: Port, ctx: &mut Context<Self>) {
@@ -44,6 +46,7 @@ impl BrokerActor {
             Ok(broker) => broker,
             Err(reason) => return self.exit.fail(ctx, reason),
         };
+        broker.inspect_with(self.inspector.clone());
         if let Some(port) = port {
             broker.attach(port);
         }

@@ -7,6 +7,7 @@ pub mod broker;
 pub mod progress;
 pub mod subscription_ids;
 use crate::messages::{Arrived, Attach, Close, Confirmed, Consumer, Publish, PublishTracked, Settled, Wanted};
+use crate::traffic::Traffic;
 use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
 use hearthgate_domain::delivery::{Outbound, QoS};
@@ -78,6 +79,8 @@ pub struct Deps {
     pub greeting: Vec<Outbound>,
     /// What is known of the link.
     pub status: watch::Sender<LinkStatus>,
+    /// Where it is noticed what comes in.
+    pub traffic: Traffic,
 }
 
 /// Somebody for whom no acknowledgement waits: when it is too busy it misses a batch.
@@ -237,6 +240,7 @@ impl MqttActor {
     fn on_messages(&mut self, batch: Batch) {
         self.unsettled_messages += batch.messages.len();
         let batch = Arc::new(batch);
+        self.deps.traffic.note_arrival(&batch);
         for listener in &self.deps.listeners {
             if listener.to.try_send(Arrived(Arc::clone(&batch))).is_err() {
                 tracing::debug!("a listener is busy or down and misses messages");

@@ -32,6 +32,7 @@ impl Gateway {
             registry: registry.clone(),
             readiness: Arc::new(move || theirs.lock().expect("nobody panics while writing").clone()),
             metrics: metrics.clone(),
+            subjects: hearthgate_api::Subjects::default(),
             version: "1.2.3",
         };
         let server = server.run(parts).expect("the listener is ours");
@@ -53,20 +54,29 @@ impl Gateway {
 
     /// Sends a request with these header lines; `Host` is added unless it is among them.
     pub(crate) async fn ask(&self, request: &str, headers: &[&str]) -> Reply {
-        let mut text = format!("{request} HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n");
+        self.send(request, headers, "").await
+    }
+
+    /// The same with a JSON body.
+    pub(crate) async fn send(&self, request: &str, headers: &[&str], body: &str) -> Reply {
+        let mut text = format!("{request} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        if !body.is_empty() {
+            text += "Content-Type: application/json\r\n";
+        }
         if !headers.iter().any(|header| header.starts_with("Host")) {
             text += &format!("Host: {}\r\n", self.address);
         }
         headers.iter().for_each(|header| text += &format!("{header}\r\n"));
+        text += &format!("\r\n{body}");
         let address = self.address;
         blocking(move || {
             let mut stream = TcpStream::connect(address).expect("the server listens");
-            write!(stream, "{text}\r\n").expect("it reads");
+            write!(stream, "{text}").expect("it reads");
             let mut answer = String::new();
             stream.read_to_string(&mut answer).expect("it answers in text");
             let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP head");
             let status = head[9..12].parse().expect("a status");
-            Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+            Reply { status, head: head.to_ascii_lowercase(), raw_head: head.to_owned(), body: body.to_owned() }
         })
         .await
     }
@@ -80,13 +90,21 @@ pub(crate) async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send +
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
+    /// In small letters, so that names of headers can be looked for.
     pub(crate) head: String,
+    pub(crate) raw_head: String,
     pub(crate) body: String,
 }
 
 impl Reply {
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).expect("a JSON body")
+    }
+
+    /// The value of a header, by its name in small letters.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.raw_head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
     }
 
     /// Status and code of an RFC 9457 body.

@@ -2,5 +2,7 @@
 
 mod access;
 mod actors;
+mod document;
 mod gateway;
+mod page;
 mod probes;

@@ -53,6 +53,12 @@ pub struct FlowRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u64, u64);
 
+impl std::fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}{:016x}", self.0, self.1)
+    }
+}
+
 impl FlowRow {
     /// Of all columns but `last_msg_id`. Equal rows have equal fingerprints within one build of the program; that
     /// different rows share one has a chance of 2⁻¹²⁸.

@@ -107,7 +107,7 @@ fn of_flows(settings: &Settings, topic: &str, payload: &[u8]) -> anyhow::Result<
 }
 
 /// What one flow makes of a payload: its verdict, and the rows and the request that would follow.
-pub(super) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, format: ValueFormat) -> Value {
+pub(crate) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, format: ValueFormat) -> Value {
     let mut answer = Map::new();
     answer.insert("flow".into(), json!(&*flow.code));
     let captures: Map<String, Value> =

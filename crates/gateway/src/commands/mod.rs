@@ -89,9 +89,9 @@ fn start(load: impl Fn() -> anyhow::Result<Loaded>) -> anyhow::Result<ExitCode> 
 }
 
 fn run_once(loaded: &Loaded, load: impl Fn() -> anyhow::Result<Loaded>) -> anyhow::Result<crate::run::Next> {
-    let _telemetry = telemetry::start(&loaded.settings.log)?;
+    let telemetry = telemetry::start(&loaded.settings.log)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    crate::run::run(loaded, || load().map(drop))
+    crate::run::run(loaded, &telemetry.level, || load().map(drop))
 }

@@ -20,7 +20,7 @@ fn text(loaded: &Loaded, running: &Running) -> String {
         Some(file) => line("configured by", &file.display().to_string()),
         None => line("configured by", "its defaults (no hearthgate.toml found)"),
     }
-    for address in &running.broker {
+    for address in running.broker.iter().flat_map(|broker| &broker.listens) {
         line("broker", &format!("mqtt://{address} (embedded, MQTT 3.1.1 and 5)"));
     }
     match (settings.mqtt.enabled, settings.mqtt.server.to_string().as_str()) {

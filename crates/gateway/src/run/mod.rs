@@ -2,8 +2,10 @@
 
 mod banner;
 mod shutdown;
+mod subjects;
 
 use crate::exit::{Exit, Failure};
+use crate::telemetry::Level;
 use crate::wiring::Running;
 use anyhow::Context as _;
 use hearthgate_api::{Metrics, Parts, Server};
@@ -26,7 +28,7 @@ pub enum Next {
 ///
 /// # Errors
 /// Something that only the user can mend: a port in use, a state folder that cannot be written.
-pub fn run(loaded: &Loaded, usable: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<Next> {
+pub fn run(loaded: &Loaded, level: &Level, usable: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<Next> {
     raise_file_limit();
     actix::System::new().block_on(async {
         let mut signals = Signals::new()?;
@@ -39,7 +41,8 @@ pub fn run(loaded: &Loaded, usable: impl Fn() -> anyhow::Result<()>) -> anyhow::
                 registry: running.registry.clone(),
                 readiness: running.readiness(),
                 flows: running.flow_orders(),
-                metrics,
+                metrics: metrics.clone(),
+                subjects: subjects::subjects(loaded, &running, &metrics, level),
                 version: env!("CARGO_PKG_VERSION"),
             })?),
             None => None,
@@ -109,8 +112,9 @@ fn bind_http(loaded: &Loaded) -> anyhow::Result<Option<Server>> {
     if !http.enabled {
         return Ok(None);
     }
-    let settings = hearthgate_api::Settings::new(http.listen.0, http.token.clone(), Vec::new())
-        .map_err(|error| Failure::Config(error.to_string()))?;
+    let settings = hearthgate_api::Settings::new(http.listen.0, http.token.clone(), http.names.clone())
+        .map_err(|error| Failure::Config(error.to_string()))?
+        .with_state_dir(loaded.settings.gateway.state_dir.clone());
     let server = hearthgate_api::bind(settings).map_err(|error| Failure::Unavailable(format!("{error:#}")))?;
     Ok(Some(server))
 }

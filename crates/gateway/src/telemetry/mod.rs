@@ -2,7 +2,10 @@
 
 mod escape;
 mod fold;
+mod level;
 mod rotate;
+
+pub use level::Level;
 
 use anyhow::Context;
 use escape::escaped_fields;
@@ -18,11 +21,13 @@ use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, reload};
 
 /// Keeps the log going; what waits is written when it is dropped.
 #[must_use]
 pub struct Telemetry {
+    /// The log's level.
+    pub level: Level,
     // Dropped in this order: the counts of folded repeats still go into the file.
     _fold: Option<fold::Reporter>,
     _file: Option<WorkerGuard>,
@@ -54,8 +59,10 @@ pub fn start(log: &Log) -> anyhow::Result<Telemetry> {
     let wished = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty());
     let misspelt = if wished.is_none() { level_problem(&log.level) } else { None };
     let configured = if misspelt.is_some() { USUAL } else { &log.level };
+    let shown = wished.clone().unwrap_or_else(|| configured.to_owned());
     let level = wished.unwrap_or_else(|| format!("{configured},{QUIET}"));
     let filter = EnvFilter::builder().parse(&level).with_context(|| format!("reading the log level \"{level}\""))?;
+    let (filter, handle) = reload::Layer::new(filter);
     let (fold, reporter) = Fold::new(log.fold_repeats.0);
     let (file, guard) = match &log.file {
         Some(path) => {
@@ -83,7 +90,7 @@ pub fn start(log: &Log) -> anyhow::Result<Telemetry> {
     if let Some(problem) = misspelt {
         tracing::warn!("log.level: {problem}; the log goes on with {USUAL}");
     }
-    Ok(Telemetry { _fold: reporter, _file: guard })
+    Ok(Telemetry { level: Level::new(handle, shown), _fold: reporter, _file: guard })
 }
 
 fn on_stderr<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>

@@ -27,7 +27,7 @@ use tracing::{error, info};
 pub(super) async fn wire(
     starter: &mut Starter<'_>,
     settings: &Settings,
-    Intake { mqtt, interests, .. }: &Intake,
+    Intake { mqtt, interests, traffic, .. }: &Intake,
     router: &Place<router::FlowRouterActor, router::Deps>,
     server: Option<watch::Sender<Option<MqttServer>>>,
 ) -> anyhow::Result<(Flows, Troubles)> {
@@ -58,6 +58,7 @@ pub(super) async fn wire(
         progress: Arc::new(Progress::default()),
         trouble: trouble("journal"),
         interests: Arc::clone(interests),
+        traffic: traffic.clone(),
         sharing: router::Sharing { group: settings.mqtt.group.clone(), is_leaving: settings.mqtt.leave_group },
         letters: dead_letters.clone(),
         rejects: settings.journal.when_full == WhenFull::Reject,
@@ -72,6 +73,7 @@ pub(super) async fn wire(
         linger: settings.store.linger.0,
         value_format: options::value_format(settings),
         trouble: trouble("writer"),
+        traffic: traffic.clone(),
     })?;
     let letters = starter.start("letters", "writer", dead_letters::DeadLetterActor::new)?;
     letters.fill(dead_letters::Deps {
@@ -96,6 +98,7 @@ pub(super) async fn wire(
             database: database.clone(),
             publish: mqtt.addr.clone().recipient(),
             secrets: Arc::new(options::secret),
+            traffic: traffic.clone(),
         },
     })?;
     catalog.fill(catalog::Deps {

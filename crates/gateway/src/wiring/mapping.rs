@@ -30,7 +30,7 @@ pub(super) struct Mapping {
 pub(super) fn wire(
     starter: &mut Starter<'_>,
     loaded: &Loaded,
-    Intake { mqtt, interests, .. }: &Intake,
+    Intake { mqtt, interests, traffic, .. }: &Intake,
     mapper: &MapperPlace,
     interfaces: &[Interface],
 ) -> anyhow::Result<Mapping> {
@@ -48,6 +48,7 @@ pub(super) fn wire(
         publish: mqtt.addr.clone().recipient(),
         progress: Arc::new(Progress::default()),
         interests: Arc::clone(interests),
+        traffic: traffic.clone(),
     })?;
     let keeper = starter.start("maps", "mapper", |deps, _| maps::MapKeeperActor::new(deps))?;
     keeper.fill(maps::Deps {

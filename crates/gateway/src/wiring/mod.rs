@@ -13,7 +13,8 @@ pub(crate) mod source;
 mod spawner;
 pub(crate) mod state_files;
 
-pub(crate) use running::Running;
+pub(crate) use running::{Flows, Running, Troubles};
+pub(crate) use slots::BrokerPlace;
 
 use crate::exit::Failure;
 
@@ -45,7 +46,7 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
     let mut starter = Starter::new(settings);
     let broker = crate::wiring::slots::start_broker(&mut starter, settings)?;
     let intake = Intake::start(&mut starter, settings, &interfaces)?;
-    let (broker, listens) = broker.unzip();
+    let (broker, broker_place) = broker.unzip();
 
     let (status, link) = watch::channel(LinkStatus::default());
     let (mut flows, mut mapping) = (None, None);
@@ -61,8 +62,10 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
         session::wire(settings, intake, source::From::new(settings, broker, servers), status)?;
     }
     let mqtt = intake.as_ref().map(|intake| intake.mqtt.addr.clone());
+    let traffic = intake.as_ref().map(|intake| intake.traffic.clone());
     let (watched, maps) = mapping.map(|mapping| (mapping.watched, mapping.maps)).unzip();
-    let restart_wanted = supervise(&mut starter, settings, intake, watched.unwrap_or_default(), &link)?;
+    let watched = watched.unwrap_or_default();
+    let restart_wanted = supervise(&mut starter, settings, intake, watched.clone(), &link)?;
 
     let (flows, troubles) = flows.unzip();
     starter.order.reverse();
@@ -70,7 +73,9 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
         registry: starter.registry,
         order: starter.order,
         interfaces,
-        broker: listens.unwrap_or_default(),
+        broker: broker_place,
+        traffic,
+        watched,
         troubles: troubles.unwrap_or_default(),
         link,
         restart_wanted,

@@ -1,5 +1,6 @@
 //! The gateway as it runs: what is asked of it from outside, and how it is ended.
 
+use super::slots::BrokerPlace;
 use crate::wiring::interfaces::Interface;
 use actix::Addr;
 use hearthgate_actors::flows::catalog::CatalogActor;
@@ -8,6 +9,8 @@ use hearthgate_actors::flows::writer;
 use hearthgate_actors::mapping::maps::MapKeeperActor;
 use hearthgate_actors::messages::{Close, Reload, ReloadMaps, ReplayLetter};
 use hearthgate_actors::mqtt::{LinkStatus, MqttActor};
+use hearthgate_actors::operation::supervisor::Watched;
+use hearthgate_actors::traffic::Traffic;
 use hearthgate_api::{FlowOrders, Readiness};
 use hearthgate_storage::dead_letters::DeadLetters;
 use hearthgate_storage::journal;
@@ -19,15 +22,16 @@ use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
 /// Why a part does not work although nothing needs a restart, by its name; empty when all is well.
-pub(super) type Troubles = Vec<(&'static str, watch::Receiver<String>)>;
+pub(crate) type Troubles = Vec<(&'static str, watch::Receiver<String>)>;
 
 /// What orders to the flows go to.
-pub(super) struct Flows {
-    pub(super) journal: journal::Handle,
-    pub(super) catalog: Addr<CatalogActor>,
-    pub(super) letters: Addr<DeadLetterActor>,
-    pub(super) database: watch::Receiver<Option<Database>>,
-    pub(super) dead_letters: DeadLetters,
+#[derive(Clone)]
+pub(crate) struct Flows {
+    pub(crate) journal: journal::Handle,
+    pub(crate) catalog: Addr<CatalogActor>,
+    pub(crate) letters: Addr<DeadLetterActor>,
+    pub(crate) database: watch::Receiver<Option<Database>>,
+    pub(crate) dead_letters: DeadLetters,
 }
 
 /// The gateway as it runs.
@@ -38,17 +42,21 @@ pub(crate) struct Running {
     pub(crate) order: Vec<String>,
     /// The interfaces that run.
     pub(crate) interfaces: Vec<Interface>,
-    /// Where the broker listens, if it does.
-    pub(crate) broker: Vec<std::net::SocketAddr>,
+    /// The embedded broker, if there is one.
+    pub(crate) broker: Option<BrokerPlace>,
+    /// What passes, if there is a connection to a broker.
+    pub(crate) traffic: Option<Traffic>,
+    /// The interfaces and what is known of their devices.
+    pub(crate) watched: Vec<Watched>,
     /// What can go wrong without anything being restarted, by the part's name.
-    pub(super) troubles: Troubles,
+    pub(crate) troubles: Troubles,
     /// The connection to the broker.
     pub(crate) link: watch::Receiver<LinkStatus>,
     /// Somebody wants the whole gateway to be restarted.
     pub(crate) restart_wanted: Arc<Notify>,
     pub(super) mqtt: Option<Addr<MqttActor>>,
     pub(super) maps: Option<Addr<MapKeeperActor>>,
-    pub(super) flows: Option<Flows>,
+    pub(crate) flows: Option<Flows>,
 }
 
 impl Running {

@@ -21,7 +21,7 @@ pub(super) fn wire(
     from: source::From,
     status: watch::Sender<LinkStatus>,
 ) -> anyhow::Result<()> {
-    let Intake { mqtt, mapper, announcer, router, interests } = intake;
+    let Intake { mqtt, mapper, announcer, router, interests, traffic } = intake;
     let mut consumers = Vec::new();
     consumers.extend(mapper.as_ref().map(|place| (Consumer::Mapper, place.addr.clone().recipient())));
     consumers.extend(router.as_ref().map(|place| (Consumer::Router, place.addr.clone().recipient())));
@@ -32,11 +32,11 @@ pub(super) fn wire(
     let greeting = options::status_prefix(settings).iter().map(|prefix| online(prefix)).collect();
     let file = settings.gateway.state_dir.join("mqtt-session.json");
     let memory = SessionFile::open(&file).with_context(|| format!("reading {}", file.display()))?;
-    let settings = settings.clone();
+    let (settings, traffic) = (settings.clone(), traffic.clone());
     mqtt.fill(Box::new(move || {
         let memory = SharedSessionFile::new(memory);
         let source = source::source(settings, from, memory.clone());
-        Deps { source, memory: Box::new(memory), consumers, listeners, confirmed, greeting, status }
+        Deps { source, memory: Box::new(memory), consumers, listeners, confirmed, greeting, status, traffic }
     }))
 }
 

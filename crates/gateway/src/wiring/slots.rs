@@ -13,7 +13,8 @@ use hearthgate_actors::mqtt;
 use hearthgate_actors::mqtt::broker::BrokerActor;
 use hearthgate_actors::mqtt::subscription_ids::Interests;
 use hearthgate_actors::operation::homeassistant::{Deps as HomeAssistantDeps, HomeAssistantActor};
-use hearthgate_mqtt::broker::Broker;
+use hearthgate_actors::traffic::Traffic;
+use hearthgate_mqtt::broker::{Broker, Inspector};
 use hearthgate_settings::{Server, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub(super) struct Intake {
     pub(super) router: Option<Place<router::FlowRouterActor, router::Deps>>,
     /// The filters of all of them.
     pub(super) interests: Arc<Interests>,
+    /// What passes, for those who look on.
+    pub(super) traffic: Traffic,
 }
 
 impl Intake {
@@ -66,18 +69,25 @@ impl Intake {
             true => Some(starter.start("router", "router", router::FlowRouterActor::new)?),
             false => None,
         };
-        Ok(Some(Intake { mqtt, mapper, announcer, router, interests: Arc::default() }))
+        Ok(Some(Intake { mqtt, mapper, announcer, router, interests: Arc::default(), traffic: Traffic::new() }))
     }
 }
 
-/// The embedded broker, if it is wanted, and where it listens.
+/// Where the embedded broker listens, and who may look into it.
+#[derive(Clone, Default)]
+pub(crate) struct BrokerPlace {
+    pub(crate) listens: Vec<SocketAddr>,
+    pub(crate) inspector: Inspector,
+}
+
+/// The embedded broker, if it is wanted, and its place.
 ///
 /// # Errors
 /// It can't listen there.
 pub(super) fn start_broker(
     starter: &mut Starter<'_>,
     settings: &Settings,
-) -> anyhow::Result<Option<(Addr<BrokerActor>, Vec<SocketAddr>)>> {
+) -> anyhow::Result<Option<(Addr<BrokerActor>, BrokerPlace)>> {
     if !settings.broker.is_enabled() {
         return Ok(None);
     }
@@ -85,9 +95,11 @@ pub(super) fn start_broker(
     let bound = Broker::bind(options.clone()).map_err(|error| Failure::Unavailable(error.to_string()))?;
     let listens = bound.addresses();
     let expects_port = settings.mqtt.enabled && settings.mqtt.server == Server::Embedded;
+    let inspector = Inspector::default();
+    let asked = inspector.clone();
     let place = starter.start("broker", "broker", move |(options, bound), exit| {
-        BrokerActor::new(options, bound, expects_port, exit)
+        BrokerActor::new(options, bound, expects_port, asked, exit)
     })?;
     place.fill((options, bound))?;
-    Ok(Some((place.addr, listens)))
+    Ok(Some((place.addr, BrokerPlace { listens, inspector })))
 }

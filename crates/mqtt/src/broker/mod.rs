@@ -29,6 +29,7 @@
 //!   get again what it had; what was queued for an absent one, and what the gateway has acknowledged, is safe.
 
 mod error;
+mod inspect;
 mod options;
 pub(crate) mod packets;
 mod server;
@@ -36,6 +37,7 @@ mod state;
 mod store;
 mod topic;
 
+pub use inspect::{BrokerSnapshot, ClientState, Inspector, NoAnswer};
 pub use options::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
 
 use crate::link::Port;
@@ -51,6 +53,7 @@ pub struct Broker {
     listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
     gatekeeper: crate::broker::server::auth::Gatekeeper,
     port: Option<Port>,
+    inspector: Inspector,
 }
 
 impl fmt::Debug for Broker {
@@ -76,12 +79,17 @@ impl Broker {
             let closed = certified || !gatekeeper.is_open();
             listeners.push((listener(&tls.listen, "tls.listen", closed)?, Some(acceptor)));
         }
-        Ok(Broker { options, listeners, gatekeeper, port: None })
+        Ok(Broker { options, listeners, gatekeeper, port: None, inspector: Inspector::default() })
     }
 
     /// Makes the gateway a part of the broker. Without it, publishers are acknowledged at once.
     pub fn attach(&mut self, port: Port) {
         self.port = Some(port);
+    }
+
+    /// Lets this inspector ask it, as soon as it runs.
+    pub fn inspect_with(&mut self, inspector: Inspector) {
+        self.inspector = inspector;
     }
 
     /// The addresses that it listens on: the plain one, then the one with TLS.
@@ -97,7 +105,7 @@ impl Broker {
     /// # Errors
     /// When the store can't be opened, the gateway is gone without a word, or a part of the broker has failed.
     pub async fn run(self) -> Result<(), BrokerError> {
-        server::run(self.options, self.listeners, self.gatekeeper, self.port).await
+        server::run(self.options, self.listeners, self.gatekeeper, self.port, self.inspector).await
     }
 }
 

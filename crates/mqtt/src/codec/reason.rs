@@ -33,6 +33,7 @@ pub(crate) enum Reason {
     TopicAliasInvalid = 0x94,
     PacketTooLarge = 0x95,
     QuotaExceeded = 0x97,
+    AdministrativeAction = 0x98,
     PayloadFormatInvalid = 0x99,
     ConnectionRateExceeded = 0x9f,
 }

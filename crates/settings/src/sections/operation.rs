@@ -67,6 +67,8 @@ pub struct Http {
     pub token: Option<SecretString>,
     /// File with the token.
     pub token_file: Option<PathBuf>,
+    /// Host names, without port, under which a proxy passes requests on.
+    pub names: Vec<String>,
 }
 
 /// `[homeassistant]`.

@@ -224,6 +224,10 @@ impl DeadLetters {
         })
     }
 
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
     /// Closes the file.
     pub async fn close(&self) {
         self.pool.close().await;

@@ -5,9 +5,11 @@
 //! bounded; the oldest letters make room, and are counted.
 
 mod file;
+mod groups;
 mod rows;
 
 pub use file::DeadLetters;
+pub use groups::DeadLetterGroup;
 
 use bytes::Bytes;
 use hearthgate_domain::delivery::Micros;

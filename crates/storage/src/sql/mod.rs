@@ -15,6 +15,7 @@ pub(crate) mod pools;
 mod records;
 mod sample;
 mod schema;
+mod series;
 mod typed;
 
 pub use changes::{ChangeMark, Changes};
@@ -24,6 +25,7 @@ pub use migrations::{MigrationReport, MigrationState};
 pub use options::{DatabaseOptions, mysql_url};
 pub use records::{Batch, Committed, FlowNumbers, Prepared, Record, RecordWriter, RejectReason, Rejected, WriteError};
 pub use schema::{Availability, Capabilities};
+pub use series::{NewestValue, SeriesOf, Window};
 pub use typed::{Dialect, TypedRow, TypedTable};
 
 pub(crate) use error::Attempted;

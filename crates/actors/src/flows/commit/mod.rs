@@ -92,6 +92,21 @@ struct Prepared {
     decisions: Range<usize>,
     /// Recognised as redelivered, or kept back by all its flows.
     passed_over: bool,
+    /// Its number in the journal, once it is there.
+    seq: Option<Seq>,
+}
+
+/// A message of a group that was written, and what became of it.
+#[derive(Clone, Copy, Debug)]
+pub struct SettledMessage<'a> {
+    /// As it came in.
+    pub message: &'a Inbound,
+    /// What its flows decided; empty when none wants it.
+    pub decisions: &'a [Decision],
+    /// It was delivered before.
+    pub is_repeated: bool,
+    /// Its number in the journal, if it is there.
+    pub seq: Option<Seq>,
 }
 
 impl Group {
@@ -101,7 +116,7 @@ impl Group {
         let from = self.decisions.len();
         self.decisions.extend(decisions);
         let decisions = from..self.decisions.len();
-        self.messages.push(Prepared { batch: self.batches.len(), message, decisions, passed_over: false });
+        self.messages.push(Prepared { batch: self.batches.len(), message, decisions, passed_over: false, seq: None });
     }
 
     /// All messages of this batch are in, from this index on.
@@ -126,6 +141,27 @@ impl Group {
     pub fn left(&self, count: usize) -> impl Iterator<Item = (&Inbound, &[Decision])> {
         let taken = self.messages[self.done..].iter().take(count).filter(|prepared| !prepared.passed_over);
         taken.map(|prepared| (self.inbound(prepared), &self.decisions[prepared.decisions.clone()]))
+    }
+
+    /// All messages, with what became of them.
+    pub fn settled(&self) -> impl Iterator<Item = SettledMessage<'_>> {
+        self.messages.iter().map(|prepared| SettledMessage {
+            message: self.inbound(prepared),
+            decisions: &self.decisions[prepared.decisions.clone()],
+            is_repeated: prepared.passed_over,
+            seq: prepared.seq,
+        })
+    }
+
+    /// The messages of a piece have these numbers in the journal, from the first on.
+    fn number(&mut self, piece: Range<usize>, first: Seq) {
+        let mut seq = first;
+        for prepared in self.messages[piece].iter_mut().filter(|prepared| !prepared.passed_over) {
+            if self.decisions[prepared.decisions.clone()].iter().any(|decision| decision.target().is_some()) {
+                prepared.seq = Some(seq);
+                seq += 1;
+            }
+        }
     }
 
     /// Where the next piece ends that takes about so many bytes, at least one message.
@@ -226,10 +262,12 @@ impl Desk {
         }
         while group.done < group.messages.len() {
             let end = group.piece(self.journal.group_limit() / 2);
+            let first = self.journal.next_seq();
             match self.write_piece(group, group.done..end) {
                 Ok((appended, dropped)) => {
                     group.written.appended += appended;
                     group.written.dropped.extend(dropped);
+                    group.number(group.done..end, first);
                     self.advance(group, end);
                 }
                 Err(JournalError::TooLarge { .. }) if end > group.done + 1 => group.one_by_one = true,

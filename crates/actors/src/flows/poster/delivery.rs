@@ -12,6 +12,7 @@ use crate::metrics::{Counter, Outcome as Counted};
 use crate::poison::Deaths;
 use futures_util::future::LocalBoxFuture;
 use hearthgate_domain::delivery::{Outbound, QoS};
+use hearthgate_domain::fate::Outcome as Told;
 use hearthgate_domain::flow::{Action, Flow, LogLevel, Part};
 use hearthgate_endpoints::template::Purpose;
 use hearthgate_mqtt::link::Outcome;
@@ -103,7 +104,10 @@ impl Deliverer {
         let counters = self.counters(flow);
         let message_id = self.message_id(flow, job);
         let (reason, attempts) = match self.posting.post(flow, endpoint, job, &message_id, &counters).await {
-            End::Delivered => return counters.delivered.add(1),
+            End::Delivered => {
+                self.tell(flow, job, Told::Delivered, "");
+                return counters.delivered.add(1);
+            }
             End::GivenUp { reason, attempts } => (reason, attempts),
             End::Gone { reason, attempts } => {
                 Box::pin(self.switch_off(flow)).await;
@@ -137,7 +141,10 @@ impl Deliverer {
         }
         let message = Outbound { topic: topic.into(), payload: job.payload.clone(), qos, retain };
         match self.publish_until_settled(flow, job, &message).await {
-            Ok(()) => self.counters(flow).delivered.add(1),
+            Ok(()) => {
+                self.tell(flow, job, Told::Delivered, "");
+                self.counters(flow).delivered.add(1);
+            }
             Err(reason) => {
                 self.counters(flow).dead.add(1);
                 self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 1).await;
@@ -180,6 +187,11 @@ impl Deliverer {
         }
     }
 
+    /// For those who look on.
+    fn tell(&self, flow: &Flow, job: &Job, outcome: Told, reason: &str) {
+        self.endpoints.traffic.tell_later(job.seq, job.received_at, &flow.code, outcome, reason);
+    }
+
     /// Keeps a message as a dead letter; tried until it is kept, since it must not get lost. Boxed, as all that is rare:
     /// each message's future is as large as the largest thing that can become of it.
     fn give_up<'a>(
@@ -194,6 +206,9 @@ impl Deliverer {
         Box::pin(async move {
             let code = flow.map_or_else(|| format!("(flow {flow_id}, removed)"), |flow| flow.code.to_string());
             warn!(flow = %code, seq = job.seq, reason, "dead letter");
+            if let Some(flow) = flow {
+                self.tell(flow, job, Told::Dead, reason);
+            }
             let letter = NewDeadLetter {
                 journal: self.journal,
                 seq: Some(job.seq),

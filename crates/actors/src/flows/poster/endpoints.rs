@@ -2,6 +2,7 @@
 
 use crate::messages::{PublishTracked, Reload};
 use crate::metrics::Counter;
+use crate::traffic::Traffic;
 use actix::Recipient;
 use hearthgate_domain::flow::SecretRef;
 use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
@@ -41,6 +42,8 @@ pub struct Endpoints {
     pub publish: Recipient<PublishTracked>,
     /// Finds a secret where its reference says.
     pub secrets: Arc<FindSecret>,
+    /// Where it is told what became of messages.
+    pub traffic: Traffic,
 }
 
 /// Finds a secret where its reference says, or tells why it can't be found.

@@ -135,7 +135,7 @@ fn find<'a>(rows: &'a [FlowRow], code: &str) -> Result<&'a FlowRow, Failure> {
     })
 }
 
-fn compiled(row: &FlowRow) -> Result<Flow, Failure> {
+pub(crate) fn compiled(row: &FlowRow) -> Result<Flow, Failure> {
     let flow = catalog::compile(row.clone()).map_err(Failure::Refused)?;
     match super::parts::template_problems(&flow).into_iter().next() {
         Some(problem) => Err(Failure::Refused(format!("flow {:?}, {problem}", flow.code))),

@@ -8,6 +8,7 @@ mod shared;
 pub(crate) mod stream;
 pub(crate) mod tls;
 mod work;
+use super::inspect::{self, Inspector};
 use super::options::BrokerOptions;
 use super::store::Store;
 use crate::broker::error::BrokerError;
@@ -39,8 +40,9 @@ pub(crate) async fn run(
     listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
     gatekeeper: Gatekeeper,
     port: Option<Port>,
+    inspector: Inspector,
 ) -> Result<(), BrokerError> {
-    LocalSet::new().run_until(run_here(options, listeners, gatekeeper, port)).await
+    LocalSet::new().run_until(run_here(options, listeners, gatekeeper, port, inspector)).await
 }
 
 async fn run_here(
@@ -49,6 +51,7 @@ async fn run_here(
     gatekeeper: Gatekeeper,
     // The link stays open until everything is done: its end is the sign for the gateway.
     mut port: Option<Port>,
+    inspector: Inspector,
 ) -> Result<(), BrokerError> {
     let mut store = open_store(&options).await?;
     let mut hub = Hub::new(options.limits.clone(), store.is_some());
@@ -69,6 +72,7 @@ async fn run_here(
             ended = serve_gateway(hub.clone(), port.as_mut()) => ended,
             ended = &mut keep => ended,
             () = keep_time(hub.clone()) => Ok(()),
+            () = inspect::answer(hub.clone(), inspector.open()) => Ok(()),
         }
     };
     take_last_words(&mut hub.borrow_mut(), port.as_mut());

@@ -27,6 +27,11 @@ impl Retained {
         true
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
     /// Forgets a topic's message; returns whether there was one.
     pub(crate) fn remove(&mut self, topic: &str) -> bool {
         let removed = self.messages.remove(topic);

@@ -1,0 +1,341 @@
+//! Every operation of the API, once: the router is made of it, the document describes it, and the gate asks it who may.
+
+use crate::api::{Actor, Actors, FlowsReloaded, LetterReplayed, Live, OrderDone, Ready, Version};
+use crate::problem::Refusal;
+use crate::scope::Scope;
+use crate::wire::*;
+use crate::{orders, page, routes, views};
+use actix_web::dev::ResourceDef;
+use actix_web::http::Method;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, Route};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// What an operation answers with, if all is well.
+#[derive(Clone, Copy)]
+pub(crate) enum Answered {
+    Json(SchemaOf),
+    /// Another content type than JSON.
+    Text(&'static str),
+    Nothing,
+}
+
+/// A parameter of the query: name, whether it is a number, what it is.
+pub(crate) type Parameter = (&'static str, bool, &'static str);
+
+/// One operation.
+pub(crate) struct Operation {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) scope: Scope,
+    pub(crate) subject: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) query: &'static [Parameter],
+    pub(crate) body: Option<SchemaOf>,
+    pub(crate) answer: Answered,
+    /// Wants `If-Match`.
+    pub(crate) is_versioned: bool,
+    route: fn() -> Route,
+}
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+fn json<T: JsonSchema>() -> Answered {
+    Answered::Json(schema::<T>)
+}
+
+/// Builds the table line by line.
+struct Lines(Vec<Operation>);
+
+impl Lines {
+    fn add(&mut self, (method, path): (Method, &'static str), scope: Scope, summary: &'static str) -> &mut Operation {
+        let subject = path.strip_prefix("/api/v1/").map_or("probes", |rest| rest.split('/').next().unwrap_or(rest));
+        self.0.push(Operation {
+            method,
+            path,
+            scope,
+            subject,
+            summary,
+            query: &[],
+            body: None,
+            answer: Answered::Nothing,
+            is_versioned: false,
+            route: web::route,
+        });
+        let last = self.0.len() - 1;
+        &mut self.0[last]
+    }
+
+    fn get(&mut self, path: &'static str, scope: Scope, answer: Answered, summary: &'static str) -> &mut Operation {
+        let operation = self.add((Method::GET, path), scope, summary);
+        operation.answer = answer;
+        operation
+    }
+
+    fn post(&mut self, path: &'static str, scope: Scope, answer: Answered, summary: &'static str) -> &mut Operation {
+        let operation = self.add((Method::POST, path), scope, summary);
+        operation.answer = answer;
+        operation
+    }
+}
+
+impl Operation {
+    fn by(&mut self, route: fn() -> Route) -> &mut Self {
+        self.route = route;
+        self
+    }
+
+    fn query(&mut self, query: &'static [Parameter]) -> &mut Self {
+        self.query = query;
+        self
+    }
+
+    fn body<T: JsonSchema>(&mut self) -> &mut Self {
+        self.body = Some(schema::<T>);
+        self
+    }
+
+    fn versioned(&mut self) -> &mut Self {
+        self.is_versioned = true;
+        self
+    }
+}
+
+/// All operations.
+pub(crate) fn operations() -> Vec<Operation> {
+    let mut lines = Lines(Vec::new());
+    parts(&mut lines);
+    logins(&mut lines);
+    flows(&mut lines);
+    letters(&mut lines);
+    traffic(&mut lines);
+    system(&mut lines);
+    lines.0
+}
+
+fn parts(lines: &mut Lines) {
+    let (open, read, operate) = (Scope::Open, Scope::Read, Scope::Operate);
+    lines
+        .get("/livez", open, json::<Live>(), "Whether ending the process is all that helps (503)")
+        .by(|| web::get().to(routes::live));
+    lines
+        .get("/readyz", open, json::<Ready>(), "Whether messages get from end to end, or why not (503)")
+        .by(|| web::get().to(routes::ready));
+    lines
+        .get("/metrics", open, Answered::Text("text/plain"), "What was counted, for Prometheus")
+        .by(|| web::get().to(routes::metrics));
+    lines
+        .get("/api/v1/version", open, json::<Version>(), "The gateway's version")
+        .by(|| web::get().to(routes::version));
+    lines
+        .get("/api/v1/openapi.json", open, Answered::Text("application/json"), "This document")
+        .by(|| web::get().to(crate::document::show));
+    lines.get("/api/v1/actors", open, json::<Actors>(), "All actors").by(|| web::get().to(routes::actors));
+    lines.get("/api/v1/actors/{name}", open, json::<Actor>(), "One actor").by(|| web::get().to(routes::actor));
+    lines
+        .post(
+            "/api/v1/actors/{name}/{command}",
+            operate,
+            json::<OrderDone>(),
+            "Orders an actor to start, stop or restart, and waits until it did",
+        )
+        .by(|| web::post().to(routes::order));
+    lines
+        .get("/api/v1/overview", read, json::<Graph>(), "The wiring as it runs")
+        .by(|| web::get().to(views::parts::overview));
+    lines
+        .get("/api/v1/interfaces", read, json::<Interfaces>(), "The device interfaces")
+        .by(|| web::get().to(views::parts::interfaces));
+    lines
+        .get("/api/v1/broker", read, json::<BrokerState>(), "The embedded broker and its clients")
+        .by(|| web::get().to(views::parts::broker));
+    lines
+        .post("/api/v1/broker/clients/{id}/disconnect", operate, Answered::Nothing, "Ends a client's connection")
+        .by(|| web::post().to(views::parts::disconnect));
+}
+
+fn logins(lines: &mut Lines) {
+    lines
+        .get("/api/v1/session", Scope::Open, json::<SessionState>(), "What you may do")
+        .by(|| web::get().to(views::login::show));
+    lines
+        .post("/api/v1/session", Scope::Open, json::<SessionState>(), "Logs in: the answer sets a cookie")
+        .body::<LoginWanted>()
+        .by(|| web::post().to(views::login::log_in));
+    lines
+        .add((Method::DELETE, "/api/v1/session"), Scope::Open, "Logs out")
+        .by(|| web::delete().to(views::login::log_out));
+    lines
+        .get("/api/v1/sessions", Scope::Admin, json::<SessionList>(), "All logins to the page")
+        .by(|| web::get().to(views::login::list));
+    lines
+        .add((Method::DELETE, "/api/v1/sessions/{id}"), Scope::Admin, "Ends a login")
+        .by(|| web::delete().to(views::login::revoke));
+}
+
+fn flows(lines: &mut Lines) {
+    lines.get("/api/v1/flows", Scope::Read, json::<Flows>(), "All flows").by(|| web::get().to(views::flows::list));
+    lines
+        .post("/api/v1/flows", Scope::Admin, json::<FlowView>(), "Adds a flow; it is in force with the answer")
+        .body::<FlowInput>()
+        .by(|| web::post().to(views::flows::add));
+    lines
+        .post("/api/v1/flows/test", Scope::Operate, json::<serde_json::Value>(), "What a flow would make of a message")
+        .body::<FlowTest>()
+        .by(|| web::post().to(views::flows::test));
+    lines
+        .post("/api/v1/flows/reload", Scope::Operate, json::<FlowsReloaded>(), "Reads the flows again")
+        .by(|| web::post().to(orders::reload));
+    lines
+        .get("/api/v1/flows/{code}", Scope::Read, json::<FlowView>(), "One flow, with its version as ETag")
+        .by(|| web::get().to(views::flows::show));
+    let change = lines.add((Method::PUT, "/api/v1/flows/{code}"), Scope::Admin, "Replaces a flow");
+    change.answer = json::<FlowView>();
+    change.body::<FlowInput>().versioned().by(|| web::put().to(views::flows::change));
+    lines
+        .add((Method::DELETE, "/api/v1/flows/{code}"), Scope::Admin, "Removes a flow; what it stored stays")
+        .versioned()
+        .by(|| web::delete().to(views::flows::remove));
+}
+
+fn letters(lines: &mut Lines) {
+    lines
+        .get("/api/v1/dead-letters/groups", Scope::Read, json::<LetterGroups>(), "Dead letters that failed alike")
+        .by(|| web::get().to(views::letters::groups));
+    lines
+        .get("/api/v1/dead-letters", Scope::Read, json::<LetterPage>(), "Dead letters, the newest first")
+        .query(&[
+            ("group", false, "Of this group only"),
+            ("flow", false, "Of this flow only"),
+            ("before", true, "Older than this letter: `next` of the page before"),
+            ("limit", true, "At most so many, 1 to 200; 50 unless said"),
+        ])
+        .by(|| web::get().to(views::letters::list));
+    lines
+        .post(
+            "/api/v1/dead-letters/replay",
+            Scope::Operate,
+            json::<LettersReplayed>(),
+            "Takes letters through their flows again, or tells what would become of each",
+        )
+        .query(&[("dry_run", false, "`true`: nothing is done")])
+        .body::<LetterChoice>()
+        .by(|| web::post().to(views::letters::replay));
+    lines
+        .post("/api/v1/dead-letters/drop", Scope::Admin, json::<LettersDropped>(), "Removes letters for good")
+        .body::<LetterChoice>()
+        .by(|| web::post().to(views::letters::drop_letters));
+    lines
+        .get("/api/v1/dead-letters/{id}", Scope::Read, json::<LetterView>(), "A letter with its payload")
+        .by(|| web::get().to(views::letters::show));
+    lines
+        .post("/api/v1/dead-letters/{id}/replay", Scope::Operate, json::<LetterReplayed>(), "Replays one letter")
+        .query(&[("again", false, "`true`: also if it was replayed before")])
+        .by(|| web::post().to(orders::replay));
+}
+
+fn traffic(lines: &mut Lines) {
+    lines
+        .get("/api/v1/events", Scope::Read, Answered::Text("text/event-stream"), "The one stream of events")
+        .query(&[
+            ("watch", false, "`overview`, `messages`, or both with a comma"),
+            ("topic", false, "Messages whose topic this filter matches"),
+            ("flow", false, "Messages that this flow got"),
+            ("outcome", false, "Messages with one of these outcomes, with commas; `bad` for all that failed"),
+            ("text", false, "Messages with this text in topic, payload or reason"),
+        ])
+        .by(|| web::get().to(views::live::events));
+    lines
+        .get("/api/v1/topics", Scope::Read, json::<TopicLevel>(), "One level of the topics that came by")
+        .query(&[("under", false, "The prefix, without its last `/`; the top level unless said")])
+        .by(|| web::get().to(views::live::topics));
+    lines
+        .get("/api/v1/data/{flow}", Scope::Read, json::<Attributes>(), "What a flow stores, with the newest values")
+        .by(|| web::get().to(views::records::attributes));
+    lines
+        .get("/api/v1/data/{flow}/{attribute}", Scope::Read, json::<Series>(), "Stored values by windows of time")
+        .query(&[
+            ("from", false, "RFC 3339; a day ago unless said"),
+            ("to", false, "RFC 3339; now unless said"),
+            ("points", true, "At most so many windows, 1 to 500; 300 unless said"),
+        ])
+        .by(|| web::get().to(views::records::series));
+}
+
+fn system(lines: &mut Lines) {
+    lines
+        .get("/api/v1/configuration", Scope::Read, json::<ConfigurationView>(), "What is in force, without secrets")
+        .by(|| web::get().to(views::system::configuration));
+    lines
+        .get("/api/v1/log", Scope::Read, json::<LogLevel>(), "The log's level")
+        .by(|| web::get().to(views::system::log));
+    let level = lines.add((Method::PUT, "/api/v1/log"), Scope::Operate, "Another level of the log, for some minutes");
+    level.answer = json::<LogLevel>();
+    level.body::<LogWanted>().by(|| web::put().to(views::system::set_log));
+    lines
+        .get("/api/v1/support", Scope::Read, json::<serde_json::Value>(), "All that helps to find a fault, no secrets")
+        .by(|| web::get().to(views::system::support));
+}
+
+/// Who may, for the gate: the same patterns as the router has, in the same order.
+pub(crate) struct Rights(Vec<(ResourceDef, Method, Scope)>);
+
+impl Rights {
+    pub(crate) fn new() -> Self {
+        let rights = operations().into_iter();
+        Rights(rights.map(|one| (ResourceDef::new(one.path), one.method, one.scope)).collect())
+    }
+
+    /// What an operation needs; absent when there is none at this path with this method.
+    pub(crate) fn needed(&self, method: &Method, path: &str) -> Option<Scope> {
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        let first = self.0.iter().find(|(pattern, _, _)| pattern.is_match(path))?.0.pattern()?;
+        let here = self.0.iter().filter(|(pattern, _, _)| pattern.pattern() == Some(first));
+        here.into_iter().find(|(_, of, _)| of == method).map(|(_, _, scope)| *scope)
+    }
+}
+
+/// The router.
+pub(crate) fn configure(app: &mut ServiceConfig) {
+    let operations = operations();
+    let mut done: Vec<&str> = Vec::new();
+    for operation in &operations {
+        if done.contains(&operation.path) {
+            continue;
+        }
+        done.push(operation.path);
+        let here: Vec<&Operation> = operations.iter().filter(|other| other.path == operation.path).collect();
+        let mut resource = web::resource(operation.path);
+        for other in &here {
+            resource = resource.route((other.route)());
+        }
+        if let Some(get) = here.iter().find(|other| other.method == Method::GET) {
+            // RFC 9110 section 9.3.2; the server leaves the body out.
+            resource = resource.route((get.route)().method(Method::HEAD));
+        }
+        let allowed = here.iter().map(|other| other.method.as_str()).collect::<Vec<_>>().join(", ");
+        app.service(resource.default_service(web::to(move || refuse(Refusal::WrongMethod(allowed.clone())))));
+    }
+    #[cfg(feature = "fault-injection")]
+    app.service(web::resource("/api/v1/actors/{name}/fault/{kind}").route(web::post().to(routes::fault)));
+    app.service(web::resource("/").route(web::get().to(page::index)).route(web::head().to(page::index)));
+    app.service(web::resource("/page/{file:.*}").route(web::get().to(page::file)).route(web::head().to(page::file)));
+    let invalid = |error: String| actix_web::Error::from(Refusal::Invalid(error));
+    app.app_data(web::PathConfig::default().error_handler(|_, _| Refusal::NoSuchPath.into()))
+        .app_data(web::QueryConfig::default().error_handler(move |error, _| invalid(error.to_string())))
+        .app_data(
+            web::JsonConfig::default().limit(LARGEST_BODY).error_handler(move |error, _| invalid(error.to_string())),
+        )
+        .default_service(web::to(|| refuse(Refusal::NoSuchPath)));
+}
+
+/// A flow's schema and options, and a payload to test them on.
+const LARGEST_BODY: usize = 4 * 1024 * 1024;
+
+async fn refuse(refusal: Refusal) -> Result<HttpResponse, Refusal> {
+    Err(refusal)
+}

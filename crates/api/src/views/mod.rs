@@ -1,0 +1,9 @@
+//! A handler for each operation of the views: reads the request, asks the subject, forms the answer.
+
+pub(crate) mod flows;
+pub(crate) mod letters;
+pub(crate) mod live;
+pub(crate) mod login;
+pub(crate) mod parts;
+pub(crate) mod records;
+pub(crate) mod system;

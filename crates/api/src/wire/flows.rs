@@ -1,0 +1,85 @@
+//! Flows.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A flow as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FlowInput {
+    /// Names it; unique.
+    pub code: String,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// MQTT topic filter, with `{name}` for a level that is captured.
+    pub topic: String,
+    /// `STORE_DB`, `POST_ENDPOINT`, `PUBLISH` or `LOG`.
+    pub action: String,
+    /// What a payload must look like: a short schema or JSON Schema.
+    pub schema: Value,
+    /// Where `POST_ENDPOINT` posts to.
+    #[serde(default)]
+    pub endpoint_url: Option<String>,
+    /// Whether it runs.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// What else it does; see the guide of flows.
+    #[serde(default)]
+    pub options: Option<Value>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A flow as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FlowView {
+    /// As it is written.
+    #[serde(flatten)]
+    pub flow: FlowInput,
+    /// Names this version of it, for `If-Match`.
+    pub version: String,
+    /// Why it can not run, if so.
+    pub problem: Option<String>,
+    /// Number of its last message.
+    pub last_msg_id: i64,
+    /// What it did since the gateway was started.
+    pub figures: FlowFigures,
+}
+
+/// What a flow did since the gateway was started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FlowFigures {
+    /// Messages stored.
+    pub stored: u64,
+    /// Messages delivered to an endpoint, or published.
+    pub delivered: u64,
+    /// Dead letters that are kept of it.
+    pub dead: u64,
+    /// When its last message came in, if one did.
+    pub last_at: Option<DateTime<Utc>>,
+}
+
+/// `GET /api/v1/flows`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Flows {
+    /// All, by code.
+    pub flows: Vec<FlowView>,
+}
+
+/// A flow, perhaps not stored yet, and a message for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FlowTest {
+    /// The flow.
+    pub flow: FlowInput,
+    /// The message's topic; the flow's own when that has no wildcard.
+    #[serde(default)]
+    pub topic: Option<String>,
+    /// The message's payload, as text.
+    pub payload: String,
+}

@@ -1,0 +1,49 @@
+//! The embedded broker.
+
+use crate::wiring::BrokerPlace;
+use hearthgate_api::wire::{BrokerState, ClientView};
+use hearthgate_api::{Answer, BrokerView, Failure};
+use hearthgate_mqtt::broker::ClientState;
+
+pub(super) struct Looker(pub(super) BrokerPlace);
+
+impl BrokerView for Looker {
+    fn clients(&self) -> Answer<BrokerState> {
+        let BrokerPlace { listens, inspector } = self.0.clone();
+        Box::pin(async move {
+            let snapshot = inspector.snapshot().await.map_err(super::unavailable)?;
+            Ok(BrokerState {
+                listens: listens.iter().map(ToString::to_string).collect(),
+                clients: snapshot.clients.into_iter().map(view).collect(),
+                left_out: snapshot.left_out as u64,
+                retained: snapshot.retained as u64,
+                dropped: snapshot.dropped,
+            })
+        })
+    }
+
+    fn disconnect(&self, client: String) -> Answer<()> {
+        let inspector = self.0.inspector.clone();
+        Box::pin(async move {
+            match inspector.disconnect(client.clone()).await.map_err(super::unavailable)? {
+                true => Ok(()),
+                false => Err(Failure::Missing(format!("no client {client:?} is connected"))),
+            }
+        })
+    }
+}
+
+fn view(client: ClientState) -> ClientView {
+    ClientView {
+        id: client.id,
+        user: client.user,
+        protocol: client.protocol.to_owned(),
+        connected: client.is_connected,
+        left_at: client.left.map(Into::into),
+        expiry: client.expiry,
+        subscriptions: client.subscriptions,
+        queued: client.queued as u64,
+        queued_bytes: client.queued_bytes as u64,
+        inflight: client.inflight as u64,
+    }
+}

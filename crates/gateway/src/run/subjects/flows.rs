@@ -1,0 +1,175 @@
+//! The flows in the database. Whatever is written is compiled first, and is in force with the answer.
+
+use super::{database, time, unavailable};
+use crate::commands::{explain, flow};
+use crate::wiring::Flows;
+use hearthgate_actors::messages::Reload;
+use hearthgate_actors::traffic::Traffic;
+use hearthgate_api::wire::{FlowFigures, FlowInput, FlowTest, FlowView};
+use hearthgate_api::{Answer, Failure, FlowStore, Metrics};
+use hearthgate_domain::flow::{Flow, FlowRow};
+use hearthgate_settings::Settings;
+use hearthgate_storage::sql::ErrorKind;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+#[derive(Clone)]
+pub(super) struct Store {
+    pub(super) flows: Flows,
+    pub(super) settings: Arc<Settings>,
+    pub(super) metrics: Metrics,
+    pub(super) traffic: Option<Traffic>,
+}
+
+impl FlowStore for Store {
+    fn list(&self) -> Answer<Vec<FlowView>> {
+        let store = self.clone();
+        Box::pin(async move { store.all().await })
+    }
+
+    fn add(&self, flow: FlowInput) -> Answer<FlowView> {
+        let store = self.clone();
+        Box::pin(async move {
+            let database = database(&store.flows.database)?;
+            let row = row(flow, None);
+            compiled(&row)?;
+            let rows = database.load_flows().await.map_err(unavailable)?;
+            if rows.iter().any(|known| known.code == row.code) {
+                return Err(Failure::Conflict(format!("there is a flow {} already; choose another code", row.code)));
+            }
+            database.insert_flow(&row).await.map_err(|error| not_written(&error))?;
+            store.in_force(&row.code).await
+        })
+    }
+
+    fn change(&self, code: String, flow: FlowInput, seen: String) -> Answer<FlowView> {
+        let store = self.clone();
+        Box::pin(async move {
+            let database = database(&store.flows.database)?;
+            let rows = database.load_flows().await.map_err(unavailable)?;
+            let old = find(&rows, &code, &seen)?;
+            let row = row(flow, Some(old));
+            compiled(&row)?;
+            if rows.iter().any(|known| known.code == row.code && known.id != row.id) {
+                return Err(Failure::Conflict(format!("there is a flow {} already; choose another code", row.code)));
+            }
+            database.update_flow(&row).await.map_err(|error| not_written(&error))?;
+            store.in_force(&row.code).await
+        })
+    }
+
+    fn remove(&self, code: String, seen: String) -> Answer<()> {
+        let store = self.clone();
+        Box::pin(async move {
+            let database = database(&store.flows.database)?;
+            let rows = database.load_flows().await.map_err(unavailable)?;
+            database.remove_flow(find(&rows, &code, &seen)?.id).await.map_err(|error| not_written(&error))?;
+            store.reload().await
+        })
+    }
+
+    fn test(&self, test: FlowTest) -> Answer<Value> {
+        let format = self.settings.flows.value_format;
+        Box::pin(async move {
+            let flow = compiled(&row(test.flow, None))?;
+            let filter = flow.topic.filter();
+            let topic = match test.topic.filter(|topic| !topic.is_empty()) {
+                Some(topic) if !filter.matches(&topic) => {
+                    return Err(Failure::Invalid(format!("the flow listens to {}, not to {topic}", filter.as_str())));
+                }
+                Some(topic) => topic,
+                None if filter.has_wildcard() => {
+                    let listens = filter.as_str();
+                    return Err(Failure::Invalid(format!(
+                        "the flow listens to {listens}; name one topic to test with"
+                    )));
+                }
+                None => filter.as_str().to_owned(),
+            };
+            Ok(explain::of_flow(&flow, &topic, test.payload.as_bytes(), 1, format))
+        })
+    }
+}
+
+impl Store {
+    async fn all(&self) -> Result<Vec<FlowView>, Failure> {
+        let database = database(&self.flows.database)?;
+        let mut rows = database.load_flows().await.map_err(unavailable)?;
+        rows.sort_by(|a, b| a.code.cmp(&b.code));
+        let mut dead: HashMap<String, u64> = HashMap::new();
+        for group in self.flows.dead_letters.groups().await.map_err(unavailable)? {
+            *dead.entry(group.flow_code.unwrap_or_default()).or_default() += group.count;
+        }
+        Ok(rows.into_iter().map(|row| self.view(row, &dead)).collect())
+    }
+
+    fn view(&self, row: FlowRow, dead: &HashMap<String, u64>) -> FlowView {
+        let labels = [("flow", &*row.code), ("outcome", "ok")];
+        let figures = FlowFigures {
+            stored: self.metrics.total("hearthgate_flow_stored_messages_total", &labels),
+            delivered: self.metrics.total("hearthgate_flow_delivered_messages_total", &labels),
+            dead: dead.get(&row.code).copied().unwrap_or_default(),
+            last_at: self.traffic.as_ref().and_then(|traffic| traffic.last_of(&row.code)).map(time),
+        };
+        let (version, problem) = (version(&row), compiled(&row).err().map(|error| error.to_string()));
+        FlowView { version, problem, last_msg_id: row.last_msg_id, figures, flow: input(row) }
+    }
+
+    async fn in_force(&self, code: &str) -> Result<FlowView, Failure> {
+        self.reload().await?;
+        let all = self.all().await?;
+        let found = all.into_iter().find(|view| view.flow.code == code);
+        found.ok_or_else(|| Failure::Conflict(format!("the flow {code} was removed at once by somebody else")))
+    }
+
+    async fn reload(&self) -> Result<(), Failure> {
+        let reloaded = self.flows.catalog.send(Reload).await.map_err(unavailable)?;
+        reloaded.map_err(|reason| Failure::Unavailable(format!("it is stored, and not in force yet: {reason}")))
+    }
+}
+
+/// Names a version of a flow's definition, across restarts of this program.
+fn version(row: &FlowRow) -> String {
+    row.fingerprint().to_string()
+}
+
+fn find<'a>(rows: &'a [FlowRow], code: &str, seen: &str) -> Result<&'a FlowRow, Failure> {
+    let row = rows.iter().find(|row| row.code == code);
+    let row = row.ok_or_else(|| Failure::Missing(format!("there is no flow {code}")))?;
+    if seen == "*" || version(row) == seen { Ok(row) } else { Err(Failure::Outdated) }
+}
+
+fn compiled(row: &FlowRow) -> Result<Flow, Failure> {
+    flow::compiled(row).map_err(|error| Failure::Invalid(error.to_string()))
+}
+
+fn not_written(error: &hearthgate_storage::sql::DatabaseError) -> Failure {
+    match error.kind() {
+        ErrorKind::Row => Failure::Invalid(error.to_string()),
+        _ => Failure::Unavailable(error.to_string()),
+    }
+}
+
+fn input(row: FlowRow) -> FlowInput {
+    let value = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| json!(text));
+    FlowInput {
+        code: row.code,
+        description: row.description,
+        topic: row.topic,
+        action: row.action,
+        schema: value(&row.payload_schema),
+        endpoint_url: row.endpoint_url,
+        enabled: row.enabled,
+        options: row.options.as_deref().map(value),
+    }
+}
+
+fn row(flow: FlowInput, old: Option<&FlowRow>) -> FlowRow {
+    let FlowInput { code, description, topic, action, schema, endpoint_url, enabled, options } = flow;
+    let (id, last_msg_id) = old.map_or((0, 0), |old| (old.id, old.last_msg_id));
+    let options = options.filter(|options| !options.is_null()).map(|options| options.to_string());
+    let endpoint_url = endpoint_url.filter(|url| !url.is_empty());
+    let payload_schema = schema.to_string();
+    FlowRow { id, code, description, topic, action, payload_schema, endpoint_url, last_msg_id, enabled, options }
+}

@@ -1,0 +1,43 @@
+//! Messages as they pass.
+
+use hearthgate_actors::traffic::{Branch, Traffic};
+use hearthgate_api::TrafficView;
+use hearthgate_api::wire::{TopicLevel, TopicView};
+use hearthgate_domain::fate::Fate;
+use std::sync::Arc;
+use tokio::sync::broadcast;
+
+/// Branches of one level.
+const MOST: usize = 1_000;
+
+pub(super) struct Looker(pub(super) Traffic);
+
+impl TrafficView for Looker {
+    fn watch(&self) -> broadcast::Receiver<Arc<Fate>> {
+        self.0.watch()
+    }
+
+    fn topics(&self, under: &str) -> TopicLevel {
+        let level = self.0.level(under, MOST);
+        TopicLevel {
+            topics: level.branches.into_iter().map(|branch| view(under, branch)).collect(),
+            left_out: level.left_out,
+            known: level.known,
+            unnoticed: level.unnoticed,
+        }
+    }
+}
+
+fn view(under: &str, branch: Branch) -> TopicView {
+    let topic = if under.is_empty() { branch.name.clone() } else { format!("{under}/{}", branch.name) };
+    TopicView {
+        name: branch.name,
+        topic,
+        children: branch.children,
+        messages: branch.messages,
+        last_at: Some(super::time(branch.last_at)),
+        value: branch.last.map(|last| String::from_utf8_lossy(&last).into_owned()),
+        retained: branch.is_retained,
+        numbers: branch.numbers.into_iter().map(f64::from).collect(),
+    }
+}

@@ -1,0 +1,131 @@
+//! The log's level, which can be another one for some time.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+use tracing::{info, warn};
+use tracing_subscriber::{EnvFilter, Registry, reload};
+
+/// Clones are the same level.
+#[derive(Clone)]
+pub struct Level(Arc<Inner>);
+
+struct Inner {
+    filter: reload::Handle<EnvFilter, Registry>,
+    configured: String,
+    state: Mutex<State>,
+}
+
+struct State {
+    level: String,
+    until: Option<SystemTime>,
+    /// Rises with each change, so that the end of an earlier one is not taken for the end of this one.
+    generation: u64,
+    waiting: Option<thread::Thread>,
+}
+
+impl Level {
+    pub(super) fn new(filter: reload::Handle<EnvFilter, Registry>, configured: String) -> Self {
+        let state = State { level: configured.clone(), until: None, generation: 0, waiting: None };
+        Level(Arc::new(Inner { filter, configured, state: Mutex::new(state) }))
+    }
+
+    /// What is configured.
+    #[must_use]
+    pub fn configured(&self) -> &str {
+        &self.0.configured
+    }
+
+    /// What is in force, and until when if it is not what is configured.
+    #[must_use]
+    pub fn now(&self) -> (String, Option<SystemTime>) {
+        let state = self.0.lock();
+        (state.level.clone(), state.until)
+    }
+
+    /// Another level for this time; without any, what is configured again.
+    ///
+    /// # Errors
+    /// In words: it is no level.
+    pub fn set(&self, level: &str, time: Duration) -> Result<(), String> {
+        let wanted = if time.is_zero() { &self.0.configured } else { level };
+        if let Some(problem) = super::level_problem(wanted) {
+            return Err(problem);
+        }
+        let mut state = self.0.lock();
+        self.0.apply(wanted)?;
+        wanted.clone_into(&mut state.level);
+        state.generation += 1;
+        state.until = (!time.is_zero()).then(|| SystemTime::now() + time);
+        if let Some(earlier) = state.waiting.take() {
+            earlier.unpark();
+        }
+        if !time.is_zero() {
+            let (inner, generation) = (Arc::clone(&self.0), state.generation);
+            let end = move || inner.end(generation, Instant::now() + time);
+            let spawned = thread::Builder::new().name("log-level".into()).spawn(end);
+            let spawned = spawned.map_err(|error| format!("the level would never end: no thread for it: {error}"))?;
+            state.waiting = Some(spawned.thread().clone());
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, level: &str) -> Result<(), String> {
+        let text = format!("{level},{}", super::QUIET);
+        let filter = EnvFilter::builder().parse(&text).map_err(|error| format!("\"{level}\": {error}"))?;
+        self.filter.reload(filter).map_err(|error| error.to_string())
+    }
+
+    /// Waits for the end of a change, unless there is another one before.
+    fn end(&self, generation: u64, at: Instant) {
+        loop {
+            let mut state = self.lock();
+            if state.generation != generation {
+                return;
+            }
+            let left = at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                state.level.clone_from(&self.configured);
+                (state.until, state.waiting) = (None, None);
+                drop(state);
+                return match self.apply(&self.configured) {
+                    Ok(()) => info!(level = %self.configured, "the log's level is as configured again"),
+                    Err(reason) => warn!(%reason, "the log's level stays as it is"),
+                };
+            }
+            drop(state);
+            thread::park_timeout(left);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    #[test]
+    fn a_level_ends_by_itself_and_a_wrong_one_changes_nothing() {
+        let (filter, handle) = reload::Layer::new(EnvFilter::new("info"));
+        let _registry = tracing_subscriber::registry().with(filter);
+        let level = Level::new(handle, "info".into());
+        assert!(level.set("verbose", Duration::from_secs(60)).is_err());
+        assert_eq!(level.now(), ("info".into(), None));
+        level.set("debug", Duration::from_secs(600)).unwrap();
+        assert!(level.now().0 == "debug" && level.now().1.is_some());
+        level.set("trace", Duration::from_millis(1)).unwrap();
+        while level.now().1.is_some() {
+            thread::yield_now();
+        }
+        assert_eq!(level.now().0, "info");
+        level.set("debug", Duration::from_secs(600)).unwrap();
+        level.set("", Duration::ZERO).unwrap();
+        assert_eq!(level.now(), ("info".into(), None));
+    }
+}

@@ -1,0 +1,153 @@
+//! Looking into a running broker from another thread: who is or was connected, and an end to a connection.
+
+use super::state::Hub;
+use crate::codec::Version;
+use crate::codec::reason::Reason;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::sync::{mpsc, oneshot};
+
+/// Questions that may wait.
+const ROOM: usize = 16;
+/// Clients that an answer names.
+const MOST_CLIENTS: usize = 1_000;
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One client's session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientState {
+    /// Client id.
+    pub id: String,
+    /// As whom it came.
+    pub user: Option<String>,
+    /// `3.1`, `3.1.1` or `5.0`; a session from before a restart has the newest.
+    pub protocol: &'static str,
+    /// Whether a connection stands.
+    pub is_connected: bool,
+    /// When the last one ended.
+    pub left: Option<SystemTime>,
+    /// Seconds that the session outlives its connection.
+    pub expiry: u32,
+    /// Filters, in their order.
+    pub subscriptions: Vec<String>,
+    /// Messages that wait.
+    pub queued: usize,
+    /// Bytes of those and of the ones on their way.
+    pub queued_bytes: usize,
+    /// Messages on their way.
+    pub inflight: usize,
+}
+
+/// What the broker holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BrokerSnapshot {
+    /// The connected ones first, then by id.
+    pub clients: Vec<ClientState>,
+    /// How many more there are.
+    pub left_out: usize,
+    /// Retained messages.
+    pub retained: usize,
+    /// Messages that clients did not get because their queue was full.
+    pub dropped: u64,
+}
+
+/// The broker does not run, or is too busy to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the embedded broker does not answer")]
+pub struct NoAnswer;
+
+pub(super) enum Question {
+    Snapshot(oneshot::Sender<BrokerSnapshot>),
+    Disconnect(String, oneshot::Sender<bool>),
+}
+
+/// Asks whichever broker runs now. Clones ask the same.
+#[derive(Clone, Debug, Default)]
+pub struct Inspector(Arc<Mutex<Option<mpsc::Sender<Question>>>>);
+
+impl Inspector {
+    /// What the broker holds now.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub async fn snapshot(&self) -> Result<BrokerSnapshot, NoAnswer> {
+        self.ask(Question::Snapshot).await
+    }
+
+    /// Ends the connection of this client; tells whether it had one.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub async fn disconnect(&self, id: String) -> Result<bool, NoAnswer> {
+        self.ask(|answer| Question::Disconnect(id, answer)).await
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, NoAnswer> {
+        let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(NoAnswer)?;
+        let (answer, answered) = oneshot::channel();
+        asked.try_send(question(answer)).map_err(|_| NoAnswer)?;
+        tokio::time::timeout(PATIENCE, answered).await.map_err(|_| NoAnswer)?.map_err(|_| NoAnswer)
+    }
+
+    /// From now on this broker is asked.
+    pub(super) fn open(&self) -> mpsc::Receiver<Question> {
+        let (asked, questions) = mpsc::channel(ROOM);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+        questions
+    }
+}
+
+/// Answers for ever.
+pub(super) async fn answer(hub: Rc<RefCell<Hub>>, mut questions: mpsc::Receiver<Question>) {
+    while let Some(question) = questions.recv().await {
+        // Whoever asked may be gone.
+        match question {
+            Question::Snapshot(answer) => drop(answer.send(snapshot(&hub.borrow()))),
+            Question::Disconnect(id, answer) => drop(answer.send(disconnect(&mut hub.borrow_mut(), &id))),
+        }
+    }
+    std::future::pending().await
+}
+
+fn snapshot(hub: &Hub) -> BrokerSnapshot {
+    let mut sessions: Vec<_> = hub.sessions.iter().map(|(_, session)| session).collect();
+    sessions.sort_by(|a, b| (a.link.is_none(), &a.id).cmp(&(b.link.is_none(), &b.id)));
+    let left_out = sessions.len().saturating_sub(MOST_CLIENTS);
+    sessions.truncate(MOST_CLIENTS);
+    let client = |session: &super::state::session::Session| {
+        let mut subscriptions: Vec<String> = session.subscriptions.keys().map(|filter| filter.to_string()).collect();
+        subscriptions.sort();
+        ClientState {
+            id: session.id.to_string(),
+            user: session.user.as_deref().map(str::to_owned),
+            protocol: match session.version {
+                Version::V31 => "3.1",
+                Version::V311 => "3.1.1",
+                Version::V5 => "5.0",
+            },
+            is_connected: session.link.is_some(),
+            left: session.left.filter(|_| session.link.is_none()),
+            expiry: session.expiry,
+            subscriptions,
+            queued: session.outgoing.queue.len(),
+            queued_bytes: session.outgoing.bytes(),
+            inflight: session.outgoing.inflight.len(),
+        }
+    };
+    BrokerSnapshot {
+        clients: sessions.into_iter().map(client).collect(),
+        left_out,
+        retained: hub.retained.len(),
+        dropped: hub.counters.dropped,
+    }
+}
+
+fn disconnect(hub: &mut Hub, id: &str) -> bool {
+    let link = hub.sessions.iter().find(|(_, session)| &*session.id == id).and_then(|(_, session)| session.link);
+    if let Some(link) = link {
+        hub.end_link(link, Reason::AdministrativeAction);
+    }
+    link.is_some()
+}
