@@ -1,8 +1,9 @@
 //! BrokerActor: runs the embedded broker on this actor's own thread, for whoever attaches to it.
 
 use crate::messages::Attach;
+use crate::metrics::Counter;
 use actix::prelude::*;
-use hearthgate_mqtt::broker::{Broker, BrokerOptions};
+use hearthgate_mqtt::broker::{Broker, BrokerOptions, Loss};
 use hearthgate_mqtt::link::Port;
 use hearthgate_supervision::Exit;
 use std::time::Duration;
@@ -47,6 +48,9 @@ impl BrokerActor {
         if let Some(port) = port {
             broker.attach(port);
         }
+        // Made now, so that the series are there from the start.
+        let dropped = Loss::ALL.map(|loss| Counter::broker_dropped(loss.label()));
+        broker.observe_losses(Box::new(move |loss| dropped[loss as usize].add(1)));
         let addresses: Vec<String> = broker.addresses().iter().map(ToString::to_string).collect();
         info!(listen = %addresses.join(", "), "the embedded broker runs");
         let ended = broker.run().into_actor(self).map(|end, act, ctx| {

@@ -18,10 +18,11 @@
 //!   names none of them.
 //! - Overlapping subscriptions of a client deliver one copy, with the highest QoS and all identifiers.
 //! - When a client's queue is full, the newer messages for it are dropped, counted and logged; the publisher is not told.
+//!   When all queues together are full, whoever holds most loses its newest messages to those who hold less.
 //! - What comes by a shared subscription goes to members in turn; what a member did not acknowledge (QoS 1) or was not
 //!   sent yet goes to another connected one when it leaves, else it waits for it.
-//! - A session belongs to the user who began it; another user's CONNECT with its client id is refused. What remains of
-//!   a user who is no longer one is removed at start; what clients without a name left behind before there were users
+//! - A session belongs to the user who began it; another user's client with the same client id has one of its own. What
+//!   remains of a user who is no longer one is removed at start; what clients without a name left behind before there were users
 //!   belongs to whoever comes with their client id. A kept subscription delivers what its client may receive by now.
 //! - Filters have at most 128 levels and 4,096 bytes. Keep-alives over `limits.max_keep_alive` are replaced in MQTT 5.
 //! - Wills are not sent when the broker itself ends, and do not survive it.
@@ -96,12 +97,39 @@ pub enum BrokerError {
     Task(String),
 }
 
+/// What the broker has to let go because of a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// A message for one client, whose queue was full, or who held most when all queues together were.
+    QueueFull,
+    /// A message that was delivered and not retained.
+    RetainedFull,
+}
+
+impl Loss {
+    /// All kinds.
+    pub const ALL: [Loss; 2] = [Loss::QueueFull, Loss::RetainedFull];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Loss::QueueFull => "queue_full",
+            Loss::RetainedFull => "retained_full",
+        }
+    }
+}
+
+/// Hears of each loss, on the broker's thread.
+pub type LossObserver = Box<dyn Fn(Loss) + Send>;
+
 /// A broker that is bound to its port, and not yet running. It may be moved to the thread that runs it.
 pub struct Broker {
     options: BrokerOptions,
     listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
     gatekeeper: crate::broker::server::auth::Gatekeeper,
     port: Option<Port>,
+    observer: Option<LossObserver>,
 }
 
 impl fmt::Debug for Broker {
@@ -127,12 +155,17 @@ impl Broker {
             let closed = certified || !gatekeeper.is_open();
             listeners.push((listener(&tls.listen, "tls.listen", closed)?, Some(acceptor)));
         }
-        Ok(Broker { options, listeners, gatekeeper, port: None })
+        Ok(Broker { options, listeners, gatekeeper, port: None, observer: None })
     }
 
     /// Makes the gateway a part of the broker. Without it, publishers are acknowledged at once.
     pub fn attach(&mut self, port: Port) {
         self.port = Some(port);
+    }
+
+    /// Tells someone of each loss.
+    pub fn observe_losses(&mut self, observer: LossObserver) {
+        self.observer = Some(observer);
     }
 
     /// The addresses that it listens on: the plain one, then the one with TLS.

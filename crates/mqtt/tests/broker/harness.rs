@@ -1,7 +1,7 @@
 //! A broker on a thread of its own, and a client that sends what it is told to.
 
 use hearthgate_domain::delivery::{Inbound, QoS};
-use hearthgate_mqtt::broker::{Broker, BrokerError, BrokerOptions};
+use hearthgate_mqtt::broker::{Broker, BrokerError, BrokerOptions, Loss};
 use hearthgate_mqtt::link::{Event, Handle, Heard, News, Subscription, Ticket, link};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -24,6 +24,8 @@ pub(crate) struct Running {
     pub(crate) received: Arc<Mutex<Vec<(Ticket, Inbound)>>>,
     /// What became known of publishers, before which ticket.
     pub(crate) news: Arc<Mutex<Vec<(u64, Heard)>>>,
+    /// What the broker had to let go.
+    pub(crate) losses: Arc<Mutex<Vec<Loss>>>,
     crash: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<Result<(), BrokerError>>>,
 }
@@ -54,6 +56,9 @@ pub(crate) fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
     }
     let mut broker = Broker::bind(options).unwrap();
     broker.attach(port);
+    let losses: Arc<Mutex<Vec<Loss>>> = Arc::default();
+    let lost = losses.clone();
+    broker.observe_losses(Box::new(move |loss| lost.lock().unwrap().push(loss)));
     let (address, tls) = (broker.addresses()[0], broker.addresses().get(1).copied());
     let (crash, crashed) = oneshot::channel();
     let (ready, is_ready) = std::sync::mpsc::channel();
@@ -72,7 +77,7 @@ pub(crate) fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
     let (kept, heard) = (received.clone(), news.clone());
     std::thread::spawn(move || take(&mut events, &kept, &heard, acknowledger.as_ref(), &ready));
     is_ready.recv_timeout(PATIENCE).unwrap();
-    Running { address, tls, handle, received, news, crash: Some(crash), server: Some(server) }
+    Running { address, tls, handle, received, news, losses, crash: Some(crash), server: Some(server) }
 }
 
 type Kept = Mutex<Vec<(Ticket, Inbound)>>;

@@ -10,7 +10,7 @@ use super::store::Store;
 use super::{Broker, BrokerError};
 use crate::broker::server::auth::Gatekeeper;
 use crate::broker::server::stream::Stream;
-use crate::broker::state::Hub;
+use crate::broker::state::{Hub, Losses};
 use crate::link::{Event, Port};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -44,9 +44,10 @@ pub(crate) async fn run(broker: Broker) -> Result<(), BrokerError> {
 
 async fn run_here(broker: Broker) -> Result<(), BrokerError> {
     // The link stays open until everything is done: its end is the sign for the gateway.
-    let Broker { options, listeners, gatekeeper, mut port } = broker;
+    let Broker { options, listeners, gatekeeper, mut port, observer } = broker;
     let mut store = open_store(&options).await?;
     let mut hub = Hub::new(options.limits.clone(), store.is_some());
+    hub.losses = Losses::new(observer);
     if let Some(store) = &mut store {
         hub.restore(store.load().await.map_err(BrokerError::Store)?, &gatekeeper);
     }

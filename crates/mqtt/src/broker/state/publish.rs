@@ -1,6 +1,7 @@
 //! A message comes in: to the gateway, to the subscribers, into the retained ones.
 
 use super::{Hub, Link};
+use crate::broker::Loss;
 use crate::broker::packets::connect::Will;
 use crate::broker::state::message::Message;
 use crate::broker::state::session::{LinkKey, Received, Wait};
@@ -164,9 +165,8 @@ impl Hub {
             return removed;
         }
         if !self.retained.set(message.clone(), self.limits.max_retained_messages, self.limits.max_retained_bytes) {
-            self.counters.unretained += 1;
-            if self.counters.unretained.is_power_of_two() {
-                let total = self.counters.unretained;
+            let total = self.losses.count(Loss::RetainedFull);
+            if total.is_power_of_two() {
                 tracing::warn!(%topic, total, "no room for a retained message; raise broker.limits.max_retained_messages");
             }
             // Rather none than one that is out of date.

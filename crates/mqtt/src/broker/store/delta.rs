@@ -4,15 +4,14 @@
 
 use crate::broker::packets::incoming::Options;
 use crate::broker::state::message::Message;
-use crate::broker::state::session::{Owed, Phase};
+use crate::broker::state::session::{Identity, Owed, Phase};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 #[derive(Debug)]
 pub(crate) struct Kept {
-    pub(crate) id: Arc<str>,
-    pub(crate) user: Option<Arc<str>>,
+    pub(crate) identity: Identity,
     pub(crate) expiry: u32,
     pub(crate) left: Option<SystemTime>,
 }
@@ -56,15 +55,8 @@ impl Delta {
         self.bytes + 64 * (self.settled.len() + self.progress.len() + self.received.len())
     }
 
-    pub(crate) fn keep_session(
-        &mut self,
-        number: u64,
-        id: Arc<str>,
-        user: Option<Arc<str>>,
-        expiry: u32,
-        left: Option<SystemTime>,
-    ) {
-        self.sessions.insert(number, Some(Kept { id, user, expiry, left }));
+    pub(crate) fn keep_session(&mut self, number: u64, identity: Identity, expiry: u32, left: Option<SystemTime>) {
+        self.sessions.insert(number, Some(Kept { identity, expiry, left }));
     }
 
     pub(crate) fn end_session(&mut self, number: u64) {

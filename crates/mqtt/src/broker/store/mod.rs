@@ -5,7 +5,7 @@
 pub(crate) mod delta;
 use crate::broker::packets::incoming::Options;
 use crate::broker::state::message::Message;
-use crate::broker::state::session::{Inflight, Owed, Phase, Received, Wait};
+use crate::broker::state::session::{Identity, Inflight, Owed, Phase, Received, Wait};
 use crate::broker::store::delta::Delta;
 use crate::codec::Version;
 use hearthgate_domain::delivery::QoS;
@@ -23,9 +23,8 @@ pub(crate) type StoredSubscription = (Arc<str>, Options, Option<u32>);
 /// A session as it was kept.
 #[derive(Debug)]
 pub(crate) struct StoredSession {
-    pub(crate) id: Arc<str>,
+    pub(crate) identity: Identity,
     pub(crate) number: u64,
-    pub(crate) user: Option<Arc<str>>,
     pub(crate) expiry: u32,
     pub(crate) left: Option<SystemTime>,
     pub(crate) subscriptions: Vec<StoredSubscription>,
@@ -53,8 +52,9 @@ pub(crate) struct Store {
 }
 
 const SCHEMA: &[&str] = &[
-    "CREATE TABLE IF NOT EXISTS sessions (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT, \
+    "CREATE TABLE IF NOT EXISTS sessions (number INTEGER PRIMARY KEY, id TEXT NOT NULL, user TEXT, \
      expiry INTEGER NOT NULL, left_at INTEGER)",
+    "CREATE INDEX IF NOT EXISTS sessions_by_id ON sessions (id)",
     "CREATE TABLE IF NOT EXISTS subscriptions (session INTEGER NOT NULL, filter TEXT NOT NULL, \
      options INTEGER NOT NULL, identifier INTEGER, PRIMARY KEY (session, filter)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS received (session INTEGER NOT NULL, packet_id INTEGER NOT NULL, \
@@ -78,6 +78,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5));
         let mut connection = SqliteConnection::connect_with(&options).await?;
+        free_client_ids(&mut connection).await?;
         for statement in SCHEMA {
             sqlx::query(*statement).execute(&mut connection).await?;
         }
@@ -153,21 +154,42 @@ impl Store {
     }
 }
 
+/// Files of earlier versions allow one session for a client id; each user has client ids of its own now.
+async fn free_client_ids(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let unique = "SELECT count(*) FROM pragma_index_list('sessions') WHERE origin = 'u'";
+    let unique: i64 = sqlx::query_scalar(unique).fetch_one(&mut *connection).await?;
+    if unique == 0 {
+        return Ok(());
+    }
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    for statement in [
+        "CREATE TABLE sessions_of_users (number INTEGER PRIMARY KEY, id TEXT NOT NULL, user TEXT, \
+         expiry INTEGER NOT NULL, left_at INTEGER)",
+        "INSERT INTO sessions_of_users SELECT number, id, user, expiry, left_at FROM sessions",
+        "DROP TABLE sessions",
+        "ALTER TABLE sessions_of_users RENAME TO sessions",
+    ] {
+        sqlx::query(statement).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
+}
+
 async fn write_sessions(to: &mut SqliteConnection, delta: &Delta) -> Result<(), sqlx::Error> {
     for (number, kept) in &delta.sessions {
         let number = *number as i64;
         match kept {
             Some(kept) => {
-                // The id of a session that ended in this same delta may be taken again.
-                sqlx::query("DELETE FROM sessions WHERE id = ? AND number <> ?")
-                    .bind(&*kept.id)
+                // The identity of a session that ended in this same delta may be taken again.
+                sqlx::query("DELETE FROM sessions WHERE id = ? AND user IS ? AND number <> ?")
+                    .bind(&*kept.identity.client_id)
+                    .bind(kept.identity.user.as_deref())
                     .bind(number)
                     .execute(&mut *to)
                     .await?;
                 sqlx::query("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?)")
                     .bind(number)
-                    .bind(&*kept.id)
-                    .bind(kept.user.as_deref())
+                    .bind(&*kept.identity.client_id)
+                    .bind(kept.identity.user.as_deref())
                     .bind(i64::from(kept.expiry))
                     .bind(kept.left.map(unix_seconds))
                     .execute(&mut *to)
@@ -267,9 +289,8 @@ fn stored_session(row: &SqliteRow) -> Result<StoredSession, sqlx::Error> {
     let (id, user): (String, Option<String>) = (row.try_get(1)?, row.try_get(2)?);
     let left: Option<i64> = row.try_get(4)?;
     Ok(StoredSession {
-        id: id.into(),
+        identity: Identity { user: user.map(Into::into), client_id: id.into() },
         number: row.try_get::<i64, _>(0)? as u64,
-        user: user.map(Into::into),
         expiry: row.try_get::<i64, _>(3)? as u32,
         left: left.map(|left| SystemTime::UNIX_EPOCH + Duration::from_secs(left.max(0) as u64)),
         subscriptions: Vec::new(),
