@@ -1,7 +1,7 @@
 //! What clients can take of the broker, and who loses when it is taken.
 
 use crate::harness::*;
-use hearthgate_mqtt::broker::Loss;
+use hearthgate_mqtt::broker::{BrokerOptions, Loss};
 
 const KIB: usize = 1024;
 
@@ -59,4 +59,78 @@ fn what_is_dropped_is_told_once_for_each_client_and_message() {
         publish_acknowledged(&mut publisher, "t", "x");
     }
     assert_eq!(*broker.losses.lock().unwrap(), [Loss::QueueFull; 2]);
+}
+
+/// Retains so many messages of 10 KiB.
+fn retain_many(broker: &Running, count: usize) {
+    let mut publisher = broker.v4("retainer");
+    for number in 0..count {
+        publisher.publish(3, &format!("camera/{number:03}"), 1, vec![0; 10 * KIB]);
+        publisher.expect_acknowledgement(4, 1);
+    }
+}
+
+#[test]
+fn all_retained_messages_arrive_though_they_are_more_than_may_wait() {
+    let mut options = options();
+    (options.limits.max_queued_messages, options.limits.max_inflight) = (5, 4);
+    (options.limits.max_queued_bytes, options.limits.max_total_queued_bytes) = (50 * KIB, 50 * KIB);
+    let broker = start_with(options, Gateway::Absent);
+    retain_many(&broker, 60);
+    for qos in 0..2 {
+        let mut subscriber = broker.v4("s");
+        subscriber.subscribe("camera/#", qos);
+        for number in 0..60 {
+            let message = if qos == 0 { subscriber.message() } else { subscriber.message_acknowledged() };
+            assert_eq!((message.topic, message.retain), (format!("camera/{number:03}"), true));
+        }
+        subscriber.expect_nothing();
+    }
+    assert_eq!(*broker.losses.lock().unwrap(), []);
+}
+
+#[test]
+fn retained_messages_that_a_client_has_not_taken_yet_come_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut options = BrokerOptions { state_dir: Some(folder.path().to_owned()), ..options() };
+        options.limits.max_inflight = 4;
+        start_with(options, Gateway::Absent)
+    };
+    let broker = start();
+    retain_many(&broker, 10);
+    let (mut subscriber, _) = broker.connect(&Connect::kept(4, "s"));
+    subscriber.subscribe("camera/#", 1);
+    for _ in 0..2 {
+        subscriber.message_acknowledged();
+    }
+    subscriber.disconnect();
+    // What is acknowledged is stored, and all that came before it.
+    let mut publisher = broker.v4("p");
+    publisher.publish(3, "other", 1, "x");
+    publisher.expect_acknowledgement(4, 1);
+    broker.crash();
+    let broker = start();
+    let (mut subscriber, _) = broker.connect(&Connect::kept(4, "s"));
+    let mut topics = std::collections::BTreeSet::new();
+    while topics.len() < 8 || !topics.contains("camera/009") {
+        topics.insert(subscriber.message_acknowledged().topic);
+    }
+}
+
+#[test]
+fn what_is_retained_while_retained_messages_are_sent_comes_once_and_last() {
+    let mut options = options();
+    options.limits.max_inflight = 2;
+    let broker = start_with(options, Gateway::Absent);
+    retain_many(&broker, 10);
+    let (mut subscriber, mut publisher) = (broker.v4("s"), broker.v4("p"));
+    subscriber.subscribe("camera/#", 1);
+    publisher.publish(3, "camera/008", 1, "newer");
+    publisher.expect_acknowledgement(4, 1);
+    let mut messages: Vec<Message> = (0..10).map(|_| subscriber.message_acknowledged()).collect();
+    subscriber.expect_nothing();
+    let last = messages.pop().unwrap();
+    assert_eq!((last.topic.as_str(), last.text(), last.retain), ("camera/008", "newer", false));
+    assert!(messages.iter().all(|message| message.retain && message.topic != "camera/008"));
 }

@@ -5,6 +5,7 @@ use crate::broker::Loss;
 use crate::broker::packets::outgoing;
 use crate::broker::packets::outgoing::Delivery;
 use crate::broker::state::message::Message;
+use crate::broker::state::pull::Pull;
 use crate::broker::state::session::{Inflight, LinkKey, Owed, Phase, Session};
 use crate::broker::state::tree::{Group, SessionKey};
 use crate::codec::reason::Reason;
@@ -134,15 +135,46 @@ impl Hub {
                 outgoing.resent += 1;
                 continue;
             }
-            let Some(next) = outgoing.queue.front() else { break };
+            let free_id = outgoing.free_id().filter(|_| outgoing.inflight.len() < window);
+            let (bytes, total) = (outgoing.bytes(), self.queued.total());
             let mut packet_id = 0;
-            if next.qos != QoS::AtMostOnce {
-                match outgoing.free_id().filter(|_| outgoing.inflight.len() < window) {
-                    Some(free) => packet_id = free,
-                    None => break,
+            let mut is_pulled = false;
+            let owed = if let Some(pull) = outgoing.pull_due() {
+                if pull.qos() != QoS::AtMostOnce && free_id.is_none() {
+                    break;
                 }
-            }
-            let Some(owed) = outgoing.pop() else { break };
+                let Some(message) = pull.peek(&self.retained, now) else {
+                    let ended = outgoing.pulls.pop_front();
+                    if let (Some(delta), Some(pull)) = (&mut self.delta, ended.filter(Pull::is_stored)) {
+                        delta.pull(session.number, pull.filter().clone(), false);
+                        self.dirty.notify_one();
+                    }
+                    continue;
+                };
+                let after = bytes + message.weight();
+                let is_full = after > self.limits.max_queued_bytes
+                    || total + message.weight() > self.limits.max_total_queued_bytes && bytes > SOFT_OUTPUT;
+                if message.qos.min(pull.qos()) != QoS::AtMostOnce {
+                    // Whoever holds something unacknowledged goes on with its acknowledgement.
+                    match free_id.filter(|_| !is_full || bytes == 0) {
+                        Some(free) => packet_id = free,
+                        None => break,
+                    }
+                }
+                self.next_number += 1;
+                is_pulled = true;
+                pull.take(message, self.next_number)
+            } else {
+                let Some(next) = outgoing.queue.front() else { break };
+                if next.qos != QoS::AtMostOnce {
+                    match free_id {
+                        Some(free) => packet_id = free,
+                        None => break,
+                    }
+                }
+                let Some(owed) = outgoing.pop() else { break };
+                owed
+            };
             // What waited from before the client lost a right goes nowhere.
             let is_due = !owed.message.is_expired(now) && session.rights.may_receive(&owed.message.topic);
             let sent = is_due && send(link, &owed, packet_id, false, now);
@@ -151,11 +183,14 @@ impl Hub {
             }
             let number = owed.number;
             if sent {
+                if let Some(delta) = self.delta.as_mut().filter(|_| is_pulled && session.expiry > 0) {
+                    delta.owe(session.number, owed.clone());
+                }
                 outgoing.sent(packet_id, owed);
                 if let Some(delta) = self.delta.as_mut().filter(|_| session.expiry > 0) {
                     delta.progress(number, packet_id, Phase::Sent);
                 }
-            } else if let Some(delta) = &mut self.delta {
+            } else if let Some(delta) = self.delta.as_mut().filter(|_| !is_pulled) {
                 // Expired, or larger than the client takes: as if it had been delivered ([MQTT-3.1.2-25]).
                 delta.settle(number);
             }

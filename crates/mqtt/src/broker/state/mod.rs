@@ -16,6 +16,7 @@ mod losses;
 pub(crate) mod message;
 mod pool;
 mod publish;
+pub(crate) mod pull;
 pub(crate) mod retained;
 pub(crate) mod session;
 mod subscriptions;
@@ -165,6 +166,12 @@ impl Hub {
             self.by_identity.insert(stored.identity, key);
             for (filter, options, identifier) in stored.subscriptions {
                 self.add_subscription(key, &filter, options, identifier);
+            }
+            for filter in stored.pulls {
+                let granted = self.sessions[key].subscriptions.get(&filter);
+                if let Some((options, identifier)) = granted.map(|member| (member.options, member.identifier)) {
+                    self.begin_pull(key, filter, options.qos, identifier, true);
+                }
             }
             let lived = SystemTime::now().duration_since(left).unwrap_or(Duration::ZERO);
             let lifetime = Duration::from_secs(stored.expiry.into()).saturating_sub(lived);

@@ -2,6 +2,7 @@
 
 use super::message::Message;
 use super::pool::Pool;
+use super::pull::Pull;
 use super::tree::{Member, SessionKey};
 use crate::broker::packets::connect::Will;
 use crate::broker::server::auth::Rights;
@@ -132,6 +133,8 @@ pub(crate) struct Outgoing {
     /// So many of `inflight`, from the front, were sent on the present connection.
     pub(crate) resent: usize,
     pub(crate) queue: VecDeque<Owed>,
+    /// Retained messages that are taken when there is room for them.
+    pub(crate) pulls: VecDeque<Pull>,
     bytes: usize,
     pool: Rc<Pool>,
     holder: SessionKey,
@@ -141,8 +144,8 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// `pool` is that of all sessions, `holder` the one that this belongs to.
     pub(crate) fn new(pool: Rc<Pool>, holder: SessionKey) -> Self {
-        let (inflight, queue) = (VecDeque::new(), VecDeque::new());
-        Outgoing { inflight, resent: 0, queue, bytes: 0, pool, holder, last_id: 0 }
+        let (inflight, queue, pulls) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        Outgoing { inflight, resent: 0, queue, pulls, bytes: 0, pool, holder, last_id: 0 }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -151,7 +154,7 @@ impl Outgoing {
 
     /// Nothing waits to be sent.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.resent == self.inflight.len()
+        self.queue.is_empty() && self.pulls.is_empty() && self.resent == self.inflight.len()
     }
 
     pub(crate) fn push(&mut self, owed: Owed) {

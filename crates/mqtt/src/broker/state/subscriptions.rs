@@ -6,7 +6,6 @@ use crate::broker::state::tree::{Member, SessionKey};
 use crate::broker::topic;
 use crate::codec::reason::Reason;
 use std::sync::Arc;
-use tokio::time::Instant;
 
 impl Hub {
     /// Subscribes a session to one filter; returns whether it had that subscription before.
@@ -56,25 +55,6 @@ impl Hub {
         }
     }
 
-    /// Sends the retained messages that a new subscription asks for.
-    pub(crate) fn send_retained(
-        &mut self,
-        key: SessionKey,
-        filter: &str,
-        options: Options,
-        identifier: Option<u32>,
-        known: bool,
-    ) {
-        let wanted = options.retain_handling == 0 || options.retain_handling == 1 && !known;
-        if !wanted || topic::shared(filter).is_some() {
-            return;
-        }
-        let identifiers: Vec<u32> = identifier.into_iter().collect();
-        for message in self.retained.matching(filter, Instant::now()) {
-            self.deliver(key, &message, message.qos.min(options.qos), true, &identifiers, None);
-        }
-    }
-
     /// Ends a subscription; returns the code for UNSUBACK.
     pub(crate) fn unsubscribe(&mut self, key: SessionKey, filter: &str) -> u8 {
         let Some(session) = self.sessions.get_mut(key) else { return Reason::UnspecifiedError as u8 };
@@ -86,6 +66,7 @@ impl Hub {
             self.store(|delta| delta.subscribe(number, name, None));
             self.store_now();
         }
+        self.end_pull(key, filter);
         self.drop_subscription(key, filter);
         Reason::Success as u8
     }
