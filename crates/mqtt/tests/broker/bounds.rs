@@ -134,3 +134,48 @@ fn what_is_retained_while_retained_messages_are_sent_comes_once_and_last() {
     assert_eq!((last.topic.as_str(), last.text(), last.retain), ("camera/008", "newer", false));
     assert!(messages.iter().all(|message| message.retain && message.topic != "camera/008"));
 }
+
+#[test]
+fn kept_sessions_of_clients_that_are_away_make_room_for_new_ones() {
+    let mut options = options();
+    options.limits.max_sessions = 3;
+    let broker = start_with(options, Gateway::Absent);
+    let is_kept = |id: &str| broker.connect(&Connect::kept(4, id)).1.present;
+    absent(&broker, "dashboard", "alarm/#");
+    for number in 0..10 {
+        let (client, connack) = broker.connect(&Connect::kept(4, &format!("sketch-{number}")));
+        assert_eq!(connack.code, 0);
+        client.disconnect();
+        broker.v4("clean").disconnect();
+    }
+    assert_eq!(*broker.losses.lock().unwrap(), [Loss::SessionEvicted; 8]);
+    assert!(is_kept("dashboard"), "it waits for something");
+    assert!(is_kept("sketch-9"), "it came last");
+    // Those who are connected keep their place.
+    let _connected: Vec<Client> = ["a", "b", "c"].map(|id| broker.connect(&Connect::kept(4, id)).0).into();
+    assert_eq!(broker.connect(&Connect::kept(4, "d")).1.code, 3);
+    assert_eq!(broker.connect(&Connect { id: "e".into(), ..Connect::v4() }).1.code, 0);
+}
+
+#[test]
+fn subscriptions_are_bounded_by_the_memory_that_they_take() {
+    let mut options = options();
+    options.limits.max_subscription_bytes = 100 * KIB;
+    options.limits.max_total_subscription_bytes = 150 * KIB;
+    let broker = start_with(options, Gateway::Absent);
+    let deep = |number: usize| format!("{number}{}", "/x".repeat(99));
+    let count = |client: &mut Client, from: usize| {
+        (from..).take_while(|number| client.subscribe(&deep(*number), 0) == 0).count()
+    };
+    let (mut first, mut second, mut third) = (broker.v4("a"), broker.v4("b"), broker.v4("c"));
+    // 26 kB each.
+    assert_eq!((count(&mut first, 0), count(&mut second, 100)), (3, 2));
+    assert_eq!(third.subscribe("everyone/gets/a/few", 0), 0);
+    assert_eq!(*broker.losses.lock().unwrap(), [Loss::SubscriptionRefused; 2]);
+    // What is given back is free for all.
+    first.unsubscribe(&deep(0));
+    assert_eq!(count(&mut second, 200), 1);
+    broker.v4("a").disconnect();
+    first.expect_end(0);
+    assert_eq!(count(&mut third, 300), 2);
+}

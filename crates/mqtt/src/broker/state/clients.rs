@@ -1,6 +1,7 @@
 //! Clients come and go: CONNECT, takeover, the end of a connection, the end of a session.
 
 use super::{Hub, Link};
+use crate::broker::Loss;
 use crate::broker::packets::connect::Connect;
 use crate::broker::packets::outgoing;
 use crate::broker::packets::outgoing::Announcement;
@@ -66,7 +67,7 @@ impl Hub {
         let expiry = self.session_expiry(&connect);
         let (key, is_known) = match known {
             Some(key) => (key, true),
-            None if self.sessions.len() >= self.limits.max_sessions => return Err(Reason::QuotaExceeded),
+            None if expiry > 0 && !self.make_room_for_session() => return Err(Reason::QuotaExceeded),
             None => (self.new_session(identity), false),
         };
         let keep_alive = self.keep_alive(&connect);
@@ -115,6 +116,36 @@ impl Hub {
                 return Ok(true);
             }
         }
+    }
+
+    /// Makes room for one more session that is kept; `false`: all that are kept have their clients connected. What is not
+    /// kept takes no room, it is bounded by the connections.
+    fn make_room_for_session(&mut self) -> bool {
+        let kept = || self.sessions.iter().filter(|(_, session)| session.is_persistent());
+        if self.sessions.len() < self.limits.max_sessions || kept().count() < self.limits.max_sessions {
+            return true;
+        }
+        let absent = || kept().filter(|(_, session)| session.link.is_none());
+        let mut crowds: HashMap<Option<&Arc<str>>, usize> = HashMap::new();
+        for (_, session) in absent() {
+            *crowds.entry(session.identity.user.as_ref()).or_default() += 1;
+        }
+        // Of the user who has left most of them behind: first one that waits for nothing, and who is away for longest.
+        let Some(crowd) = crowds.into_iter().max_by_key(|(_, count)| *count).map(|(user, _)| user) else {
+            return false;
+        };
+        let of_crowd = absent().filter(|(_, session)| session.identity.user.as_ref() == crowd);
+        let oldest =
+            of_crowd.min_by_key(|(_, session)| (!session.subscriptions.is_empty(), session.left, session.number));
+        let Some(key) = oldest.map(|(key, _)| key) else { return false };
+        let total = self.losses.count(Loss::SessionEvicted);
+        if total.is_power_of_two() {
+            let client = &self.sessions[key].identity.client_id;
+            let limit = self.limits.max_sessions;
+            tracing::warn!(%client, total, limit, "ended the session of a client that is away: broker.limits.max_sessions is reached");
+        }
+        self.expire_session(key);
+        true
     }
 
     /// What a client without a name left behind, before there were users, goes on as the session of this user.
@@ -173,6 +204,7 @@ impl Hub {
             link: None,
             left: None,
             subscriptions: HashMap::new(),
+            subscription_bytes: 0,
             outgoing: Outgoing::new(self.queued.clone(), self.sessions.vacant_key()),
             received: HashMap::new(),
             will: None,
@@ -283,6 +315,7 @@ impl Hub {
         self.hand_on_shared(key, true);
         let Some(session) = self.sessions.try_remove(key) else { return };
         self.by_identity.remove(&session.identity);
+        self.subscription_bytes = self.subscription_bytes.saturating_sub(session.subscription_bytes);
         for filter in session.subscriptions.keys() {
             self.drop_subscription(key, filter);
         }

@@ -29,6 +29,7 @@ pub(crate) use losses::Losses;
 pub(crate) use publish::{Published, Publisher};
 
 use super::options::LimitOptions;
+use super::packets::connect::Will;
 use super::store::Restored;
 use crate::broker::server::auth::Gatekeeper;
 use crate::broker::state::gateway::Gateway;
@@ -68,6 +69,10 @@ pub(crate) struct Hub {
     pub(crate) tree: Tree,
     pub(crate) retained: Retained,
     pub(crate) gateway: Option<Gateway>,
+    /// The gateway has not said yet what it wants: a message that it may want must not be taken for one that nobody does.
+    pub(crate) awaits_filters: bool,
+    /// Wills that wait for that.
+    early_wills: Vec<Will>,
     /// The filters of the gateway.
     wanted: HashMap<Arc<str>, QoS>,
     /// What the store has still to write; `None` without a store.
@@ -82,6 +87,8 @@ pub(crate) struct Hub {
     unsettled: Vec<(u64, OutcomeSender)>,
     stalled: HashSet<LinkKey>,
     queued: Rc<Pool>,
+    /// Of all sessions.
+    subscription_bytes: usize,
     next_number: u64,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
@@ -105,6 +112,8 @@ impl Hub {
             tree: Tree::default(),
             retained: Retained::default(),
             gateway: None,
+            awaits_filters: false,
+            early_wills: Vec::new(),
             wanted: HashMap::new(),
             delta: stored.then(Delta::default),
             generation: 1,
@@ -114,6 +123,7 @@ impl Hub {
             unsettled: Vec::new(),
             stalled: HashSet::new(),
             queued: Rc::default(),
+            subscription_bytes: 0,
             next_number: 1,
             timers: Timers::default(),
             counters: Counters::default(),
@@ -157,6 +167,7 @@ impl Hub {
                 link: None,
                 left: Some(left),
                 subscriptions: HashMap::new(),
+                subscription_bytes: 0,
                 outgoing,
                 received: stored.received,
                 will: None,
@@ -208,6 +219,12 @@ impl Hub {
             if known.is_none() {
                 self.send_retained_to_gateway(&filter, qos);
             }
+        }
+        if std::mem::take(&mut self.awaits_filters) {
+            for will in std::mem::take(&mut self.early_wills) {
+                self.send_will(will);
+            }
+            self.resume();
         }
         refused
     }

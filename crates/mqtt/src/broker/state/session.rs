@@ -82,6 +82,7 @@ pub(crate) struct Session {
     pub(crate) left: Option<SystemTime>,
     /// By filter as given, `$share/…` included.
     pub(crate) subscriptions: HashMap<Arc<str>, Member>,
+    pub(crate) subscription_bytes: usize,
     pub(crate) outgoing: Outgoing,
     pub(crate) received: HashMap<u16, Received>,
     pub(crate) will: Option<Will>,
