@@ -86,6 +86,12 @@ impl Counter {
         Counter(metrics::counter!("hearthgate_flow_delivered_messages_total", &labels))
     }
 
+    /// What the embedded broker let go because of a bound.
+    #[must_use]
+    pub fn broker_losses(what: &'static str) -> Self {
+        Counter(metrics::counter!("hearthgate_broker_losses_total", "outcome" => what))
+    }
+
     /// Counts `by` more.
     pub fn add(&self, by: u64) {
         if by > 0 {

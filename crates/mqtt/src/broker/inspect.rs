@@ -1,5 +1,6 @@
 //! Looking into a running broker from another thread: who is or was connected, and an end to a connection.
 
+use super::loss::Loss;
 use super::state::Hub;
 use crate::codec::Version;
 use crate::codec::reason::Reason;
@@ -113,15 +114,15 @@ pub(super) async fn answer(hub: Rc<RefCell<Hub>>, mut questions: mpsc::Receiver<
 
 fn snapshot(hub: &Hub) -> BrokerSnapshot {
     let mut sessions: Vec<_> = hub.sessions.iter().map(|(_, session)| session).collect();
-    sessions.sort_by(|a, b| (a.link.is_none(), &a.id).cmp(&(b.link.is_none(), &b.id)));
+    sessions.sort_by(|a, b| (a.link.is_none(), &a.identity.client_id).cmp(&(b.link.is_none(), &b.identity.client_id)));
     let left_out = sessions.len().saturating_sub(MOST_CLIENTS);
     sessions.truncate(MOST_CLIENTS);
     let client = |session: &super::state::session::Session| {
         let mut subscriptions: Vec<String> = session.subscriptions.keys().map(|filter| filter.to_string()).collect();
         subscriptions.sort();
         ClientState {
-            id: session.id.to_string(),
-            user: session.user.as_deref().map(str::to_owned),
+            id: session.identity.client_id.to_string(),
+            user: session.identity.user.as_deref().map(str::to_owned),
             protocol: match session.version {
                 Version::V31 => "3.1",
                 Version::V311 => "3.1.1",
@@ -140,12 +141,16 @@ fn snapshot(hub: &Hub) -> BrokerSnapshot {
         clients: sessions.into_iter().map(client).collect(),
         left_out,
         retained: hub.retained.len(),
-        dropped: hub.counters.dropped,
+        dropped: hub.losses.total(Loss::QueueFull),
     }
 }
 
 fn disconnect(hub: &mut Hub, id: &str) -> bool {
-    let link = hub.sessions.iter().find(|(_, session)| &*session.id == id).and_then(|(_, session)| session.link);
+    let link = hub
+        .sessions
+        .iter()
+        .find(|(_, session)| &*session.identity.client_id == id)
+        .and_then(|(_, session)| session.link);
     if let Some(link) = link {
         hub.end_link(link, Reason::AdministrativeAction);
     }

@@ -18,10 +18,13 @@
 //!   names none of them.
 //! - Overlapping subscriptions of a client deliver one copy, with the highest QoS and all identifiers.
 //! - When a client's queue is full, the newer messages for it are dropped, counted and logged; the publisher is not told.
+//!   When all queues together are full, whoever holds most loses its newest messages to those who hold less.
+//! - When as many sessions are kept as may be, one whose client is away gives way to a new one: of the user who has left
+//!   most of them behind, one without subscriptions if there is any, else the one that is away for longest.
 //! - What comes by a shared subscription goes to members in turn; what a member did not acknowledge (QoS 1) or was not
 //!   sent yet goes to another connected one when it leaves, else it waits for it.
-//! - A session belongs to the user who began it; another user's CONNECT with its client id is refused. What remains of
-//!   a user who is no longer one is removed at start; what clients without a name left behind before there were users
+//! - A session belongs to the user who began it; another user's client with the same client id has one of its own. What
+//!   remains of a user who is no longer one is removed at start; what clients without a name left behind before there were users
 //!   belongs to whoever comes with their client id. A kept subscription delivers what its client may receive by now.
 //! - Filters have at most 128 levels and 4,096 bytes. Keep-alives over `limits.max_keep_alive` are replaced in MQTT 5.
 //! - Wills are not sent when the broker itself ends, and do not survive it.
@@ -30,6 +33,7 @@
 
 mod error;
 mod inspect;
+mod loss;
 mod options;
 pub(crate) mod packets;
 mod server;
@@ -38,27 +42,22 @@ mod store;
 mod topic;
 
 pub use inspect::{BrokerSnapshot, ClientState, Inspector, NoAnswer};
+pub use loss::{Loss, LossObserver};
 pub use options::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
 
 use crate::link::Port;
 pub use error::BrokerError;
+use server::BoundBroker;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use tokio_rustls::TlsAcceptor;
 
 /// A broker that is bound to its port, and not yet running. It may be moved to the thread that runs it.
-pub struct Broker {
-    options: BrokerOptions,
-    listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
-    gatekeeper: crate::broker::server::auth::Gatekeeper,
-    port: Option<Port>,
-    inspector: Inspector,
-}
+pub struct Broker(BoundBroker);
 
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Broker").field("addresses", &self.addresses()).field("options", &self.options).finish()
+        f.debug_struct("Broker").field("addresses", &self.addresses()).field("options", &self.0.options).finish()
     }
 }
 
@@ -79,23 +78,35 @@ impl Broker {
             let closed = certified || !gatekeeper.is_open();
             listeners.push((listener(&tls.listen, "tls.listen", closed)?, Some(acceptor)));
         }
-        Ok(Broker { options, listeners, gatekeeper, port: None, inspector: Inspector::default() })
+        Ok(Broker(BoundBroker {
+            options,
+            listeners,
+            gatekeeper,
+            port: None,
+            inspector: Inspector::default(),
+            observer: None,
+        }))
     }
 
     /// Makes the gateway a part of the broker. Without it, publishers are acknowledged at once.
     pub fn attach(&mut self, port: Port) {
-        self.port = Some(port);
+        self.0.port = Some(port);
     }
 
     /// Lets this inspector ask it, as soon as it runs.
     pub fn inspect_with(&mut self, inspector: Inspector) {
-        self.inspector = inspector;
+        self.0.inspector = inspector;
+    }
+
+    /// Tells someone of each loss.
+    pub fn observe_losses(&mut self, observer: LossObserver) {
+        self.0.observer = Some(observer);
     }
 
     /// The addresses that it listens on: the plain one, then the one with TLS.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect()
+        self.0.listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect()
     }
 
     /// Runs until the gateway closes its link, and ends in order: clients are told, the store is written. Needs a
@@ -105,7 +116,7 @@ impl Broker {
     /// # Errors
     /// When the store can't be opened, the gateway is gone without a word, or a part of the broker has failed.
     pub async fn run(self) -> Result<(), BrokerError> {
-        server::run(self.options, self.listeners, self.gatekeeper, self.port, self.inspector).await
+        server::run(self.0).await
     }
 }
 

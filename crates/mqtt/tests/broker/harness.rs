@@ -1,7 +1,7 @@
 //! A broker on a thread of its own, and a client that sends what it is told to.
 
 use hearthgate_domain::delivery::{Inbound, QoS};
-use hearthgate_mqtt::broker::{Broker, BrokerError, BrokerOptions};
+use hearthgate_mqtt::broker::{Broker, BrokerError, BrokerOptions, Loss};
 use hearthgate_mqtt::link::{Event, Handle, Heard, News, Subscription, Ticket, link};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -24,6 +24,8 @@ pub(crate) struct Running {
     pub(crate) received: Arc<Mutex<Vec<(Ticket, Inbound)>>>,
     /// What became known of publishers, before which ticket.
     pub(crate) news: Arc<Mutex<Vec<(u64, Heard)>>>,
+    /// What the broker had to let go.
+    pub(crate) losses: Arc<Mutex<Vec<Loss>>>,
     crash: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<Result<(), BrokerError>>>,
 }
@@ -37,6 +39,8 @@ pub(crate) enum Gateway {
     Prompt,
     /// Wants everything; the test acknowledges.
     Held,
+    /// Does not know yet what it wants; acknowledges at once.
+    Undecided,
 }
 
 pub(crate) fn options() -> BrokerOptions {
@@ -49,11 +53,18 @@ pub(crate) fn start() -> Running {
 
 pub(crate) fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
     let (handle, port, mut events) = link(64, 64);
-    if gateway != Gateway::Absent {
-        handle.subscribe_exactly(vec![Subscription { filter: "#".into(), qos: QoS::ExactlyOnce }]);
+    match gateway {
+        Gateway::Absent => handle.subscribe_exactly(Vec::new()),
+        Gateway::Prompt | Gateway::Held => {
+            handle.subscribe_exactly(vec![Subscription { filter: "#".into(), qos: QoS::ExactlyOnce }]);
+        }
+        Gateway::Undecided => {}
     }
     let mut broker = Broker::bind(options).unwrap();
     broker.attach(port);
+    let losses: Arc<Mutex<Vec<Loss>>> = Arc::default();
+    let lost = losses.clone();
+    broker.observe_losses(Box::new(move |loss| lost.lock().unwrap().push(loss)));
     let (address, tls) = (broker.addresses()[0], broker.addresses().get(1).copied());
     let (crash, crashed) = oneshot::channel();
     let (ready, is_ready) = std::sync::mpsc::channel();
@@ -71,8 +82,10 @@ pub(crate) fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
     let news = Arc::new(Mutex::new(Vec::new()));
     let (kept, heard) = (received.clone(), news.clone());
     std::thread::spawn(move || take(&mut events, &kept, &heard, acknowledger.as_ref(), &ready));
-    is_ready.recv_timeout(PATIENCE).unwrap();
-    Running { address, tls, handle, received, news, crash: Some(crash), server: Some(server) }
+    if gateway != Gateway::Undecided {
+        is_ready.recv_timeout(PATIENCE).unwrap();
+    }
+    Running { address, tls, handle, received, news, losses, crash: Some(crash), server: Some(server) }
 }
 
 type Kept = Mutex<Vec<(Ticket, Inbound)>>;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod acknowledgement;
+mod bounds;
 mod clients;
 mod connecting;
 mod harness;

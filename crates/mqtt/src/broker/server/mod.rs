@@ -9,13 +9,14 @@ pub(crate) mod stream;
 pub(crate) mod tls;
 mod work;
 use super::inspect::{self, Inspector};
+use super::loss::LossObserver;
 use super::options::BrokerOptions;
 use super::store::Store;
 use crate::broker::error::BrokerError;
 use crate::broker::server::auth::Gatekeeper;
 use crate::broker::server::shared::Shared;
 use crate::broker::server::stream::Stream;
-use crate::broker::state::Hub;
+use crate::broker::state::{Hub, Losses};
 use crate::link::{Event, Port};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -34,27 +35,28 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Time for the connections to end at shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Runs the broker until it is told to end, or something that it can't do without is gone.
-pub(crate) async fn run(
-    options: BrokerOptions,
-    listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
-    gatekeeper: Gatekeeper,
-    port: Option<Port>,
-    inspector: Inspector,
-) -> Result<(), BrokerError> {
-    LocalSet::new().run_until(run_here(options, listeners, gatekeeper, port, inspector)).await
+/// A broker that has its ports, and does not run yet.
+pub(crate) struct BoundBroker {
+    pub(crate) options: BrokerOptions,
+    pub(crate) listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
+    pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) port: Option<Port>,
+    pub(crate) inspector: Inspector,
+    pub(crate) observer: Option<LossObserver>,
 }
 
-async fn run_here(
-    options: BrokerOptions,
-    listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
-    gatekeeper: Gatekeeper,
+/// Runs the broker until it is told to end, or something that it can't do without is gone.
+pub(crate) async fn run(broker: BoundBroker) -> Result<(), BrokerError> {
+    LocalSet::new().run_until(run_here(broker)).await
+}
+
+async fn run_here(broker: BoundBroker) -> Result<(), BrokerError> {
     // The link stays open until everything is done: its end is the sign for the gateway.
-    mut port: Option<Port>,
-    inspector: Inspector,
-) -> Result<(), BrokerError> {
+    let BoundBroker { options, listeners, gatekeeper, mut port, inspector, observer } = broker;
     let mut store = open_store(&options).await?;
     let mut hub = Hub::new(options.limits.clone(), store.is_some());
+    hub.losses = Losses::new(observer);
+    hub.awaits_filters = port.is_some();
     if let Some(store) = &mut store {
         hub.restore(store.load().await.map_err(BrokerError::Store)?, &gatekeeper);
     }
@@ -241,8 +243,6 @@ async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<&mut Port>) -> Result
         let gateway = crate::broker::state::gateway::Gateway::new(hub.limits.max_unacknowledged_bytes);
         let (connection, ready) = (gateway.connection, gateway.ready.clone());
         hub.gateway = Some(gateway);
-        // Before any client is served: what matches no filter is acknowledged at once. Refusals are reported below.
-        hub.set_wanted(&wanted.borrow());
         (connection, ready, hub.room.clone())
     };
     // Sessions are the senders' own: each message's origin names its publisher.
@@ -269,6 +269,10 @@ async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<&mut Port>) -> Result
         }
     };
     let follow_filters = async {
+        if !wanted.has_changed().map_err(gone)? {
+            // Clients are served meanwhile, but what they publish waits, see `Hub::must_wait`.
+            wanted.changed().await.map_err(gone)?;
+        }
         loop {
             let filters = wanted.borrow_and_update().clone();
             let refused = hub.borrow_mut().set_wanted(&filters);

@@ -1,11 +1,12 @@
 //! Clients come and go: CONNECT, takeover, the end of a connection, the end of a session.
 
-use super::{Hub, Link, origin_of};
+use super::{Hub, Link};
+use crate::broker::Loss;
 use crate::broker::packets::connect::Connect;
 use crate::broker::packets::outgoing;
 use crate::broker::packets::outgoing::Announcement;
 use crate::broker::server::auth::Rights;
-use crate::broker::state::session::{LinkKey, Outgoing, Session};
+use crate::broker::state::session::{Identity, LinkKey, Outgoing, Session};
 use crate::broker::state::tree::SessionKey;
 use crate::codec::Version;
 use crate::codec::reason::Reason;
@@ -56,26 +57,22 @@ impl Hub {
         if self.closing {
             return Err(Reason::ServerShuttingDown);
         }
-        let assigned = self.check_client_id(&mut connect)?;
-        let known = self.by_id.get(connect.client_id.as_str()).copied();
-        if known.is_some_and(|key| self.sessions[key].user.as_ref().is_some_and(|owner| Some(owner) != user.as_ref())) {
-            // Another user's session: neither to be taken over nor to be spied on.
-            return Err(Reason::ClientIdentifierNotValid);
-        }
-        if let Some(key) = known {
+        let assigned = self.check_client_id(&mut connect, user.as_ref())?;
+        let identity = Identity { user, client_id: connect.client_id.as_str().into() };
+        self.adopt_nameless(&identity);
+        if let Some(key) = self.by_identity.get(&identity).copied() {
             self.take_over(key, connect.clean_start);
         }
-        let known = self.by_id.get(connect.client_id.as_str()).copied();
+        let known = self.by_identity.get(&identity).copied();
         let expiry = self.session_expiry(&connect);
         let (key, is_known) = match known {
             Some(key) => (key, true),
-            None if self.sessions.len() >= self.limits.max_sessions => return Err(Reason::QuotaExceeded),
-            None => (self.new_session(connect.client_id.as_str().into()), false),
+            None if expiry > 0 && !self.make_room_for_session() => return Err(Reason::QuotaExceeded),
+            None => (self.new_session(identity), false),
         };
         let keep_alive = self.keep_alive(&connect);
         let link = self.new_link(key, &connect, Rc::downgrade(alive));
         let session = &mut self.sessions[key];
-        session.user = user;
         // The client id may have been assigned just now.
         session.rights = rights(&connect.client_id);
         session.version = connect.version;
@@ -85,6 +82,7 @@ impl Hub {
         session.will = connect.will.take();
         session.outgoing.resent = 0;
         self.cancel_timers(key);
+        self.tell_dropped(key);
         if is_known && expiry == 0 {
             // It was kept, and ends with this connection now.
             let number = self.sessions[key].number;
@@ -104,7 +102,7 @@ impl Hub {
     }
 
     /// Gives an id to a client without one; returns whether it did.
-    fn check_client_id(&mut self, connect: &mut Connect) -> Result<bool, Reason> {
+    fn check_client_id(&mut self, connect: &mut Connect, user: Option<&Arc<str>>) -> Result<bool, Reason> {
         if !connect.client_id.is_empty() {
             return Ok(false);
         }
@@ -113,9 +111,54 @@ impl Hub {
         }
         loop {
             connect.client_id = format!("auto-{:016x}", fastrand::u64(..));
-            if !self.by_id.contains_key(connect.client_id.as_str()) {
+            let identity = Identity { user: user.cloned(), client_id: connect.client_id.as_str().into() };
+            if !self.by_identity.contains_key(&identity) {
                 return Ok(true);
             }
+        }
+    }
+
+    /// Makes room for one more session that is kept; `false`: all that are kept have their clients connected. What is not
+    /// kept takes no room, it is bounded by the connections.
+    fn make_room_for_session(&mut self) -> bool {
+        let kept = || self.sessions.iter().filter(|(_, session)| session.is_persistent());
+        if self.sessions.len() < self.limits.max_sessions || kept().count() < self.limits.max_sessions {
+            return true;
+        }
+        let absent = || kept().filter(|(_, session)| session.link.is_none());
+        let mut crowds: HashMap<Option<&Arc<str>>, usize> = HashMap::new();
+        for (_, session) in absent() {
+            *crowds.entry(session.identity.user.as_ref()).or_default() += 1;
+        }
+        // Of the user who has left most of them behind: first one that waits for nothing, and who is away for longest.
+        let Some(crowd) = crowds.into_iter().max_by_key(|(_, count)| *count).map(|(user, _)| user) else {
+            return false;
+        };
+        let of_crowd = absent().filter(|(_, session)| session.identity.user.as_ref() == crowd);
+        let oldest =
+            of_crowd.min_by_key(|(_, session)| (!session.subscriptions.is_empty(), session.left, session.number));
+        let Some(key) = oldest.map(|(key, _)| key) else { return false };
+        let total = self.losses.count(Loss::SessionEvicted);
+        if total.is_power_of_two() {
+            let client = &self.sessions[key].identity.client_id;
+            let limit = self.limits.max_sessions;
+            tracing::warn!(%client, total, limit, "ended the session of a client that is away: broker.limits.max_sessions is reached");
+        }
+        self.expire_session(key);
+        true
+    }
+
+    /// What a client without a name left behind, before there were users, goes on as the session of this user.
+    fn adopt_nameless(&mut self, identity: &Identity) {
+        if identity.user.is_none() || self.by_identity.contains_key(identity) {
+            return;
+        }
+        let nameless = Identity { user: None, client_id: identity.client_id.clone() };
+        if let Some(key) = self.by_identity.remove(&nameless) {
+            let session = &mut self.sessions[key];
+            session.origin = identity.origin();
+            session.identity = identity.clone();
+            self.by_identity.insert(identity.clone(), key);
         }
     }
 
@@ -149,12 +192,11 @@ impl Hub {
         }
     }
 
-    fn new_session(&mut self, id: Arc<str>) -> SessionKey {
+    fn new_session(&mut self, identity: Identity) -> SessionKey {
         let session = Session {
-            id: id.clone(),
+            identity: identity.clone(),
             number: self.number(),
-            origin: origin_of(&id),
-            user: None,
+            origin: identity.origin(),
             stored: 0,
             rights: Rights::default(),
             version: Version::V311,
@@ -162,12 +204,14 @@ impl Hub {
             link: None,
             left: None,
             subscriptions: HashMap::new(),
-            outgoing: Outgoing::new(self.queued.clone()),
+            subscription_bytes: 0,
+            outgoing: Outgoing::new(self.queued.clone(), self.sessions.vacant_key()),
             received: HashMap::new(),
             will: None,
+            dropped: 0,
         };
         let key = self.sessions.insert(session);
-        self.by_id.insert(id, key);
+        self.by_identity.insert(identity, key);
         key
     }
 
@@ -193,7 +237,7 @@ impl Hub {
     /// Another connection comes for a session that exists.
     fn take_over(&mut self, key: SessionKey, clean_start: bool) {
         if let Some(link) = self.sessions[key].link {
-            let client = &self.sessions[key].id;
+            let client = &self.sessions[key].identity.client_id;
             tracing::info!(%client, "another connection has taken over the client id; do two clients share it?");
             self.end_link(link, Reason::SessionTakenOver);
             if let Some(link) = self.links.get_mut(link) {
@@ -270,7 +314,8 @@ impl Hub {
         self.publish_will(key);
         self.hand_on_shared(key, true);
         let Some(session) = self.sessions.try_remove(key) else { return };
-        self.by_id.remove(&session.id);
+        self.by_identity.remove(&session.identity);
+        self.subscription_bytes = self.subscription_bytes.saturating_sub(session.subscription_bytes);
         for filter in session.subscriptions.keys() {
             self.drop_subscription(key, filter);
         }
@@ -280,12 +325,12 @@ impl Hub {
     /// Tells the store about a session, if it is to be kept; the generation that this belongs to, or 0.
     fn store_session(&mut self, key: SessionKey) -> u64 {
         let session = &self.sessions[key];
-        let (number, id, user) = (session.number, session.id.clone(), session.user.clone());
+        let (number, identity) = (session.number, session.identity.clone());
         let (expiry, left) = (session.expiry, session.left);
         if !session.is_persistent() {
             return 0;
         }
-        self.store(|delta| delta.keep_session(number, id, user, expiry, left));
+        self.store(|delta| delta.keep_session(number, identity, expiry, left));
         self.store_now()
     }
 

@@ -1,10 +1,12 @@
 //! A message goes out: to a connected client, or into its queue.
 
 use super::{Hub, SOFT_OUTPUT};
+use crate::broker::Loss;
 use crate::broker::packets::outgoing;
 use crate::broker::packets::outgoing::Delivery;
 use crate::broker::state::message::Message;
-use crate::broker::state::session::{Inflight, LinkKey, Owed, Phase};
+use crate::broker::state::pull::Pull;
+use crate::broker::state::session::{Inflight, LinkKey, Owed, Phase, Session};
 use crate::broker::state::tree::{Group, SessionKey};
 use crate::codec::reason::Reason;
 use hearthgate_domain::delivery::QoS;
@@ -32,11 +34,10 @@ impl Hub {
         let outgoing = &session.outgoing;
         let weight = message.weight();
         let full = outgoing.queue.len() >= self.limits.max_queued_messages
-            || outgoing.bytes() + weight > self.limits.max_queued_bytes.max(weight)
-            // Those who are away must not take from those who read.
-            || outgoing.total() + weight > self.limits.max_total_queued_bytes
-                && !(online && outgoing.bytes() <= SOFT_OUTPUT);
-        if full {
+            || outgoing.bytes() + weight > self.limits.max_queued_bytes.max(weight);
+        // Those who are away must not take from those who read.
+        let reads = online && outgoing.bytes() <= SOFT_OUTPUT;
+        if full || !reads && !self.make_room(key, weight) {
             self.count_dropped(key);
             return false;
         }
@@ -134,15 +135,46 @@ impl Hub {
                 outgoing.resent += 1;
                 continue;
             }
-            let Some(next) = outgoing.queue.front() else { break };
+            let free_id = outgoing.free_id().filter(|_| outgoing.inflight.len() < window);
+            let (bytes, total) = (outgoing.bytes(), self.queued.total());
             let mut packet_id = 0;
-            if next.qos != QoS::AtMostOnce {
-                match outgoing.free_id().filter(|_| outgoing.inflight.len() < window) {
-                    Some(free) => packet_id = free,
-                    None => break,
+            let mut is_pulled = false;
+            let owed = if let Some(pull) = outgoing.pull_due() {
+                if pull.qos() != QoS::AtMostOnce && free_id.is_none() {
+                    break;
                 }
-            }
-            let Some(owed) = outgoing.pop() else { break };
+                let Some(message) = pull.peek(&self.retained, now) else {
+                    let ended = outgoing.pulls.pop_front();
+                    if let (Some(delta), Some(pull)) = (&mut self.delta, ended.filter(Pull::is_stored)) {
+                        delta.pull(session.number, pull.filter().clone(), false);
+                        self.dirty.notify_one();
+                    }
+                    continue;
+                };
+                let after = bytes + message.weight();
+                let is_full = after > self.limits.max_queued_bytes
+                    || total + message.weight() > self.limits.max_total_queued_bytes && bytes > SOFT_OUTPUT;
+                if message.qos.min(pull.qos()) != QoS::AtMostOnce {
+                    // Whoever holds something unacknowledged goes on with its acknowledgement.
+                    match free_id.filter(|_| !is_full || bytes == 0) {
+                        Some(free) => packet_id = free,
+                        None => break,
+                    }
+                }
+                self.next_number += 1;
+                is_pulled = true;
+                pull.take(message, self.next_number)
+            } else {
+                let Some(next) = outgoing.queue.front() else { break };
+                if next.qos != QoS::AtMostOnce {
+                    match free_id {
+                        Some(free) => packet_id = free,
+                        None => break,
+                    }
+                }
+                let Some(owed) = outgoing.pop() else { break };
+                owed
+            };
             // What waited from before the client lost a right goes nowhere.
             let is_due = !owed.message.is_expired(now) && session.rights.may_receive(&owed.message.topic);
             let sent = is_due && send(link, &owed, packet_id, false, now);
@@ -151,11 +183,14 @@ impl Hub {
             }
             let number = owed.number;
             if sent {
+                if let Some(delta) = self.delta.as_mut().filter(|_| is_pulled && session.expiry > 0) {
+                    delta.owe(session.number, owed.clone());
+                }
                 outgoing.sent(packet_id, owed);
                 if let Some(delta) = self.delta.as_mut().filter(|_| session.expiry > 0) {
                     delta.progress(number, packet_id, Phase::Sent);
                 }
-            } else if let Some(delta) = &mut self.delta {
+            } else if let Some(delta) = self.delta.as_mut().filter(|_| !is_pulled) {
                 // Expired, or larger than the client takes: as if it had been delivered ([MQTT-3.1.2-25]).
                 delta.settle(number);
             }
@@ -198,12 +233,51 @@ impl Hub {
         }
     }
 
+    /// Makes room for a message of one session where those who hold more than it leave none; `false`: there is none.
+    fn make_room(&mut self, key: SessionKey, weight: usize) -> bool {
+        let Some(holds) = self.sessions.get(key).map(|session| session.outgoing.bytes()) else { return false };
+        while self.queued.total() + weight > self.limits.max_total_queued_bytes {
+            let sessions = &self.sessions;
+            let can_give = |other| {
+                let session: Option<&Session> = sessions.get(other);
+                session.is_some_and(|session| session.outgoing.can_withdraw(session.link.is_none()))
+            };
+            let Some(heaviest) = self.queued.find_heaviest(holds + weight, can_give) else { return false };
+            self.withdraw_newest(heaviest);
+        }
+        true
+    }
+
+    /// Drops what a session was owed last.
+    fn withdraw_newest(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        // What was sent on a connection that stands counts towards what its client takes at a time: it stays.
+        let withdrawn = session.outgoing.withdraw(session.link.is_none());
+        if let Some(owed) = withdrawn {
+            if owed.qos != QoS::AtMostOnce && self.sessions[key].is_persistent() {
+                self.store(|delta| delta.settle(owed.number));
+            }
+            self.count_dropped(key);
+        }
+    }
+
     fn count_dropped(&mut self, key: SessionKey) {
-        self.counters.dropped += 1;
-        if self.counters.dropped.is_power_of_two() {
-            let client = self.sessions.get(key).map(|session| session.id.clone()).unwrap_or_default();
-            let dropped = self.counters.dropped;
-            tracing::warn!(%client, dropped, "a client's queue is full, newer messages for it are dropped");
+        let total = self.losses.count(Loss::QueueFull);
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.dropped += 1;
+        if total.is_power_of_two() {
+            let (client, dropped) = (&session.identity.client_id, session.dropped);
+            tracing::warn!(%client, dropped, total, "a client's queue is full, newer messages for it are dropped");
+        }
+    }
+
+    /// Tells what a client has missed, once it is back.
+    pub(super) fn tell_dropped(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let dropped = std::mem::take(&mut session.dropped);
+        if dropped > 0 {
+            let client = &session.identity.client_id;
+            tracing::warn!(%client, dropped, "a client misses messages that were dropped because its queue was full");
         }
     }
 }

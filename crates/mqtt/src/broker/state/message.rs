@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// One published message, shared by everyone who gets it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Message {
     pub(crate) topic: Arc<str>,
     pub(crate) payload: Bytes,

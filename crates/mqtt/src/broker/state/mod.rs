@@ -12,8 +12,11 @@ mod clients;
 mod delivery;
 pub(crate) mod gateway;
 mod link;
+mod losses;
 pub(crate) mod message;
+mod pool;
 mod publish;
+pub(crate) mod pull;
 pub(crate) mod retained;
 pub(crate) mod session;
 mod subscriptions;
@@ -23,21 +26,23 @@ pub(crate) mod tree;
 
 pub(crate) use clients::{Accepted, Farewell};
 pub(crate) use link::{Link, PendingAck, SOFT_OUTPUT};
+pub(crate) use losses::Losses;
 pub(crate) use publish::{Published, Publisher};
 
 use super::options::LimitOptions;
+use super::packets::connect::Will;
 use super::store::Restored;
 use crate::broker::server::auth::Gatekeeper;
 use crate::broker::state::gateway::Gateway;
 use crate::broker::state::retained::Retained;
-use crate::broker::state::session::{LinkKey, Outgoing, Session};
+use crate::broker::state::session::{Identity, LinkKey, Outgoing, Session};
 use crate::broker::state::timer_queue::Timers;
 use crate::broker::state::tree::{SessionKey, Tree};
 use crate::broker::store::delta::Delta;
 use crate::link::{Outcome, OutcomeSender};
 use hearthgate_domain::delivery::{Inbound, Micros, QoS, Via};
+use pool::Pool;
 use slab::Slab;
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -48,13 +53,9 @@ use tokio::time::Instant;
 /// Bytes that may wait for the store before publishers do.
 const MAX_UNSTORED_BYTES: usize = 8 * 1024 * 1024;
 
-/// What has happened, for the log and the metrics.
+/// What has happened, for the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
-    /// Messages that a client did not get because its queue was full.
-    pub(crate) dropped: u64,
-    /// Messages that were not retained because there was no room.
-    pub(crate) unretained: u64,
     /// Connections that were closed for what the client did.
     pub(crate) violations: u64,
 }
@@ -64,11 +65,15 @@ pub(crate) struct Counters {
 pub(crate) struct Hub {
     pub(crate) limits: LimitOptions,
     pub(crate) sessions: Slab<Session>,
-    by_id: HashMap<Arc<str>, SessionKey>,
+    by_identity: HashMap<Identity, SessionKey>,
     pub(crate) links: Slab<Link>,
     pub(crate) tree: Tree,
     pub(crate) retained: Retained,
     pub(crate) gateway: Option<Gateway>,
+    /// The gateway has not said yet what it wants: a message that it may want must not be taken for one that nobody does.
+    pub(crate) awaits_filters: bool,
+    /// Wills that wait for that.
+    early_wills: Vec<Will>,
     /// The filters of the gateway.
     wanted: HashMap<Arc<str>, QoS>,
     /// What the store has still to write; `None` without a store.
@@ -82,10 +87,13 @@ pub(crate) struct Hub {
     /// The gateway's own messages whose outcome waits for a generation of the store.
     unsettled: Vec<(u64, OutcomeSender)>,
     stalled: HashSet<LinkKey>,
-    queued: Rc<Cell<usize>>,
+    queued: Rc<Pool>,
+    /// Of all sessions.
+    subscription_bytes: usize,
     next_number: u64,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
+    pub(crate) losses: Losses,
     /// Wakes the task that writes the store; the second one when someone waits for it.
     pub(crate) dirty: Rc<Notify>,
     pub(crate) urgent: Rc<Notify>,
@@ -100,11 +108,13 @@ impl Hub {
         Hub {
             limits,
             sessions: Slab::new(),
-            by_id: HashMap::new(),
+            by_identity: HashMap::new(),
             links: Slab::new(),
             tree: Tree::default(),
             retained: Retained::default(),
             gateway: None,
+            awaits_filters: false,
+            early_wills: Vec::new(),
             wanted: HashMap::new(),
             delta: stored.then(Delta::default),
             generation: 1,
@@ -114,9 +124,11 @@ impl Hub {
             unsettled: Vec::new(),
             stalled: HashSet::new(),
             queued: Rc::default(),
+            subscription_bytes: 0,
             next_number: 1,
             timers: Timers::default(),
             counters: Counters::default(),
+            losses: Losses::default(),
             dirty: Rc::default(),
             urgent: Rc::default(),
             room: Rc::default(),
@@ -131,12 +143,13 @@ impl Hub {
         }
         self.next_number = restored.next_number;
         for stored in restored.sessions {
-            if let Some(user) = stored.user.as_deref().filter(|user| !gatekeeper.knows(user)) {
-                tracing::info!(client = %stored.id, user, "removed the session of a user who is none any more");
+            let Identity { user, client_id } = &stored.identity;
+            if let Some(user) = user.as_deref().filter(|user| !gatekeeper.knows(user)) {
+                tracing::info!(client = %client_id, user, "removed the session of a user who is none any more");
                 self.store(|delta| delta.end_session(stored.number));
                 continue;
             }
-            let mut outgoing = Outgoing::new(self.queued.clone());
+            let mut outgoing = Outgoing::new(self.queued.clone(), self.sessions.vacant_key());
             for inflight in stored.inflight {
                 outgoing.restore(inflight);
             }
@@ -145,25 +158,32 @@ impl Hub {
             }
             let left = stored.left.unwrap_or_else(SystemTime::now);
             let session = Session {
-                id: stored.id.clone(),
                 number: stored.number,
-                origin: origin_of(&stored.id),
-                rights: gatekeeper.rights(stored.user.as_deref(), &stored.id),
-                user: stored.user,
+                origin: stored.identity.origin(),
+                rights: gatekeeper.rights(user.as_deref(), client_id),
+                identity: stored.identity.clone(),
                 stored: 0,
                 version: crate::codec::Version::V5,
                 expiry: stored.expiry,
                 link: None,
                 left: Some(left),
                 subscriptions: HashMap::new(),
+                subscription_bytes: 0,
                 outgoing,
                 received: stored.received,
                 will: None,
+                dropped: 0,
             };
             let key = self.sessions.insert(session);
-            self.by_id.insert(stored.id, key);
+            self.by_identity.insert(stored.identity, key);
             for (filter, options, identifier) in stored.subscriptions {
                 self.add_subscription(key, &filter, options, identifier);
+            }
+            for filter in stored.pulls {
+                let granted = self.sessions[key].subscriptions.get(&filter);
+                if let Some((options, identifier)) = granted.map(|member| (member.options, member.identifier)) {
+                    self.begin_pull(key, filter, options.qos, identifier, true);
+                }
             }
             let lived = SystemTime::now().duration_since(left).unwrap_or(Duration::ZERO);
             let lifetime = Duration::from_secs(stored.expiry.into()).saturating_sub(lived);
@@ -200,6 +220,12 @@ impl Hub {
             if known.is_none() {
                 self.send_retained_to_gateway(&filter, qos);
             }
+        }
+        if std::mem::take(&mut self.awaits_filters) {
+            for will in std::mem::take(&mut self.early_wills) {
+                self.send_will(will);
+            }
+            self.resume();
         }
         refused
     }
@@ -317,21 +343,6 @@ impl Hub {
             self.end_link(key, crate::codec::reason::Reason::ServerShuttingDown);
         }
     }
-}
-
-/// Names a publisher towards the gateway by its client id alone.
-///
-/// Not by its session: widely used clients (Paho, MQTT.js, Mosquitto's library) connect with a clean session and yet
-/// send what was not acknowledged again, with DUP, so DUP is the proof that they have not forgotten it. The name has
-/// to be the same after a restart, hence a hash that is fixed here (FNV-1a with a final mix).
-pub(crate) fn origin_of(client_id: &str) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for byte in client_id.bytes() {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    hash ^= hash >> 32;
-    hash = hash.wrapping_mul(0xd6e8_feb8_6659_fd93);
-    hash ^ hash >> 32
 }
 
 /// Now, as the gateway counts time.

@@ -1,6 +1,7 @@
 //! A message comes in: to the gateway, to the subscribers, into the retained ones.
 
 use super::{Hub, Link};
+use crate::broker::Loss;
 use crate::broker::packets::connect::Will;
 use crate::broker::state::message::Message;
 use crate::broker::state::session::{LinkKey, Received, Wait};
@@ -11,6 +12,9 @@ use hearthgate_domain::delivery::{Inbound, Micros, Origin, QoS, Via};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// So many wills wait until the gateway has said what it wants; later ones go to the other subscribers at once.
+const MAX_EARLY_WILLS: usize = 100;
 
 /// What is published.
 #[derive(Debug)]
@@ -35,7 +39,9 @@ pub(crate) struct Publisher {
 impl Hub {
     /// Whether a message on this route has to wait until there is room.
     pub(crate) fn must_wait(&self, route: &Route) -> bool {
-        route.gateway.is_some() && self.gateway.as_ref().is_some_and(super::Gateway::is_full) || self.store_is_full()
+        self.awaits_filters
+            || route.gateway.is_some() && self.gateway.as_ref().is_some_and(super::Gateway::is_full)
+            || self.store_is_full()
     }
 
     /// Registers a connection to be woken when there is room.
@@ -164,10 +170,9 @@ impl Hub {
             return removed;
         }
         if !self.retained.set(message.clone(), self.limits.max_retained_messages, self.limits.max_retained_bytes) {
-            self.counters.unretained += 1;
-            if self.counters.unretained.is_power_of_two() {
-                let total = self.counters.unretained;
-                tracing::warn!(%topic, total, "no room for a retained message; raise the broker's limit of retained messages");
+            let total = self.losses.count(Loss::RetainedFull);
+            if total.is_power_of_two() {
+                tracing::warn!(%topic, total, "no room for a retained message; raise the broker's limits of retained messages or of their size");
             }
             // Rather none than one that is out of date.
             let removed = self.retained.remove(&topic);
@@ -211,6 +216,13 @@ impl Hub {
     /// Publishes a session's will, if it still has one.
     pub(super) fn publish_will(&mut self, session: SessionKey) {
         let Some(will) = self.sessions.get_mut(session).and_then(|session| session.will.take()) else { return };
+        if self.awaits_filters && self.early_wills.len() < MAX_EARLY_WILLS {
+            return self.early_wills.push(will);
+        }
+        self.send_will(will);
+    }
+
+    pub(super) fn send_will(&mut self, will: Will) {
         let Will { topic, payload, qos, retain, expiry, properties, delay: _ } = will;
         let route = self.tree.route(&topic);
         let (payload, properties, received_at) = (payload.into(), properties.into(), super::now_micros());

@@ -10,20 +10,29 @@ use tokio::time::Instant;
 /// All retained messages, in the order of their topics.
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
-    messages: BTreeMap<Arc<str>, Arc<Message>>,
+    messages: BTreeMap<Arc<str>, Entry>,
     bytes: usize,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    message: Arc<Message>,
+    /// Rises with each message that is retained.
+    sequence: u64,
 }
 
 impl Retained {
     /// Keeps a message as its topic's last one. Returns `false` when there is no room for another.
     pub(crate) fn set(&mut self, message: Arc<Message>, max_messages: usize, max_bytes: usize) -> bool {
-        let replaced = self.messages.get(&message.topic).map(|known| known.weight());
+        let replaced = self.messages.get(&message.topic).map(|known| known.message.weight());
         let bytes = self.bytes - replaced.unwrap_or(0) + message.weight();
         if bytes > max_bytes || (replaced.is_none() && self.messages.len() >= max_messages) {
             return false;
         }
         self.bytes = bytes;
-        self.messages.insert(message.topic.clone(), message);
+        self.last += 1;
+        self.messages.insert(message.topic.clone(), Entry { message, sequence: self.last });
         true
     }
 
@@ -35,29 +44,47 @@ impl Retained {
     /// Forgets a topic's message; returns whether there was one.
     pub(crate) fn remove(&mut self, topic: &str) -> bool {
         let removed = self.messages.remove(topic);
-        self.bytes -= removed.as_ref().map_or(0, |message| message.weight());
+        self.bytes -= removed.as_ref().map_or(0, |entry| entry.message.weight());
         removed.is_some()
     }
 
     /// The messages that a filter matches and that have not expired.
     pub(crate) fn matching(&self, filter: &str, now: Instant) -> Vec<Arc<Message>> {
-        let wildcard = filter.find(['+', '#']);
-        let Some(wildcard) = wildcard else {
-            return self.messages.get(filter).filter(|message| !message.is_expired(now)).cloned().into_iter().collect();
-        };
+        self.matching_after(filter, None, now).map(|entry| entry.message.clone()).collect()
+    }
+
+    /// The first message behind a topic that a filter matches, if it was retained by `until`.
+    pub(crate) fn next(&self, filter: &str, after: Option<&str>, until: u64, now: Instant) -> Option<Arc<Message>> {
+        let mut entries = self.matching_after(filter, after, now);
+        entries.find(|entry| entry.sequence <= until).map(|entry| entry.message.clone())
+    }
+
+    /// Names what is retained by now, see [`Retained::next`].
+    pub(crate) fn sequence(&self) -> u64 {
+        self.last
+    }
+
+    fn matching_after<'a>(
+        &'a self,
+        filter: &'a str,
+        after: Option<&'a str>,
+        now: Instant,
+    ) -> impl Iterator<Item = &'a Entry> {
         // "a/#" matches "a" too, so the slash before the wildcard is not part of the common beginning.
-        let prefix = filter[..wildcard].trim_end_matches('/');
+        let wildcard = filter.find(['+', '#']);
+        let prefix = wildcard.map_or(filter, |wildcard| filter[..wildcard].trim_end_matches('/'));
+        let last = wildcard.is_none().then_some(filter);
+        let begin = after.map_or(Bound::Included(prefix), Bound::Excluded);
         self.messages
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(|(name, _)| name.starts_with(prefix))
-            .filter(|(name, message)| topic::matches(filter, name) && !message.is_expired(now))
-            .map(|(_, message)| message.clone())
-            .collect()
+            .range::<str, _>((begin, Bound::Unbounded))
+            .take_while(move |(name, _)| name.starts_with(prefix) && last.is_none_or(|last| ***name <= *last))
+            .filter(move |(name, entry)| topic::matches(filter, name) && !entry.message.is_expired(now))
+            .map(|(_, entry)| entry)
     }
 
     /// Whether any message will expire.
     pub(crate) fn has_expiring(&self) -> bool {
-        self.messages.values().any(|message| message.expires.is_some())
+        self.messages.values().any(|entry| entry.message.expires.is_some())
     }
 
     /// Forgets what has expired; returns the topics.
@@ -65,7 +92,7 @@ impl Retained {
         let expired: Vec<Arc<str>> = self
             .messages
             .iter()
-            .filter(|(_, message)| message.is_expired(now))
+            .filter(|(_, entry)| entry.message.is_expired(now))
             .map(|(topic, _)| topic.clone())
             .collect();
         for topic in &expired {
@@ -108,6 +135,23 @@ mod tests {
             expected.sort_unstable();
             assert_eq!(found, expected, "{filter}");
         }
+    }
+
+    #[test]
+    fn what_is_taken_one_by_one_ends_with_what_was_retained_at_the_beginning() {
+        let mut retained = Retained::default();
+        for topic in ["a/1", "a/2", "b", "a/3"] {
+            retained.set(message(topic), 100, 10_000);
+        }
+        let until = retained.sequence();
+        let take = |retained: &Retained, after: Option<&str>| {
+            retained.next("a/+", after, until, Instant::now()).map(|message| message.topic.to_string())
+        };
+        assert_eq!(take(&retained, None).as_deref(), Some("a/1"));
+        retained.set(message("a/2"), 100, 10_000);
+        retained.set(message("a/11"), 100, 10_000);
+        assert_eq!(take(&retained, Some("a/1")).as_deref(), Some("a/3"));
+        assert_eq!(take(&retained, Some("a/3")), None);
     }
 
     #[test]

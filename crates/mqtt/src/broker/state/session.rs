@@ -1,12 +1,13 @@
 //! What the broker remembers of a client: its subscriptions, what it is owed, and what it has handed over.
 
 use super::message::Message;
-use super::tree::Member;
+use super::pool::Pool;
+use super::pull::Pull;
+use super::tree::{Member, SessionKey};
 use crate::broker::packets::connect::Will;
 use crate::broker::server::auth::Rights;
 use crate::codec::Version;
 use hearthgate_domain::delivery::QoS;
-use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,15 +33,43 @@ pub(crate) struct Received {
     pub(crate) restored: bool,
 }
 
+/// Whose session it is. Client ids are each user's own: who may log in must neither see nor end another's session, nor
+/// keep another out by taking its client id first.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Identity {
+    pub(crate) user: Option<Arc<str>>,
+    pub(crate) client_id: Arc<str>,
+}
+
+impl Identity {
+    /// Names a publisher towards the gateway.
+    ///
+    /// Not by its session: widely used clients (Paho, MQTT.js, Mosquitto's library) connect with a clean session and yet
+    /// send what was not acknowledged again, with DUP, so DUP is the proof that they have not forgotten it. The name has
+    /// to be the same after a restart, hence a hash that is fixed here (FNV-1a with a final mix).
+    pub(crate) fn origin(&self) -> u64 {
+        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        self.client_id.bytes().for_each(&mut add);
+        if let Some(user) = &self.user {
+            // No UTF-8 holds this byte, so the two can't run into each other.
+            add(0xff);
+            user.bytes().for_each(&mut add);
+        }
+        hash ^= hash >> 32;
+        hash = hash.wrapping_mul(0xd6e8_feb8_6659_fd93);
+        hash ^ hash >> 32
+    }
+}
+
 /// One client's session.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) id: Arc<str>,
+    pub(crate) identity: Identity,
     /// Names the session in the store, and tells it from an earlier one with the same key.
     pub(crate) number: u64,
     /// Names the publisher towards the gateway.
     pub(crate) origin: u64,
-    pub(crate) user: Option<Arc<str>>,
     /// The store's generation in which it is kept for the first time; 0 when it is there.
     pub(crate) stored: u64,
     /// What its client may do.
@@ -53,9 +82,12 @@ pub(crate) struct Session {
     pub(crate) left: Option<SystemTime>,
     /// By filter as given, `$share/…` included.
     pub(crate) subscriptions: HashMap<Arc<str>, Member>,
+    pub(crate) subscription_bytes: usize,
     pub(crate) outgoing: Outgoing,
     pub(crate) received: HashMap<u16, Received>,
     pub(crate) will: Option<Will>,
+    /// Messages dropped for it since its client was last here.
+    pub(crate) dropped: u64,
 }
 
 impl Session {
@@ -102,29 +134,28 @@ pub(crate) struct Outgoing {
     /// So many of `inflight`, from the front, were sent on the present connection.
     pub(crate) resent: usize,
     pub(crate) queue: VecDeque<Owed>,
+    /// Retained messages that are taken when there is room for them.
+    pub(crate) pulls: VecDeque<Pull>,
     bytes: usize,
-    total: Rc<Cell<usize>>,
+    pool: Rc<Pool>,
+    holder: SessionKey,
     last_id: u16,
 }
 
 impl Outgoing {
-    /// `total` counts the bytes of all sessions.
-    pub(crate) fn new(total: Rc<Cell<usize>>) -> Self {
-        let (inflight, queue) = (VecDeque::new(), VecDeque::new());
-        Outgoing { inflight, resent: 0, queue, bytes: 0, total, last_id: 0 }
+    /// `pool` is that of all sessions, `holder` the one that this belongs to.
+    pub(crate) fn new(pool: Rc<Pool>, holder: SessionKey) -> Self {
+        let (inflight, queue, pulls) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        Outgoing { inflight, resent: 0, queue, pulls, bytes: 0, pool, holder, last_id: 0 }
     }
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(crate) fn total(&self) -> usize {
-        self.total.get()
-    }
-
     /// Nothing waits to be sent.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.resent == self.inflight.len()
+        self.queue.is_empty() && self.pulls.is_empty() && self.resent == self.inflight.len()
     }
 
     pub(crate) fn push(&mut self, owed: Owed) {
@@ -136,6 +167,22 @@ impl Outgoing {
         let owed = self.queue.pop_front()?;
         self.discharge(owed.message.weight());
         Some(owed)
+    }
+
+    /// Takes back what came last and was not sent, or, with `sent`, what was sent last and the client has not confirmed.
+    pub(crate) fn withdraw(&mut self, sent: bool) -> Option<Owed> {
+        if let Some(owed) = self.queue.pop_back() {
+            self.discharge(owed.message.weight());
+            return Some(owed);
+        }
+        let index = self.inflight.len().checked_sub(1)?;
+        let can_go = sent && self.inflight[index].phase == Phase::Sent;
+        can_go.then(|| self.remove(index)).flatten().map(|inflight| inflight.owed)
+    }
+
+    /// Whether [`Outgoing::withdraw`] would take anything.
+    pub(crate) fn can_withdraw(&self, sent: bool) -> bool {
+        !self.queue.is_empty() || sent && self.inflight.back().is_some_and(|last| last.phase == Phase::Sent)
     }
 
     /// The next free packet id; `None` when the oldest delivery still holds it.
@@ -212,19 +259,22 @@ impl Outgoing {
     }
 
     fn charge(&mut self, weight: usize) {
-        self.bytes += weight;
-        self.total.set(self.total.get() + weight);
+        self.account(self.bytes + weight);
     }
 
     fn discharge(&mut self, weight: usize) {
-        self.bytes = self.bytes.saturating_sub(weight);
-        self.total.set(self.total.get().saturating_sub(weight));
+        self.account(self.bytes.saturating_sub(weight));
+    }
+
+    fn account(&mut self, bytes: usize) {
+        self.pool.account(self.holder, self.bytes, bytes);
+        self.bytes = bytes;
     }
 }
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        self.total.set(self.total.get().saturating_sub(self.bytes));
+        self.account(0);
     }
 }
 
@@ -248,7 +298,7 @@ mod tests {
 
     #[test]
     fn packet_ids_wrap_and_are_found_in_any_order() {
-        let mut outgoing = Outgoing::new(Rc::default());
+        let mut outgoing = Outgoing::new(Rc::default(), 0);
         outgoing.last_id = 65_533;
         for number in 0..5 {
             let id = outgoing.free_id().unwrap();
@@ -260,12 +310,12 @@ mod tests {
             assert_eq!(outgoing.finish(id).map(|inflight| inflight.packet_id), Some(id));
             assert!(outgoing.finish(id).is_none());
         }
-        assert_eq!((outgoing.bytes(), outgoing.total()), (0, 0));
+        assert_eq!((outgoing.bytes(), outgoing.pool.total()), (0, 0));
     }
 
     #[test]
     fn an_id_is_not_reused_while_its_delivery_is_open() {
-        let mut outgoing = Outgoing::new(Rc::default());
+        let mut outgoing = Outgoing::new(Rc::default(), 0);
         outgoing.sent(5, owed(1, false, QoS::AtLeastOnce));
         outgoing.last_id = 4;
         assert_eq!(outgoing.free_id(), None);
@@ -275,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_came_by_a_shared_subscription_can_be_taken_back_except_qos_2_that_was_sent() {
-        let mut outgoing = Outgoing::new(Rc::default());
+        let mut outgoing = Outgoing::new(Rc::default(), 0);
         outgoing.sent(1, owed(1, true, QoS::ExactlyOnce));
         outgoing.sent(2, owed(2, true, QoS::AtLeastOnce));
         outgoing.sent(3, owed(3, false, QoS::AtLeastOnce));

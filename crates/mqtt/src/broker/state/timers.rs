@@ -27,7 +27,8 @@ impl Hub {
         self.timers.add(at, Timer { session, number, due });
     }
 
-    fn expire_session(&mut self, session: SessionKey) {
+    /// Ends a session whose client is away.
+    pub(super) fn expire_session(&mut self, session: SessionKey) {
         if let (Some(gateway), Some(session)) = (&mut self.gateway, self.sessions.get(session)) {
             gateway.hear(session.origin, Heard::Gone);
         }

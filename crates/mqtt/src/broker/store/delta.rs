@@ -4,15 +4,14 @@
 
 use crate::broker::packets::incoming::Options;
 use crate::broker::state::message::Message;
-use crate::broker::state::session::{Owed, Phase};
+use crate::broker::state::session::{Identity, Owed, Phase};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 #[derive(Debug)]
 pub(crate) struct Kept {
-    pub(crate) id: Arc<str>,
-    pub(crate) user: Option<Arc<str>>,
+    pub(crate) identity: Identity,
     pub(crate) expiry: u32,
     pub(crate) left: Option<SystemTime>,
 }
@@ -33,6 +32,8 @@ pub(crate) struct Delta {
     pub(crate) sessions: HashMap<u64, Option<Kept>>,
     pub(crate) subscriptions: HashMap<(u64, Arc<str>), Option<Granted>>,
     pub(crate) received: HashMap<(u64, u16), bool>,
+    /// Whether a session still has to get retained messages of a filter.
+    pub(crate) pulls: HashMap<(u64, Arc<str>), bool>,
     pub(crate) debts: HashMap<u64, Debt>,
     pub(crate) settled: Vec<u64>,
     pub(crate) progress: HashMap<u64, (u16, Phase)>,
@@ -45,6 +46,7 @@ impl Delta {
         self.sessions.is_empty()
             && self.subscriptions.is_empty()
             && self.received.is_empty()
+            && self.pulls.is_empty()
             && self.debts.is_empty()
             && self.settled.is_empty()
             && self.progress.is_empty()
@@ -56,21 +58,15 @@ impl Delta {
         self.bytes + 64 * (self.settled.len() + self.progress.len() + self.received.len())
     }
 
-    pub(crate) fn keep_session(
-        &mut self,
-        number: u64,
-        id: Arc<str>,
-        user: Option<Arc<str>>,
-        expiry: u32,
-        left: Option<SystemTime>,
-    ) {
-        self.sessions.insert(number, Some(Kept { id, user, expiry, left }));
+    pub(crate) fn keep_session(&mut self, number: u64, identity: Identity, expiry: u32, left: Option<SystemTime>) {
+        self.sessions.insert(number, Some(Kept { identity, expiry, left }));
     }
 
     pub(crate) fn end_session(&mut self, number: u64) {
         self.sessions.insert(number, None);
         self.subscriptions.retain(|(session, _), _| *session != number);
         self.received.retain(|(session, _), _| *session != number);
+        self.pulls.retain(|(session, _), _| *session != number);
         let mut freed = 0;
         self.debts.retain(|_, debt| {
             let stays = debt.session != number;
@@ -82,6 +78,10 @@ impl Delta {
 
     pub(crate) fn subscribe(&mut self, session: u64, filter: Arc<str>, options: Option<Granted>) {
         self.subscriptions.insert((session, filter), options);
+    }
+
+    pub(crate) fn pull(&mut self, session: u64, filter: Arc<str>, open: bool) {
+        self.pulls.insert((session, filter), open);
     }
 
     pub(crate) fn receive(&mut self, session: u64, packet_id: u16, open: bool) {

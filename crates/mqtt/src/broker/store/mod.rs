@@ -3,11 +3,14 @@
 //! Changes are collected in a [`Delta`] and written as one transaction.
 
 pub(crate) mod delta;
+mod schema;
+
 use crate::broker::packets::incoming::Options;
 use crate::broker::state::message::Message;
-use crate::broker::state::session::{Inflight, Owed, Phase, Received, Wait};
+use crate::broker::state::session::{Identity, Inflight, Owed, Phase, Received, Wait};
 use crate::broker::store::delta::Delta;
 use crate::codec::Version;
+use futures_util::TryStreamExt;
 use hearthgate_domain::delivery::QoS;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Connection, Row, SqliteConnection};
@@ -23,13 +26,14 @@ pub(crate) type StoredSubscription = (Arc<str>, Options, Option<u32>);
 /// A session as it was kept.
 #[derive(Debug)]
 pub(crate) struct StoredSession {
-    pub(crate) id: Arc<str>,
+    pub(crate) identity: Identity,
     pub(crate) number: u64,
-    pub(crate) user: Option<Arc<str>>,
     pub(crate) expiry: u32,
     pub(crate) left: Option<SystemTime>,
     pub(crate) subscriptions: Vec<StoredSubscription>,
     pub(crate) received: HashMap<u16, Received>,
+    /// Filters whose retained messages it still has to get.
+    pub(crate) pulls: Vec<Arc<str>>,
     pub(crate) inflight: Vec<Inflight>,
     pub(crate) queue: Vec<Owed>,
 }
@@ -52,22 +56,6 @@ pub(crate) struct Store {
     has_failed: bool,
 }
 
-const SCHEMA: &[&str] = &[
-    "CREATE TABLE IF NOT EXISTS sessions (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT, \
-     expiry INTEGER NOT NULL, left_at INTEGER)",
-    "CREATE TABLE IF NOT EXISTS subscriptions (session INTEGER NOT NULL, filter TEXT NOT NULL, \
-     options INTEGER NOT NULL, identifier INTEGER, PRIMARY KEY (session, filter)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS received (session INTEGER NOT NULL, packet_id INTEGER NOT NULL, \
-     PRIMARY KEY (session, packet_id)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY, session INTEGER NOT NULL, topic TEXT NOT NULL, \
-     payload BLOB NOT NULL, published_qos INTEGER NOT NULL, qos INTEGER NOT NULL, published_retain INTEGER NOT NULL, \
-     retain INTEGER NOT NULL, properties BLOB NOT NULL, expires_at INTEGER, identifiers BLOB NOT NULL, share TEXT, \
-     packet_id INTEGER, released INTEGER NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS messages_of_session ON messages (session)",
-    "CREATE TABLE IF NOT EXISTS retained (topic TEXT PRIMARY KEY, payload BLOB NOT NULL, qos INTEGER NOT NULL, \
-     properties BLOB NOT NULL, expires_at INTEGER) WITHOUT ROWID",
-];
-
 impl Store {
     /// Opens or makes the file.
     pub(crate) async fn open(file: &Path) -> Result<Store, sqlx::Error> {
@@ -78,9 +66,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5));
         let mut connection = SqliteConnection::connect_with(&options).await?;
-        for statement in SCHEMA {
-            sqlx::query(*statement).execute(&mut connection).await?;
-        }
+        schema::prepare(&mut connection).await?;
         Ok(Store { connection, options, has_failed: false })
     }
 
@@ -135,9 +121,21 @@ impl Store {
                 restored.sessions[*session].received.insert(row.try_get::<i64, _>(1)? as u16, received);
             }
         }
-        for row in sqlx::query("SELECT * FROM messages ORDER BY number").fetch_all(&mut self.connection).await? {
+        for row in sqlx::query("SELECT session, filter FROM pulls").fetch_all(&mut self.connection).await? {
+            if let Some(session) = index.get(&(row.try_get::<i64, _>(0)? as u64)) {
+                restored.sessions[*session].pulls.push(row.try_get::<String, _>(1)?.into());
+            }
+        }
+        // Row by row, and what was published once is one message again: its copies come one after the other.
+        let mut rows = sqlx::query("SELECT * FROM messages ORDER BY number").fetch(&mut self.connection);
+        let mut last: Option<Arc<Message>> = None;
+        while let Some(row) = rows.try_next().await? {
             let Some(&session) = index.get(&(row.try_get::<i64, _>("session")? as u64)) else { continue };
-            let (owed, sent) = stored_message(&row, clock)?;
+            let (mut owed, sent) = stored_message(&row, clock)?;
+            match &last {
+                Some(message) if **message == *owed.message => owed.message = message.clone(),
+                _ => last = Some(owed.message.clone()),
+            }
             restored.next_number = restored.next_number.max(owed.number);
             match sent {
                 Some((packet_id, phase)) => {
@@ -146,9 +144,12 @@ impl Store {
                 None => restored.sessions[session].queue.push(owed),
             }
         }
-        for row in sqlx::query("SELECT * FROM retained").fetch_all(&mut self.connection).await? {
+        drop(rows);
+        let mut rows = sqlx::query("SELECT * FROM retained").fetch(&mut self.connection);
+        while let Some(row) = rows.try_next().await? {
             restored.retained.push(Arc::new(stored_retained(&row, clock)?));
         }
+        drop(rows);
         Ok(restored)
     }
 }
@@ -158,16 +159,17 @@ async fn write_sessions(to: &mut SqliteConnection, delta: &Delta) -> Result<(), 
         let number = *number as i64;
         match kept {
             Some(kept) => {
-                // The id of a session that ended in this same delta may be taken again.
-                sqlx::query("DELETE FROM sessions WHERE id = ? AND number <> ?")
-                    .bind(&*kept.id)
+                // The identity of a session that ended in this same delta may be taken again.
+                sqlx::query("DELETE FROM sessions WHERE id = ? AND user IS ? AND number <> ?")
+                    .bind(&*kept.identity.client_id)
+                    .bind(kept.identity.user.as_deref())
                     .bind(number)
                     .execute(&mut *to)
                     .await?;
                 sqlx::query("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?)")
                     .bind(number)
-                    .bind(&*kept.id)
-                    .bind(kept.user.as_deref())
+                    .bind(&*kept.identity.client_id)
+                    .bind(kept.identity.user.as_deref())
                     .bind(i64::from(kept.expiry))
                     .bind(kept.left.map(unix_seconds))
                     .execute(&mut *to)
@@ -178,6 +180,7 @@ async fn write_sessions(to: &mut SqliteConnection, delta: &Delta) -> Result<(), 
                     "DELETE FROM sessions WHERE number = ?",
                     "DELETE FROM subscriptions WHERE session = ?",
                     "DELETE FROM received WHERE session = ?",
+                    "DELETE FROM pulls WHERE session = ?",
                     "DELETE FROM messages WHERE session = ?",
                 ] {
                     sqlx::query(statement).bind(number).execute(&mut *to).await?;
@@ -197,6 +200,14 @@ async fn write_sessions(to: &mut SqliteConnection, delta: &Delta) -> Result<(), 
                 .bind(&**filter),
         };
         query.execute(&mut *to).await?;
+    }
+    for ((session, filter), open) in &delta.pulls {
+        let statement = if *open {
+            "INSERT OR IGNORE INTO pulls VALUES (?, ?)"
+        } else {
+            "DELETE FROM pulls WHERE session = ? AND filter = ?"
+        };
+        sqlx::query(statement).bind(*session as i64).bind(&**filter).execute(&mut *to).await?;
     }
     for ((session, packet_id), open) in &delta.received {
         let statement = if *open {
@@ -267,13 +278,13 @@ fn stored_session(row: &SqliteRow) -> Result<StoredSession, sqlx::Error> {
     let (id, user): (String, Option<String>) = (row.try_get(1)?, row.try_get(2)?);
     let left: Option<i64> = row.try_get(4)?;
     Ok(StoredSession {
-        id: id.into(),
+        identity: Identity { user: user.map(Into::into), client_id: id.into() },
         number: row.try_get::<i64, _>(0)? as u64,
-        user: user.map(Into::into),
         expiry: row.try_get::<i64, _>(3)? as u32,
         left: left.map(|left| SystemTime::UNIX_EPOCH + Duration::from_secs(left.max(0) as u64)),
         subscriptions: Vec::new(),
         received: HashMap::new(),
+        pulls: Vec::new(),
         inflight: Vec::new(),
         queue: Vec::new(),
     })

@@ -1,0 +1,181 @@
+//! What clients can take of the broker, and who loses when it is taken.
+
+use crate::harness::*;
+use hearthgate_mqtt::broker::{BrokerOptions, Loss};
+
+const KIB: usize = 1024;
+
+/// A kept session with a subscription, whose client is away.
+fn absent(broker: &Running, id: &str, filter: &str) {
+    let (mut client, _) = broker.connect(&Connect::kept(4, id));
+    assert_eq!(client.subscribe(filter, 1), 1);
+    client.disconnect();
+    // A connection that is answered is younger than the end of the one before.
+    broker.v4("next").disconnect();
+}
+
+fn publish_acknowledged(publisher: &mut Client, topic: &str, payload: impl AsRef<[u8]>) {
+    publisher.publish(2, topic, 1, payload);
+    publisher.expect_acknowledgement(4, 1);
+}
+
+#[test]
+fn when_all_queues_are_full_who_holds_most_loses_first() {
+    let mut options = options();
+    options.limits.max_total_queued_bytes = 200 * KIB;
+    let broker = start_with(options, Gateway::Absent);
+    absent(&broker, "dashboard", "alarm/#");
+    for id in ["a", "b", "c"] {
+        absent(&broker, id, "other/#");
+    }
+    let mut publisher = broker.v4("p");
+    for _ in 0..30 {
+        publish_acknowledged(&mut publisher, "other/x", vec![0; 4 * KIB]);
+    }
+    for number in 0..5 {
+        publish_acknowledged(&mut publisher, "alarm/fire", number.to_string());
+    }
+    let (mut dashboard, _) = broker.connect(&Connect::kept(4, "dashboard"));
+    for number in 0..5 {
+        assert_eq!(dashboard.message_acknowledged().text(), number.to_string());
+    }
+    // The others have kept their oldest ones, in equal parts.
+    for id in ["a", "b", "c"] {
+        let (mut client, _) = broker.connect(&Connect::kept(4, id));
+        for _ in 0..15 {
+            client.message_acknowledged();
+        }
+    }
+}
+
+#[test]
+fn what_is_dropped_is_told_once_for_each_client_and_message() {
+    let mut options = options();
+    options.limits.max_queued_messages = 3;
+    let broker = start_with(options, Gateway::Absent);
+    absent(&broker, "a", "t");
+    let mut publisher = broker.v4("p");
+    for _ in 0..5 {
+        publish_acknowledged(&mut publisher, "t", "x");
+    }
+    assert_eq!(*broker.losses.lock().unwrap(), [Loss::QueueFull; 2]);
+}
+
+/// Retains so many messages of 10 KiB.
+fn retain_many(broker: &Running, count: usize) {
+    let mut publisher = broker.v4("retainer");
+    for number in 0..count {
+        publisher.publish(3, &format!("camera/{number:03}"), 1, vec![0; 10 * KIB]);
+        publisher.expect_acknowledgement(4, 1);
+    }
+}
+
+#[test]
+fn all_retained_messages_arrive_though_they_are_more_than_may_wait() {
+    let mut options = options();
+    (options.limits.max_queued_messages, options.limits.max_inflight) = (5, 4);
+    (options.limits.max_queued_bytes, options.limits.max_total_queued_bytes) = (50 * KIB, 50 * KIB);
+    let broker = start_with(options, Gateway::Absent);
+    retain_many(&broker, 60);
+    for qos in 0..2 {
+        let mut subscriber = broker.v4("s");
+        subscriber.subscribe("camera/#", qos);
+        for number in 0..60 {
+            let message = if qos == 0 { subscriber.message() } else { subscriber.message_acknowledged() };
+            assert_eq!((message.topic, message.retain), (format!("camera/{number:03}"), true));
+        }
+        subscriber.expect_nothing();
+    }
+    assert_eq!(*broker.losses.lock().unwrap(), []);
+}
+
+#[test]
+fn retained_messages_that_a_client_has_not_taken_yet_come_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut options = BrokerOptions { state_dir: Some(folder.path().to_owned()), ..options() };
+        options.limits.max_inflight = 4;
+        start_with(options, Gateway::Absent)
+    };
+    let broker = start();
+    retain_many(&broker, 10);
+    let (mut subscriber, _) = broker.connect(&Connect::kept(4, "s"));
+    subscriber.subscribe("camera/#", 1);
+    for _ in 0..2 {
+        subscriber.message_acknowledged();
+    }
+    subscriber.disconnect();
+    // What is acknowledged is stored, and all that came before it.
+    let mut publisher = broker.v4("p");
+    publisher.publish(3, "other", 1, "x");
+    publisher.expect_acknowledgement(4, 1);
+    broker.crash();
+    let broker = start();
+    let (mut subscriber, _) = broker.connect(&Connect::kept(4, "s"));
+    let mut topics = std::collections::BTreeSet::new();
+    while topics.len() < 8 || !topics.contains("camera/009") {
+        topics.insert(subscriber.message_acknowledged().topic);
+    }
+}
+
+#[test]
+fn what_is_retained_while_retained_messages_are_sent_comes_once_and_last() {
+    let mut options = options();
+    options.limits.max_inflight = 2;
+    let broker = start_with(options, Gateway::Absent);
+    retain_many(&broker, 10);
+    let (mut subscriber, mut publisher) = (broker.v4("s"), broker.v4("p"));
+    subscriber.subscribe("camera/#", 1);
+    publisher.publish(3, "camera/008", 1, "newer");
+    publisher.expect_acknowledgement(4, 1);
+    let mut messages: Vec<Message> = (0..10).map(|_| subscriber.message_acknowledged()).collect();
+    subscriber.expect_nothing();
+    let last = messages.pop().unwrap();
+    assert_eq!((last.topic.as_str(), last.text(), last.retain), ("camera/008", "newer", false));
+    assert!(messages.iter().all(|message| message.retain && message.topic != "camera/008"));
+}
+
+#[test]
+fn kept_sessions_of_clients_that_are_away_make_room_for_new_ones() {
+    let mut options = options();
+    options.limits.max_sessions = 3;
+    let broker = start_with(options, Gateway::Absent);
+    let is_kept = |id: &str| broker.connect(&Connect::kept(4, id)).1.present;
+    absent(&broker, "dashboard", "alarm/#");
+    for number in 0..10 {
+        let (client, connack) = broker.connect(&Connect::kept(4, &format!("sketch-{number}")));
+        assert_eq!(connack.code, 0);
+        client.disconnect();
+        broker.v4("clean").disconnect();
+    }
+    assert_eq!(*broker.losses.lock().unwrap(), [Loss::SessionEvicted; 8]);
+    assert!(is_kept("dashboard"), "it waits for something");
+    assert!(is_kept("sketch-9"), "it came last");
+    // Those who are connected keep their place.
+    let _connected: Vec<Client> = ["a", "b", "c"].map(|id| broker.connect(&Connect::kept(4, id)).0).into();
+    assert_eq!(broker.connect(&Connect::kept(4, "d")).1.code, 3);
+    assert_eq!(broker.connect(&Connect { id: "e".into(), ..Connect::v4() }).1.code, 0);
+}
+
+#[test]
+fn subscriptions_are_bounded_by_the_memory_that_they_take() {
+    let mut options = options();
+    options.limits.max_subscription_bytes = 100 * KIB;
+    options.limits.max_total_subscription_bytes = 150 * KIB;
+    let broker = start_with(options, Gateway::Absent);
+    let deep = |number: usize| format!("{number}{}", "/x".repeat(99));
+    let count = |client: &mut Client, from: usize| {
+        (from..).take_while(|number| client.subscribe(&deep(*number), 0) == 0).count()
+    };
+    let (mut first, mut second, mut third) = (broker.v4("a"), broker.v4("b"), broker.v4("c"));
+    // 26 kB each.
+    assert_eq!((count(&mut first, 0), count(&mut second, 100)), (3, 2));
+    assert_eq!(third.subscribe("everyone/gets/a/few", 0), 0);
+    assert_eq!(*broker.losses.lock().unwrap(), [Loss::SubscriptionRefused; 2]);
+    // What is given back is free for all.
+    first.unsubscribe(&deep(0));
+    assert_eq!(count(&mut second, 200), 1);
+    broker.v4("a").disconnect();
+    first.expect_end(0);
+    assert_eq!(count(&mut third, 300), 2);
+}
