@@ -224,6 +224,8 @@ impl Hub {
             waker: None,
             alive,
             acks: VecDeque::new(),
+            replies: VecDeque::new(),
+            reply_bytes: 0,
             pubacks: 0,
             window: connect.receive_maximum.into(),
             limit: connect.maximum_packet_size,

@@ -25,7 +25,8 @@ mod timers;
 pub(crate) mod tree;
 
 pub(crate) use clients::{Accepted, Farewell};
-pub(crate) use link::{Link, PendingAck, SOFT_OUTPUT};
+use link::Reply;
+pub(crate) use link::{Answer, Link, PendingAck, SOFT_OUTPUT};
 pub(crate) use losses::Losses;
 pub(crate) use publish::{Published, Publisher};
 
@@ -81,6 +82,8 @@ pub(crate) struct Hub {
     /// Number of the delta that is being filled.
     generation: u64,
     committed: u64,
+    /// The last generation that someone waits for.
+    awaited: u64,
     /// Bytes of the delta that is being written.
     storing_bytes: usize,
     awaiting_store: HashSet<LinkKey>,
@@ -119,6 +122,7 @@ impl Hub {
             delta: stored.then(Delta::default),
             generation: 1,
             committed: 0,
+            awaited: 0,
             storing_bytes: 0,
             awaiting_store: HashSet::new(),
             unsettled: Vec::new(),
@@ -150,12 +154,7 @@ impl Hub {
                 continue;
             }
             let mut outgoing = Outgoing::new(self.queued.clone(), self.sessions.vacant_key());
-            for inflight in stored.inflight {
-                outgoing.restore(inflight);
-            }
-            for owed in stored.queue {
-                outgoing.push(owed);
-            }
+            outgoing.restore(stored.inflight, stored.queue);
             let left = stored.left.unwrap_or_else(SystemTime::now);
             let session = Session {
                 number: stored.number,
@@ -270,9 +269,11 @@ impl Hub {
         }
     }
 
-    /// Takes what the store has to write, with its number.
+    /// Takes what the store has to write, with its number. What someone waits for may have become nothing: a message that
+    /// its subscriber acknowledged at once.
     pub(crate) fn take_delta(&mut self) -> Option<(u64, Delta)> {
-        let delta = self.delta.as_mut().filter(|delta| !delta.is_empty())?;
+        let is_awaited = self.awaited >= self.generation;
+        let delta = self.delta.as_mut().filter(|delta| is_awaited || !delta.is_empty())?;
         let delta = std::mem::take(delta);
         self.storing_bytes = delta.bytes();
         self.generation += 1;
@@ -288,6 +289,7 @@ impl Hub {
         self.storing_bytes = 0;
         for link in std::mem::take(&mut self.awaiting_store) {
             self.release_acknowledgements(link);
+            self.release_replies(link);
         }
         self.resume();
     }
@@ -305,8 +307,43 @@ impl Hub {
         if self.delta.is_none() {
             return 0;
         }
+        self.awaited = self.generation;
+        self.dirty.notify_one();
         self.urgent.notify_one();
         self.generation
+    }
+
+    /// The generation that holds everything known of a session now, which someone waits for; 0 when it is not kept.
+    pub(crate) fn store_all_of(&mut self, key: SessionKey) -> u64 {
+        match self.sessions.get(key).is_some_and(Session::is_persistent) {
+            true => self.store_now(),
+            false => 0,
+        }
+    }
+
+    /// Answers a packet once a generation of the store is committed, and what was asked for before is answered.
+    pub(crate) fn reply(&mut self, key: LinkKey, packet_id: u16, answer: Answer, generation: u64) {
+        if let Some(link) = self.links.get_mut(key) {
+            link.reply(Reply { generation, packet_id, answer });
+            self.release_replies(key);
+        }
+    }
+
+    /// Gives a client the answers that are due, and sends what waited for the store.
+    fn release_replies(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let before = link.out.len();
+        if link.release_replies(self.committed) {
+            self.awaiting_store.insert(key);
+        }
+        if link.out.len() > before {
+            link.wake();
+        }
+        if let Some(session) = link.session
+            && self.sessions.get(session).is_some_and(|session| !session.outgoing.is_idle())
+        {
+            self.pump(session, key);
+        }
     }
 
     fn store_is_full(&self) -> bool {

@@ -77,6 +77,9 @@ impl Store {
 
     /// Writes a delta as one transaction.
     pub(crate) async fn write(&mut self, delta: &Delta) -> Result<(), sqlx::Error> {
+        if delta.is_empty() {
+            return Ok(());
+        }
         if self.has_failed {
             // After a commit that failed (a full disk), sqlx takes the connection for being in a transaction for ever.
             self.connection = SqliteConnection::connect_with(&self.options).await?;
@@ -139,7 +142,13 @@ impl Store {
             restored.next_number = restored.next_number.max(owed.number);
             match sent {
                 Some((packet_id, phase)) => {
-                    restored.sessions[session].inflight.push(Inflight { packet_id, phase, owed });
+                    restored.sessions[session].inflight.push(Inflight {
+                        packet_id,
+                        phase,
+                        owed,
+                        stored: 0,
+                        was_sent: true,
+                    });
                 }
                 None => restored.sessions[session].queue.push(owed),
             }
