@@ -181,8 +181,8 @@ pub(crate) fn salvaged(
 fn due<'a>(target: Target<'a>, table: &'a RoutingTable, parts: &'a [Part]) -> impl Iterator<Item = (i64, Part)> + 'a {
     let flow_id = target.flow_id;
     let is_due = move |part: &&Part| {
-        let flow = flow_id.and_then(|id| table.flow(id));
-        target.verdict.is_due(**part) && flow.map_or(**part == Part::Store, |flow| flow.does(**part))
+        let known = |id| table.flow(id).map(|flow| flow.does(**part)).or_else(|| resting_does(table, id, **part));
+        target.verdict.is_due(**part) && flow_id.and_then(known).unwrap_or(**part == Part::Store)
     };
     parts.iter().filter(is_due).filter_map(move |part| Some((flow_id?, *part)))
 }
@@ -196,7 +196,7 @@ pub(crate) fn letter(
     reason: &str,
 ) -> NewDeadLetter {
     NewDeadLetter {
-        journal: journal.id(),
+        journal: journal.origin_of(entry.seq),
         seq: Some(entry.seq),
         flow_code: flow_id.map(|id| code(table, id)),
         topic: entry.topic.to_owned(),
@@ -221,8 +221,25 @@ pub(crate) fn lacks(flow: &Flow, part: Part) -> Option<String> {
     })
 }
 
-fn code(table: &RoutingTable, flow_id: i64) -> String {
-    table.flow(flow_id).map_or_else(|| format!("(flow {flow_id}, removed)"), |flow| flow.code.to_string())
+/// What the letters of a flow are found by: its code, also when it is switched off or removed.
+pub(crate) fn code(table: &RoutingTable, flow_id: i64) -> String {
+    table.code(flow_id).map_or_else(|| format!("(flow {flow_id}, removed)"), str::to_owned)
+}
+
+/// Why nothing is done for a flow that is not in force, and what to do.
+pub(crate) fn rests(table: &RoutingTable, flow_id: i64) -> String {
+    match table.code(flow_id) {
+        Some(code) => format!(
+            "flow {code} was switched off or removed: put it in force again (hearthgate flow enable {code}) and replay, or \
+             drop the letter (hearthgate dlq drop)"
+        ),
+        None => "the flow was removed".to_owned(),
+    }
+}
+
+/// What a flow does that is not in force, as far as that is known.
+pub(crate) fn resting_does(table: &RoutingTable, flow_id: i64, part: Part) -> Option<bool> {
+    table.resting(flow_id)?.flow.as_ref().map(|flow| flow.does(part))
 }
 
 /// The dead letter of a message that the journal had no room for. It has no number: sent again, it is a letter again.

@@ -122,7 +122,9 @@ impl Work {
         let mut pace = Pace::new();
         loop {
             let Some(database) = self.database().await else { return Ok(()) };
-            let mut writer = RecordWriter::new(&database, self.deps.journal.id()).map_err(|error| error.to_string())?;
+            let journal = self.deps.journal.clone();
+            let writer = RecordWriter::new(&database, journal.id()).map_err(|error| error.to_string())?;
+            let mut writer = writer.following(journal, CONSUMER);
             match self.drain(&mut writer, &mut pace).await? {
                 End::Closed => return Ok(()),
                 End::Trouble(reason) => {
@@ -246,15 +248,19 @@ impl Work {
                             deaths.risk((entry.seq, flow_id), || self.record(entry, flow, records.last()))
                         }
                     },
-                    None => Err("the flow was removed or switched off".to_owned()),
+                    // What a flow does beside storing is given up by the poster.
+                    None if letters::resting_does(&table, flow_id, Part::Store) == Some(false) => continue,
+                    None => Err(letters::rests(&table, flow_id)),
                 };
                 match made {
                     Ok(record) => records.push(record),
                     Err(reason) => {
                         let letter = letters::letter(&self.deps.journal, &table, entry, Some(flow_id), &reason);
                         warn!(flow = letter.flow_code, seq = entry.seq, reason, "dead letter");
-                        // Of a flow that is gone nothing was done: the poster gives up the same letter.
-                        let is_whole = table.flow(flow_id).is_none() && target.verdict == Verdict::Accepted;
+                        // What a flow did that is gone is not known: the poster gives up the same letter.
+                        let is_known = table.flow(flow_id).is_some()
+                            || letters::resting_does(&table, flow_id, Part::Store).is_some();
+                        let is_whole = !is_known && target.verdict == Verdict::Accepted;
                         refused.push(NewDeadLetter { part: (!is_whole).then_some(Part::Store), ..letter });
                     }
                 }

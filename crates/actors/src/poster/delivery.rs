@@ -14,10 +14,11 @@ use futures_util::future::LocalBoxFuture;
 use hearthgate_domain::delivery::{Outbound, QoS};
 use hearthgate_domain::flow::{Action, Flow, LogLevel, Part, SecretRef};
 use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
+use hearthgate_domain::routing::RoutingTable;
 use hearthgate_http::template::Purpose;
 use hearthgate_mqtt::link::Outcome;
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
-use hearthgate_storage::journal::Seq;
+use hearthgate_storage::journal::{self, Seq};
 use hearthgate_storage::sql::Database;
 use secrecy::SecretString;
 use std::cell::RefCell;
@@ -27,7 +28,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{debug, error, info, trace, warn};
-use uuid::Uuid;
 
 /// How a message is delivered, from the settings.
 #[derive(Clone)]
@@ -75,7 +75,7 @@ pub(super) struct Delivery {
 pub(super) struct Deliverer {
     endpoints: Endpoints,
     posting: Posting,
-    journal: Uuid,
+    journal: journal::Handle,
     deaths: Arc<Deaths<Delivery>>,
     counters: RefCell<HashMap<i64, Rc<Counters>>>,
     /// In which order each flow's messages are handed over to be published.
@@ -93,36 +93,55 @@ impl Deliverer {
     ///
     /// # Errors
     /// In words.
-    pub(super) fn new(endpoints: &Endpoints, journal: Uuid, deaths: Arc<Deaths<Delivery>>) -> Result<Self, String> {
+    pub(super) fn new(
+        endpoints: &Endpoints,
+        journal: journal::Handle,
+        deaths: Arc<Deaths<Delivery>>,
+    ) -> Result<Self, String> {
         let posting = Posting::new(endpoints)?;
         let (counters, turns) = (RefCell::default(), RefCell::default());
         Ok(Deliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters, turns })
     }
 
     /// Takes a message through all deliveries of its flow, however long that takes.
-    pub(super) async fn deliver(&self, flow_id: i64, flow: Option<Arc<Flow>>, job: Job) -> Done {
+    pub(super) async fn deliver(&self, flow_id: i64, table: &RoutingTable, job: Job) -> Done {
+        let flow = table.flow(flow_id);
         let done = Done { flow_id, seq: job.seq };
         let part = job.due.part();
         let Some(flow) = flow else {
-            self.give_up(None, flow_id, &job, part, "the flow was removed or switched off", 0).await;
+            self.give_up_all(table, flow_id, &job).await;
             return done;
         };
-        if let Some(reason) = part.and_then(|part| letters::lacks(&flow, part)) {
-            self.give_up(Some(&flow), flow_id, &job, part, &reason, 0).await;
+        if let Some(reason) = part.and_then(|part| letters::lacks(flow, part)) {
+            self.give_up(&flow.code, &job, part, &reason, 0).await;
             return done;
         }
         for action in flow.actions.iter().filter(|action| job.due.includes(action)) {
             match action {
                 Action::StoreDb {} => {}
-                Action::PostEndpoint {} => self.risk(&flow, &job, Part::Post, self.post(&flow, &job)).await,
+                Action::PostEndpoint {} => self.risk(flow, &job, Part::Post, self.post(flow, &job)).await,
                 Action::Publish { topic, qos, retain } => {
-                    let publishing = self.publish(&flow, &job, topic, *qos, *retain);
-                    self.risk(&flow, &job, Part::Publish, publishing).await;
+                    let publishing = self.publish(flow, &job, topic, *qos, *retain);
+                    self.risk(flow, &job, Part::Publish, publishing).await;
                 }
-                Action::Log { level } => log(&flow, &job, *level),
+                Action::Log { level } => log(flow, &job, *level),
             }
         }
         done
+    }
+
+    /// Of a flow that is not in force: a letter for each part that it has, or one for all when that is not known.
+    async fn give_up_all(&self, table: &RoutingTable, flow_id: i64, job: &Job) {
+        let (code, reason) = (letters::code(table, flow_id), letters::rests(table, flow_id));
+        if table.resting(flow_id).is_none_or(|resting| resting.flow.is_none()) {
+            return self.give_up(&code, job, job.due.part(), &reason, 0).await;
+        }
+        for part in super::PARTS {
+            let is_due = job.due.part().is_none_or(|only| only == part);
+            if is_due && letters::resting_does(table, flow_id, part) == Some(true) {
+                self.give_up(&code, job, Some(part), &reason, 0).await;
+            }
+        }
     }
 
     /// Carries out one part; a panic is laid to its message, and a message that has done that twice is given up.
@@ -130,7 +149,7 @@ impl Deliverer {
         let delivery = Delivery { flow_id: flow.id, seq: job.seq, part };
         if self.deaths.is_deadly(delivery) {
             let reason = "this message has stopped the poster twice";
-            return self.give_up(Some(flow), flow.id, job, Some(part), reason, 0).await;
+            return self.give_up(&flow.code, job, Some(part), reason, 0).await;
         }
         self.deaths.risk_all(|| [delivery], work).await;
     }
@@ -150,12 +169,12 @@ impl Deliverer {
             }
         };
         counters.dead.add(1);
-        self.give_up(Some(flow), flow.id, job, Some(Part::Post), &reason, attempts).await;
+        self.give_up(&flow.code, job, Some(Part::Post), &reason, attempts).await;
     }
 
     /// The same in every attempt, also after a crash.
     fn message_id(&self, flow: &Flow, job: &Job) -> String {
-        format!("{}-{}-{}", self.journal.simple(), job.seq, flow.id)
+        format!("{}-{}-{}", self.journal.origin_of(job.seq).simple(), job.seq, flow.id)
     }
 
     async fn publish(&self, flow: &Arc<Flow>, job: &Job, topic: &str, qos: QoS, retain: bool) {
@@ -164,22 +183,22 @@ impl Deliverer {
         let message_id = self.message_id(flow, job);
         let topic = match job.rendered(flow, &message_id).render(topic, Purpose::Body) {
             Ok(topic) => topic,
-            Err(reason) => return self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 0).await,
+            Err(reason) => return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await,
         };
         if let Err(reason) = hearthgate_domain::topic::validate_topic_name(&topic) {
             let reason = format!("PUBLISH to {topic:?}: {reason}");
-            return self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 0).await;
+            return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await;
         }
         if flow.topic.filter().matches(&topic) {
             let reason = format!("PUBLISH to {topic:?} would come back to the same flow, again and again");
-            return self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 0).await;
+            return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await;
         }
         let message = Outbound { topic: topic.into(), payload: job.payload.clone(), qos, retain };
         match self.publish_until_settled(flow, job, &message).await {
             Ok(()) => self.counters(flow).delivered.add(1),
             Err(reason) => {
                 self.counters(flow).dead.add(1);
-                self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 1).await;
+                self.give_up(&flow.code, job, Some(Part::Publish), &reason, 1).await;
             }
         }
     }
@@ -223,20 +242,18 @@ impl Deliverer {
     /// each message's future is as large as the largest thing that can become of it.
     fn give_up<'a>(
         &'a self,
-        flow: Option<&'a Flow>,
-        flow_id: i64,
+        code: &'a str,
         job: &'a Job,
         part: Option<Part>,
         reason: &'a str,
         attempts: usize,
     ) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
-            let code = flow.map_or_else(|| format!("(flow {flow_id}, removed)"), |flow| flow.code.to_string());
             warn!(flow = %code, seq = job.seq, reason, "dead letter");
             let letter = NewDeadLetter {
-                journal: self.journal,
+                journal: self.journal.origin_of(job.seq),
                 seq: Some(job.seq),
-                flow_code: Some(code),
+                flow_code: Some(code.to_owned()),
                 topic: job.topic.to_string(),
                 payload: job.payload.clone(),
                 reason: reason.to_owned(),

@@ -121,7 +121,7 @@ impl Work {
             lanes.insert(flow_id, Lane::new(name, flow_id, done));
         }
         let reader = deps.journal.reader_after(from);
-        let deliverer = Rc::new(Deliverer::new(&deps.endpoints, deps.journal.id(), Arc::clone(&deaths))?);
+        let deliverer = Rc::new(Deliverer::new(&deps.endpoints, deps.journal.clone(), Arc::clone(&deaths))?);
         let (under_way, stirred, lost) = (FuturesUnordered::new(), BTreeSet::new(), Vec::new());
         Ok(Work { deps, deaths, reader, lanes, deliverer, under_way, stirred, lost, has_news: false })
     }
@@ -176,13 +176,14 @@ impl Work {
                 let flow = table.flow(flow_id);
                 let only_stores =
                     |flow: &Arc<Flow>| flow.actions.iter().all(|action| matches!(action, Action::StoreDb {}));
-                if !is_replayed && flow.is_some_and(only_stores) {
+                let known = flow.or_else(|| table.resting(flow_id)?.flow.as_ref());
+                if !is_replayed && known.is_some_and(only_stores) {
                     continue;
                 }
                 let lane = match self.lanes.entry(flow_id) {
                     std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-                    // A flow that is gone and never had a lane: the record writer makes it a dead letter.
-                    std::collections::hash_map::Entry::Vacant(_) if flow.is_none() && !is_replayed => continue,
+                    // A flow of which nothing is known and that never had a lane: the record writer makes it a dead letter.
+                    std::collections::hash_map::Entry::Vacant(_) if known.is_none() && !is_replayed => continue,
                     std::collections::hash_map::Entry::Vacant(new) => {
                         let name = format!("{LANE_PREFIX}{flow_id}");
                         let before = Start::After(entry.seq - 1);
@@ -209,8 +210,8 @@ impl Work {
             let flow = table.flow(flow_id);
             let at_once = flow.map_or(1, |flow| at_once(flow));
             while let Some(job) = lane.next(at_once) {
-                let (deliverer, flow) = (Rc::clone(&self.deliverer), flow.cloned());
-                self.under_way.push(Box::pin(async move { deliverer.deliver(flow_id, flow, job).await }));
+                let (deliverer, table) = (Rc::clone(&self.deliverer), Arc::clone(&table));
+                self.under_way.push(Box::pin(async move { deliverer.deliver(flow_id, &table, job).await }));
             }
         }
         Ok(())

@@ -3,5 +3,5 @@
 mod table;
 mod tree;
 
-pub use table::{Difference, RoutingTable};
+pub use table::{Difference, Resting, RoutingTable};
 pub use tree::FilterTree;

@@ -3,6 +3,7 @@
 use super::ages::Ages;
 use super::positions::{NAME_LIMIT, Position, PositionFile, Positions, Start};
 use super::reader::Reader;
+use super::runs::Runs;
 use super::{JournalError, Seq};
 use hearthgate_domain::delivery::Micros;
 use std::collections::VecDeque;
@@ -54,6 +55,7 @@ impl Index {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) id: Uuid,
+    pub(super) runs: Mutex<Runs>,
     pub(super) max_bytes: u64,
     pub(super) index: Mutex<Index>,
     /// The newest durable entry; the sending end is the writer's.
@@ -140,6 +142,47 @@ impl Handle {
     #[must_use]
     pub fn id(&self) -> Uuid {
         self.shared.id
+    }
+
+    /// The identity of this opening, to be noted beside a position that is kept elsewhere. `None` when it could not be kept.
+    #[must_use]
+    pub fn run(&self) -> Option<Uuid> {
+        lock(&self.shared.runs).current()
+    }
+
+    /// Under which identity an entry's number is unique: also where the journal was put back from an older copy and has
+    /// given the number out once more.
+    #[must_use]
+    pub fn origin_of(&self, seq: Seq) -> Uuid {
+        lock(&self.shared.runs).of(seq).unwrap_or(self.shared.id)
+    }
+
+    /// Through which entry a position holds that is kept elsewhere and that was left by this run.
+    #[must_use]
+    pub fn bound_position(&self, position: Seq, left_by: Option<Uuid>) -> Seq {
+        lock(&self.shared.runs).bound(position, left_by)
+    }
+
+    /// Whether somebody else has this journal too, a copy of it: we have noted our run elsewhere, and find there one that
+    /// we do not know.
+    #[must_use]
+    pub fn is_rivalled_by(&self, run: Uuid) -> bool {
+        let runs = lock(&self.shared.runs);
+        runs.is_noted() && !runs.knows(run)
+    }
+
+    /// The run was noted beside a position that is kept elsewhere.
+    ///
+    /// # Errors
+    /// Failures of the file.
+    pub fn note_run(&self) -> Result<(), JournalError> {
+        lock(&self.shared.runs).note()
+    }
+
+    /// Through which entry a registered consumer is done.
+    #[must_use]
+    pub fn released(&self, name: &str) -> Option<Seq> {
+        lock(&self.shared.positions).consumers.get(name).map(|position| position.released)
     }
 
     /// Follows the newest durable entry; 0 before the first one. It ends when the journal is closed.

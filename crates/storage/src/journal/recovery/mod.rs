@@ -6,6 +6,7 @@ mod tail;
 
 use super::owed::OwedFile;
 use super::positions::{Loaded, PositionFile};
+use super::runs::Runs;
 use super::shared::Shared;
 use super::writer::Journal;
 use super::{JournalError, Options, Seq};
@@ -123,8 +124,10 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), 
     let (index, folded) = fold::read_owed(id, &files, tail.as_ref(), snapshot, options.window)?;
     let next_seq = tail.as_ref().map_or(floor, |tail| tail.next);
     let (synced, synced_rx) = watch::channel(next_seq - 1);
+    let runs = Runs::open(dir, next_seq, index.oldest());
     let shared = Arc::new(Shared {
         id,
+        runs: Mutex::new(runs),
         max_bytes: options.max_bytes,
         index: Mutex::new(index),
         synced: synced_rx,

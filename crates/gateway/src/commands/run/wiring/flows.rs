@@ -104,6 +104,8 @@ pub(super) async fn wire(
         router: router.addr.clone().recipient(),
         reload_interval: settings.flows.reload_interval.0,
         cache: state.join("flows.json"),
+        identity: state.join("database.id"),
+        journal: handle.clone(),
         unloadable: watch::channel(Vec::new()).0,
         trouble: trouble("database"),
         server,
