@@ -10,7 +10,7 @@ use crate::pace::Pace;
 use crate::trouble::Trouble;
 use actix::prelude::*;
 use hearthgate_domain::flow::{Flow, FlowRow};
-use hearthgate_domain::routing::{Resting, RoutingTable};
+use hearthgate_domain::routing::{Resting, RoutingTable, describe_circle, find_circles};
 use hearthgate_storage::journal;
 use hearthgate_storage::sql::{Changes, Database, DatabaseOptions, MqttServer, TypedTable};
 use hearthgate_supervision::Exit;
@@ -298,6 +298,11 @@ impl Work {
             }
         } else {
             info!(flows = table.flows().len(), "flows loaded");
+        }
+        let flows: Vec<&Flow> = table.flows().iter().map(|flow| &**flow).collect();
+        for circle in find_circles(&flows) {
+            let circle = describe_circle(&circle);
+            warn!(%circle, "flows publish to each other; their messages are stopped after some rounds");
         }
         let sent = self.deps.router.send(ReplaceFlows(Arc::clone(&table))).await;
         sent.map_err(|_| "the router did not take the flows")?;

@@ -1,5 +1,6 @@
 //! One message through its flow's deliveries, and what becomes of those that can't be made.
 
+use super::hops::{self, Hops};
 use super::lane::Job;
 use super::posting::{End, Posting};
 use super::rendering::Rendered;
@@ -80,6 +81,7 @@ pub(super) struct Deliverer {
     counters: RefCell<HashMap<i64, Rc<Counters>>>,
     /// In which order each flow's messages are handed over to be published.
     turns: RefCell<HashMap<i64, Rc<Turn>>>,
+    hops: RefCell<Hops>,
 }
 
 pub(super) struct Counters {
@@ -99,8 +101,13 @@ impl Deliverer {
         deaths: Arc<Deaths<Delivery>>,
     ) -> Result<Self, String> {
         let posting = Posting::new(endpoints)?;
-        let (counters, turns) = (RefCell::default(), RefCell::default());
-        Ok(Deliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters, turns })
+        let (counters, turns, hops) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Ok(Deliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters, turns, hops })
+    }
+
+    /// Other flows are in force.
+    pub(super) fn forget_hops(&self) {
+        self.hops.borrow_mut().clear();
     }
 
     /// Takes a message through all deliveries of its flow, however long that takes.
@@ -193,6 +200,17 @@ impl Deliverer {
             let reason = format!("PUBLISH to {topic:?} would come back to the same flow, again and again");
             return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await;
         }
+        let hops = self.hops.borrow().of(&job.topic, &job.payload) + 1;
+        if hops > hops::MOST {
+            let reason = format!(
+                "PUBLISH to {topic:?}: the message was published by {} flows one after the other and goes round in a \
+                 circle; change the topic of one of the flows (hearthgate check names circles)",
+                hops::MOST
+            );
+            self.counters(flow).dead.add(1);
+            return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await;
+        }
+        self.hops.borrow_mut().note(&topic, &job.payload, hops);
         let message = Outbound { topic: topic.into(), payload: job.payload.clone(), qos, retain };
         match self.publish_until_settled(flow, job, &message).await {
             Ok(()) => self.counters(flow).delivered.add(1),

@@ -6,6 +6,7 @@
 //! outcome was not noted yet are made again, with the same `webhook-id`.
 
 mod delivery;
+mod hops;
 mod lane;
 mod posting;
 mod rendering;
@@ -100,6 +101,8 @@ struct Work {
     reader: Reader,
     lanes: HashMap<i64, Lane>,
     deliverer: Rc<Deliverer>,
+    /// The flows as they were seen last.
+    table: Arc<RoutingTable>,
     under_way: FuturesUnordered<LocalBoxFuture<'static, Done>>,
     /// Lanes that have got something to do, or room to do it.
     stirred: BTreeSet<i64>,
@@ -123,7 +126,8 @@ impl Work {
         let reader = deps.journal.reader_after(from);
         let deliverer = Rc::new(Deliverer::new(&deps.endpoints, deps.journal.clone(), Arc::clone(&deaths))?);
         let (under_way, stirred, lost) = (FuturesUnordered::new(), BTreeSet::new(), Vec::new());
-        Ok(Work { deps, deaths, reader, lanes, deliverer, under_way, stirred, lost, has_news: false })
+        let table = Arc::clone(&deps.table.borrow());
+        Ok(Work { deps, deaths, reader, lanes, deliverer, table, under_way, stirred, lost, has_news: false })
     }
 
     async fn run(mut self) -> Result<(), String> {
@@ -201,7 +205,11 @@ impl Work {
 
     /// Sets lanes going that have something to do, and less under way than their flows allow at once.
     fn start_stirred_lanes(&mut self) -> Result<(), String> {
-        let table = Arc::clone(&self.deps.table.borrow());
+        let table = Arc::clone(&self.deps.table.borrow_and_update());
+        if !Arc::ptr_eq(&table, &self.table) {
+            self.deliverer.forget_hops();
+            self.table = Arc::clone(&table);
+        }
         let head = self.reader.next_seq();
         for flow_id in std::mem::take(&mut self.stirred) {
             let Some(lane) = self.lanes.get_mut(&flow_id) else { continue };
