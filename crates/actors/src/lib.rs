@@ -10,6 +10,7 @@ mod deaths;
 pub mod desk;
 pub mod discovery;
 pub mod homeassistant;
+pub mod in_hand;
 pub mod interests;
 pub mod interface;
 mod known_flows;

@@ -3,7 +3,9 @@
 //! While one group of messages is being written by a blocking job at the [`Desk`], the next is prepared: no linger, and
 //! the busier it gets the larger the groups are.
 
+use crate::deaths::{Deaths, Known};
 use crate::desk::{Decision, Desk, Group, Written};
+use crate::in_hand::{Holder, InHand, Mark};
 use crate::interests::Interests;
 use crate::letters;
 use crate::messages::{Arrived, Confirmed, Consumer, ReplaceFlows, RouteAgain, Settled, Wanted};
@@ -18,7 +20,7 @@ use hearthgate_domain::routing::RoutingTable;
 use hearthgate_domain::topic::TopicFilter;
 use hearthgate_mqtt::link::{Batch, Subscription, Ticket, subscription_identifier};
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
-use hearthgate_storage::journal::{JournalError, Target, Verdict};
+use hearthgate_storage::journal::{JournalError, Target, Verdict, content_hash};
 use hearthgate_supervision::Exit;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +30,23 @@ use tracing::{error, warn};
 
 /// Time between attempts to write to a journal that is full or has no room on its disk.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Payloads up to this size, in bytes, can't end the process by being read, and are not noted for that.
+const HARMLESS: usize = 128;
+
+/// What a message is known by, whoever sends it and however often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Content(u64);
+
+impl Known for Content {
+    fn mark(&self) -> Mark {
+        (self.0, 0)
+    }
+
+    fn of_mark((hash, _): Mark) -> Option<Self> {
+        Some(Content(hash))
+    }
+}
 
 /// What the actor works with.
 pub struct Deps {
@@ -51,6 +70,8 @@ pub struct Deps {
     pub interests: Arc<Interests>,
     /// Our place among several gateways.
     pub sharing: Sharing,
+    /// What ended the process before.
+    pub in_hand: Arc<InHand>,
 }
 
 /// Whether several gateways share the flows' messages.
@@ -88,6 +109,8 @@ pub struct FlowRouterActor {
     /// All of these.
     wanted: HashSet<u32>,
     counters: Counters,
+    /// Messages with which processes have ended.
+    deaths: Deaths<Content>,
 }
 
 struct Counters {
@@ -112,6 +135,7 @@ impl FlowRouterActor {
             dropped: Counter::journal(Outcome::Dropped),
         };
         let found = Vec::new();
+        let deaths = Deaths::of_process(Arc::clone(&deps.in_hand), Holder::Router);
         FlowRouterActor {
             deps,
             exit,
@@ -123,7 +147,24 @@ impl FlowRouterActor {
             identifiers: HashMap::new(),
             wanted: HashSet::new(),
             counters,
+            deaths,
         }
+    }
+
+    /// What the found flows make of a message; it may be the one with which processes end.
+    fn decide(&self, message: &Inbound) -> Vec<Decision> {
+        if message.payload.len() <= HARMLESS {
+            return decide(message, &self.found);
+        }
+        let content = Content(content_hash(&message.topic, &message.payload));
+        if self.deaths.is_deadly(content) {
+            let reason = "the gateway has ended twice while it read this message".to_owned();
+            error!(topic = %message.topic, reason, "dead letter");
+            return vec![Decision::Refused { flow_id: None, reason, pointer: String::new() }];
+        }
+        let decisions = self.deaths.hold(content, || decide(message, &self.found));
+        self.deaths.acquit(|suspect| *suspect == content);
+        decisions
     }
 
     /// Keeps those of the found flows that this copy of the message is for.
@@ -178,7 +219,7 @@ impl FlowRouterActor {
             #[cfg(feature = "fault-injection")]
             assert!(!message.topic.ends_with("/fault/router"), "injected by the topic");
             let refused = &self.counters.refused;
-            let decisions = decide(message, &self.found);
+            let decisions = self.decide(message);
             refused
                 .add(decisions.iter().filter(|decision| matches!(decision, Decision::Refused { .. })).count() as u64);
             self.group.push(index, decisions);

@@ -4,7 +4,8 @@
 //! journal keeps what comes; there is no other path for bad times. Bad data never stops it: a record that the database
 //! refuses becomes a dead letter before the rest is committed.
 
-use crate::deaths::Deaths;
+use crate::deaths::{Deaths, Known};
+use crate::in_hand::{Holder, InHand, Mark};
 use crate::letters;
 use crate::metrics::{Counter, Outcome};
 use crate::pace::Pace;
@@ -52,6 +53,18 @@ pub struct Deps {
     pub value_format: ValueFormat,
     /// Why nothing is written, for readiness; empty when all is well.
     pub trouble: Trouble,
+    /// What ended the process before.
+    pub in_hand: Arc<InHand>,
+}
+
+impl Known for (Seq, i64) {
+    fn mark(&self) -> Mark {
+        *self
+    }
+
+    fn of_mark(mark: Mark) -> Option<Self> {
+        Some(mark)
+    }
 }
 
 /// See the module.
@@ -65,7 +78,8 @@ impl RecordWriterActor {
     /// An actor that writes as soon as it is started.
     #[must_use]
     pub fn new(deps: Deps, exit: Exit) -> Self {
-        RecordWriterActor { deps, exit, deaths: Arc::default() }
+        let deaths = Arc::new(Deaths::of_process(Arc::clone(&deps.in_hand), Holder::Writer));
+        RecordWriterActor { deps, exit, deaths }
     }
 }
 
@@ -219,7 +233,7 @@ impl Work {
             pace.reset();
             self.deps.trouble.clear();
             self.release(through)?;
-            self.deaths.forget(|(seq, _)| *seq <= through);
+            self.deaths.acquit(|(seq, _)| *seq <= through);
         }
         *batch = Batch { through, ..Batch::default() };
         Ok(None)
@@ -245,7 +259,8 @@ impl Work {
                     Some(flow) => match letters::lacks(flow, Part::Store) {
                         Some(reason) if target.verdict == Verdict::Replayed(Part::Store) => Err(reason),
                         Some(_) | None => {
-                            deaths.risk((entry.seq, flow_id), || self.record(entry, flow, records.last()))
+                            let message = (entry.seq, flow_id);
+                            deaths.risk(message, || deaths.hold(message, || self.record(entry, flow, records.last())))
                         }
                     },
                     // What a flow does beside storing is given up by the poster.

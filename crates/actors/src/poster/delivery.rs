@@ -5,7 +5,8 @@ use super::lane::Job;
 use super::posting::{End, Posting};
 use super::rendering::Rendered;
 use super::turn::Turn;
-use crate::deaths::Deaths;
+use crate::deaths::{Deaths, Known};
+use crate::in_hand::Mark;
 use crate::letters;
 use crate::messages::{PublishTracked, Reload};
 use crate::metrics::{Counter, Outcome as Counted};
@@ -72,6 +73,18 @@ pub(super) struct Delivery {
     pub(super) part: Part,
 }
 
+impl Known for Delivery {
+    fn mark(&self) -> Mark {
+        let part = Part::ALL.iter().position(|part| *part == self.part).unwrap_or_default();
+        (self.seq, self.flow_id << 2 | part as i64)
+    }
+
+    fn of_mark((seq, rest): Mark) -> Option<Self> {
+        let part = usize::try_from(rest & 3).ok().and_then(|part| Part::ALL.get(part))?;
+        Some(Delivery { flow_id: rest >> 2, seq, part: *part })
+    }
+}
+
 /// Delivers; shared by all lanes of one incarnation.
 pub(super) struct Deliverer {
     endpoints: Endpoints,
@@ -100,7 +113,7 @@ impl Deliverer {
         journal: journal::Handle,
         deaths: Arc<Deaths<Delivery>>,
     ) -> Result<Self, String> {
-        let posting = Posting::new(endpoints)?;
+        let posting = Posting::new(endpoints, Arc::clone(&deaths))?;
         let (counters, turns, hops) = (RefCell::default(), RefCell::default(), RefCell::default());
         Ok(Deliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters, turns, hops })
     }
@@ -188,7 +201,9 @@ impl Deliverer {
         #[cfg(feature = "fault-injection")]
         assert!(!job.topic.ends_with("/fault/publish"), "injected by the topic");
         let message_id = self.message_id(flow, job);
-        let topic = match job.rendered(flow, &message_id).render(topic, Purpose::Body) {
+        let delivery = Delivery { flow_id: flow.id, seq: job.seq, part: Part::Publish };
+        let rendering = || job.rendered(flow, &message_id).render(topic, Purpose::Body);
+        let topic = match self.deaths.hold(delivery, rendering) {
             Ok(topic) => topic,
             Err(reason) => return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await,
         };

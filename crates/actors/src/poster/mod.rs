@@ -16,6 +16,7 @@ pub use delivery::{Endpoints, FindSecret};
 pub use rendering::Rendered;
 
 use crate::deaths::Deaths;
+use crate::in_hand::{Holder, InHand};
 use crate::letters;
 use crate::pace::Pace;
 use actix::prelude::*;
@@ -57,6 +58,8 @@ pub struct Deps {
     pub table: watch::Receiver<Arc<RoutingTable>>,
     /// How a message is delivered.
     pub endpoints: Endpoints,
+    /// What ended the process before.
+    pub in_hand: Arc<InHand>,
 }
 
 /// See the module.
@@ -70,7 +73,8 @@ impl EndpointPosterActor {
     /// An actor that delivers as soon as it is started.
     #[must_use]
     pub fn new(deps: Deps, exit: Exit) -> Self {
-        EndpointPosterActor { deps, exit, deaths: Arc::default() }
+        let deaths = Arc::new(Deaths::of_process(Arc::clone(&deps.in_hand), Holder::Poster));
+        EndpointPosterActor { deps, exit, deaths }
     }
 }
 
@@ -255,7 +259,7 @@ impl Work {
         let flushed = tokio::task::spawn_blocking(move || journal.flush()).await;
         flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let lanes = &self.lanes;
-        self.deaths.forget(|message| lanes.get(&message.flow_id).is_none_or(|lane| message.seq <= lane.done(head)));
+        self.deaths.acquit(|message| lanes.get(&message.flow_id).is_none_or(|lane| message.seq <= lane.done(head)));
         Ok(())
     }
 }

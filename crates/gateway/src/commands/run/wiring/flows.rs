@@ -8,6 +8,7 @@ use crate::database;
 use crate::exit::Failure;
 use crate::settings::{Settings, WhenFull};
 use anyhow::Context as _;
+use hearthgate_actors::in_hand::InHand;
 use hearthgate_actors::progress::Progress;
 use hearthgate_actors::trouble::Trouble;
 use hearthgate_actors::{catalog, desk, letters, poster, router, writer};
@@ -41,6 +42,7 @@ pub(super) async fn wire(
     let dead_letters = DeadLetters::open(&database::dead_letter_options(settings))
         .await
         .map_err(|error| Failure::Unavailable(error.to_string()))?;
+    let in_hand = Arc::new(InHand::open(&state.join("in-hand")));
     let (table_tx, table) = watch::channel(Arc::new(RoutingTable::new(Vec::new())));
     let (database_tx, database) = watch::channel(None);
     let mut troubles = Vec::new();
@@ -61,6 +63,7 @@ pub(super) async fn wire(
         sharing: router::Sharing { group: settings.mqtt.group.clone(), is_leaving: settings.mqtt.leave_group },
         letters: dead_letters.clone(),
         rejects: settings.journal.when_full == WhenFull::Reject,
+        in_hand: Arc::clone(&in_hand),
     })?;
     let writer = starter.start("writer", "writer", writer::RecordWriterActor::new)?;
     writer.fill(writer::Deps {
@@ -72,6 +75,7 @@ pub(super) async fn wire(
         linger: settings.store.linger.0,
         value_format: options::value_format(settings),
         trouble: trouble("writer"),
+        in_hand: Arc::clone(&in_hand),
     })?;
     let letters = starter.start("letters", "writer", letters::DeadLetterActor::new)?;
     letters.fill(letters::Deps {
@@ -97,6 +101,7 @@ pub(super) async fn wire(
             publish: mqtt.addr.clone().recipient(),
             secrets: Arc::new(options::secret),
         },
+        in_hand,
     })?;
     catalog.fill(catalog::Deps {
         options: database::options(settings),
