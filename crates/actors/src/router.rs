@@ -10,6 +10,7 @@ use crate::interests::Interests;
 use crate::letters;
 use crate::messages::{Arrived, Confirmed, Consumer, ReplaceFlows, RouteAgain, Settled, Wanted};
 use crate::metrics::{Counter, Outcome};
+use crate::poster;
 use crate::progress::{Admission, Progress};
 use crate::trouble::Trouble;
 use actix::prelude::*;
@@ -290,8 +291,14 @@ impl FlowRouterActor {
 
     /// Nothing is settled meanwhile, so the broker keeps what comes, and nothing is lost.
     fn on_trouble(&mut self, group: Group, reason: &JournalError, ctx: &mut Context<Self>) {
-        let text = reason.to_string();
-        if self.deps.trouble.is_news(&text) {
+        let is_full = matches!(reason, JournalError::Full { .. });
+        let text = match is_full {
+            true => format!("{reason}; {}", self.holders()),
+            false => reason.to_string(),
+        };
+        let was_well = self.deps.trouble.reason().is_empty();
+        // How much each holds changes with each attempt.
+        if self.deps.trouble.is_news(&text) && (was_well || !is_full) {
             error!(reason = %text, "messages wait: they can not be written to the journal");
         }
         match reason {
@@ -306,6 +313,20 @@ impl FlowRouterActor {
             }
             _ => self.exit.fail(ctx, text),
         }
+    }
+
+    /// Who has not released how much of a full journal.
+    fn holders(&self) -> String {
+        let usage = lock(&self.deps.desk).usage();
+        let table = self.deps.table.borrow();
+        let mut waiting: Vec<_> = usage.consumers.iter().filter(|consumer| consumer.lag > 0).collect();
+        waiting.sort_by_key(|consumer| std::cmp::Reverse(consumer.lag));
+        let name = |name: &str| match poster::flow_of_lane(name).and_then(|flow_id| table.code(flow_id)) {
+            Some(code) => format!("deliveries of {code}"),
+            None => name.to_owned(),
+        };
+        let shown = waiting.iter().take(3).map(|one| format!("{} ({} entries)", name(&one.name), one.lag));
+        format!("waiting: {}", shown.collect::<Vec<_>>().join(", "))
     }
 
     /// The next messages of a group, for which the journal has no room, become dead letters at once, and are settled.

@@ -5,9 +5,11 @@
 //! bounded; the oldest letters make room, and are counted.
 
 mod file;
+mod parked;
 mod rows;
 
 pub use file::DeadLetters;
+pub use parked::{ParkedFlow, ParkedMessage};
 
 use bytes::Bytes;
 use hearthgate_domain::delivery::Micros;

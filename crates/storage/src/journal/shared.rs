@@ -305,6 +305,19 @@ impl Handle {
         Reader::new(Arc::clone(&self.shared), seq.saturating_add(1))
     }
 
+    /// Bytes of the segments that somebody holds who is done through `seq`.
+    #[must_use]
+    pub fn held_after(&self, seq: Seq) -> u64 {
+        let index = lock(&self.shared.index);
+        index.segments.iter().filter(|segment| segment.end > seq.saturating_add(1)).map(|segment| segment.bytes).sum()
+    }
+
+    /// The bound of all segments together, in bytes.
+    #[must_use]
+    pub fn max_bytes(&self) -> u64 {
+        self.shared.max_bytes
+    }
+
     /// How full the journal is.
     #[must_use]
     pub fn usage(&self) -> Usage {

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use hearthgate_domain::flow::Part;
-use hearthgate_storage::dead_letters::{DeadLetterFilter, DeadLetterOptions, DeadLetters, Inserted, NewDeadLetter};
+use hearthgate_storage::dead_letters::{
+    DeadLetterFilter, DeadLetterOptions, DeadLetters, Inserted, NewDeadLetter, ParkedMessage,
+};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -186,4 +188,32 @@ async fn dropped_letters_are_gone_and_not_counted_as_evicted() {
     assert_eq!((totals.letters, totals.evicted), (1, 0));
     letters.drop_letters(&[of_a[0].id + 1]).await.unwrap();
     assert_eq!(letters.totals().await.unwrap().bytes, 0);
+}
+
+#[tokio::test]
+async fn what_is_set_aside_comes_back_in_order_and_is_no_letter() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 100, 1 << 20).await;
+    let message = |seq: u64| ParkedMessage {
+        seq,
+        journal: JOURNAL,
+        topic: "t".into(),
+        payload: Bytes::from(vec![0xff; 10]),
+        received_at: 5,
+        part: (seq == 4).then_some(Part::Post),
+    };
+    letters.park(7, &[message(2), message(4)]).await.unwrap();
+    letters.park(7, &[message(4), message(9)]).await.unwrap();
+    letters.park(8, &[message(3)]).await.unwrap();
+    letters.close().await;
+    let letters = open(&folder, 100, 1 << 20).await;
+    assert_eq!(letters.parked(7, 0, 2).await.unwrap(), [message(2), message(4)]);
+    assert_eq!(letters.parked(7, 4, 2).await.unwrap(), [message(9)]);
+    let flows = letters.parked_flows().await.unwrap();
+    let found: Vec<_> = flows.iter().map(|flow| (flow.flow_id, flow.first, flow.last, flow.bytes)).collect();
+    assert_eq!(found, [(7, 2, 9, 3 * message(1).size()), (8, 3, 3, message(1).size())]);
+    assert_eq!(letters.unpark(7, 4).await.unwrap(), 2 * message(1).size());
+    letters.remove_parked(8, &[3]).await.unwrap();
+    assert_eq!(letters.parked_flows().await.unwrap().len(), 1);
+    assert_eq!(letters.totals().await.unwrap().letters, 0);
 }

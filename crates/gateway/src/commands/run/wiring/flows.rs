@@ -102,6 +102,7 @@ pub(super) async fn wire(
             secrets: Arc::new(options::secret),
         },
         in_hand,
+        set_aside: settings.journal.set_aside.0,
     })?;
     catalog.fill(catalog::Deps {
         options: database::options(settings),
