@@ -15,7 +15,7 @@ struct Edges {
 }
 
 /// The table of the architecture.
-const EDGES: [Edges; 11] = [
+const EDGES: [Edges; 12] = [
     Edges {
         package: "domain",
         ours: &[],
@@ -23,7 +23,7 @@ const EDGES: [Edges; 11] = [
     },
     Edges { package: "storage", ours: &["domain"], never: &["actix", "actix-web", "rumqttc", "reqwest", "config"] },
     Edges { package: "mqtt", ours: &["domain"], never: &["actix", "actix-web", "reqwest", "config"] },
-    Edges { package: "http", ours: &["domain"], never: &["actix", "actix-web", "rumqttc", "sqlx", "config"] },
+    Edges { package: "endpoints", ours: &["domain"], never: &["actix", "actix-web", "rumqttc", "sqlx", "config"] },
     Edges {
         package: "interfaces",
         ours: &["domain"],
@@ -32,22 +32,27 @@ const EDGES: [Edges; 11] = [
     Edges { package: "supervision", ours: &[], never: &["actix-web", "rumqttc", "sqlx", "reqwest", "config"] },
     Edges {
         package: "actors",
-        ours: &["domain", "storage", "mqtt", "http", "interfaces", "supervision"],
+        ours: &["domain", "storage", "mqtt", "endpoints", "interfaces", "supervision"],
         never: &["config", "clap", "actix-web"],
     },
     Edges {
-        package: "admin",
+        package: "api",
         ours: &["domain", "storage", "actors", "supervision"],
         never: &["config", "clap", "rumqttc"],
     },
     Edges {
+        package: "settings",
+        ours: &["domain", "interfaces", "supervision"],
+        never: &["actix", "actix-web", "rumqttc", "sqlx", "reqwest", "clap"],
+    },
+    Edges {
         package: "gateway",
-        ours: &["domain", "storage", "mqtt", "http", "interfaces", "supervision", "actors", "admin"],
+        ours: &["domain", "storage", "mqtt", "endpoints", "interfaces", "supervision", "actors", "api", "settings"],
         never: &[],
     },
     Edges {
         package: "tests",
-        ours: &["domain", "storage", "mqtt", "http", "interfaces", "supervision", "actors", "admin"],
+        ours: &["domain", "storage", "mqtt", "endpoints", "interfaces", "supervision", "actors", "api"],
         never: &[],
     },
     Edges { package: "xtask", ours: &[], never: &["tokio", "actix"] },

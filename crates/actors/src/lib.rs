@@ -1,30 +1,20 @@
-//! The actors, one file each, and all messages between them in [`messages`].
+//! The actors, and all messages between them in [`messages`]. A folder is a subject, and its actors are:
+//!
+//! - [`mqtt`]: `MqttActor`, the way to a broker; `BrokerActor`, the embedded one;
+//! - [`mapping`]: `MapperActor`, `DeviceInterfaceActor`, `MapKeeperActor`;
+//! - [`flows`]: `FlowRouterActor`, `CatalogActor`, `RecordWriterActor`, `EndpointPosterActor`, `DeadLetterActor`;
+//! - [`operation`]: `SupervisorActor`, `HomeAssistantActor`.
 //!
 //! An actor's handler calls a domain function and sends the result; it holds `Recipient`s, never a peer's type, so that
 //! only the binary's wiring knows the graph. Never in here: configuration files, environment, process exit, SQL text.
 
-pub mod announced;
-pub mod broker;
-pub mod catalog;
-mod deaths;
-pub mod desk;
-pub mod discovery;
-pub mod homeassistant;
+mod backoff;
+pub mod condition;
+pub mod flows;
 pub mod in_hand;
-pub mod interests;
-pub mod interface;
-mod known_flows;
-pub mod letters;
-mod lineage;
-pub mod mapper;
-pub mod maps;
+pub mod mapping;
 pub mod messages;
 pub mod metrics;
 pub mod mqtt;
-mod pace;
-pub mod poster;
-pub mod progress;
-pub mod router;
-pub mod supervisor;
-pub mod trouble;
-pub mod writer;
+pub mod operation;
+mod poison;

@@ -1,6 +1,6 @@
 //! All messages between the actors. They cross threads in batches; `Debug` prints counts, never payloads.
 
-use crate::discovery::Target;
+use crate::operation::discovery::Target;
 use actix::Message;
 use hearthgate_domain::delivery::Outbound;
 use hearthgate_domain::mapping::Codec;

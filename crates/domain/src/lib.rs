@@ -3,16 +3,12 @@
 //! Never in here: I/O, async, clocks, environment, threads. What happens now is told by the caller as a value.
 
 pub mod delivery;
-pub mod event_time;
+pub mod duration;
 pub mod flow;
-pub mod gate;
 pub mod mapping;
-pub mod message;
 pub mod payload;
-mod python;
 pub mod redelivery;
 pub mod retry;
 pub mod routing;
 pub mod schema;
-pub mod span;
 pub mod topic;

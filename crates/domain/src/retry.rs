@@ -1,7 +1,7 @@
 //! When to try again: a schedule of delays, and a circuit breaker that spares a receiver that is down.
 
 use crate::delivery::Micros;
-use crate::span::Span;
+use crate::duration::Span;
 use std::time::Duration;
 use thiserror::Error;
 

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test ends with its first surprise, in its helpers too")]
 
 use hearthgate_domain::flow::{Flow, FlowRow};
+use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use hearthgate_domain::mapping::{Codec, KeywordMaps};
-use hearthgate_domain::message::InternalMsg;
 use hearthgate_domain::payload::{Json, JsonKind, Payload, PayloadError, ValueFormat, field_text};
 use hearthgate_domain::routing::FilterTree;
 use hearthgate_domain::schema::PayloadSchema;

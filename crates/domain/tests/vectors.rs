@@ -1,8 +1,8 @@
 //! The recorded answers under `tests/vectors`: what the Python library and MQTT's rules say, line by line.
 #![expect(clippy::unwrap_used, reason = "a test ends with its first surprise, in its helpers too")]
 
+use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use hearthgate_domain::mapping::{Codec, KeywordMaps};
-use hearthgate_domain::message::InternalMsg;
 use hearthgate_domain::payload::Payload;
 use hearthgate_domain::routing::FilterTree;
 use hearthgate_domain::schema::PayloadSchema;

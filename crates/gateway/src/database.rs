@@ -1,9 +1,9 @@
 //! The database as commands use it: opened for one question, then closed.
 
 use crate::exit::Failure;
-use crate::settings::{DatabaseUrl, Settings};
 use anyhow::Context;
 use hearthgate_domain::flow::FlowRow;
+use hearthgate_settings::{DatabaseUrl, Settings};
 use hearthgate_storage::dead_letters::DeadLetterOptions;
 use hearthgate_storage::sql::{Database, DatabaseOptions};
 use std::future::Future;

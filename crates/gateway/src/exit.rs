@@ -1,6 +1,6 @@
 //! How the program ends: the codes of `sysexits.h` that a script can tell apart.
 
-use crate::settings::ConfigError;
+use hearthgate_settings::ConfigError;
 use std::process::ExitCode;
 
 /// How a command ended.

@@ -9,5 +9,6 @@ pub mod commands;
 pub mod database;
 pub mod exit;
 pub mod maps;
-pub mod settings;
+pub mod run;
 pub mod telemetry;
+pub(crate) mod wiring;

@@ -6,14 +6,14 @@ use hearthgate_gateway::allocator;
 use hearthgate_gateway::cli::Cli;
 use hearthgate_gateway::commands;
 use hearthgate_gateway::exit::{Exit, exit_of};
-use hearthgate_interfaces::exec_guard;
+use hearthgate_interfaces::exec::guard;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // The guard of an `exec` child: before anything else happens in this process.
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == exec_guard::SUBCOMMAND) {
-        return exec_guard::main(arguments);
+    if arguments.next().is_some_and(|first| first == guard::SUBCOMMAND) {
+        return guard::main(arguments);
     }
     allocator::keep_small();
     if rustls::crypto::ring::default_provider().install_default().is_err() {

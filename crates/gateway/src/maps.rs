@@ -1,9 +1,9 @@
 //! Keyword maps of interfaces: from a file, from inside the program, or none.
 
-use crate::settings::{BUILTIN_DUMMY, DUMMY_MAP};
 use hearthgate_domain::mapping::KeywordMaps;
 use hearthgate_domain::topic::TopicFilter;
 use hearthgate_interfaces::InterfaceConfig;
+use hearthgate_settings::{BUILTIN_DUMMY, DUMMY_MAP};
 use std::path::Path;
 
 /// The maps of an interface.

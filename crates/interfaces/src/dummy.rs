@@ -6,7 +6,7 @@ use crate::events::{Closed, Events};
 use crate::port::{DriverEvent, DriverPort, Emission, Level};
 use crate::queue::Command;
 use crate::replies;
-use hearthgate_domain::message::InternalMsg;
+use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval_at};

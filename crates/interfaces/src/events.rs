@@ -4,7 +4,7 @@ use crate::config::InterfaceConfig;
 use crate::log_limit::{LogLimit, Verdict};
 use crate::port::{Count, DriverEvent, Emission, Level};
 use crate::replies;
-use hearthgate_domain::message::InternalMsg;
+use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::mpsc;

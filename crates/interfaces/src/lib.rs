@@ -10,10 +10,8 @@
 
 pub mod config;
 mod dummy;
-mod duration;
 mod events;
-mod exec;
-pub mod exec_guard;
+pub mod exec;
 mod log_limit;
 pub mod port;
 pub mod queue;

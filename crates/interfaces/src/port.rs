@@ -2,7 +2,7 @@
 
 use crate::queue::CommandQueue;
 use hearthgate_domain::delivery::QoS;
-use hearthgate_domain::message::InternalMsg;
+use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use std::fmt;
 use std::path::PathBuf;
 use tokio::sync::{mpsc, watch};

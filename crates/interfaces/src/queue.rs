@@ -1,6 +1,6 @@
 //! The queue of commands, which outlives a run of its driver.
 
-use hearthgate_domain::message::InternalMsg;
+use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

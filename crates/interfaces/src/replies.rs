@@ -2,7 +2,7 @@
 
 use crate::config::InterfaceConfig;
 use crate::queue::Command;
-use hearthgate_domain::message::InternalMsg;
+use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use std::time::{Duration, Instant};
 
 /// The `response` argument of an answer that says no.

@@ -4,5 +4,6 @@
 //! SQL, HTTP, files other than certificates and the broker's own store.
 
 pub mod broker;
+pub(crate) mod codec;
 pub mod link;
 pub mod session;

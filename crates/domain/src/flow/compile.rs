@@ -1,11 +1,11 @@
 //! From a row to a flow that can run.
 
+use crate::duration::Span;
 use crate::flow::options::{Action, FlowOptions, HeaderValue};
 use crate::flow::topic::FlowTopic;
 use crate::flow::{Endpoint, Flow, FlowRow, Store};
 use crate::retry::RetrySchedule;
 use crate::schema::PayloadSchema;
-use crate::span::Span;
 use crate::topic::validate_topic_name;
 use thiserror::Error;
 

@@ -3,6 +3,7 @@
 //! A [`FlowRow`] is what stands in the database; [`Flow::compile`] makes of it a flow that can run, or says which field
 //! of which flow is wrong. One flow that cannot be compiled concerns no other.
 
+pub mod change_filter;
 mod compile;
 pub mod learn;
 mod options;

@@ -1,8 +1,8 @@
 //! Options of a flow, beyond the columns of an existing database: JSON in a table of our own.
 
 use crate::delivery::QoS;
+use crate::duration::Span;
 use crate::payload::ValueFormat;
-use crate::span::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,10 +1,10 @@
 //! From the wire to an interface's message, and back.
 
 use crate::delivery::{Outbound, QoS};
+use crate::mapping::internal_msg::{Arguments, InternalMsg};
 use crate::mapping::keywords::{KeywordMaps, MapField, Rule};
-use crate::message::{Arguments, InternalMsg};
+use crate::payload::python;
 use crate::payload::{Json, JsonKind, Payload, PayloadError};
-use crate::python;
 use crate::topic::MAX_TOPIC_BYTES;
 use bytes::Bytes;
 use indexmap::IndexMap;

@@ -6,6 +6,7 @@
 
 mod codec;
 mod file;
+pub mod internal_msg;
 mod keywords;
 
 pub use codec::{Codec, DecodeError, DecodeReason, EncodeError, Encoded};

@@ -5,6 +5,8 @@
 //! whether a text is already compact. The scanner in here checks the whole grammar of RFC 8259, is not recursive, and
 //! remembers what lets the usual value pass on without a copy.
 
+pub mod event_time;
+pub(crate) mod python;
 mod scan;
 mod text;
 

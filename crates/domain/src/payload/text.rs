@@ -1,7 +1,7 @@
 //! Values as text: what stands in a database column for a field.
 
 use super::scan::{Json, JsonKind};
-use crate::python;
+use crate::payload::python;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 

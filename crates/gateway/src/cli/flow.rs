@@ -1,7 +1,7 @@
 //! What can be said about flows.
 
-use crate::settings::Period;
 use clap::{Args, Subcommand, ValueEnum};
+use hearthgate_settings::Period;
 use std::path::PathBuf;
 
 /// `flow …`

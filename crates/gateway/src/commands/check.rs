@@ -1,16 +1,16 @@
 //! `check`: would the gateway start and do what is configured? One line for each thing, as it is found out.
 
 use super::report::{Mark, Report};
-use super::run::options;
 use super::{control, parts, reach};
 use crate::database;
 use crate::exit::{Exit, Failure};
 use crate::maps;
-use crate::settings::{Loaded, Server, Settings};
 use crate::telemetry;
-use hearthgate_actors::catalog;
+use crate::wiring::options;
+use hearthgate_actors::flows::catalog;
 use hearthgate_domain::flow::{Action, Flow, FlowRow};
 use hearthgate_mqtt::session::{Address, ProbeError, try_connect};
+use hearthgate_settings::{Loaded, Server, Settings};
 use hearthgate_storage::sql::TypedTable;
 use std::io::Write;
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 use crate::cli::ConfigCommand;
 use crate::exit::Exit;
-use crate::settings::{self, Entry, Loaded, Origin};
+use hearthgate_settings::{self, Entry, Loaded, Origin};
 use serde_json::json;
 use std::io::Write;
 
@@ -23,12 +23,12 @@ pub fn run(
             if *json { as_json(&entries, out) } else { as_toml(&loaded, &entries, out) }
         }
         ConfigCommand::Schema => {
-            serde_json::to_writer_pretty(&mut *out, &settings::schema())?;
+            serde_json::to_writer_pretty(&mut *out, &hearthgate_settings::schema())?;
             writeln!(out)?;
             Ok(Exit::Ok)
         }
         ConfigCommand::Default => {
-            out.write_all(settings::DEFAULTS.as_bytes())?;
+            out.write_all(hearthgate_settings::DEFAULTS.as_bytes())?;
             Ok(Exit::Ok)
         }
     }

@@ -1,8 +1,8 @@
 //! `status`, `restart`, `resume`, `stop`, `start`: questions and orders to the running gateway.
 
 use crate::exit::{Exit, Failure};
-use crate::settings::Settings;
-use hearthgate_admin::{Actor, Client, ClientError, Ready};
+use hearthgate_api::{Actor, Client, ClientError, Ready};
+use hearthgate_settings::Settings;
 use hearthgate_supervision::Command;
 use serde_json::json;
 use std::io::Write;

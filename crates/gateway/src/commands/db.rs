@@ -3,7 +3,7 @@
 use crate::cli::DbCommand;
 use crate::database::{block_on, connect, options};
 use crate::exit::{Exit, Failure};
-use crate::settings::Settings;
+use hearthgate_settings::Settings;
 use hearthgate_storage::sql::{Availability, Database};
 use std::io::Write;
 

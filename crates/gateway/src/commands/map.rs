@@ -5,7 +5,7 @@ use crate::cli::{MapArgs, MapCommand};
 use crate::exit::{Exit, Failure};
 use crate::maps;
 use hearthgate_domain::mapping::Codec;
-use hearthgate_domain::message::InternalMsg;
+use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use hearthgate_domain::topic::{TopicFilter, validate_topic_name};
 use serde::Deserialize;
 use serde_json::{Value, json};

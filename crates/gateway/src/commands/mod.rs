@@ -8,20 +8,18 @@ pub mod dlq;
 pub mod explain;
 pub mod flow;
 pub mod interface;
-mod learn;
 mod lines;
 pub mod map;
 mod parts;
 pub mod passwd;
 mod reach;
 mod report;
-pub mod run;
 pub mod schema;
 
 use crate::cli::{BrokerCommand, Cli, Command, Global, SchemaCommand, TopicCommand};
-use crate::settings::{self, Environment, Loaded, Sources};
 use crate::telemetry;
 use anyhow::Context;
+use hearthgate_settings::{self, Environment, Loaded, Sources};
 use hearthgate_supervision::Command as Order;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
@@ -66,11 +64,11 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Reads the configuration that the flags and the environment name.
 ///
 /// # Errors
-/// All that is wrong with it, as a [`settings::ConfigError`].
+/// All that is wrong with it, as a [`hearthgate_settings::ConfigError`].
 pub fn load(global: &Global) -> anyhow::Result<Loaded> {
     let mut flags = global.set.clone();
     flags.extend(global.log_level.clone().map(|level| ("log.level".to_owned(), level)));
-    Ok(settings::load(Sources {
+    Ok(hearthgate_settings::load(Sources {
         file: global.config.clone(),
         environment: Environment::of_process(),
         flags,
@@ -82,18 +80,18 @@ fn start(load: impl Fn() -> anyhow::Result<Loaded>) -> anyhow::Result<ExitCode> 
     // Its path, taken now: an upgrade may put another program there by the time we start it again.
     let program = std::env::current_exe().context("finding this program")?;
     match run_once(&load()?, &load)? {
-        run::Next::End(exit) => Ok(exit.into()),
-        run::Next::StartAgain => {
+        crate::run::Next::End(exit) => Ok(exit.into()),
+        crate::run::Next::StartAgain => {
             let failed = process::Command::new(&program).args(std::env::args_os().skip(1)).exec();
             Err(failed).with_context(|| format!("starting {} again", program.display()))
         }
     }
 }
 
-fn run_once(loaded: &Loaded, load: impl Fn() -> anyhow::Result<Loaded>) -> anyhow::Result<run::Next> {
+fn run_once(loaded: &Loaded, load: impl Fn() -> anyhow::Result<Loaded>) -> anyhow::Result<crate::run::Next> {
     let _telemetry = telemetry::start(&loaded.settings.log)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    run::run(loaded, || load().map(drop))
+    crate::run::run(loaded, || load().map(drop))
 }

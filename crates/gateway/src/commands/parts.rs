@@ -1,9 +1,9 @@
 //! What a flow or an interface needs besides its own text: templates that can be read, secrets, programs, devices.
 
-use super::run::options;
+use crate::wiring::options;
 use hearthgate_domain::flow::{Action, Auth, Flow, FlowRow, HeaderValue, SecretRef};
 use hearthgate_domain::routing::{describe_circle, find_circles};
-use hearthgate_http::template::{Purpose, Template};
+use hearthgate_endpoints::template::{Purpose, Template};
 use hearthgate_interfaces::{DriverConfig, InterfaceConfig};
 use rustix::fs::{Access, access};
 use std::ffi::OsStr;

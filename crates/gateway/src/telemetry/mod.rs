@@ -4,10 +4,10 @@ mod escape;
 mod fold;
 mod rotate;
 
-use crate::settings::{Log, LogFormat};
 use anyhow::Context;
 use escape::escaped_fields;
 use fold::Fold;
+use hearthgate_settings::{Log, LogFormat};
 use rotate::RotatingFile;
 use std::fmt;
 use std::io::IsTerminal;

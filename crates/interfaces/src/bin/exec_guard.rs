@@ -2,5 +2,5 @@
 //! under its hidden subcommand.
 
 fn main() -> std::process::ExitCode {
-    hearthgate_interfaces::exec_guard::main(std::env::args_os().skip(1))
+    hearthgate_interfaces::exec::guard::main(std::env::args_os().skip(1))
 }

@@ -1,7 +1,7 @@
 //! The options that only one kind has.
 
 use super::{ConfigError, at_least};
-use crate::duration;
+use crate::config::duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use super::kinds::five_seconds;
 use super::{ConfigError, at_least};
-use crate::duration;
+use crate::config::duration;
 use crate::stream::Rules;
 use hearthgate_domain::delivery::QoS;
 use serde::Deserialize;
@@ -103,7 +103,7 @@ pub struct SendRule {
 pub struct MessageTemplate {
     /// `true` for a command to another device, `false` for a status.
     pub iscmd: bool,
-    /// See [`hearthgate_domain::message::InternalMsg`], also for the following ones.
+    /// See [`hearthgate_domain::mapping::internal_msg::InternalMsg`], also for the following ones.
     pub function: String,
     /// The gateway.
     pub gateway: String,

@@ -2,7 +2,7 @@
 
 use crate::DriverError;
 use crate::config::ExecConfig;
-use crate::exec_guard;
+use crate::exec::guard;
 use crate::port::Host;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::ffi::OsString;
@@ -46,7 +46,7 @@ impl GuardedChild {
         let (watched, lifeline) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
         // Another child started at this very moment may inherit it too: it is the reading end, and does no harm.
         rustix::io::fcntl_setfd(&watched, rustix::io::FdFlags::empty()).map_err(|error| failed(error.into()))?;
-        let command = exec_guard::command(&host.guard, watched.as_raw_fd(), &exec.command);
+        let command = guard::command(&host.guard, watched.as_raw_fd(), &exec.command);
         let mut command = command.ok_or_else(|| failed(std::io::Error::other("the gateway gave no guard program")))?;
         command
             .current_dir(

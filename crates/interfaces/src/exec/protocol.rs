@@ -3,7 +3,7 @@
 use crate::config::{ExecConfig, InterfaceConfig};
 use crate::port::{Emission, Level};
 use hearthgate_domain::delivery::QoS;
-use hearthgate_domain::message::InternalMsg;
+use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

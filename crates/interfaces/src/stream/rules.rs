@@ -3,7 +3,7 @@
 use super::pattern::{Captures, Pattern, Template};
 use crate::config::{ConfigError, Encoding, MessageTemplate, ReceiveRule, SendRule};
 use crate::port::Emission;
-use hearthgate_domain::message::{Arguments, InternalMsg};
+use hearthgate_domain::mapping::internal_msg::{Arguments, InternalMsg};
 use serde_json::Value;
 
 /// All rules of one interface.

@@ -1,7 +1,7 @@
 //! What ships in `config/maps` and `config/examples` works together.
 
+use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use hearthgate_domain::mapping::{Codec, KeywordMaps};
-use hearthgate_domain::message::InternalMsg;
 use hearthgate_interfaces::InterfaceConfig;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -254,7 +254,7 @@ async fn a_child_that_kills_its_process_group_harms_nobody_else() {
 async fn many_messages_go_to_a_child_that_reads_them() {
     let mut driver = ready("max_command_age = \"60s\"", &polite(ECHO)).await;
     let sender = std::mem::replace(&mut driver.commands, hearthgate_interfaces::CommandQueue::new(1).0);
-    let message = |number: usize| hearthgate_domain::message::InternalMsg {
+    let message = |number: usize| hearthgate_domain::mapping::internal_msg::InternalMsg {
         iscmd: true,
         action: number.to_string(),
         ..Default::default()

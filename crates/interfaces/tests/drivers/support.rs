@@ -1,6 +1,6 @@
 //! A driver that runs, and what it reports.
 
-use hearthgate_domain::message::InternalMsg;
+use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use hearthgate_interfaces::{
     Command, CommandQueue, CommandSender, Count, DriverError, DriverEvent, DriverPort, Host, InterfaceConfig,
     StopSender,

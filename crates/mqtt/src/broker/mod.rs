@@ -28,24 +28,12 @@
 //! - After a crash, a subscriber that was connected may miss what was on its way to it in the last moments, and may
 //!   get again what it had; what was queued for an absent one, and what the gateway has acknowledged, is safe.
 
-mod admission;
-mod auth;
-mod connection;
-mod delta;
-mod gateway;
-mod hub;
-mod message;
 mod options;
-mod packets;
-mod retained;
+pub(crate) mod packets;
 mod server;
-mod session;
+mod state;
 mod store;
-mod stream;
-mod tls;
 mod topic;
-mod tree;
-mod wire;
 
 pub use options::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
 
@@ -112,7 +100,7 @@ pub enum BrokerError {
 pub struct Broker {
     options: BrokerOptions,
     listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
-    gatekeeper: auth::Gatekeeper,
+    gatekeeper: crate::broker::server::auth::Gatekeeper,
     port: Option<Port>,
 }
 
@@ -130,12 +118,12 @@ impl Broker {
     /// addresses.
     pub fn bind(options: BrokerOptions) -> Result<Broker, BrokerError> {
         options.limits.check().map_err(BrokerError::Options)?;
-        let gatekeeper = auth::Gatekeeper::new(&options)?;
+        let gatekeeper = crate::broker::server::auth::Gatekeeper::new(&options)?;
         let certified = options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let mut listeners = Vec::new();
         listeners.push((listener(&options.listen, "listen", !gatekeeper.is_open())?, None));
         if let Some(tls) = &options.tls {
-            let acceptor = tls::acceptor(tls)?;
+            let acceptor = crate::broker::server::tls::acceptor(tls)?;
             let closed = certified || !gatekeeper.is_open();
             listeners.push((listener(&tls.listen, "tls.listen", closed)?, Some(acceptor)));
         }

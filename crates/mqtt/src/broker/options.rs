@@ -62,7 +62,7 @@ impl TlsOptions {
     /// # Errors
     /// [`BrokerError::Tls`](super::BrokerError::Tls), naming the file.
     pub fn check(&self) -> Result<(), super::BrokerError> {
-        super::tls::acceptor(self).map(drop)
+        crate::broker::server::tls::acceptor(self).map(drop)
     }
 }
 

@@ -2,18 +2,18 @@
 
 use super::Desk;
 use super::backoff::{Loss, LossKind};
-use super::incoming::{Incoming, Malformed, Publish, Unusable};
-use super::intake::Intake;
-use super::moves::Moves;
 use super::options::SessionOptions;
-use super::outbox::Rejected;
-use super::outgoing::DISCONNECT;
-use super::pace::Pace;
-use super::pings::Pings;
 use super::reason;
-use super::reports::Deaf;
 use super::transport::Standing;
 use crate::link::Event;
+use crate::session::broker_switch::Moves;
+use crate::session::events::Deaf;
+use crate::session::inbound::intake::Intake;
+use crate::session::inbound::parser::{Incoming, Malformed, Publish, Unusable};
+use crate::session::keep_alive::Pings;
+use crate::session::outbound::outbox::Rejected;
+use crate::session::outbound::packets::DISCONNECT;
+use crate::session::transport::read_coalescer::Pace;
 use hearthgate_domain::delivery::{Micros, Via};
 use std::io;
 use std::pin::pin;

@@ -8,44 +8,34 @@
 //! that it does not know, drops outgoing messages when a session is lost, and hides the network of its MQTT 5 half.
 
 mod backoff;
+mod broker_switch;
 mod connection;
-mod control;
+mod events;
 mod identity;
-mod incoming;
-mod intake;
-mod moves;
+pub(crate) mod inbound;
+mod keep_alive;
 mod options;
-mod outbox;
-mod outgoing;
-mod pace;
-mod packet_ids;
-mod pings;
+pub(crate) mod outbound;
 mod probe;
-mod prompt;
 mod reason;
-mod reports;
 mod subscriptions;
-mod tls;
-mod topics;
 mod transport;
-mod websocket;
-mod wire;
 
+pub use crate::session::transport::tls::{ClientCertificate, Tls, TlsError};
 pub use identity::is_same_owner;
 pub use options::{Address, Backoff, Credentials, Known, Protocol, Server, SessionOptions, Will};
 pub use probe::{ProbeError, try_connect};
-pub use tls::{ClientCertificate, Tls, TlsError};
 
 use crate::link::{Connection as ConnectionNumber, Event, Port};
+use crate::session::broker_switch::Moves;
+use crate::session::events::Reports;
+use crate::session::inbound::intake::Intake;
+use crate::session::inbound::parser::Accepted;
+use crate::session::outbound::outbox::Outbox;
+use crate::session::outbound::packet_ids::PacketIds;
 use backoff::{Loss, Waits};
 use connection::{Connection, Ended};
 use hearthgate_domain::delivery::Micros;
-use incoming::Accepted;
-use intake::Intake;
-use moves::Moves;
-use outbox::Outbox;
-use packet_ids::PacketIds;
-use reports::Reports;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! What a session with a remote broker needs to know.
 
-use super::tls::Tls;
+use crate::session::transport::tls::Tls;
 use bytes::Bytes;
 use hearthgate_domain::delivery::QoS;
 use hearthgate_domain::redelivery::CLIENT_WINDOW;

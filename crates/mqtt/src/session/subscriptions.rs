@@ -1,10 +1,10 @@
 //! The difference between the filters that are wanted and those that the broker holds for us.
 
-use super::incoming::Accepted;
 use super::options::Protocol;
-use super::outgoing;
-use super::packet_ids::PacketIds;
 use crate::link::{Subscription, subscription_identifier};
+use crate::session::inbound::parser::Accepted;
+use crate::session::outbound::packet_ids::PacketIds;
+use crate::session::outbound::packets;
 use bytes::BytesMut;
 use hearthgate_domain::delivery::QoS;
 use std::collections::{HashMap, HashSet};
@@ -111,12 +111,12 @@ impl Subscriptions {
         for group in grouped(self.missing(&wanted), most, |it| it.filter.len()) {
             let Some(id) = ids.take() else { return Ok(()) };
             let identifier = self.identified.then(|| subscription_identifier(&group[0].filter));
-            outgoing::subscribe(out, self.protocol, id, &group, identifier)?;
+            packets::subscribe(out, self.protocol, id, &group, identifier)?;
             self.asked.insert(id, Asked::Subscribe(group));
         }
         for group in grouped(self.left_over(&wanted), FILTERS_A_PACKET, String::len) {
             let Some(id) = ids.take() else { return Ok(()) };
-            outgoing::unsubscribe(out, self.protocol, id, &group)?;
+            packets::unsubscribe(out, self.protocol, id, &group)?;
             self.asked.insert(id, Asked::Unsubscribe(group));
         }
         self.is_settled = self.asked.is_empty();

@@ -82,35 +82,25 @@
 //! before, and direct I/O on either, with fdatasync or O_DSYNC. So blocks are reserved only to learn early that the disk
 //! is full, and to keep segments in one piece.
 
-mod ages;
-mod aside;
-mod disk;
-mod entry;
 mod error;
+pub(crate) mod files;
 mod format;
-mod hash;
-mod owed;
-mod positions;
 mod reader;
 mod recovery;
-mod runs;
-mod salvage;
-mod scan;
-mod shared;
-mod slots;
+mod state;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use entry::{Entry, StoredEntry, Target, Targets, Verdict};
+pub use crate::journal::format::entry::{Entry, StoredEntry, Target, Targets, Verdict};
+pub use crate::journal::format::hash::content_hash;
+pub use crate::journal::recovery::salvage::Salvaged;
+pub use crate::journal::state::consumers::Start;
+pub use crate::journal::state::{ConsumerUsage, Handle, Usage};
 pub use error::JournalError;
-pub use hash::content_hash;
-pub use positions::Start;
 pub use reader::{Batch, Reader, Skipped, Why};
 pub use recovery::{Damage, Recovery, What};
-pub use salvage::Salvaged;
-pub use shared::{ConsumerUsage, Handle, Usage};
 pub use writer::{Appended, Dropped, Journal};
 
 use hearthgate_domain::redelivery::CLIENT_WINDOW;

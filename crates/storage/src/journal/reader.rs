@@ -1,11 +1,15 @@
 //! The reading end: one for each consumer, in any thread.
 
-use super::entry::{self, StoredEntry};
 use super::format::{GROUP_HEADER, GroupHeader, Kind, SEGMENT_HEADER, Salt};
-use super::salvage::{self, Salvaged};
-use super::scan::{self, Found, READ_AHEAD, Window};
-use super::shared::{Segment, Shared, lock};
-use super::{JournalError, Seq, aside};
+use super::{JournalError, Seq};
+use crate::journal::files::quarantine;
+use crate::journal::format::entry;
+use crate::journal::format::entry::StoredEntry;
+use crate::journal::format::scan;
+use crate::journal::format::scan::{Found, READ_AHEAD, Window};
+use crate::journal::recovery::salvage;
+use crate::journal::recovery::salvage::Salvaged;
+use crate::journal::state::{Segment, Shared, lock};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -187,7 +191,7 @@ impl Reader {
                 let end = stretch.lost_end.unwrap_or(segment.end).min(segment.end);
                 let first = if let Found::BadBody(header) = found { header.first } else { covered };
                 if let Some(dir) = segment.path.parent().filter(|_| next < end) {
-                    aside::keep(dir, &segment.path, file, at..stretch.to);
+                    quarantine::keep(dir, &segment.path, file, at..stretch.to);
                 }
                 self.skip_damage(at..stretch.to, &(first..end), skipped).map_err(failed)?;
                 self.go_to(stretch.to, end);

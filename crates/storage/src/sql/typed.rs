@@ -3,8 +3,8 @@
 //! Rows go through text: the database turns it into the column's type, and refuses what does not fit.
 
 use hearthgate_domain::delivery::Micros;
-use hearthgate_domain::event_time::event_time;
 use hearthgate_domain::flow::Flow;
+use hearthgate_domain::payload::event_time::event_time;
 use hearthgate_domain::payload::{Json, JsonKind, Payload, ValueFormat, field_text};
 use hearthgate_domain::schema::{FieldType, PayloadSchema};
 use std::fmt::Write as _;

@@ -1,9 +1,10 @@
 //! The segment files of a journal: which there are, whose they are, and their headers.
 
 use super::{Damage, Recovery, What};
+use crate::journal::files::{disk, quarantine};
+use crate::journal::format::scan::Window;
 use crate::journal::format::{SEGMENT_HEADER, Salt, SegmentFault, SegmentHeader, VERSION, segment_base};
-use crate::journal::scan::Window;
-use crate::journal::{JournalError, Seq, aside, disk};
+use crate::journal::{JournalError, Seq};
 use hearthgate_domain::delivery::Micros;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -40,7 +41,7 @@ impl SegmentFile {
     pub(super) fn set_aside(&self, dir: &Path) -> Result<Damage, JournalError> {
         let kept = self.path.with_extension("seg.damaged");
         fs::rename(&self.path, &kept).map_err(self.failed("set aside"))?;
-        aside::prune(dir);
+        quarantine::prune(dir);
         let damage = Damage::new(What::Unreadable, &self.path, 0..self.length, self.base..self.base);
         Ok(Damage { set_aside: Some(kept), ..damage })
     }

@@ -2,11 +2,13 @@
 
 use super::files::SegmentFile;
 use super::tail::Tail;
+use crate::journal::format::entry;
+use crate::journal::format::scan;
+use crate::journal::format::scan::{Found, Window};
 use crate::journal::format::{Fields, GroupHeader, Kind, SEGMENT_HEADER, Salt};
-use crate::journal::owed::Snapshot;
-use crate::journal::scan::{self, Found, Window};
-use crate::journal::shared::{Index, Segment};
-use crate::journal::{JournalError, Seq, content_hash, entry};
+use crate::journal::state::redelivery::Snapshot;
+use crate::journal::state::{Index, Segment};
+use crate::journal::{JournalError, Seq, content_hash};
 use hearthgate_domain::delivery::Micros;
 use hearthgate_domain::redelivery::Owed;
 use uuid::Uuid;

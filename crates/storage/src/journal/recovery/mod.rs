@@ -2,14 +2,15 @@
 
 mod files;
 mod fold;
+pub(crate) mod salvage;
 mod tail;
 
-use super::owed::OwedFile;
-use super::positions::{Loaded, PositionFile};
-use super::runs::Runs;
-use super::shared::Shared;
 use super::writer::Journal;
 use super::{JournalError, Options, Seq};
+use crate::journal::state::Shared;
+use crate::journal::state::consumers::{Loaded, PositionFile};
+use crate::journal::state::redelivery::OwedFile;
+use crate::journal::state::runs::Runs;
 use hearthgate_domain::delivery::Micros;
 use rustix::fs::{FlockOperation, flock};
 use std::fmt;

@@ -2,11 +2,15 @@
 
 use super::files::SegmentFile;
 use super::{Damage, Recovery, What};
+use crate::journal::files::{disk, quarantine};
+use crate::journal::format::entry;
+use crate::journal::format::scan;
+use crate::journal::format::scan::{Found, Window};
 use crate::journal::format::{GROUP_HEADER, GroupHeader, Kind, SEGMENT_HEADER, Salt, push_group};
-use crate::journal::salvage::{self, Salvaged};
-use crate::journal::scan::{self, Found, Window};
+use crate::journal::recovery::salvage;
+use crate::journal::recovery::salvage::Salvaged;
 use crate::journal::writer::{Active, control_header};
-use crate::journal::{JournalError, Seq, aside, disk, entry};
+use crate::journal::{JournalError, Seq};
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
@@ -116,7 +120,7 @@ fn mend_segment(
 ) -> Result<(u64, Seq), JournalError> {
     for hole in &examined.holes {
         let what = if hole.from < hole.to { What::Groups } else { What::Missing };
-        let set_aside = aside::keep(dir, &segment.path, &segment.file, hole.from..hole.to);
+        let set_aside = quarantine::keep(dir, &segment.path, &segment.file, hole.from..hole.to);
         let readable = readable(segment, salt, hole)?;
         cover_hole(segment, salt, hole)?;
         let damage = Damage::new(what, &segment.path, hole.from..hole.to, hole.lost.clone());
@@ -125,7 +129,7 @@ fn mend_segment(
     let mut next = examined.next.max(floor);
     if let Some(torn_to) = examined.torn_to {
         let torn = examined.end..segment.length;
-        let set_aside = aside::keep(dir, &segment.path, &segment.file, torn.clone());
+        let set_aside = quarantine::keep(dir, &segment.path, &segment.file, torn.clone());
         disk::truncate(&segment.file, examined.end).map_err(segment.failed("cut the torn end off"))?;
         recovery.truncated_bytes = torn.end - torn.start;
         let damage = Damage::new(What::TornEnd, &segment.path, torn, examined.next..torn_to);

@@ -1,7 +1,7 @@
 //! Staying within the bounds of bytes and age: what is deleted, and what is refused.
 
 use super::{Dropped, Journal};
-use crate::journal::shared::{Segment, lock};
+use crate::journal::state::{Segment, lock};
 use crate::journal::{JournalError, WhenFull};
 use hearthgate_domain::delivery::Micros;
 use std::time::Duration;

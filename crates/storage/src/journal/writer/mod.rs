@@ -1,17 +1,17 @@
 //! The writing end: appending and syncing.
 
 mod bounds;
-mod groups;
 mod segment;
 
-pub(super) use groups::control_header;
+pub(super) use crate::journal::format::groups::control_header;
 pub(super) use segment::Active;
 
-use super::entry::Entry;
-use super::owed::OwedFile;
 use super::recovery::{self, Recovery};
-use super::shared::{Handle, Shared, Usage, lock};
-use super::{JournalError, Options, Seq, disk};
+use super::{JournalError, Options, Seq};
+use crate::journal::files::disk;
+use crate::journal::format::entry::Entry;
+use crate::journal::state::redelivery::OwedFile;
+use crate::journal::state::{Handle, Shared, Usage, lock};
 use hearthgate_domain::delivery::Micros;
 use hearthgate_domain::redelivery::Owed;
 use rustix::fs::{FlockOperation, flock};
@@ -124,7 +124,8 @@ impl Journal {
             return Ok(Appended { seqs: self.next_seq..self.next_seq, dropped: None });
         }
         let settled = self.settled_beside(entries.len());
-        let need = groups::frames_len(entries)? + groups::settled_len(&settled);
+        let need = crate::journal::format::groups::frames_len(entries)?
+            + crate::journal::format::groups::settled_len(&settled);
         let now = entries.iter().map(|entry| entry.received_at).fold(self.newest, Micros::max);
         self.start();
         let dropped = self.make_room(need, now)?;
@@ -135,8 +136,8 @@ impl Journal {
         buffer.clear();
         let written = match &self.active {
             Some(active) => {
-                groups::encode(&mut buffer, entries, first, active.salt);
-                groups::encode_settled(&mut buffer, &settled, seqs.end, active.salt);
+                crate::journal::format::groups::encode(&mut buffer, entries, first, active.salt);
+                crate::journal::format::groups::encode_settled(&mut buffer, &settled, seqs.end, active.salt);
                 self.write(&buffer)
             }
             None => Ok(()),
@@ -192,10 +193,10 @@ impl Journal {
             if settled.is_empty() {
                 return Ok(());
             }
-            self.segment_for(groups::settled_len(&settled), self.newest)?;
+            self.segment_for(crate::journal::format::groups::settled_len(&settled), self.newest)?;
             let Some(active) = &self.active else { return Ok(()) };
             let mut group = Vec::new();
-            groups::encode_settled(&mut group, &settled, self.next_seq, active.salt);
+            crate::journal::format::groups::encode_settled(&mut group, &settled, self.next_seq, active.salt);
             self.write(&group)?;
         }
     }

@@ -1,10 +1,11 @@
 //! The segment that is written: beginning it, closing it, and giving it up.
 
-use super::groups::control_header;
 use super::{Journal, bounds};
+use crate::journal::files::disk;
+use crate::journal::format::groups::control_header;
 use crate::journal::format::{Kind, SEGMENT_HEADER, Salt, SegmentHeader, push_group, segment_path};
-use crate::journal::shared::{Segment, lock};
-use crate::journal::{JournalError, Seq, disk};
+use crate::journal::state::{Segment, lock};
+use crate::journal::{JournalError, Seq};
 use hearthgate_domain::delivery::Micros;
 use std::fs::{self, File};
 use std::io;

@@ -8,13 +8,11 @@
 //! As a guest there is no table for the position; see [`intent`] for what stands in for it and what that promises.
 
 mod batch;
+pub(crate) mod dialects;
 mod follow;
 mod intent;
-mod mysql;
 mod numbering;
-mod postgres;
 mod session;
-mod sqlite;
 mod typed_rows;
 
 pub use batch::{Batch, Committed, FlowNumbers, Record, RejectReason, Rejected, WriteError};

@@ -1,11 +1,12 @@
 //! The writer's connection, and a transaction on it, whichever database it is.
 
+use super::FlowNumbers;
 use super::intent::{Anchor, Found};
 use super::numbering::{LockedFlow, Row};
-use super::{FlowNumbers, mysql, postgres, sqlite};
 use crate::sql::error::classify;
 use crate::sql::options::Target;
 use crate::sql::pools::{Pools, begin_immediate, connect_mysql, connect_postgres};
+use crate::sql::records::dialects::{mysql, postgres, sqlite};
 use crate::sql::{Database, ErrorKind};
 use sqlx::{MySqlConnection, PgConnection, Sqlite, SqlitePool, Transaction};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use super::numbering::{SHAPES, Typed};
 use super::session::Session;
-use super::sqlite;
+use crate::sql::records::dialects::sqlite;
 use crate::sql::typed::{Dialect, TypedTable};
 use chrono::{DateTime, Utc};
 use hearthgate_domain::delivery::Micros;

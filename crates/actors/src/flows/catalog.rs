@@ -1,0 +1,349 @@
+//! CatalogActor: keeps the connection to the SQL database and the flows that are in it.
+//!
+//! Flows are reloaded by difference: a flow that did not change stays the very same object, so nothing that is under way is
+//! disturbed. A reload that fails keeps the old set. Without the database the last known flows are used, from a file.
+
+use crate::backoff::Pace;
+use crate::condition::Trouble;
+use crate::flows::known_flows::KnownFlows;
+use crate::flows::lineage::Lineage;
+use crate::messages::{Reload, ReplaceFlows};
+use actix::prelude::*;
+use hearthgate_domain::flow::{Flow, FlowRow};
+use hearthgate_domain::routing::{Resting, RoutingTable, describe_circle, find_circles};
+use hearthgate_storage::journal;
+use hearthgate_storage::sql::{Changes, Database, DatabaseOptions, MqttServer, TypedTable};
+use hearthgate_supervision::Exit;
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot, watch};
+use tracing::{error, info, warn};
+
+/// How long somebody who asks for a reload waits for its end.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the actor works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// How to reach the database.
+    pub options: DatabaseOptions,
+    /// Told when there is a connection.
+    pub database: watch::Sender<Option<Database>>,
+    /// Who routes by the flows.
+    pub router: Recipient<ReplaceFlows>,
+    /// Time between reloads.
+    pub reload_interval: Duration,
+    /// The last known flows, for a start without the database.
+    pub cache: PathBuf,
+    /// Which database it was, to notice another one.
+    pub identity: PathBuf,
+    /// What waits in it is for the flows of the database from last time.
+    pub journal: journal::Handle,
+    /// Flows that could not be loaded, each with the reason.
+    pub unloadable: watch::Sender<Vec<(String, String)>>,
+    /// Why the flows may be out of date, for readiness; empty when all is well.
+    pub trouble: Trouble,
+    /// Told which broker the table `mqtt_servers` names, when that is to be known.
+    pub server: Option<watch::Sender<Option<MqttServer>>>,
+}
+
+/// See the module.
+pub struct CatalogActor {
+    deps: Deps,
+    exit: Exit,
+    asked: Asked,
+}
+
+/// Those who asked for a reload and wait for its end.
+#[derive(Clone, Default)]
+struct Asked {
+    wake: Rc<Notify>,
+    waiting: Rc<RefCell<Vec<Waiting>>>,
+}
+
+type Waiting = oneshot::Sender<Result<(), String>>;
+
+impl Asked {
+    fn answer(waiting: Vec<Waiting>, answer: &Result<(), String>) {
+        for one in waiting {
+            // Who is gone doesn't want to know.
+            let _ = one.send(answer.clone());
+        }
+    }
+}
+
+impl CatalogActor {
+    /// An actor that connects as soon as it is started.
+    #[must_use]
+    pub fn new(deps: Deps, exit: Exit) -> Self {
+        CatalogActor { deps, exit, asked: Asked::default() }
+    }
+}
+
+impl Actor for CatalogActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let deps = self.deps.clone();
+        let known = KnownFlows::read(deps.cache.clone());
+        let lineage = Lineage::new(deps.identity.clone(), deps.journal.clone());
+        let work = Work { deps, asked: self.asked.clone(), table: None, known, lineage, pace: Pace::new() };
+        ctx.spawn(work.run().into_actor(self).map(|end, act, ctx| match end {
+            Ok(never) => match never {},
+            Err(reason) => act.exit.fail(ctx, reason),
+        }));
+    }
+}
+
+impl Supervised for CatalogActor {}
+
+impl Handler<Reload> for CatalogActor {
+    type Result = ResponseFuture<Result<(), String>>;
+
+    fn handle(&mut self, _: Reload, _: &mut Self::Context) -> Self::Result {
+        let (done, answer) = oneshot::channel();
+        self.asked.waiting.borrow_mut().push(done);
+        self.asked.wake.notify_one();
+        let trouble = self.deps.trouble.clone();
+        Box::pin(async move {
+            match tokio::time::timeout(RELOAD_PATIENCE, answer).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err("the keeper of the flows was restarted".to_owned()),
+                Err(_) => Err(format!("the flows are not reloaded yet: {}", trouble.reason())),
+            }
+        })
+    }
+}
+
+struct Work {
+    deps: Deps,
+    asked: Asked,
+    /// The flows in force; none before the first load.
+    table: Option<Arc<RoutingTable>>,
+    known: KnownFlows,
+    lineage: Lineage,
+    pace: Pace,
+}
+
+impl Work {
+    async fn run(mut self) -> Result<std::convert::Infallible, String> {
+        loop {
+            let database = self.connect().await?;
+            self.serve(&database).await?;
+            // It was not the one from last time, which may be back by now, under the same name.
+            database.close().await;
+            self.pace.pause().await;
+        }
+    }
+
+    /// Follows the flows of a database for ever, unless nothing may be written to it.
+    async fn serve(&mut self, database: &Database) -> Result<(), String> {
+        let mut changes = None;
+        let mut is_examined = self.deps.database.borrow().is_some();
+        loop {
+            if changes.is_none() {
+                changes = database.changes().await.unwrap_or_else(|reason| {
+                    warn!(%reason, "changes of the flows are not told at once; they are found at the next reload");
+                    None
+                });
+            }
+            let waiting = self.asked.waiting.take();
+            match database.load_flows().await {
+                Ok(rows) => {
+                    if !is_examined && let Err(reason) = self.lineage.examine(database, &rows, self.known.rows()).await
+                    {
+                        if self.deps.trouble.is_news(&reason) {
+                            error!(%reason, "the database is not used");
+                        }
+                        self.start_with_known().await?;
+                        Asked::answer(waiting, &Err(reason));
+                        return Ok(());
+                    }
+                    is_examined = true;
+                    self.pace.reset();
+                    self.name_server(database).await;
+                    self.apply(rows).await?;
+                    // Only now: whoever writes must know the flows of what the journal holds from the last run.
+                    if self.deps.database.borrow().is_none() {
+                        self.deps.database.send_replace(Some(database.clone()));
+                    }
+                    Asked::answer(waiting, &Ok(()));
+                }
+                Err(reason) => {
+                    let reason = format!("the flows could not be reloaded, the old ones go on: {reason}");
+                    self.report(&reason);
+                    Asked::answer(waiting, &Err(reason));
+                    self.pace.pause().await;
+                    continue;
+                }
+            }
+            if !self.wait(changes.as_mut()).await {
+                changes = None;
+            }
+        }
+    }
+
+    /// Tells which broker to be connected to. One that can not be told (no row is enabled) leaves the old one.
+    async fn name_server(&self, database: &Database) {
+        let Some(server) = &self.deps.server else { return self.deps.trouble.clear() };
+        match database.mqtt_server().await {
+            Ok(row) => {
+                self.deps.trouble.clear();
+                server.send_if_modified(|known| {
+                    let is_news = known.as_ref() != Some(&row);
+                    *known = Some(row);
+                    is_news
+                });
+            }
+            Err(reason) => self.report(&reason.to_string()),
+        }
+    }
+
+    /// Connects, however long it takes; the last known flows are used meanwhile.
+    async fn connect(&mut self) -> Result<Database, String> {
+        let mut pace = Pace::new();
+        loop {
+            match Database::open(&self.deps.options).await {
+                Ok(database) => {
+                    info!(database = database.label(), "connected to the database");
+                    return Ok(database);
+                }
+                Err(reason) => {
+                    self.report(&reason.to_string());
+                    self.start_with_known().await?;
+                }
+            }
+            pace.pause().await;
+        }
+    }
+
+    /// Uses the flows from last time, unless there are newer ones.
+    async fn start_with_known(&mut self) -> Result<(), String> {
+        if self.table.is_some() || self.known.rows().is_empty() {
+            return Ok(());
+        }
+        let rows = self.known.rows().to_vec();
+        info!(flows = rows.iter().filter(|row| row.enabled).count(), "starting with the flows as they were last time");
+        self.apply(rows).await
+    }
+
+    /// Waits until the flows should be loaded again; false when changes are no longer told.
+    async fn wait(&self, changes: Option<&mut Changes>) -> bool {
+        let told = async {
+            match changes {
+                Some(changes) => changes.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(self.deps.reload_interval) => true,
+            () = self.asked.wake.notified() => true,
+            told = told => told.is_ok(),
+        }
+    }
+
+    /// Compiles what is new or changed, and hands over and keeps the new table if anything did change.
+    async fn apply(&mut self, rows: Vec<FlowRow>) -> Result<(), String> {
+        let mut unloadable = Vec::new();
+        let mut flows = Vec::with_capacity(rows.len());
+        let mut resting = Vec::new();
+        let mut rows = self.known.with_removed(rows);
+        for row in &mut rows {
+            let (id, code) = (row.id, row.code.clone());
+            let same = self.table.as_ref().and_then(|table| table.unchanged(row)).cloned();
+            let compiled = match same {
+                Some(same) => Ok(same),
+                None => compile(row.clone()).map(Arc::new),
+            };
+            match compiled {
+                Ok(flow) if row.enabled => {
+                    let is_known = self.table.as_ref().is_some_and(|table| table.flow(id) == Some(&flow));
+                    for warning in flow.schema.warnings().iter().filter(|_| !is_known) {
+                        warn!(flow = %code, %warning, "doubtful schema");
+                    }
+                    flows.push(flow);
+                }
+                Ok(flow) => resting.push(Resting { id, code, flow: Some(flow) }),
+                Err(_) if !row.enabled => resting.push(Resting { id, code, flow: None }),
+                Err(reason) => match self.last_good(row) {
+                    Some((good, flow)) => {
+                        unloadable.push((code, format!("{reason}; it goes on as it was before")));
+                        *row = good;
+                        flows.push(flow);
+                    }
+                    None => {
+                        unloadable.push((code.clone(), reason));
+                        resting.push(Resting { id, code, flow: None });
+                    }
+                },
+            }
+        }
+        self.report_unloadable(unloadable);
+        let table = Arc::new(RoutingTable::new(flows).with_resting(resting));
+        if let Some(old) = &self.table {
+            let difference = table.difference(old);
+            if difference.is_empty() && table.rests_as(old) {
+                return Ok(());
+            }
+            if !difference.is_empty() {
+                info!(
+                    added = difference.added.len(),
+                    removed = difference.removed.len(),
+                    changed = difference.changed.len(),
+                    "flows reloaded"
+                );
+            }
+        } else {
+            info!(flows = table.flows().len(), "flows loaded");
+        }
+        let flows: Vec<&Flow> = table.flows().iter().map(|flow| &**flow).collect();
+        for circle in find_circles(&flows) {
+            let circle = describe_circle(&circle);
+            warn!(%circle, "flows publish to each other; their messages are stopped after some rounds");
+        }
+        let sent = self.deps.router.send(ReplaceFlows(Arc::clone(&table))).await;
+        sent.map_err(|_| "the router did not take the flows")?;
+        self.table = Some(table);
+        self.known.keep(rows);
+        Ok(())
+    }
+
+    /// An enabled flow as it was when it could be loaded, in this run or the one before.
+    fn last_good(&self, row: &FlowRow) -> Option<(FlowRow, Arc<Flow>)> {
+        let good = self.known.row(row.id, &row.code).filter(|good| good.enabled)?;
+        if let Some(flow) = self.table.as_ref().and_then(|table| table.unchanged(good)) {
+            return Some((good.clone(), Arc::clone(flow)));
+        }
+        compile(good.clone()).ok().map(|flow| (good.clone(), Arc::new(flow)))
+    }
+
+    fn report_unloadable(&self, unloadable: Vec<(String, String)>) {
+        self.deps.unloadable.send_if_modified(|known| {
+            for (flow, reason) in unloadable.iter().filter(|found| !known.contains(found)) {
+                error!(%flow, %reason, "flow not loaded");
+            }
+            let is_changed = *known != unloadable;
+            *known = unloadable;
+            is_changed
+        });
+    }
+
+    fn report(&self, reason: &str) {
+        if self.deps.trouble.is_news(reason) {
+            warn!(%reason, "database trouble; trying again");
+        }
+    }
+}
+
+/// A flow that can run, with a table of its own that can be, if it wants one.
+///
+/// # Errors
+/// In words, which name the flow's field or the table's column at fault.
+pub fn compile(row: FlowRow) -> Result<Flow, String> {
+    let flow = Flow::compile(row).map_err(|error| error.to_string())?;
+    TypedTable::of(&flow).map_err(|reason| format!("flow {:?}, options.table: {reason}", flow.code))?;
+    Ok(flow)
+}

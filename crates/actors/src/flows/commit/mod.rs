@@ -1,0 +1,537 @@
+//! The desk where messages become durable: the one place where the journal is written.
+//!
+//! Prepared messages come here in groups, in order of arrival. A redelivered one is recognised and passed over, the others
+//! are appended, the group is synced, and only then the ticket through which all is safe moves on. The desk outlives the
+//! router's incarnations; whatever job runs here when the router dies is finished.
+
+use hearthgate_domain::delivery::Inbound;
+use hearthgate_domain::flow::change_filter;
+use hearthgate_domain::flow::change_filter::Gate;
+use hearthgate_domain::flow::{Flow, RetainedPolicy};
+use hearthgate_domain::payload::Payload;
+use hearthgate_domain::redelivery::Verdict as Delivery;
+use hearthgate_mqtt::link::{Batch, Heard, News, Ticket};
+use hearthgate_storage::journal::{Dropped, Entry, Journal, JournalError, Seq, Target, Usage, Verdict, content_hash};
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Groups whose confirmation is waited for one by one; beyond that, the oldest is told together with the next.
+const MARKS_AT_MOST: usize = 4_096;
+
+/// Bytes of an entry and of one of its targets in the journal beside their texts, generously.
+const ENTRY_OVERHEAD: usize = 64;
+const TARGET_OVERHEAD: usize = 32;
+
+/// Whom a message is for, and what was decided.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// The flow takes it.
+    Accepted(Arc<Flow>),
+    /// The flow would take it, but for its `on_change`, `min_interval` or rule for retained messages.
+    KeptBack,
+    /// It becomes a dead letter; without a flow it concerns every flow.
+    Refused {
+        /// The flow's number.
+        flow_id: Option<i64>,
+        /// Why.
+        reason: String,
+        /// JSON pointer to the field at fault, or empty.
+        pointer: String,
+    },
+}
+
+impl Decision {
+    /// Bytes that it takes in the journal, about.
+    fn weight(&self) -> usize {
+        match self {
+            Decision::Accepted(_) | Decision::KeptBack => TARGET_OVERHEAD,
+            Decision::Refused { reason, pointer, .. } => TARGET_OVERHEAD + reason.len() + pointer.len(),
+        }
+    }
+
+    pub(crate) fn target(&self) -> Option<Target<'_>> {
+        match self {
+            Decision::Accepted(flow) => Some(Target { flow_id: Some(flow.id), verdict: Verdict::Accepted }),
+            Decision::KeptBack => None,
+            Decision::Refused { flow_id, reason, pointer } => {
+                Some(Target { flow_id: *flow_id, verdict: Verdict::Refused { reason, pointer } })
+            }
+        }
+    }
+}
+
+/// Messages with their decisions, in order of arrival.
+#[derive(Debug, Default)]
+pub struct Group {
+    batches: Vec<Part>,
+    messages: Vec<Prepared>,
+    decisions: Vec<Decision>,
+    through: Ticket,
+    /// Redelivered messages are marked.
+    admitted: bool,
+    /// So many of the messages are written, or refused.
+    done: usize,
+    /// One of them is too large for the journal; which one, shows by writing each alone.
+    one_by_one: bool,
+    written: Written,
+}
+
+/// A batch, from this message on: what is before was settled when the batch came the first time.
+#[derive(Debug)]
+struct Part {
+    batch: Arc<Batch>,
+    from: usize,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    batch: usize,
+    message: usize,
+    decisions: Range<usize>,
+    /// Recognised as redelivered, or kept back by all its flows.
+    passed_over: bool,
+}
+
+impl Group {
+    /// Adds a message of the batch that [`Group::close_batch`] will add. No decision means that no flow wants it: then
+    /// it is not stored, but redeliveries are recognised by the order of all messages.
+    pub fn push(&mut self, message: usize, decisions: impl IntoIterator<Item = Decision>) {
+        let from = self.decisions.len();
+        self.decisions.extend(decisions);
+        let decisions = from..self.decisions.len();
+        self.messages.push(Prepared { batch: self.batches.len(), message, decisions, passed_over: false });
+    }
+
+    /// All messages of this batch are in, from this index on.
+    pub fn close_batch(&mut self, batch: Arc<Batch>, from: usize) {
+        self.through = batch.last();
+        self.batches.push(Part { batch, from });
+    }
+
+    /// Nothing came in at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// Whether a flow wants any of it.
+    #[must_use]
+    pub fn needs_journal(&self) -> bool {
+        !self.decisions.is_empty()
+    }
+
+    /// What [`Desk::write`] has left, or the first `count` of it, with the decisions.
+    pub fn left(&self, count: usize) -> impl Iterator<Item = (&Inbound, &[Decision])> {
+        let taken = self.messages[self.done..].iter().take(count).filter(|prepared| !prepared.passed_over);
+        taken.map(|prepared| (self.inbound(prepared), &self.decisions[prepared.decisions.clone()]))
+    }
+
+    /// Where the next piece ends that takes about so many bytes, at least one message.
+    fn piece(&self, bytes: u64) -> usize {
+        if self.one_by_one {
+            return self.done + 1;
+        }
+        let mut sum = 0;
+        let fits = |prepared: &&Prepared| {
+            let decisions = &self.decisions[prepared.decisions.clone()];
+            let message = self.inbound(prepared);
+            let texts: usize = decisions.iter().map(Decision::weight).sum();
+            sum += (message.topic.len() + message.payload.len() + ENTRY_OVERHEAD + texts) as u64;
+            sum <= bytes
+        };
+        let count = self.messages[self.done..].iter().take_while(fits).count();
+        self.done + count.max(1)
+    }
+
+    fn ticket(&self, prepared: &Prepared) -> Ticket {
+        let first = self.batches[prepared.batch].batch.first;
+        Ticket { number: first.number + prepared.message as u64, ..first }
+    }
+
+    fn inbound(&self, prepared: &Prepared) -> &Inbound {
+        &self.batches[prepared.batch].batch.messages[prepared.message]
+    }
+
+    /// Everything through here is in this group or before it.
+    #[must_use]
+    pub fn through(&self) -> Ticket {
+        self.through
+    }
+}
+
+/// What became of a group.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Appended and synced.
+    pub appended: usize,
+    /// Recognised as redelivered and passed over.
+    pub redelivered: usize,
+    /// Kept back by every flow that would take them.
+    pub kept_back: usize,
+    /// What had to go under the policy `drop_oldest`.
+    pub dropped: Vec<Dropped>,
+}
+
+/// See the module.
+pub struct Desk {
+    /// With what senders may send again.
+    journal: Journal,
+    gates: Gates,
+    /// Durable through here.
+    safe: Ticket,
+    /// Which journal entry a ticket's group ended with, for a remote broker's confirmations; the newest at the end.
+    marks: VecDeque<Mark>,
+    /// What senders may send again, up to here, they have sent on their present connections, or had no need to. An
+    /// acknowledgement that arrived says nothing of what is beyond: that may still be on its way once more.
+    covered: Seq,
+    /// A group was admitted, which promises numbers to its messages, and is not written yet.
+    is_waiting: bool,
+}
+
+struct Mark {
+    ticket: Ticket,
+    seq: Seq,
+    session: Option<u64>,
+}
+
+impl Desk {
+    /// A desk for this journal.
+    #[must_use]
+    pub fn new(journal: Journal) -> Self {
+        let (gates, marks) = (Gates::default(), VecDeque::new());
+        Desk { journal, gates, safe: Ticket::default(), marks, covered: 0, is_waiting: false }
+    }
+
+    /// Whoever hands in groups begins anew behind the answered ticket: what was handed in beyond it and could not be
+    /// written comes again, and is not to be taken for redelivered then.
+    pub fn begin_anew(&mut self) -> Ticket {
+        let next = self.journal.next_seq();
+        self.journal.owed().retract_from(next);
+        self.is_waiting = false;
+        // What passed a gate and was not written is to pass it again.
+        self.gates = Gates::default();
+        self.safe
+    }
+
+    /// Makes a group durable, in pieces that the journal can take.
+    ///
+    /// # Errors
+    /// Those of the journal; the group can be written again, or some of it [refused](Self::refuse), and goes on where it
+    /// stopped. [`JournalError::TooLarge`] is of its next message alone.
+    pub fn write(&mut self, group: &mut Group) -> Result<Written, JournalError> {
+        if !group.admitted {
+            self.admit(group);
+        }
+        while group.done < group.messages.len() {
+            let end = group.piece(self.journal.group_limit() / 2);
+            match self.write_piece(group, group.done..end) {
+                Ok((appended, dropped)) => {
+                    group.written.appended += appended;
+                    group.written.dropped.extend(dropped);
+                    self.advance(group, end);
+                }
+                Err(JournalError::TooLarge { .. }) if end > group.done + 1 => group.one_by_one = true,
+                Err(reason) => {
+                    if matches!(reason, JournalError::SyncFailed { .. }) {
+                        // The numbers that it was promised are void.
+                        self.record_left(group, group.done);
+                    }
+                    return Err(reason);
+                }
+            }
+        }
+        self.close(group);
+        group.written.redelivered = group.messages.iter().filter(|prepared| prepared.passed_over).count();
+        Ok(std::mem::take(&mut group.written))
+    }
+
+    fn write_piece(&mut self, group: &Group, piece: Range<usize>) -> Result<(usize, Option<Dropped>), JournalError> {
+        let messages = &group.messages[piece];
+        let mut targets: Vec<Target<'_>> = Vec::with_capacity(messages.len());
+        let mut taken = Vec::with_capacity(messages.len());
+        for prepared in messages.iter().filter(|prepared| !prepared.passed_over) {
+            let from = targets.len();
+            targets.extend(group.decisions[prepared.decisions.clone()].iter().filter_map(Decision::target));
+            if targets.len() > from {
+                taken.push((prepared, from..targets.len()));
+            }
+        }
+        let entry = |(prepared, range): (&Prepared, Range<usize>)| {
+            let message = group.inbound(prepared);
+            Entry {
+                topic: &message.topic,
+                payload: &message.payload,
+                received_at: message.received_at,
+                qos: message.qos,
+                retain: message.retain,
+                origin: message.origin,
+                targets: &targets[range],
+            }
+        };
+        let entries: Vec<Entry<'_>> = taken.into_iter().map(entry).collect();
+        let mut dropped = None;
+        if !entries.is_empty() {
+            dropped = self.journal.append(&entries)?.dropped;
+            self.journal.sync()?;
+        }
+        Ok((entries.len(), dropped))
+    }
+
+    /// Of the journal.
+    #[must_use]
+    pub fn journal_id(&self) -> Uuid {
+        self.journal.handle().id()
+    }
+
+    /// How full the journal is, and for whom.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.journal.usage()
+    }
+
+    /// Lets the next messages of a group go that [`Desk::write`] could not take, and that are safe elsewhere. Tells whether
+    /// that was all of it.
+    pub fn refuse(&mut self, group: &mut Group, count: usize) -> bool {
+        let end = group.messages.len().min(group.done.saturating_add(count));
+        self.record_left(group, end);
+        self.advance(group, end);
+        let is_all = end == group.messages.len();
+        if is_all {
+            self.close(group);
+        }
+        is_all
+    }
+
+    /// Records anew what is left of a group, since others will have the numbers under which that was recorded; what comes
+    /// before `refused` is not stored.
+    fn record_left(&mut self, group: &Group, refused: usize) {
+        let mut seq = self.journal.next_seq();
+        let owed = self.journal.owed();
+        owed.retract_from(seq);
+        for (index, prepared) in group.messages.iter().enumerate().skip(group.done) {
+            let message = group.inbound(prepared);
+            let decisions = &group.decisions[prepared.decisions.clone()];
+            let is_stored = index >= refused && decisions.iter().any(|decision| decision.target().is_some());
+            if let Some(origin) = message.origin.filter(|_| !prepared.passed_over) {
+                let hash = content_hash(&message.topic, &message.payload);
+                if is_stored {
+                    owed.record(&origin, hash, seq);
+                } else {
+                    owed.record_unstored(&origin, hash);
+                }
+            }
+            seq += u64::from(is_stored && !prepared.passed_over);
+        }
+    }
+
+    /// Everything before this message of the group is settled.
+    fn advance(&mut self, group: &mut Group, end: usize) {
+        group.done = end;
+        group.one_by_one &= end < group.messages.len();
+        if let Some(last) = group.messages[..end].last() {
+            self.safe = group.ticket(last);
+        }
+    }
+
+    /// All of the group is settled.
+    fn close(&mut self, group: &Group) {
+        let last = group.batches.last().and_then(|part| part.batch.messages.last());
+        let session = last.and_then(|message| message.origin).map(|origin| origin.session);
+        if self.marks.len() >= MARKS_AT_MOST {
+            self.marks.pop_front(); // the next one includes it
+        }
+        let seq = self.covered.min(self.journal.next_seq() - 1);
+        self.marks.push_back(Mark { ticket: group.through, seq, session });
+        self.safe = group.through;
+        self.is_waiting = false;
+    }
+
+    /// Recognises what was delivered before, and asks the flows' gates. Once for a group, however often it is written:
+    /// both move on.
+    fn admit(&mut self, group: &mut Group) {
+        let Group { batches, messages, decisions, admitted, written, .. } = group;
+        *admitted = true;
+        self.is_waiting = true;
+        let mut seq = self.journal.next_seq();
+        let mut heard = Hearing::default();
+        for prepared in messages {
+            heard.until(batches, prepared.batch, prepared.message, |news| self.hear(news));
+            let message = &batches[prepared.batch].batch.messages[prepared.message];
+            let decisions = &mut decisions[prepared.decisions.clone()];
+            let gates = &mut self.gates;
+            let mut is_taken = || {
+                let is_taken = gates.is_taken(message, decisions);
+                written.kept_back += usize::from(!is_taken && !decisions.is_empty());
+                is_taken
+            };
+            let Some(origin) = message.origin else {
+                seq += u64::from(is_taken());
+                continue;
+            };
+            let hash = content_hash(&message.topic, &message.payload);
+            let owed = self.journal.owed();
+            match owed.check(&origin, hash) {
+                Delivery::Redelivered { seq: known } => {
+                    prepared.passed_over = true;
+                    self.covered = self.covered.max(known.unwrap_or(0));
+                }
+                // It was sent after everything that we know.
+                Delivery::New if is_taken() => {
+                    owed.record(&origin, hash, seq);
+                    self.covered = seq;
+                    seq += 1;
+                }
+                Delivery::New => {
+                    owed.record_unstored(&origin, hash);
+                    self.covered = seq - 1;
+                }
+            }
+        }
+        heard.until(batches, batches.len(), 0, |news| self.hear(news));
+    }
+
+    fn hear(&mut self, News { session, what, .. }: News) {
+        let owed = self.journal.owed();
+        match what {
+            Heard::Connected => {
+                owed.connected(session);
+                self.covered = owed.oldest(session).map_or(0, |seq| seq - 1);
+            }
+            Heard::Released { packet_id } => owed.released(session, packet_id),
+            Heard::Gone => owed.forget_session(session),
+        }
+    }
+
+    /// Makes a message durable that no sender waits for: a dead letter that is replayed.
+    ///
+    /// # Errors
+    /// In words; it is not durable then. Those of the journal, or messages wait for the journal: they have been promised
+    /// the next numbers.
+    pub fn write_again(&mut self, message: &Inbound, targets: &[Target<'_>]) -> Result<(), String> {
+        if self.is_waiting {
+            return Err("messages wait for room in the journal; replay when they are through".to_owned());
+        }
+        let entry = Entry {
+            topic: &message.topic,
+            payload: &message.payload,
+            received_at: message.received_at,
+            qos: message.qos,
+            retain: message.retain,
+            origin: None,
+            targets,
+        };
+        self.journal.append(&[entry]).map_err(|error| error.to_string())?;
+        self.journal.sync().map(drop).map_err(|error| error.to_string())
+    }
+
+    /// The senders have our acknowledgements through this ticket. The next group carries it to disk.
+    pub fn confirm(&mut self, ticket: Ticket) {
+        let mut newest = None;
+        while let Some(mark) = self.marks.front() {
+            let is_covered = mark.ticket.connection < ticket.connection
+                || (mark.ticket.connection == ticket.connection && mark.ticket.number <= ticket.number);
+            if !is_covered {
+                break;
+            }
+            // What an earlier connection acknowledged may have been lost with it, and comes again on this one.
+            if mark.ticket.connection == ticket.connection
+                && let Some(session) = mark.session
+            {
+                newest = Some((session, mark.seq));
+            }
+            self.marks.pop_front();
+        }
+        // A connection has one session, and its newest mark includes the others: each would look through all entries.
+        if let Some((session, seq)) = newest {
+            self.journal.owed().confirm_through(session, seq);
+            self.journal.settle_soon();
+        }
+    }
+
+    /// Writes what will not be sent again when there is no group to carry it.
+    ///
+    /// # Errors
+    /// Those of the journal.
+    pub fn keep_settled(&mut self) -> Result<(), JournalError> {
+        self.journal.keep_settled()
+    }
+
+    /// Everything through here is durable.
+    #[must_use]
+    pub fn safe(&self) -> Ticket {
+        self.safe
+    }
+}
+
+/// A place among the news of a group's batches.
+#[derive(Default)]
+struct Hearing {
+    batch: usize,
+    /// Of the batch's news so many were heard.
+    news: usize,
+}
+
+impl Hearing {
+    /// Tells the news up to before a message, those of the batches before included.
+    fn until(&mut self, batches: &[Part], batch: usize, message: usize, mut tell: impl FnMut(News)) {
+        while let Some(Part { batch: current, from }) = batches.get(self.batch) {
+            let news = current.news.get(self.news).filter(|news| self.batch < batch || news.before <= message);
+            match news {
+                Some(news) => {
+                    self.news += 1;
+                    if news.before >= *from {
+                        tell(*news);
+                    }
+                }
+                None if self.batch < batch => *self = Hearing { batch: self.batch + 1, news: 0 },
+                None => return,
+            }
+        }
+    }
+}
+
+/// What each flow's `on_change`, `min_interval` and rule for retained messages have seen. In memory: after a restart the
+/// first message of a topic passes.
+#[derive(Default)]
+struct Gates(HashMap<i64, (Arc<Flow>, Gate)>);
+
+impl Gates {
+    /// Turns the decision of each flow that keeps this message back; tells whether anything is left to be journaled.
+    fn is_taken(&mut self, message: &Inbound, decisions: &mut [Decision]) -> bool {
+        let mut is_taken = false;
+        for decision in decisions {
+            match decision {
+                Decision::Accepted(flow) if !self.passes(flow, message) => *decision = Decision::KeptBack,
+                Decision::Accepted(_) | Decision::Refused { .. } => is_taken = true,
+                Decision::KeptBack => {}
+            }
+        }
+        is_taken
+    }
+
+    fn passes(&mut self, flow: &Arc<Flow>, message: &Inbound) -> bool {
+        if flow.retained == RetainedPolicy::Process && flow.on_change.is_none() && flow.min_interval.is_none() {
+            return true;
+        }
+        let is_known = self.0.get(&flow.id).is_some_and(|(known, _)| known == flow);
+        if !is_known {
+            self.0.remove(&flow.id);
+            let Some(gate) = Gate::for_flow(flow) else { return true };
+            self.0.insert(flow.id, (Arc::clone(flow), gate));
+        }
+        let Some((_, gate)) = self.0.get_mut(&flow.id) else { return true };
+        // It was parsed before and found good.
+        let Ok(payload) = Payload::parse(&message.payload) else { return true };
+        let passes =
+            gate.check(&message.topic, &payload, message.retain, message.received_at) == change_filter::Verdict::Pass;
+        if passes {
+            gate.passed(&message.topic, &payload, message.received_at);
+        }
+        passes
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! Flow routing: from a message to the journal, and from the journal to databases, endpoints and dead letters.
+
+pub mod catalog;
+pub mod commit;
+pub mod dead_letters;
+mod known_flows;
+mod lineage;
+pub mod poster;
+pub mod router;
+pub mod writer;

@@ -1,0 +1,350 @@
+//! One message through its flow's deliveries, and what becomes of those that can't be made.
+
+use super::hops::{self, Hops};
+use super::posting::{End, Posting};
+use super::rendering::Rendered;
+use super::turn::Turn;
+use crate::backoff::Pace;
+use crate::flows::dead_letters;
+use crate::flows::poster::flow_queue::Job;
+use crate::in_hand::Mark;
+use crate::messages::{PublishTracked, Reload};
+use crate::metrics::{Counter, Outcome as Counted};
+use crate::poison::{Deaths, Known};
+use actix::Recipient;
+use futures_util::future::LocalBoxFuture;
+use hearthgate_domain::delivery::{Outbound, QoS};
+use hearthgate_domain::flow::{Action, Flow, LogLevel, Part, SecretRef};
+use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
+use hearthgate_domain::routing::RoutingTable;
+use hearthgate_endpoints::template::Purpose;
+use hearthgate_mqtt::link::Outcome;
+use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
+use hearthgate_storage::journal::{self, Seq};
+use hearthgate_storage::sql::Database;
+use secrecy::SecretString;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{debug, error, info, trace, warn};
+
+/// How a message is delivered, from the settings.
+#[derive(Clone)]
+pub struct Endpoints {
+    /// How long a call may take, unless the flow says otherwise.
+    pub timeout: Duration,
+    /// Hosts that may be called; empty: any.
+    pub allowed_hosts: Vec<String>,
+    /// When to try again, unless the flow says otherwise.
+    pub retry: RetrySchedule,
+    /// When an endpoint is left alone for a while.
+    pub breaker: BreakerSettings,
+    /// Calls under way to one endpoint, at least 1.
+    pub parallel: usize,
+    /// Where given-up messages go.
+    pub letters: DeadLetters,
+    /// For switching a flow off whose endpoint is gone for good.
+    pub database: watch::Receiver<Option<Database>>,
+    /// Who has to know of that.
+    pub reload: Recipient<Reload>,
+    /// Where `PUBLISH` goes.
+    pub publish: Recipient<PublishTracked>,
+    /// Finds a secret where its reference says.
+    pub secrets: Arc<FindSecret>,
+}
+
+/// Finds a secret where its reference says, or tells why it can't be found.
+pub type FindSecret = dyn Fn(&SecretRef) -> Result<SecretString, String> + Send + Sync;
+
+/// A message that is delivered or given up.
+pub(super) struct Done {
+    pub(super) flow_id: i64,
+    pub(super) seq: Seq,
+}
+
+/// A part of a flow's deliveries of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Delivery {
+    pub(super) flow_id: i64,
+    pub(super) seq: Seq,
+    pub(super) part: Part,
+}
+
+impl Known for Delivery {
+    fn mark(&self) -> Mark {
+        let part = Part::ALL.iter().position(|part| *part == self.part).unwrap_or_default();
+        (self.seq, self.flow_id << 2 | part as i64)
+    }
+
+    fn of_mark((seq, rest): Mark) -> Option<Self> {
+        let part = usize::try_from(rest & 3).ok().and_then(|part| Part::ALL.get(part))?;
+        Some(Delivery { flow_id: rest >> 2, seq, part: *part })
+    }
+}
+
+/// Delivers; shared by all lanes of one incarnation.
+pub(super) struct Deliverer {
+    endpoints: Endpoints,
+    posting: Posting,
+    journal: journal::Handle,
+    deaths: Arc<Deaths<Delivery>>,
+    counters: RefCell<HashMap<i64, Rc<Counters>>>,
+    /// In which order each flow's messages are handed over to be published.
+    turns: RefCell<HashMap<i64, Rc<Turn>>>,
+    hops: RefCell<Hops>,
+}
+
+pub(super) struct Counters {
+    delivered: Counter,
+    pub(super) retried: Counter,
+    dead: Counter,
+}
+
+impl Deliverer {
+    /// To be called on the thread that will use it.
+    ///
+    /// # Errors
+    /// In words.
+    pub(super) fn new(
+        endpoints: &Endpoints,
+        journal: journal::Handle,
+        deaths: Arc<Deaths<Delivery>>,
+    ) -> Result<Self, String> {
+        let posting = Posting::new(endpoints, Arc::clone(&deaths))?;
+        let (counters, turns, hops) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Ok(Deliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters, turns, hops })
+    }
+
+    /// Other flows are in force.
+    pub(super) fn forget_hops(&self) {
+        self.hops.borrow_mut().clear();
+    }
+
+    /// Takes a message through all deliveries of its flow, however long that takes.
+    pub(super) async fn deliver(&self, flow_id: i64, table: &RoutingTable, job: Job) -> Done {
+        let flow = table.flow(flow_id);
+        let done = Done { flow_id, seq: job.seq };
+        let part = job.due.part();
+        let Some(flow) = flow else {
+            self.give_up_all(table, flow_id, &job).await;
+            return done;
+        };
+        if let Some(reason) = part.and_then(|part| dead_letters::lacks(flow, part)) {
+            self.give_up(&flow.code, &job, part, &reason, 0).await;
+            return done;
+        }
+        for action in flow.actions.iter().filter(|action| job.due.includes(action)) {
+            match action {
+                Action::StoreDb {} => {}
+                Action::PostEndpoint {} => self.risk(flow, &job, Part::Post, self.post(flow, &job)).await,
+                Action::Publish { topic, qos, retain } => {
+                    let publishing = self.publish(flow, &job, topic, *qos, *retain);
+                    self.risk(flow, &job, Part::Publish, publishing).await;
+                }
+                Action::Log { level } => log(flow, &job, *level),
+            }
+        }
+        done
+    }
+
+    /// Of a flow that is not in force: a letter for each part that it has, or one for all when that is not known.
+    async fn give_up_all(&self, table: &RoutingTable, flow_id: i64, job: &Job) {
+        let (code, reason) = (dead_letters::code(table, flow_id), dead_letters::rests(table, flow_id));
+        if table.resting(flow_id).is_none_or(|resting| resting.flow.is_none()) {
+            return self.give_up(&code, job, job.due.part(), &reason, 0).await;
+        }
+        for part in super::PARTS {
+            let is_due = job.due.part().is_none_or(|only| only == part);
+            if is_due && dead_letters::resting_does(table, flow_id, part) == Some(true) {
+                self.give_up(&code, job, Some(part), &reason, 0).await;
+            }
+        }
+    }
+
+    /// Carries out one part; a panic is laid to its message, and a message that has done that twice is given up.
+    async fn risk(&self, flow: &Flow, job: &Job, part: Part, work: impl Future<Output = ()>) {
+        let delivery = Delivery { flow_id: flow.id, seq: job.seq, part };
+        if self.deaths.is_deadly(delivery) {
+            let reason = "this message has stopped the poster twice";
+            return self.give_up(&flow.code, job, Some(part), reason, 0).await;
+        }
+        self.deaths.risk_all(|| [delivery], work).await;
+    }
+
+    async fn post(&self, flow: &Arc<Flow>, job: &Job) {
+        #[cfg(feature = "fault-injection")]
+        assert!(!job.topic.ends_with("/fault/post"), "injected by the topic");
+        let Some(endpoint) = &flow.endpoint else { return };
+        let counters = self.counters(flow);
+        let message_id = self.message_id(flow, job);
+        let (reason, attempts) = match self.posting.post(flow, endpoint, job, &message_id, &counters).await {
+            End::Delivered => return counters.delivered.add(1),
+            End::GivenUp { reason, attempts } => (reason, attempts),
+            End::Gone { reason, attempts } => {
+                Box::pin(self.switch_off(flow)).await;
+                (reason, attempts)
+            }
+        };
+        counters.dead.add(1);
+        self.give_up(&flow.code, job, Some(Part::Post), &reason, attempts).await;
+    }
+
+    /// The same in every attempt, also after a crash.
+    fn message_id(&self, flow: &Flow, job: &Job) -> String {
+        format!("{}-{}-{}", self.journal.origin_of(job.seq).simple(), job.seq, flow.id)
+    }
+
+    async fn publish(&self, flow: &Arc<Flow>, job: &Job, topic: &str, qos: QoS, retain: bool) {
+        #[cfg(feature = "fault-injection")]
+        assert!(!job.topic.ends_with("/fault/publish"), "injected by the topic");
+        let message_id = self.message_id(flow, job);
+        let delivery = Delivery { flow_id: flow.id, seq: job.seq, part: Part::Publish };
+        let rendering = || job.rendered(flow, &message_id).render(topic, Purpose::Body);
+        let topic = match self.deaths.hold(delivery, rendering) {
+            Ok(topic) => topic,
+            Err(reason) => return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await,
+        };
+        if let Err(reason) = hearthgate_domain::topic::validate_topic_name(&topic) {
+            let reason = format!("PUBLISH to {topic:?}: {reason}");
+            return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await;
+        }
+        if flow.topic.filter().matches(&topic) {
+            let reason = format!("PUBLISH to {topic:?} would come back to the same flow, again and again");
+            return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await;
+        }
+        let hops = self.hops.borrow().of(&job.topic, &job.payload) + 1;
+        if hops > hops::MOST {
+            let reason = format!(
+                "PUBLISH to {topic:?}: the message was published by {} flows one after the other and goes round in a \
+                 circle; change the topic of one of the flows (hearthgate check names circles)",
+                hops::MOST
+            );
+            self.counters(flow).dead.add(1);
+            return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await;
+        }
+        self.hops.borrow_mut().note(&topic, &job.payload, hops);
+        let message = Outbound { topic: topic.into(), payload: job.payload.clone(), qos, retain };
+        match self.publish_until_settled(flow, job, &message).await {
+            Ok(()) => self.counters(flow).delivered.add(1),
+            Err(reason) => {
+                self.counters(flow).dead.add(1);
+                self.give_up(&flow.code, job, Some(Part::Publish), &reason, 1).await;
+            }
+        }
+    }
+
+    /// Publishes until the broker has acknowledged or refused the message, also over a new connection or a restart of the
+    /// part that keeps it.
+    async fn publish_until_settled(&self, flow: &Flow, job: &Job, message: &Outbound) -> Result<(), String> {
+        let turn = Rc::clone(self.turns.borrow_mut().entry(flow.id).or_default());
+        let mut pace = Pace::new();
+        loop {
+            let place = turn.take_place(job.seq);
+            place.reached().await;
+            let receipt = match self.endpoints.publish.send(PublishTracked(message.clone())).await {
+                Ok(Ok(receipt)) => receipt,
+                Ok(Err(reason)) => {
+                    debug!(flow = %flow.code, %reason, "publishing waits");
+                    pace.pause().await;
+                    continue;
+                }
+                Err(reason) => {
+                    debug!(flow = %flow.code, %reason, "publishing waits");
+                    pace.pause().await;
+                    continue;
+                }
+            };
+            drop(place);
+            match receipt.outcome().await {
+                Outcome::Acknowledged => return Ok(()),
+                Outcome::Refused(reason) => return Err(reason),
+                Outcome::GivenUp => {
+                    debug!(flow = %flow.code, seq = job.seq, "not acknowledged, it will be published again");
+                    // With a place, so that nobody of a later number comes first.
+                    let _place = turn.take_place(job.seq);
+                    pace.pause().await;
+                }
+            }
+        }
+    }
+
+    /// Keeps a message as a dead letter; tried until it is kept, since it must not get lost. Boxed, as all that is rare:
+    /// each message's future is as large as the largest thing that can become of it.
+    fn give_up<'a>(
+        &'a self,
+        code: &'a str,
+        job: &'a Job,
+        part: Option<Part>,
+        reason: &'a str,
+        attempts: usize,
+    ) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            warn!(flow = %code, seq = job.seq, reason, "dead letter");
+            let letter = NewDeadLetter {
+                journal: self.journal.origin_of(job.seq),
+                seq: Some(job.seq),
+                flow_code: Some(code.to_owned()),
+                topic: job.topic.to_string(),
+                payload: job.payload.clone(),
+                reason: reason.to_owned(),
+                pointer: None,
+                received_at: job.received_at,
+                dead_at: dead_letters::now(),
+                attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+                part,
+            };
+            let mut pace = Pace::new();
+            while let Err(reason) = dead_letters::keep(&self.endpoints.letters, std::slice::from_ref(&letter)).await {
+                error!(%reason, "a dead letter can not be kept yet");
+                pace.pause().await;
+            }
+        })
+    }
+
+    /// The endpoint said 410: nobody will ever take these messages.
+    async fn switch_off(&self, flow: &Flow) {
+        let database = self.endpoints.database.borrow().clone();
+        let Some(database) = database else { return };
+        match database.set_flow_enabled(flow.id, false).await {
+            Ok(_) => {
+                info!(flow = %flow.code, "switched off: its endpoint answered 410 Gone");
+                if let Err(reason) = self.endpoints.reload.try_send(Reload) {
+                    warn!(%reason, "the next reload of the flows will take it out");
+                }
+            }
+            Err(reason) => error!(flow = %flow.code, %reason, "could not be switched off after 410 Gone"),
+        }
+    }
+
+    fn counters(&self, flow: &Flow) -> Rc<Counters> {
+        let new = || {
+            Rc::new(Counters {
+                delivered: Counter::delivered(&flow.code, Counted::Ok),
+                retried: Counter::delivered(&flow.code, Counted::Retried),
+                dead: Counter::delivered(&flow.code, Counted::Dead),
+            })
+        };
+        Rc::clone(self.counters.borrow_mut().entry(flow.id).or_insert_with(new))
+    }
+}
+
+impl Job {
+    pub(super) fn rendered<'a>(&'a self, flow: &'a Flow, message_id: &'a str) -> Rendered<'a> {
+        Rendered { flow, topic: &self.topic, payload: &self.payload, received_at: self.received_at, message_id }
+    }
+}
+
+fn log(flow: &Flow, job: &Job, level: LogLevel) {
+    let text = String::from_utf8_lossy(&job.payload);
+    let (flow, topic) = (&flow.code, &job.topic);
+    match level {
+        LogLevel::Trace => trace!(%flow, %topic, payload = %text, "message"),
+        LogLevel::Debug => debug!(%flow, %topic, payload = %text, "message"),
+        LogLevel::Info => info!(%flow, %topic, payload = %text, "message"),
+        LogLevel::Warn => warn!(%flow, %topic, payload = %text, "message"),
+        LogLevel::Error => error!(%flow, %topic, payload = %text, "message"),
+    }
+}

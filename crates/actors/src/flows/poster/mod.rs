@@ -1,0 +1,313 @@
+//! EndpointPosterActor: carries accepted messages from the journal to HTTP endpoints, to MQTT and to the log.
+//!
+//! Each flow is a lane of its own: its messages go out in order, one after the other unless the flow's `concurrency` says
+//! otherwise, and a lane that hangs holds up nobody else. One reader follows the journal's end and hands out; a lane that
+//! falls behind reads the journal for itself until it has caught up. How far each lane is done is kept in the journal's positions, so after a crash only calls whose
+//! outcome was not noted yet are made again, with the same `webhook-id`.
+
+mod delivery;
+mod flow_queue;
+mod hops;
+mod parking;
+mod posting;
+mod rendering;
+mod turn;
+
+pub use delivery::{Endpoints, FindSecret};
+pub use rendering::Rendered;
+
+use crate::backoff::Pace;
+use crate::flows::dead_letters;
+use crate::flows::poster::flow_queue::Lane;
+use crate::in_hand::{Holder, InHand};
+use crate::poison::Deaths;
+use actix::prelude::*;
+use delivery::{Deliverer, Delivery, Done};
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use hearthgate_domain::flow::{Action, Flow, Part};
+use hearthgate_domain::routing::RoutingTable;
+use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow};
+use hearthgate_storage::journal::{self, Reader, Seq, Start, StoredEntry, Verdict};
+use hearthgate_supervision::Exit;
+use parking::Parking;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{error, info};
+
+/// The name under which the journal keeps what was not handed out yet.
+pub const CONSUMER: &str = "deliveries";
+/// Before a lane's flow number in its own name.
+const LANE_PREFIX: &str = "deliveries of flow ";
+/// What it carries out.
+const PARTS: [Part; 2] = [Part::Post, Part::Publish];
+/// Entries looked at in one turn.
+const BATCH: usize = 256;
+const BATCH_BYTES: usize = 256 << 10;
+/// Read at once by a lane for itself.
+const READ_BYTES: usize = 256 << 10;
+/// Outcomes are noted on disk at most this often.
+const NOTE_EVERY: Duration = Duration::from_millis(50);
+
+/// What the actor works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// The journal.
+    pub journal: journal::Handle,
+    /// The flows by number.
+    pub table: watch::Receiver<Arc<RoutingTable>>,
+    /// How a message is delivered.
+    pub endpoints: Endpoints,
+    /// What ended the process before.
+    pub in_hand: Arc<InHand>,
+    /// Bytes that are set aside of flows whose deliveries hang.
+    pub set_aside: u64,
+}
+
+/// See the module.
+pub struct EndpointPosterActor {
+    deps: Deps,
+    exit: Exit,
+    deaths: Arc<Deaths<Delivery>>,
+}
+
+impl EndpointPosterActor {
+    /// An actor that delivers as soon as it is started.
+    #[must_use]
+    pub fn new(deps: Deps, exit: Exit) -> Self {
+        let deaths = Arc::new(Deaths::of_process(Arc::clone(&deps.in_hand), Holder::Poster));
+        EndpointPosterActor { deps, exit, deaths }
+    }
+}
+
+impl Actor for EndpointPosterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let (mut deps, deaths) = (self.deps.clone(), Arc::clone(&self.deaths));
+        let work = async move {
+            // What the journal holds from the last run is for flows that must be loaded first, be there any or not.
+            if deps.table.changed().await.is_err() {
+                return Ok(());
+            }
+            let parked = deps.endpoints.letters.parked_flows().await.map_err(|error| error.to_string())?;
+            let newest = *deps.journal.synced().borrow();
+            let work = Work::begin(deps, deaths, &parked, newest)?;
+            work.keep_foreign(&parked, newest).await?;
+            work.run().await
+        };
+        ctx.spawn(work.into_actor(self).map(|end, act, ctx| match end {
+            Ok(()) => info!("the poster is done"),
+            Err(reason) => act.exit.fail(ctx, reason),
+        }));
+    }
+}
+
+impl Supervised for EndpointPosterActor {}
+
+struct Work {
+    deps: Deps,
+    deaths: Arc<Deaths<Delivery>>,
+    reader: Reader,
+    lanes: HashMap<i64, Lane>,
+    deliverer: Rc<Deliverer>,
+    /// The flows as they were seen last.
+    table: Arc<RoutingTable>,
+    under_way: FuturesUnordered<LocalBoxFuture<'static, Done>>,
+    /// Lanes that have got something to do, or room to do it.
+    stirred: BTreeSet<i64>,
+    /// What damage in the journal has left of messages to deliver.
+    lost: Vec<NewDeadLetter>,
+    parking: Parking,
+    has_news: bool,
+}
+
+impl Work {
+    /// Takes up where the positions say.
+    fn begin(deps: Deps, deaths: Arc<Deaths<Delivery>>, parked: &[ParkedFlow], newest: Seq) -> Result<Self, String> {
+        let head = deps.journal.register(CONSUMER, Start::Newest).map_err(|error| error.to_string())?;
+        let mut lanes = HashMap::new();
+        let mut from = head;
+        let lane_of = |name: String| {
+            let flow_id = flow_of_lane(&name)?;
+            Some((flow_id, name))
+        };
+        let mut names: HashMap<i64, String> = deps.journal.consumers().into_iter().filter_map(lane_of).collect();
+        for flow in parked {
+            names.entry(flow.flow_id).or_insert_with(|| format!("{LANE_PREFIX}{}", flow.flow_id));
+        }
+        for (flow_id, name) in names {
+            let done = deps.journal.register(&name, Start::After(head)).map_err(|error| error.to_string())?;
+            from = from.min(done);
+            let lane = match parked.iter().find(|flow| flow.flow_id == flow_id && flow.first <= newest) {
+                Some(flow) => Lane::with_parked(name, done, newest, flow),
+                None => Lane::new(name, flow_id, done),
+            };
+            lanes.insert(flow_id, lane);
+        }
+        // Those of which something was set aside need not wait for something new.
+        let stirred = lanes.keys().copied().collect();
+        let parking = Parking::new(parked);
+        let reader = deps.journal.reader_after(from);
+        let deliverer = Rc::new(Deliverer::new(&deps.endpoints, deps.journal.clone(), Arc::clone(&deaths))?);
+        let (under_way, lost) = (FuturesUnordered::new(), Vec::new());
+        let table = Arc::clone(&deps.table.borrow());
+        Ok(Work { deps, deaths, reader, lanes, deliverer, table, under_way, stirred, lost, parking, has_news: false })
+    }
+
+    async fn run(mut self) -> Result<(), String> {
+        let (mut note_at, mut is_at_end) = (None, false);
+        loop {
+            if !is_at_end {
+                is_at_end = self.hand_out()?;
+            }
+            self.start_stirred_lanes().await?;
+            self.keep_lost().await;
+            if self.has_news && note_at.is_none() {
+                note_at = Some(tokio::time::Instant::now() + NOTE_EVERY);
+            }
+            let note = async {
+                match note_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(done) = self.under_way.next() => {
+                    self.on_done(&done);
+                    while let Some(Some(done)) = self.under_way.next().now_or_never() {
+                        self.on_done(&done);
+                    }
+                }
+                open = self.reader.ready(), if is_at_end => match open {
+                    Ok(()) => is_at_end = false,
+                    Err(_) => return Ok(()),
+                },
+                () = note => {
+                    note_at = None;
+                    self.note().await?;
+                }
+                () = tokio::task::yield_now(), if !is_at_end => {}
+            }
+        }
+    }
+
+    /// Hands the next entries to their lanes; tells whether the journal's end is reached.
+    fn hand_out(&mut self) -> Result<bool, String> {
+        let table = Arc::clone(&self.deps.table.borrow());
+        let read = self.reader.next_batch(BATCH, BATCH_BYTES).map_err(|error| error.to_string())?;
+        let lanes = &self.lanes;
+        let is_done = |flow_id: i64, seq| lanes.get(&flow_id).is_some_and(|lane| lane.is_done(seq));
+        let lost = dead_letters::salvaged(&self.deps.journal, &table, &read.skipped, &PARTS, is_done);
+        self.lost.extend(lost);
+        for entry in &read.entries {
+            for (flow_id, is_replayed) in deliveries(entry) {
+                let flow = table.flow(flow_id);
+                let only_stores =
+                    |flow: &Arc<Flow>| flow.actions.iter().all(|action| matches!(action, Action::StoreDb {}));
+                let known = flow.or_else(|| table.resting(flow_id)?.flow.as_ref());
+                if !is_replayed && known.is_some_and(only_stores) {
+                    continue;
+                }
+                let lane = match self.lanes.entry(flow_id) {
+                    std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+                    // A flow of which nothing is known and that never had a lane: the record writer makes it a dead letter.
+                    std::collections::hash_map::Entry::Vacant(_) if known.is_none() && !is_replayed => continue,
+                    std::collections::hash_map::Entry::Vacant(new) => {
+                        let name = format!("{LANE_PREFIX}{flow_id}");
+                        let before = Start::After(entry.seq - 1);
+                        let done = self.deps.journal.register(&name, before).map_err(|error| error.to_string())?;
+                        new.insert(Lane::new(name, flow_id, done))
+                    }
+                };
+                lane.offer(entry);
+                self.stirred.insert(flow_id);
+            }
+        }
+        self.has_news |= read.through > 0 && !read.entries.is_empty();
+        Ok(read.caught_up)
+    }
+
+    /// Sets lanes going that have something to do, and less under way than their flows allow at once.
+    async fn start_stirred_lanes(&mut self) -> Result<(), String> {
+        let table = Arc::clone(&self.deps.table.borrow_and_update());
+        if !Arc::ptr_eq(&table, &self.table) {
+            self.deliverer.forget_hops();
+            self.table = Arc::clone(&table);
+        }
+        let head = self.reader.next_seq();
+        for flow_id in std::mem::take(&mut self.stirred) {
+            self.refill(flow_id).await;
+            let Some(lane) = self.lanes.get_mut(&flow_id) else { continue };
+            let lost = lane.catch_up(head, &self.deps.journal, &table)?;
+            self.lost.extend(lost);
+            let flow = table.flow(flow_id);
+            let at_once = flow.map_or(1, |flow| at_once(flow));
+            while let Some(job) = lane.next(at_once) {
+                let (deliverer, table) = (Rc::clone(&self.deliverer), Arc::clone(&table));
+                self.under_way.push(Box::pin(async move { deliverer.deliver(flow_id, &table, job).await }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Before anything of that is noted as done.
+    async fn keep_lost(&mut self) {
+        let mut pace = Pace::new();
+        while let Err(reason) = dead_letters::keep(&self.deps.endpoints.letters, &self.lost).await {
+            error!(%reason, "dead letters can not be kept yet; deliveries wait");
+            pace.pause().await;
+        }
+        self.lost.clear();
+    }
+
+    fn on_done(&mut self, done: &Done) {
+        if let Some(lane) = self.lanes.get_mut(&done.flow_id) {
+            lane.finish(done.seq);
+            self.stirred.insert(done.flow_id);
+            self.has_news = true;
+        }
+    }
+
+    /// Keeps on disk how far each lane is, so that the journal can delete what nobody needs.
+    async fn note(&mut self) -> Result<(), String> {
+        self.has_news = false;
+        self.set_aside().await?;
+        let head = self.reader.next_seq();
+        let journal = self.deps.journal.clone();
+        journal.release(CONSUMER, head.saturating_sub(1)).map_err(|error| error.to_string())?;
+        for lane in self.lanes.values() {
+            journal.release(&lane.name, lane.released(head)).map_err(|error| error.to_string())?;
+        }
+        let flushed = tokio::task::spawn_blocking(move || journal.flush()).await;
+        flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        self.remove_done().await;
+        let lanes = &self.lanes;
+        self.deaths.acquit(|message| lanes.get(&message.flow_id).is_none_or(|lane| message.seq <= lane.done(head)));
+        Ok(())
+    }
+}
+
+/// The flow whose lane has this name among the journal's consumers.
+pub(crate) fn flow_of_lane(name: &str) -> Option<i64> {
+    name.strip_prefix(LANE_PREFIX)?.parse().ok()
+}
+
+/// How many messages of a flow may be under way. What is only published is handed over in order, however many wait for the
+/// broker's acknowledgement.
+fn at_once(flow: &Flow) -> usize {
+    match &flow.endpoint {
+        Some(endpoint) => usize::from(endpoint.concurrency),
+        None => crate::flows::poster::flow_queue::ROOM,
+    }
+}
+
+/// The flows that have an entry to deliver, and whether it is one that is replayed.
+fn deliveries<'a>(entry: &StoredEntry<'a>) -> impl Iterator<Item = (i64, bool)> + use<'a> {
+    let targets = entry.targets.iter().filter(crate::flows::poster::flow_queue::is_delivery);
+    targets.filter_map(|target| Some((target.flow_id?, matches!(target.verdict, Verdict::Replayed(_)))))
+}

@@ -1,0 +1,267 @@
+//! The calls of `POST_ENDPOINT`: when to call, what the outcome means, when to try again, and when to give up.
+
+use super::delivery::{Counters, Delivery, Endpoints};
+use super::rendering;
+use crate::flows::dead_letters;
+use crate::flows::poster::flow_queue::Job;
+use crate::poison::Deaths;
+use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::flow::{self, Endpoint, Flow, HeaderValue, Part, SecretRef};
+use hearthgate_domain::retry::{CircuitBreaker, Permission};
+use hearthgate_endpoints::template::{Purpose, Template};
+use hearthgate_endpoints::{Address, Auth, Call, ClientOptions, EndpointClient, Headers, Outcome, SigningSecret};
+use secrecy::{ExposeSecret, SecretString};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Semaphore;
+use tracing::{trace, warn};
+
+/// Longest sleep while somebody else tries out whether an endpoint is back.
+const PROBE_WAIT: Duration = Duration::from_secs(1);
+/// After this time a flow's secrets are looked up again: they may have been changed.
+const SECRETS_KEPT: Duration = Duration::from_secs(5);
+
+/// Calls endpoints; shared by all lanes of one incarnation.
+pub(super) struct Posting {
+    endpoints: Endpoints,
+    client: EndpointClient,
+    origins: RefCell<HashMap<String, Rc<Origin>>>,
+    targets: RefCell<HashMap<i64, Rc<Target>>>,
+    deaths: Arc<Deaths<Delivery>>,
+}
+
+/// How a message ended.
+pub(super) enum End {
+    Delivered,
+    /// It will not be tried again.
+    GivenUp {
+        reason: String,
+        attempts: usize,
+    },
+    /// Nor will any other message of this flow: the endpoint answered 410.
+    Gone {
+        reason: String,
+        attempts: usize,
+    },
+}
+
+/// A host and port that are up or down as a whole.
+struct Origin {
+    breaker: RefCell<CircuitBreaker>,
+    /// Permits for calls under way.
+    calls: Semaphore,
+}
+
+/// What all calls of a flow have in common.
+struct Target {
+    flow: Arc<Flow>,
+    made: Instant,
+    has_secrets: bool,
+    place: To,
+    /// Without it the body is the payload.
+    body: Option<Template>,
+    headers: Headers,
+    secret: Option<SigningSecret>,
+}
+
+enum To {
+    Fixed(Place),
+    /// Each message makes its own.
+    Made(Template),
+}
+
+/// Where a call goes.
+#[derive(Clone)]
+struct Place {
+    address: Address,
+    origin: Rc<Origin>,
+}
+
+impl Posting {
+    /// Makes the HTTP client; to be called on the thread that will use it.
+    ///
+    /// # Errors
+    /// In words.
+    pub(super) fn new(endpoints: &Endpoints, deaths: Arc<Deaths<Delivery>>) -> Result<Self, String> {
+        let options = ClientOptions {
+            connect_timeout: endpoints.timeout,
+            allowed_hosts: endpoints.allowed_hosts.clone(),
+            ..ClientOptions::default()
+        };
+        let client = EndpointClient::new(options).map_err(|error| error.to_string())?;
+        let (origins, targets) = (RefCell::default(), RefCell::default());
+        Ok(Posting { endpoints: endpoints.clone(), client, origins, targets, deaths })
+    }
+
+    /// Calls until the endpoint has the message or it is given up, however long that takes.
+    pub(super) async fn post(
+        &self,
+        flow: &Arc<Flow>,
+        endpoint: &Endpoint,
+        job: &Job,
+        message_id: &str,
+        counters: &Counters,
+    ) -> End {
+        let schedule = endpoint.retry.as_ref().unwrap_or(&self.endpoints.retry);
+        let (mut attempts, mut after, mut failure) = (0, None, String::new());
+        loop {
+            let Some(delay) = schedule.next_delay(attempts, fastrand::f64(), after) else {
+                let reason = format!("given up after {attempts} attempts; the last one: {failure}");
+                return End::GivenUp { reason, attempts };
+            };
+            // A timer's tick is 1 ms: even no pause at all would take until the next one.
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            let delivery = Delivery { flow_id: flow.id, seq: job.seq, part: Part::Post };
+            let prepare = || self.prepare(flow, endpoint, job, message_id);
+            let (target, place, body) = match self.deaths.hold(delivery, prepare) {
+                Ok(prepared) => prepared,
+                Err(reason) => return End::GivenUp { reason, attempts },
+            };
+            let breaker = &place.origin.breaker;
+            wait_for(breaker).await;
+            // It is never closed.
+            let permit = place.origin.calls.acquire().await;
+            let call = Call {
+                address: &place.address,
+                headers: &target.headers,
+                body,
+                message_id,
+                timestamp: SystemTime::now(),
+                timeout: endpoint.timeout.unwrap_or(self.endpoints.timeout),
+                secret: target.secret.as_ref(),
+            };
+            let outcome = self.client.call(&call).await;
+            drop(permit);
+            attempts += 1;
+            match outcome {
+                Outcome::Delivered { status } => {
+                    breaker.borrow_mut().succeeded();
+                    trace!(flow = %flow.code, seq = job.seq, status, "delivered");
+                    return End::Delivered;
+                }
+                Outcome::RetryLater { after: wait, reason, .. } => {
+                    breaker.borrow_mut().failed(dead_letters::now(), fastrand::f64());
+                    counters.retried.add(1);
+                    warn!(flow = %flow.code, attempt = attempts, %reason, "not delivered, it will be tried again");
+                    (after, failure) = (wait, reason);
+                }
+                Outcome::Refused { reason, .. } => {
+                    breaker.borrow_mut().succeeded();
+                    return End::GivenUp { reason, attempts };
+                }
+                Outcome::Gone { reason } => {
+                    breaker.borrow_mut().succeeded();
+                    return End::Gone { reason, attempts };
+                }
+            }
+        }
+    }
+
+    /// What is called, where, and the body.
+    fn prepare(
+        &self,
+        flow: &Arc<Flow>,
+        endpoint: &Endpoint,
+        job: &Job,
+        message_id: &str,
+    ) -> Result<(Rc<Target>, Place, bytes::Bytes), String> {
+        let target = self.target(flow, endpoint)?;
+        let message = job.rendered(flow, message_id);
+        let place = match &target.place {
+            To::Fixed(place) => place.clone(),
+            To::Made(template) => self.place(&message.fill(template)?)?,
+        };
+        let body = target.body.as_ref().map(|template| message.fill(template)).transpose()?;
+        Ok((target, place, body.map_or_else(|| job.payload.clone(), Into::into)))
+    }
+
+    fn target(&self, flow: &Arc<Flow>, endpoint: &Endpoint) -> Result<Rc<Target>, String> {
+        if let Some(known) = self.targets.borrow().get(&flow.id)
+            && Arc::ptr_eq(&known.flow, flow)
+            && (!known.has_secrets || known.made.elapsed() < SECRETS_KEPT)
+        {
+            return Ok(Rc::clone(known));
+        }
+        let target = Rc::new(self.make_target(flow, endpoint)?);
+        self.targets.borrow_mut().insert(flow.id, Rc::clone(&target));
+        Ok(target)
+    }
+
+    fn make_target(&self, flow: &Arc<Flow>, endpoint: &Endpoint) -> Result<Target, String> {
+        let mut has_secrets = false;
+        let mut secret = |reference: &SecretRef| -> Result<SecretString, String> {
+            has_secrets = true;
+            (self.endpoints.secrets)(reference)
+        };
+        let mut headers = Vec::with_capacity(endpoint.headers.len());
+        for (name, value) in &endpoint.headers {
+            let value = match value {
+                HeaderValue::Text(text) => text.clone(),
+                HeaderValue::Secret { secret: reference } => secret(reference)?.expose_secret().to_owned(),
+            };
+            headers.push((name.to_string(), value));
+        }
+        let auth = match &endpoint.auth {
+            None => Auth::None,
+            Some(flow::Auth::Bearer(token)) => Auth::Bearer(secret(token)?),
+            Some(flow::Auth::Basic { username, password }) => {
+                Auth::Basic { user: username.clone(), password: secret(password)? }
+            }
+        };
+        let signing = endpoint.webhook_secret.as_ref().map(|reference| {
+            SigningSecret::parse(secret(reference)?.expose_secret()).map_err(|error| format!("webhook_secret: {error}"))
+        });
+        let signing = signing.transpose()?;
+        let place = match &endpoint.url_template {
+            Some(template) => To::Made(rendering::compile(template, Purpose::Url)?),
+            None => To::Fixed(self.place(&endpoint.url)?),
+        };
+        let body = endpoint.body_template.as_deref().map(|source| rendering::compile(source, Purpose::Body));
+        Ok(Target {
+            flow: Arc::clone(flow),
+            made: Instant::now(),
+            has_secrets,
+            place,
+            body: body.transpose()?,
+            headers: Headers::new(&headers, &auth)?,
+            secret: signing,
+        })
+    }
+
+    fn place(&self, url: &str) -> Result<Place, String> {
+        let address = self.client.address(url)?;
+        let mut origins = self.origins.borrow_mut();
+        let origin = match origins.get(address.origin()) {
+            Some(origin) => Rc::clone(origin),
+            None => {
+                let breaker = RefCell::new(CircuitBreaker::new(self.endpoints.breaker));
+                let origin = Rc::new(Origin { breaker, calls: Semaphore::new(self.endpoints.parallel) });
+                origins.insert(address.origin().to_owned(), Rc::clone(&origin));
+                origin
+            }
+        };
+        Ok(Place { address, origin })
+    }
+}
+
+/// Waits until the endpoint may be called.
+async fn wait_for(breaker: &RefCell<CircuitBreaker>) {
+    loop {
+        let now = dead_letters::now();
+        let permission = breaker.borrow_mut().ask(now);
+        match permission {
+            Permission::Call | Permission::Probe => return,
+            Permission::Wait { until } => tokio::time::sleep(micros(until - now)).await,
+            Permission::WaitForProbe => tokio::time::sleep(PROBE_WAIT).await,
+        }
+    }
+}
+
+fn micros(time: Micros) -> Duration {
+    Duration::from_micros(u64::try_from(time).unwrap_or_default())
+}

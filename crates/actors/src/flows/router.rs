@@ -1,0 +1,543 @@
+//! FlowRouterActor: finds each message's flows, checks it against their schemas, and makes it durable before it is settled.
+//!
+//! While one group of messages is being written by a blocking job at the [`Desk`], the next is prepared: no linger, and
+//! the busier it gets the larger the groups are.
+
+use crate::condition::Trouble;
+use crate::flows::commit::{Decision, Desk, Group, Written};
+use crate::flows::{dead_letters, poster};
+use crate::in_hand::{Holder, InHand, Mark};
+use crate::messages::{Arrived, Confirmed, Consumer, ReplaceFlows, RouteAgain, Settled, Wanted};
+use crate::metrics::{Counter, Outcome};
+use crate::mqtt::progress::{Admission, Progress};
+use crate::mqtt::subscription_ids::Interests;
+use crate::poison::{Deaths, Known};
+use actix::prelude::*;
+use hearthgate_domain::delivery::{Inbound, QoS, Via};
+use hearthgate_domain::flow::Flow;
+use hearthgate_domain::payload::Payload;
+use hearthgate_domain::routing::RoutingTable;
+use hearthgate_domain::topic::TopicFilter;
+use hearthgate_mqtt::link::{Batch, Subscription, Ticket, subscription_identifier};
+use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
+use hearthgate_storage::journal::{JournalError, Target, Verdict, content_hash};
+use hearthgate_supervision::Exit;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{error, warn};
+
+/// Time between attempts to write to a journal that is full or has no room on its disk.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Payloads up to this size, in bytes, can't end the process by being read, and are not noted for that.
+const HARMLESS: usize = 128;
+
+/// What a message is known by, whoever sends it and however often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Content(u64);
+
+impl Known for Content {
+    fn mark(&self) -> Mark {
+        (self.0, 0)
+    }
+
+    fn of_mark((hash, _): Mark) -> Option<Self> {
+        Some(Content(hash))
+    }
+}
+
+/// What the actor works with.
+pub struct Deps {
+    /// Where messages become durable.
+    pub desk: Arc<Mutex<Desk>>,
+    /// The flows, shared with those who act on them.
+    pub table: watch::Sender<Arc<RoutingTable>>,
+    /// Where progress is reported.
+    pub settled: Recipient<Settled>,
+    /// Where filters are announced.
+    pub wanted: Recipient<Wanted>,
+    /// What has been taken in; shared by the incarnations.
+    pub progress: Arc<Progress>,
+    /// Why nothing can be written, for readiness; empty when all is well.
+    pub trouble: Trouble,
+    /// Where messages go for which the journal has no room.
+    pub letters: DeadLetters,
+    /// Whether these are all new ones while it is full.
+    pub rejects: bool,
+    /// The filters of the interfaces.
+    pub interests: Arc<Interests>,
+    /// Our place among several gateways.
+    pub sharing: Sharing,
+    /// What ended the process before.
+    pub in_hand: Arc<InHand>,
+}
+
+/// Whether several gateways share the flows' messages.
+#[derive(Clone, Debug, Default)]
+pub struct Sharing {
+    /// The group of the shared subscriptions (MQTT 5, section 4.8.2).
+    pub group: Option<String>,
+    /// Nothing more is subscribed to; what the broker still holds for us is taken in.
+    pub is_leaving: bool,
+}
+
+impl Sharing {
+    /// The filter to subscribe to, for a flow's.
+    fn filter(&self, filter: &TopicFilter) -> String {
+        match &self.group {
+            Some(group) => format!("$share/{group}/{filter}"),
+            None => filter.as_str().to_owned(),
+        }
+    }
+}
+
+/// See the module.
+pub struct FlowRouterActor {
+    deps: Deps,
+    exit: Exit,
+    /// What is prepared while a job writes.
+    group: Group,
+    writing: bool,
+    /// Whether the flows are known. Before that nothing is taken: a message would find no flow and be let go.
+    has_flows: bool,
+    confirmed: Option<Ticket>,
+    found: Vec<Arc<Flow>>,
+    /// By which subscription each flow gets its messages, by its number.
+    identifiers: HashMap<i64, u32>,
+    /// All of these.
+    wanted: HashSet<u32>,
+    counters: Counters,
+    /// Messages with which processes have ended.
+    deaths: Deaths<Content>,
+}
+
+struct Counters {
+    journaled: Counter,
+    redelivered: Counter,
+    kept_back: Counter,
+    empty: Counter,
+    refused: Counter,
+    dropped: Counter,
+}
+
+impl FlowRouterActor {
+    /// An actor that routes by the table in `deps`.
+    #[must_use]
+    pub fn new(deps: Deps, exit: Exit) -> Self {
+        let counters = Counters {
+            journaled: Counter::journal(Outcome::Ok),
+            redelivered: Counter::journal(Outcome::Redelivered),
+            kept_back: Counter::journal(Outcome::KeptBack),
+            empty: Counter::journal(Outcome::Empty),
+            refused: Counter::journal(Outcome::Refused),
+            dropped: Counter::journal(Outcome::Dropped),
+        };
+        let found = Vec::new();
+        let deaths = Deaths::of_process(Arc::clone(&deps.in_hand), Holder::Router);
+        FlowRouterActor {
+            deps,
+            exit,
+            group: Group::default(),
+            writing: false,
+            has_flows: false,
+            confirmed: None,
+            found,
+            identifiers: HashMap::new(),
+            wanted: HashSet::new(),
+            counters,
+            deaths,
+        }
+    }
+
+    /// What the found flows make of a message; it may be the one with which processes end.
+    fn decide(&self, message: &Inbound) -> Vec<Decision> {
+        if message.payload.len() <= HARMLESS {
+            return decide(message, &self.found);
+        }
+        let content = Content(content_hash(&message.topic, &message.payload));
+        if self.deaths.is_deadly(content) {
+            let reason = "the gateway has ended twice while it read this message".to_owned();
+            error!(topic = %message.topic, reason, "dead letter");
+            return vec![Decision::Refused { flow_id: None, reason, pointer: String::new() }];
+        }
+        let decisions = self.deaths.hold(content, || decide(message, &self.found));
+        self.deaths.acquit(|suspect| *suspect == content);
+        decisions
+    }
+
+    /// Keeps those of the found flows that this copy of the message is for.
+    fn keep_addressed(&mut self, via: &Via) {
+        if *via == Via::Any {
+            return;
+        }
+        let identifiers = &self.identifiers;
+        let is_for = |flow: &Arc<Flow>| identifiers.get(&flow.id).is_some_and(|identifier| via.includes(*identifier));
+        if self.found.iter().any(is_for) {
+            self.found.retain(is_for);
+        } else if !self.found.is_empty() {
+            // Another flow's, an interface's, or of a filter that is no longer wanted: only the last is for all of them.
+            let is_flows = via.identifiers().iter().any(|identifier| self.wanted.contains(identifier));
+            if is_flows || self.deps.interests.include(via) {
+                self.found.clear();
+            }
+        }
+    }
+
+    fn route(&mut self, batch: &Arc<Batch>, from: usize) {
+        let table = Arc::clone(&self.deps.table.borrow());
+        for (index, message) in batch.messages.iter().enumerate().skip(from) {
+            if let Some(reason) = &message.unusable {
+                warn!(topic = %message.topic, %reason, "dead letter");
+                self.counters.refused.add(1);
+                let reason = reason.to_string();
+                self.group.push(index, [Decision::Refused { flow_id: None, reason, pointer: String::new() }]);
+                continue;
+            }
+            table.matching(&message.topic, &mut self.found);
+            self.keep_addressed(&message.via);
+            // A retained message was removed (MQTT 3.1.1, section 3.3.1.3): nothing to store, and nothing is wrong.
+            if message.payload.is_empty() && !self.found.is_empty() {
+                self.counters.empty.add(1);
+                self.found.clear();
+            }
+            if self.found.is_empty() {
+                if message.origin.is_some() {
+                    self.group.push(index, []);
+                }
+                continue;
+            }
+            let ticket = Ticket { connection: batch.first.connection, number: batch.first.number + index as u64 };
+            if self.deps.progress.is_deadly(ticket) {
+                let reason = "this message has stopped the router twice".to_owned();
+                error!(topic = %message.topic, reason, "dead letter");
+                self.group.push(index, [Decision::Refused { flow_id: None, reason, pointer: String::new() }]);
+                continue;
+            }
+            self.deps.progress.taking(ticket.number);
+            #[cfg(feature = "fault-injection")]
+            assert!(!message.topic.ends_with("/fault/router"), "injected by the topic");
+            let refused = &self.counters.refused;
+            let decisions = self.decide(message);
+            refused
+                .add(decisions.iter().filter(|decision| matches!(decision, Decision::Refused { .. })).count() as u64);
+            self.group.push(index, decisions);
+        }
+    }
+
+    /// Starts a job for what is prepared, unless one runs.
+    fn write(&mut self, ctx: &mut Context<Self>) {
+        if self.writing || (self.group.is_empty() && self.confirmed.is_none()) {
+            return;
+        }
+        self.writing = true;
+        let mut group = std::mem::take(&mut self.group);
+        // Nothing of it goes to the journal: that takes no time, and another thread would take some.
+        let desk = Arc::clone(&self.deps.desk);
+        if self.confirmed.is_none()
+            && !group.needs_journal()
+            && let Ok(mut free) = desk.try_lock()
+        {
+            let end = free.write(&mut group);
+            drop(free);
+            return match end {
+                Ok(written) => self.on_written(&group, &written, ctx),
+                Err(reason) => self.on_trouble(group, &reason, ctx),
+            };
+        }
+        self.write_group(group, ctx);
+    }
+
+    fn write_group(&mut self, mut group: Group, ctx: &mut Context<Self>) {
+        let desk = Arc::clone(&self.deps.desk);
+        let confirmed = self.confirmed.take();
+        let job = tokio::task::spawn_blocking(move || {
+            let mut desk = lock(&desk);
+            if let Some(ticket) = confirmed {
+                desk.confirm(ticket);
+            }
+            if group.is_empty() {
+                let kept = desk.keep_settled();
+                return (group, kept.map(|()| Written::default()));
+            }
+            let written = desk.write(&mut group);
+            (group, written)
+        });
+        ctx.spawn(job.into_actor(self).map(|end, act, ctx| match end {
+            Ok((group, Ok(written))) => act.on_written(&group, &written, ctx),
+            Ok((group, Err(reason))) => act.on_trouble(group, &reason, ctx),
+            Err(panicked) => act.exit.fail(ctx, format!("writing to the journal: {panicked}")),
+        }));
+    }
+
+    fn on_written(&mut self, group: &Group, written: &Written, ctx: &mut Context<Self>) {
+        self.deps.trouble.clear();
+        self.counters.journaled.add(written.appended as u64);
+        self.counters.redelivered.add(written.redelivered as u64);
+        self.counters.kept_back.add(written.kept_back as u64);
+        for dropped in &written.dropped {
+            let count = dropped.seqs.end - dropped.seqs.start;
+            self.counters.dropped.add(count);
+            error!(count, consumers = ?dropped.unreleased, "the journal is full: its oldest messages were dropped");
+        }
+        self.writing = false;
+        if !group.is_empty() {
+            self.settle(ctx);
+        }
+        self.write(ctx);
+    }
+
+    /// Nothing is settled meanwhile, so the broker keeps what comes, and nothing is lost.
+    fn on_trouble(&mut self, group: Group, reason: &JournalError, ctx: &mut Context<Self>) {
+        let is_full = matches!(reason, JournalError::Full { .. });
+        let text = match is_full {
+            true => format!("{reason}; {}", self.holders()),
+            false => reason.to_string(),
+        };
+        let was_well = self.deps.trouble.reason().is_empty();
+        // How much each holds changes with each attempt.
+        if self.deps.trouble.is_news(&text) && (was_well || !is_full) {
+            error!(reason = %text, "messages wait: they can not be written to the journal");
+        }
+        match reason {
+            JournalError::Full { .. } if self.deps.rejects => self.refuse(group, usize::MAX, &text, ctx),
+            // It never can be written, whoever waits.
+            JournalError::TooLarge { .. } => self.refuse(group, 1, &text, ctx),
+            JournalError::Full { .. }
+            | JournalError::NoSpace { .. }
+            | JournalError::SyncFailed { .. }
+            | JournalError::Io { .. } => {
+                ctx.run_later(RETRY_PAUSE, move |act, ctx| act.write_group(group, ctx));
+            }
+            _ => self.exit.fail(ctx, text),
+        }
+    }
+
+    /// Who has not released how much of a full journal.
+    fn holders(&self) -> String {
+        let usage = lock(&self.deps.desk).usage();
+        let table = self.deps.table.borrow();
+        let mut waiting: Vec<_> = usage.consumers.iter().filter(|consumer| consumer.lag > 0).collect();
+        waiting.sort_by_key(|consumer| std::cmp::Reverse(consumer.lag));
+        let name = |name: &str| match poster::flow_of_lane(name).and_then(|flow_id| table.code(flow_id)) {
+            Some(code) => format!("deliveries of {code}"),
+            None => name.to_owned(),
+        };
+        let shown = waiting.iter().take(3).map(|one| format!("{} ({} entries)", name(&one.name), one.lag));
+        format!("waiting: {}", shown.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The next messages of a group, for which the journal has no room, become dead letters at once, and are settled.
+    fn refuse(&mut self, mut group: Group, count: usize, reason: &str, ctx: &mut Context<Self>) {
+        let to = self.deps.letters.clone();
+        let journal = lock(&self.deps.desk).journal_id();
+        let table = Arc::clone(&self.deps.table.borrow());
+        let letter = |message, decision| dead_letters::not_journaled(journal, &table, message, decision, reason);
+        let refused: Vec<NewDeadLetter> = group
+            .left(count)
+            .flat_map(|(message, decisions)| decisions.iter().filter_map(move |decision| letter(message, decision)))
+            .collect();
+        let keep = async move { dead_letters::keep(&to, &refused).await.map(|()| refused.len()) };
+        ctx.spawn(keep.into_actor(self).map(move |kept, act, ctx| match kept {
+            Ok(kept) => {
+                act.counters.refused.add(kept as u64);
+                let is_all = lock(&act.deps.desk).refuse(&mut group, count);
+                if !is_all {
+                    return act.write_group(group, ctx);
+                }
+                act.writing = false;
+                act.settle(ctx);
+                act.write(ctx);
+            }
+            Err(reason) => {
+                error!(%reason, "messages wait: the journal can not take them, nor can they be kept as dead letters");
+                ctx.run_later(RETRY_PAUSE, move |act, ctx| act.write_group(group, ctx));
+            }
+        }));
+    }
+
+    fn settle(&self, ctx: &mut Context<Self>) {
+        let through = lock(&self.deps.desk).safe();
+        if self.deps.settled.try_send(Settled { by: Consumer::Router, through }).is_err() {
+            ctx.run_later(Duration::from_millis(5), |act, ctx| act.settle(ctx));
+        }
+    }
+
+    fn announce(&self, send_again: bool, ctx: &mut Context<Self>) {
+        let table = Arc::clone(&self.deps.table.borrow());
+        let Sharing { is_leaving, .. } = self.deps.sharing;
+        let subscription = |filter| Subscription { filter: self.deps.sharing.filter(filter), qos: QoS::ExactlyOnce };
+        let filters = table.filters().filter(|_| !is_leaving).map(subscription).collect();
+        if self.deps.wanted.try_send(Wanted { by: Consumer::Router, filters, send_again }).is_err() {
+            ctx.run_later(Duration::from_millis(50), move |act, ctx| act.announce(send_again, ctx));
+        }
+    }
+}
+
+fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
+    desk.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What each flow makes of a message. One flow's refusal touches no other.
+fn decide(message: &Inbound, flows: &[Arc<Flow>]) -> Vec<Decision> {
+    let payload = match Payload::parse(&message.payload) {
+        Ok(payload) => payload,
+        Err(reason) => {
+            warn!(topic = %message.topic, %reason, "dead letter: refused for every flow");
+            return vec![Decision::Refused { flow_id: None, reason: reason.to_string(), pointer: String::new() }];
+        }
+    };
+    let decide = |flow: &Arc<Flow>| match flow.schema.validate(&payload) {
+        Ok(()) => Decision::Accepted(Arc::clone(flow)),
+        Err(violations) => {
+            let pointer = violations.first().map(|violation| violation.pointer.to_string()).unwrap_or_default();
+            let reasons: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            let reason = reasons.join("; ");
+            warn!(flow = %flow.code, topic = %message.topic, %reason, "dead letter");
+            Decision::Refused { flow_id: Some(flow.id), reason, pointer }
+        }
+    };
+    flows.iter().map(decide).collect()
+}
+
+impl Actor for FlowRouterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.deps.progress.restarted();
+        self.group = Group::default();
+        self.writing = false;
+        // A job of the incarnation before may still be writing; its end decides from where on we take messages.
+        let desk = Arc::clone(&self.deps.desk);
+        let safe = tokio::task::spawn_blocking(move || lock(&desk).begin_anew());
+        ctx.wait(safe.into_actor(self).map(|safe, act, ctx| match safe {
+            Ok(safe) => {
+                act.deps.progress.rewind(safe);
+                if act.has_flows {
+                    act.announce(true, ctx);
+                }
+            }
+            Err(reason) => act.exit.fail(ctx, reason),
+        }));
+    }
+}
+
+impl Supervised for FlowRouterActor {}
+
+impl Handler<Arrived> for FlowRouterActor {
+    type Result = ();
+
+    fn handle(&mut self, Arrived(batch): Arrived, ctx: &mut Self::Context) {
+        if !self.has_flows {
+            return; // it is sent again when we say what we want
+        }
+        match self.deps.progress.admit(&batch) {
+            Admission::From(index) => {
+                self.route(&batch, index);
+                self.deps.progress.advance(batch.last());
+                self.group.close_batch(batch, index);
+                self.write(ctx);
+            }
+            Admission::Duplicate | Admission::Gap => {
+                if !self.writing {
+                    self.settle(ctx);
+                }
+            }
+        }
+    }
+}
+
+impl Handler<RouteAgain> for FlowRouterActor {
+    type Result = ResponseFuture<Result<usize, String>>;
+
+    fn handle(&mut self, RouteAgain(letter): RouteAgain, _: &mut Self::Context) -> Self::Result {
+        let table = Arc::clone(&self.deps.table.borrow());
+        let desk = Arc::clone(&self.deps.desk);
+        let journaled = self.counters.journaled.clone();
+        Box::pin(async move {
+            let (message, decisions) = replayed(letter.clone(), &table)?;
+            let accepted = decisions.iter().filter(|decision| matches!(decision, Decision::Accepted(_))).count();
+            let job = tokio::task::spawn_blocking(move || {
+                let targets: Vec<Target<'_>> = decisions
+                    .iter()
+                    .filter_map(Decision::target)
+                    .map(|target| match (target.verdict, letter.part) {
+                        (Verdict::Accepted, Some(part)) => Target { verdict: Verdict::Replayed(part), ..target },
+                        _ => target,
+                    })
+                    .collect();
+                lock(&desk).write_again(&message, &targets)
+            });
+            job.await.map_err(|reason| reason.to_string())??;
+            journaled.add(1);
+            Ok(accepted)
+        })
+    }
+}
+
+/// The message of a dead letter, with what its flows, or the one flow that it is of, say to it now.
+///
+/// # Errors
+/// No flow takes it, and why.
+fn replayed(letter: NewDeadLetter, table: &RoutingTable) -> Result<(Inbound, Vec<Decision>), String> {
+    let mut found = Vec::new();
+    table.matching(&letter.topic, &mut found);
+    if let Some(code) = &letter.flow_code {
+        found.retain(|flow| *flow.code == **code);
+    }
+    if found.is_empty() {
+        let flow = letter.flow_code.map_or_else(|| "no flow".to_owned(), |code| format!("no enabled flow {code}"));
+        return Err(format!("{flow} listens to {}", letter.topic));
+    }
+    if let Some(part) = letter.part
+        && let Some(reason) = found.iter().find_map(|flow| dead_letters::lacks(flow, part))
+    {
+        return Err(reason);
+    }
+    let message = Inbound {
+        topic: letter.topic.into(),
+        payload: letter.payload,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        received_at: letter.received_at,
+        origin: None,
+        via: Via::Any,
+        unusable: None,
+        kept_since: None,
+    };
+    let decisions = decide(&message, &found);
+    if decisions.iter().any(|decision| matches!(decision, Decision::Accepted(_))) {
+        return Ok((message, decisions));
+    }
+    let reasons: Vec<&str> = decisions
+        .iter()
+        .filter_map(|decision| match decision {
+            Decision::Refused { reason, .. } => Some(reason.as_str()),
+            Decision::Accepted(_) | Decision::KeptBack => None,
+        })
+        .collect();
+    Err(format!("it is refused as before: {}", reasons.join("; ")))
+}
+
+impl Handler<Confirmed> for FlowRouterActor {
+    type Result = ();
+
+    fn handle(&mut self, Confirmed(ticket): Confirmed, ctx: &mut Self::Context) {
+        self.confirmed = Some(ticket);
+        self.write(ctx);
+    }
+}
+
+impl Handler<ReplaceFlows> for FlowRouterActor {
+    type Result = ();
+
+    fn handle(&mut self, ReplaceFlows(table): ReplaceFlows, ctx: &mut Self::Context) {
+        let identifier = |flow: &Arc<Flow>| subscription_identifier(&self.deps.sharing.filter(flow.topic.filter()));
+        self.identifiers = table.flows().iter().map(|flow| (flow.id, identifier(flow))).collect();
+        self.wanted = self.identifiers.values().copied().collect();
+        self.deps.table.send_replace(table);
+        let is_first = !std::mem::replace(&mut self.has_flows, true);
+        self.announce(is_first, ctx);
+    }
+}

@@ -1,0 +1,411 @@
+//! RecordWriterActor: carries accepted messages from the journal into the SQL database, each exactly once.
+//!
+//! Its place in the journal is in the database, moved in the same transaction as the rows. While the database is away the
+//! journal keeps what comes; there is no other path for bad times. Bad data never stops it: a record that the database
+//! refuses becomes a dead letter before the rest is committed.
+
+use crate::backoff::Pace;
+use crate::condition::Trouble;
+use crate::flows::dead_letters;
+use crate::in_hand::{Holder, InHand, Mark};
+use crate::metrics::{Counter, Outcome};
+use crate::poison::{Deaths, Known};
+use actix::prelude::*;
+use hearthgate_domain::flow::{Flow, Part};
+use hearthgate_domain::payload::{Payload, ValueFormat};
+use hearthgate_domain::routing::RoutingTable;
+use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
+use hearthgate_storage::journal::{self, Reader, Seq, StoredEntry, Verdict};
+use hearthgate_storage::sql::{Batch, Committed, Database, ErrorKind, Record, RecordWriter, TypedTable, WriteError};
+use hearthgate_supervision::Exit;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+/// The name under which the journal keeps what it still needs.
+pub const CONSUMER: &str = "records";
+/// Size of the messages of one transaction, in bytes, as a bound beside their number.
+const BATCH_BYTES: usize = 1 << 20;
+/// Entries after which the journal is told to delete what is written.
+const RELEASE_EVERY: u64 = 50_000;
+/// What can wait does so until nothing has come for this time: the place in the journal, as the journal has it on disk, and
+/// the numbers of flows that store nothing. Each would be a sync of its own.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// What the actor works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// The journal.
+    pub journal: journal::Handle,
+    /// The database, once there is one.
+    pub database: watch::Receiver<Option<Database>>,
+    /// The flows by number.
+    pub table: watch::Receiver<Arc<RoutingTable>>,
+    /// Where refused records go.
+    pub letters: DeadLetters,
+    /// Messages of one transaction.
+    pub batch: usize,
+    /// How long to wait for a transaction to fill up; zero: not at all.
+    pub linger: Duration,
+    /// How values that are no strings are written.
+    pub value_format: ValueFormat,
+    /// Why nothing is written, for readiness; empty when all is well.
+    pub trouble: Trouble,
+    /// What ended the process before.
+    pub in_hand: Arc<InHand>,
+}
+
+impl Known for (Seq, i64) {
+    fn mark(&self) -> Mark {
+        *self
+    }
+
+    fn of_mark(mark: Mark) -> Option<Self> {
+        Some(mark)
+    }
+}
+
+/// See the module.
+pub struct RecordWriterActor {
+    deps: Deps,
+    exit: Exit,
+    deaths: Arc<Deaths<(Seq, i64)>>,
+}
+
+impl RecordWriterActor {
+    /// An actor that writes as soon as it is started.
+    #[must_use]
+    pub fn new(deps: Deps, exit: Exit) -> Self {
+        let deaths = Arc::new(Deaths::of_process(Arc::clone(&deps.in_hand), Holder::Writer));
+        RecordWriterActor { deps, exit, deaths }
+    }
+}
+
+impl Actor for RecordWriterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let work = Work {
+            deps: self.deps.clone(),
+            deaths: Arc::clone(&self.deaths),
+            counters: HashMap::new(),
+            tables: Tables::default(),
+            written: 0,
+            released: 0,
+        };
+        ctx.spawn(work.run().into_actor(self).map(|end, act, ctx| match end {
+            Ok(()) => info!("the record writer is done"),
+            Err(reason) => act.exit.fail(ctx, reason),
+        }));
+    }
+}
+
+impl Supervised for RecordWriterActor {}
+
+struct Work {
+    deps: Deps,
+    deaths: Arc<Deaths<(Seq, i64)>>,
+    counters: HashMap<i64, Counter>,
+    tables: Tables,
+    /// Through which entry all is written.
+    written: u64,
+    /// The same, as the journal has it on disk.
+    released: u64,
+}
+
+/// The flows' own tables, made once for each version of a flow.
+#[derive(Default)]
+struct Tables(HashMap<i64, (Arc<Flow>, Option<Arc<TypedTable>>)>);
+
+impl Tables {
+    fn of(&mut self, flow: &Arc<Flow>) -> Result<Option<Arc<TypedTable>>, String> {
+        if let Some((_, table)) = self.0.get(&flow.id).filter(|(known, _)| Arc::ptr_eq(known, flow)) {
+            return Ok(table.clone());
+        }
+        let table = TypedTable::of(flow)?;
+        self.0.insert(flow.id, (Arc::clone(flow), table.clone()));
+        Ok(table)
+    }
+}
+
+impl Work {
+    /// Goes on until the gateway ends, through any outage of the database.
+    async fn run(mut self) -> Result<(), String> {
+        let mut pace = Pace::new();
+        loop {
+            let Some(database) = self.database().await else { return Ok(()) };
+            let journal = self.deps.journal.clone();
+            let writer = RecordWriter::new(&database, journal.id()).map_err(|error| error.to_string())?;
+            let mut writer = writer.following(journal, CONSUMER);
+            match self.drain(&mut writer, &mut pace).await? {
+                End::Closed => return Ok(()),
+                End::Trouble(reason) => {
+                    self.report(&reason);
+                    pace.pause().await;
+                }
+            }
+        }
+    }
+
+    async fn database(&mut self) -> Option<Database> {
+        self.deps.database.wait_for(Option::is_some).await.ok().and_then(|database| database.clone())
+    }
+
+    /// Writes what is in the journal until something goes wrong.
+    async fn drain(&mut self, writer: &mut RecordWriter, pace: &mut Pace) -> Result<End, String> {
+        let position = match writer.recover().await {
+            Ok(position) => position,
+            Err(error) => return Ok(End::Trouble(error.to_string())),
+        };
+        self.release(position)?;
+        let mut reader = self.deps.journal.reader_after(position);
+        let mut batch = Batch { through: position, ..Batch::default() };
+        loop {
+            let (refused, caught_up) = self.add_next(&mut batch, &mut reader)?;
+            dead_letters::keep(&self.deps.letters, &refused).await?;
+            if self.is_due(&batch)
+                && let Some(trouble) = self.store(writer, &mut batch, pace).await?
+            {
+                return Ok(End::Trouble(trouble));
+            }
+            self.keep_position(RELEASE_EVERY).await?;
+            if !caught_up {
+                continue;
+            }
+            let is_noted = batch.through == self.released;
+            let is_open = match tokio::time::timeout(IDLE, reader.ready()).await {
+                Ok(open) => open,
+                Err(_) if is_noted => reader.ready().await,
+                Err(_) => {
+                    if let Some(trouble) = self.store(writer, &mut batch, pace).await? {
+                        return Ok(End::Trouble(trouble));
+                    }
+                    self.keep_position(1).await?;
+                    continue;
+                }
+            };
+            if is_open.is_err() {
+                if let Some(reason) = self.store(writer, &mut batch, pace).await? {
+                    warn!(%reason, "the last messages' numbers are written with the next start");
+                }
+                return Ok(End::Closed);
+            }
+            if !self.deps.linger.is_zero() {
+                tokio::time::sleep(self.deps.linger).await;
+            }
+        }
+    }
+
+    /// Whether a batch should be written now: it brings rows, or it is large. A message is suspected of having killed the
+    /// writer: then each is written by itself.
+    fn is_due(&self, batch: &Batch) -> bool {
+        let brings_rows = |record: &Record| record.store || record.typed.is_some();
+        batch.records.iter().any(brings_rows)
+            || batch.records.len() >= self.deps.batch
+            || batch.through >= self.written + RELEASE_EVERY
+            || !self.deaths.is_empty()
+    }
+
+    /// Writes a batch and begins the next one. Answers what keeps the database from it, if it is not the batch's fault.
+    async fn store(
+        &mut self,
+        writer: &mut RecordWriter,
+        batch: &mut Batch,
+        pace: &mut Pace,
+    ) -> Result<Option<String>, String> {
+        let through = batch.through;
+        if through > self.written {
+            let deaths = Arc::clone(&self.deaths);
+            let in_hand = || batch.records.iter().map(|record| (record.seq, record.flow_id));
+            while let Err(error) = deaths.risk_all(in_hand, self.write(writer, batch)).await {
+                match error.kind() {
+                    ErrorKind::Connection | ErrorKind::ReadOnly | ErrorKind::DiskFull | ErrorKind::Permission => {
+                        return Ok(Some(error.to_string()));
+                    }
+                    _ => {
+                        self.report(&error.to_string());
+                        pace.pause().await;
+                    }
+                }
+            }
+            pace.reset();
+            self.deps.trouble.clear();
+            self.release(through)?;
+            self.deaths.acquit(|(seq, _)| *seq <= through);
+        }
+        *batch = Batch { through, ..Batch::default() };
+        Ok(None)
+    }
+
+    /// Adds the next records to a batch; answers those that can not be written, and whether there is nothing more. While a
+    /// message is suspected of having killed the writer each is taken by itself, so that the next death tells which it was.
+    fn add_next(&mut self, batch: &mut Batch, reader: &mut Reader) -> Result<(Vec<NewDeadLetter>, bool), String> {
+        let table = Arc::clone(&self.deps.table.borrow());
+        let deaths = Arc::clone(&self.deaths);
+        let most = if deaths.is_empty() { self.deps.batch } else { 1 };
+        let read = reader.next_batch(most, BATCH_BYTES).map_err(|error| error.to_string())?;
+        let Batch { records, through } = batch;
+        records.reserve(read.entries.len());
+        let mut refused =
+            dead_letters::salvaged(&self.deps.journal, &table, &read.skipped, &[Part::Store], |_, _| false);
+        for entry in &read.entries {
+            for target in entry.targets.iter() {
+                let Some(flow_id) = target.flow_id.filter(|_| target.verdict.is_due(Part::Store)) else { continue };
+                let made = match table.flow(flow_id) {
+                    Some(_) if deaths.is_deadly((entry.seq, flow_id)) => {
+                        Err("this message has stopped the writer twice".to_owned())
+                    }
+                    Some(flow) => match dead_letters::lacks(flow, Part::Store) {
+                        Some(reason) if target.verdict == Verdict::Replayed(Part::Store) => Err(reason),
+                        Some(_) | None => {
+                            let message = (entry.seq, flow_id);
+                            deaths.risk(message, || deaths.hold(message, || self.record(entry, flow, records.last())))
+                        }
+                    },
+                    // What a flow does beside storing is given up by the poster.
+                    None if dead_letters::resting_does(&table, flow_id, Part::Store) == Some(false) => continue,
+                    None => Err(dead_letters::rests(&table, flow_id)),
+                };
+                match made {
+                    Ok(record) => records.push(record),
+                    Err(reason) => {
+                        let letter = dead_letters::letter(&self.deps.journal, &table, entry, Some(flow_id), &reason);
+                        warn!(flow = letter.flow_code, seq = entry.seq, reason, "dead letter");
+                        // What a flow did that is gone is not known: the poster gives up the same letter.
+                        let is_known = table.flow(flow_id).is_some()
+                            || dead_letters::resting_does(&table, flow_id, Part::Store).is_some();
+                        let is_whole = !is_known && target.verdict == Verdict::Accepted;
+                        refused.push(NewDeadLetter { part: (!is_whole).then_some(Part::Store), ..letter });
+                    }
+                }
+            }
+        }
+        *through = read.through;
+        Ok((refused, read.caught_up))
+    }
+
+    fn record(&mut self, entry: &StoredEntry<'_>, flow: &Arc<Flow>, before: Option<&Record>) -> Result<Record, String> {
+        #[cfg(feature = "fault-injection")]
+        assert!(!entry.topic.ends_with("/fault/writer"), "injected by the topic");
+        let store = flow.store.as_ref().is_some_and(|store| store.attributes);
+        let table = self.tables.of(flow)?;
+        let (mut fields, mut typed) = (Vec::new(), None);
+        if store || table.is_some() {
+            let payload = Payload::parse(entry.payload).map_err(|error| error.to_string())?;
+            if store {
+                let format = flow.value_format.unwrap_or(self.deps.value_format);
+                let attributes = flow.attributes(entry.topic, &payload, format);
+                let names = attributes.enumerate();
+                fields =
+                    names.map(|(at, (name, value))| (name_as_before(before, at, name), (&*value).into())).collect();
+            }
+            typed = table.map(|table| table.row(&flow.topic.captures(entry.topic).collect::<Vec<_>>(), &payload));
+        }
+        Ok(Record {
+            seq: entry.seq,
+            flow_id: flow.id,
+            flow_code: Arc::clone(&flow.code),
+            received_at: entry.received_at,
+            store,
+            fields,
+            typed,
+        })
+    }
+
+    /// Writes a batch; what the database refuses is kept as dead letters before the commit.
+    async fn write(&mut self, writer: &mut RecordWriter, batch: &Batch) -> Result<(), WriteError> {
+        let prepared = writer.prepare(batch).await?;
+        #[cfg(feature = "fault-injection")]
+        assert!(!batch.records.iter().any(is_faulty), "injected by the payload");
+        for rejected in prepared.rejected() {
+            let record = &batch.records[rejected.index];
+            warn!(flow = %record.flow_code, seq = rejected.seq, reason = %rejected.reason, "dead letter");
+        }
+        let rejected = prepared.rejected().to_vec();
+        if !rejected.is_empty() {
+            let letters = self.letters_of(&rejected);
+            if let Err(reason) = dead_letters::keep(&self.deps.letters, &letters).await {
+                error!(%reason, "dead letters could not be kept; the batch is tried again");
+                return Err(WriteError::Rejected(rejected));
+            }
+        }
+        let committed = prepared.commit().await?;
+        self.count(batch, &committed);
+        Ok(())
+    }
+
+    /// Reads the original messages again: records hold only what goes into the rows.
+    fn letters_of(&self, rejected: &[hearthgate_storage::sql::Rejected]) -> Vec<NewDeadLetter> {
+        let table = Arc::clone(&self.deps.table.borrow());
+        let mut letters = Vec::new();
+        for refused in rejected {
+            let mut reader = self.deps.journal.reader_after(refused.seq - 1);
+            if let Ok(read) = reader.next_batch(1, BATCH_BYTES)
+                && let Some(entry) = read.entries.first()
+            {
+                let reason = refused.reason.to_string();
+                let letter = dead_letters::letter(&self.deps.journal, &table, entry, Some(refused.flow_id), &reason);
+                letters.push(NewDeadLetter { part: Some(Part::Store), ..letter });
+            }
+        }
+        letters
+    }
+
+    fn count(&mut self, batch: &Batch, committed: &Committed) {
+        for numbers in &committed.numbers {
+            let written = self.counters.entry(numbers.flow_id).or_insert_with(|| {
+                let record = batch.records.iter().find(|record| record.flow_id == numbers.flow_id);
+                Counter::stored(record.map_or("", |record| &record.flow_code), Outcome::Ok)
+            });
+            written.add(numbers.count.unsigned_abs());
+        }
+    }
+
+    /// The journal need not keep what is written.
+    fn release(&mut self, through: u64) -> Result<(), String> {
+        self.written = through;
+        self.deps.journal.release(CONSUMER, through).map_err(|error| error.to_string())
+    }
+
+    /// Makes that last when so many entries were written since the last time, so that the journal gets its room back. When
+    /// nothing more comes it must be done, or a full journal would wait for us for ever.
+    async fn keep_position(&mut self, entries: u64) -> Result<(), String> {
+        if self.written < self.released + entries {
+            return Ok(());
+        }
+        self.released = self.written;
+        let journal = self.deps.journal.clone();
+        let flushed = tokio::task::spawn_blocking(move || journal.flush()).await;
+        flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+
+    fn report(&self, reason: &str) {
+        if self.deps.trouble.is_news(reason) {
+            error!(%reason, "records wait in the journal");
+        }
+    }
+}
+
+/// For the tests: a record that kills the writer while a whole batch is in hand.
+#[cfg(feature = "fault-injection")]
+fn is_faulty(record: &Record) -> bool {
+    record.fields.iter().any(|(name, value)| **name == *"fault" && **value == *"writing")
+}
+
+/// Messages of a batch mostly have the same fields: one text serves them all, where each of its own would be half of the
+/// allocations.
+fn name_as_before(before: Option<&Record>, at: usize, name: &str) -> Arc<str> {
+    match before.and_then(|record| record.fields.get(at)) {
+        Some((known, _)) if **known == *name => Arc::clone(known),
+        Some(_) | None => name.into(),
+    }
+}
+
+enum End {
+    /// The journal was closed.
+    Closed,
+    /// To be tried again after a pause.
+    Trouble(String),
+}

@@ -1,0 +1,347 @@
+//! MapperActor: translates between the broker's messages and the device interfaces' internal ones.
+//!
+//! A command is handed over now or refused and answered; nothing is kept for later, because a gate must not open an hour
+//! late.
+
+use crate::flows::dead_letters;
+use crate::messages::{Arrived, Commands, Consumer, Emissions, Publish, ReplaceMap, Settled, Wanted};
+use crate::metrics::{Counter, Outcome};
+use crate::mqtt::progress::{Admission, Progress};
+use crate::mqtt::subscription_ids::Interests;
+use actix::prelude::*;
+use hearthgate_domain::delivery::{Inbound, Micros, Outbound, QoS};
+use hearthgate_domain::mapping::Codec;
+use hearthgate_domain::routing::FilterTree;
+use hearthgate_domain::topic::TopicFilter;
+use hearthgate_interfaces::replies;
+use hearthgate_interfaces::{Command, Emission, InterfaceConfig};
+use hearthgate_mqtt::link::{PublishError, Subscription, Ticket, subscription_identifier};
+use hearthgate_supervision::{Health, Status};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+/// One interface as the mapper sees it.
+pub struct Mapped {
+    /// For logs and metrics.
+    pub name: Arc<str>,
+    /// Its keyword maps under its own name.
+    pub codec: Arc<Codec>,
+    /// Its options.
+    pub config: Arc<InterfaceConfig>,
+    /// The topic filters of its map or its configuration.
+    pub filters: Vec<TopicFilter>,
+    /// The interface.
+    pub to: Recipient<Commands>,
+    /// How its actor is.
+    pub health: watch::Receiver<Health>,
+}
+
+impl Mapped {
+    /// Why it will not take commands for a long time, if so. One that is restarted soon keeps its queue.
+    fn is_down(&self) -> Option<String> {
+        let health = self.health.borrow();
+        match health.status {
+            Status::Parked => {
+                let reason = health.last_error.as_deref().unwrap_or("it failed too often");
+                Some(format!("the interface is parked: {reason}"))
+            }
+            Status::Stopped => Some("the interface is stopped".into()),
+            Status::Starting | Status::Running | Status::BackingOff | Status::Unresponsive => None,
+        }
+    }
+
+    /// Hands commands over; gives them back, with the reason, when there is no room or nobody to take them.
+    fn take(&self, commands: Vec<Command>) -> Result<(), (Vec<Command>, String)> {
+        if let Some(why) = self.is_down() {
+            return Err((commands, why));
+        }
+        self.to.try_send(Commands(commands)).map_err(|refused| match refused {
+            SendError::Full(Commands(commands)) => (commands, "the interface's queue is full".into()),
+            SendError::Closed(Commands(commands)) => (commands, "the interface is stopped".into()),
+        })
+    }
+}
+
+/// What the actor works with.
+pub struct Deps {
+    /// The interfaces, each in its place.
+    pub interfaces: Vec<Mapped>,
+    /// Where progress is reported.
+    pub settled: Recipient<Settled>,
+    /// Where filters are announced.
+    pub wanted: Recipient<Wanted>,
+    /// Where messages are published.
+    pub publish: Recipient<Publish>,
+    /// Shared by the incarnations.
+    pub progress: Arc<Progress>,
+    /// Where the router sees our filters.
+    pub interests: Arc<Interests>,
+}
+
+/// See the module.
+pub struct MapperActor {
+    deps: Deps,
+    /// Which interface, and by which of our subscriptions.
+    tree: FilterTree<(usize, u32)>,
+    counters: Vec<InterfaceCounters>,
+}
+
+struct InterfaceCounters {
+    received: Counter,
+    refused: Counter,
+    echoes: Counter,
+    empty: Counter,
+    emitted: Counter,
+    unsendable: Counter,
+}
+
+impl MapperActor {
+    /// An actor that maps for these interfaces.
+    #[must_use]
+    pub fn new(deps: Deps) -> Self {
+        let mut tree = FilterTree::new();
+        for (place, interface) in deps.interfaces.iter().enumerate() {
+            for filter in &interface.filters {
+                tree.insert(filter, (place, subscription_identifier(filter.as_str())));
+            }
+        }
+        let counters = deps.interfaces.iter().map(|interface| InterfaceCounters::new(&interface.name)).collect();
+        MapperActor { deps, tree, counters }
+    }
+
+    /// Decodes a message for each interface that it is for.
+    fn map(&self, message: &Inbound, queues: &mut [Vec<Command>], answers: &mut Vec<Outbound>) {
+        // It may have waited for this mapper, which was stopped or resting: its age counts from its arrival.
+        let received_at = arrival(message.kept_since.unwrap_or(message.received_at));
+        let is_repeated = message.origin.is_some_and(|origin| origin.dup);
+        // Of several copies of one message an interface gets the one of its lowest identifier.
+        let mut places: Vec<(usize, u32)> = Vec::new();
+        self.tree.for_each_match(&message.topic, |(place, identifier)| {
+            match places.iter_mut().find(|(known, _)| known == place) {
+                Some((_, lowest)) => *lowest = (*lowest).min(*identifier),
+                None => places.push((*place, *identifier)),
+            }
+        });
+        for (place, _) in places.into_iter().filter(|(_, identifier)| message.via.includes(*identifier)) {
+            let interface = &self.deps.interfaces[place];
+            let counters = &self.counters[place];
+            if message.unusable.is_some() {
+                counters.refused.add(1);
+                continue;
+            }
+            // A retained message was removed (MQTT 3.1.1, section 3.3.1.3): that is no command, and nothing is wrong.
+            if message.payload.is_empty() {
+                counters.empty.add(1);
+                continue;
+            }
+            if interface.codec.is_echo(&message.topic) {
+                counters.echoes.add(1);
+                continue;
+            }
+            let decoded = match interface.codec.decode(&message.topic, &message.payload) {
+                Ok(decoded) => decoded,
+                Err(reason) => {
+                    counters.refused.add(1);
+                    warn!(interface = %interface.name, %reason, "message refused");
+                    answers.extend(self.answer_undecodable(interface, message, &reason.to_string()));
+                    continue;
+                }
+            };
+            match replies::admit(&interface.config, &decoded, message.retain) {
+                replies::Admission::Accept if is_repeated && decoded.iscmd => {
+                    counters.refused.add(1);
+                    warn!(interface = %interface.name, topic = %message.topic, "command refused: it was delivered again");
+                    let reason = "not executed: it was delivered again, and may have been executed the first time";
+                    let answer = replies::refusal(&interface.config, &decoded, reason);
+                    answers.extend(answer.and_then(|answer| self.encode(place, &Emission::from(answer))));
+                }
+                replies::Admission::Accept => queues[place].push(Command { message: decoded, received_at }),
+                replies::Admission::DropRetained => {
+                    debug!(interface = %interface.name, topic = %message.topic, "retained command dropped");
+                    counters.refused.add(1);
+                }
+            }
+        }
+    }
+
+    /// A strict map refuses a command: the commander is told so, in its own keywords, on the status topic.
+    fn answer_undecodable(&self, interface: &Mapped, message: &Inbound, reason: &str) -> Option<Outbound> {
+        if !interface.config.replies || message.retain {
+            return None;
+        }
+        let levels: Vec<&str> = message.topic.split('/').collect();
+        let [root, function, gateway, location, device, _, "C"] = levels[..] else { return None };
+        let name = interface.codec.name();
+        let answer = serde_json::json!({ "response": replies::ERROR, "reason": reason });
+        Some(Outbound {
+            topic: format!("{root}/{function}/{gateway}/{location}/{device}/{name}/S").into(),
+            payload: answer.to_string().into(),
+            qos: interface.config.qos,
+            retain: false,
+        })
+    }
+
+    /// Hands the decoded messages over; what an interface has no room for is answered.
+    fn hand_over(&self, queues: Vec<Vec<Command>>, answers: &mut Vec<Outbound>) {
+        for (place, commands) in queues.into_iter().enumerate().filter(|(_, commands)| !commands.is_empty()) {
+            let interface = &self.deps.interfaces[place];
+            let count = commands.len() as u64;
+            let Err((refused, why)) = interface.take(commands) else {
+                self.counters[place].received.add(count);
+                continue;
+            };
+            self.counters[place].refused.add(count);
+            warn!(interface = %interface.name, count, why, "messages refused");
+            for command in &refused {
+                let answer = replies::refusal(&interface.config, &command.message, &why);
+                answers.extend(answer.and_then(|answer| self.encode(place, &Emission::from(answer))));
+            }
+        }
+    }
+
+    fn encode(&self, place: usize, emission: &Emission) -> Option<Outbound> {
+        let interface = &self.deps.interfaces[place];
+        let encoded = match interface.codec.encode(&emission.message) {
+            Ok(encoded) => encoded,
+            Err(reason) => {
+                self.counters[place].unsendable.add(1);
+                warn!(interface = %interface.name, %reason, "a message of the interface can not be published");
+                return None;
+            }
+        };
+        Some(Outbound {
+            topic: emission.topic.clone().unwrap_or(encoded.topic).into(),
+            payload: encoded.payload.into(),
+            qos: emission.qos.unwrap_or(interface.config.qos),
+            retain: emission.retain.unwrap_or(interface.config.retain),
+        })
+    }
+
+    fn publish_answers(&self, answers: Vec<Outbound>, ctx: &mut Context<Self>) {
+        if answers.is_empty() {
+            return;
+        }
+        let sent = self.deps.publish.send(Publish(answers)).into_actor(self);
+        ctx.spawn(sent.map(|end, _, _| {
+            if !matches!(end, Ok(Ok(()))) {
+                warn!("answers to refused commands could not be published");
+            }
+        }));
+    }
+
+    fn announce(&self, send_again: bool, ctx: &mut Context<Self>) {
+        let mut filters: Vec<Subscription> = Vec::new();
+        for filter in self.deps.interfaces.iter().flat_map(|interface| &interface.filters) {
+            if !filters.iter().any(|known| known.filter == filter.as_str()) {
+                filters.push(Subscription { filter: filter.as_str().to_owned(), qos: QoS::AtLeastOnce });
+            }
+        }
+        self.deps.interests.set("mapper", &filters);
+        let wanted = Wanted { by: Consumer::Mapper, filters, send_again };
+        if self.deps.wanted.try_send(wanted).is_err() {
+            // Its mailbox is full or it is being restarted; what we want must reach it some time.
+            ctx.run_later(std::time::Duration::from_millis(50), move |act, ctx| act.announce(send_again, ctx));
+        }
+    }
+}
+
+/// When a message was published or came in, on the clock that commands' ages are measured with.
+fn arrival(received_at: Micros) -> Instant {
+    let age = u64::try_from(dead_letters::now().saturating_sub(received_at)).unwrap_or_default();
+    let now = Instant::now();
+    now.checked_sub(Duration::from_micros(age)).unwrap_or(now)
+}
+
+impl InterfaceCounters {
+    fn new(name: &str) -> Self {
+        InterfaceCounters {
+            received: Counter::received(name, Outcome::Ok),
+            refused: Counter::received(name, Outcome::Refused),
+            echoes: Counter::received(name, Outcome::Echo),
+            empty: Counter::received(name, Outcome::Empty),
+            emitted: Counter::emitted(name, Outcome::Ok),
+            unsendable: Counter::emitted(name, Outcome::Refused),
+        }
+    }
+}
+
+impl Actor for MapperActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.deps.progress.restarted();
+        self.announce(true, ctx);
+    }
+}
+
+impl Supervised for MapperActor {}
+
+impl Handler<Arrived> for MapperActor {
+    type Result = ();
+
+    fn handle(&mut self, Arrived(batch): Arrived, ctx: &mut Self::Context) {
+        let from = match self.deps.progress.admit(&batch) {
+            Admission::From(index) => index,
+            Admission::Duplicate | Admission::Gap => return self.settle(ctx),
+        };
+        let mut queues = vec![Vec::new(); self.deps.interfaces.len()];
+        let mut answers = Vec::new();
+        for (index, message) in batch.messages.iter().enumerate().skip(from) {
+            let ticket = Ticket { connection: batch.first.connection, number: batch.first.number + index as u64 };
+            if self.deps.progress.is_deadly(ticket) {
+                warn!(topic = %message.topic, "this message has stopped the mapper twice; it is passed over");
+                continue;
+            }
+            self.deps.progress.taking(ticket.number);
+            self.map(message, &mut queues, &mut answers);
+        }
+        self.deps.progress.advance(batch.last());
+        self.hand_over(queues, &mut answers);
+        self.publish_answers(answers, ctx);
+        self.settle(ctx);
+    }
+}
+
+impl MapperActor {
+    fn settle(&self, ctx: &mut Context<Self>) {
+        let settled = Settled { by: Consumer::Mapper, through: self.deps.progress.done() };
+        if self.deps.settled.try_send(settled).is_err() {
+            ctx.run_later(std::time::Duration::from_millis(5), |act, ctx| act.settle(ctx));
+        }
+    }
+}
+
+impl Handler<Emissions> for MapperActor {
+    type Result = ResponseFuture<Result<(), PublishError>>;
+
+    fn handle(&mut self, emissions: Emissions, _: &mut Self::Context) -> Self::Result {
+        let place = emissions.interface;
+        let outgoing: Vec<Outbound> =
+            emissions.messages.iter().filter_map(|emission| self.encode(place, emission)).collect();
+        if outgoing.is_empty() {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        self.counters[place].emitted.add(outgoing.len() as u64);
+        let sent = self.deps.publish.send(Publish(outgoing));
+        Box::pin(async move { sent.await.unwrap_or(Err(PublishError::Closed)) })
+    }
+}
+
+impl Handler<ReplaceMap> for MapperActor {
+    type Result = ();
+
+    fn handle(&mut self, new: ReplaceMap, ctx: &mut Self::Context) {
+        let Some(interface) = self.deps.interfaces.get_mut(new.interface) else { return };
+        for filter in &interface.filters {
+            self.tree.remove(filter, |(place, _)| *place == new.interface);
+        }
+        interface.filters = new.codec.maps().topics().to_vec();
+        interface.codec = new.codec;
+        for filter in &interface.filters {
+            self.tree.insert(filter, (new.interface, subscription_identifier(filter.as_str())));
+        }
+        self.announce(false, ctx);
+    }
+}

@@ -1,0 +1,5 @@
+//! Mapping: from a message to an `InternalMsg` for a device interface, and back.
+
+pub mod interface;
+pub mod mapper;
+pub mod maps;

@@ -1,0 +1,179 @@
+//! How a consumer of the incoming messages takes each of them once, also across its own crashes.
+//!
+//! The MQTT actor keeps every batch until it is settled and sends the unsettled ones again when a consumer comes back
+//! (go-back-N). The consumer's mailbox may still hold some of them. [`Progress`] outlives the consumer's incarnations and
+//! says what to do with a batch: take it (from which message on), pass over it, or wait for the one before it.
+
+use crate::poison::Deaths;
+use hearthgate_mqtt::link::{Batch, Ticket};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What to do with a batch that came in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Process it, from the message at this index on.
+    From(usize),
+    /// All of it was processed before.
+    Duplicate,
+    /// Something before it is missing; it will be sent again in order.
+    Gap,
+}
+
+/// A consumer's place in the order of arrival. Shared by its incarnations.
+#[derive(Debug, Default)]
+pub struct Progress {
+    done: Mutex<Ticket>,
+    /// Number of the message in hand; 0 when none is.
+    in_hand: AtomicU64,
+    deaths: Deaths<Ticket>,
+}
+
+impl Progress {
+    /// Decides about a batch.
+    #[must_use]
+    pub fn admit(&self, batch: &Batch) -> Admission {
+        let mut done = lock(&self.done);
+        if batch.first.connection < done.connection {
+            return Admission::Duplicate; // of a connection that is gone: the broker sends it again on the new one
+        }
+        if batch.first.connection > done.connection {
+            *done = Ticket { connection: batch.first.connection, number: 0 };
+        }
+        let next = done.number + 1;
+        if batch.last().number < next {
+            Admission::Duplicate
+        } else if batch.first.number > next {
+            Admission::Gap
+        } else {
+            Admission::From((next - batch.first.number) as usize)
+        }
+    }
+
+    /// Notes which message is being worked on, so that a crash can be laid to it.
+    pub fn taking(&self, number: u64) {
+        self.in_hand.store(number, Ordering::Relaxed);
+    }
+
+    /// Everything through `ticket` is processed, nothing is in hand.
+    pub fn advance(&self, ticket: Ticket) {
+        let mut done = lock(&self.done);
+        if ticket.connection == done.connection && ticket.number > done.number {
+            *done = ticket;
+        }
+        self.in_hand.store(0, Ordering::Relaxed);
+    }
+
+    /// Goes back to `ticket`: what came after it was only in the memory of an incarnation that is gone.
+    pub fn rewind(&self, ticket: Ticket) {
+        *lock(&self.done) = ticket;
+        let is_past = |dead: &Ticket| (dead.connection, dead.number) <= (ticket.connection, ticket.number);
+        self.deaths.forget(is_past);
+    }
+
+    /// How far the consumer is.
+    #[must_use]
+    pub fn done(&self) -> Ticket {
+        *lock(&self.done)
+    }
+
+    /// To be called when an incarnation starts: lays the death of the one before to the message it had in hand.
+    pub fn restarted(&self) {
+        let number = self.in_hand.swap(0, Ordering::Relaxed);
+        if number == 0 {
+            return;
+        }
+        self.deaths.note([Ticket { connection: lock(&self.done).connection, number }]);
+    }
+
+    /// Whether this message has killed its consumer so often that it must be given up.
+    #[must_use]
+    pub fn is_deadly(&self, ticket: Ticket) -> bool {
+        self.deaths.is_deadly(ticket)
+    }
+}
+
+/// The data behind the lock is plain numbers, valid at any time, so a poisoned lock is as good as another.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use hearthgate_domain::delivery::{Inbound, QoS, Via};
+
+    fn batch(connection: u64, first: u64, count: usize) -> Batch {
+        let message = Inbound {
+            topic: "t".into(),
+            payload: Bytes::new(),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            received_at: 0,
+            origin: None,
+            via: Via::Any,
+            unusable: None,
+            kept_since: None,
+        };
+        Batch { first: Ticket { connection, number: first }, messages: vec![message; count], news: vec![] }
+    }
+
+    #[test]
+    fn batches_in_order_are_taken_whole() {
+        let progress = Progress::default();
+        assert_eq!(progress.admit(&batch(1, 1, 3)), Admission::From(0));
+        progress.advance(Ticket { connection: 1, number: 3 });
+        assert_eq!(progress.admit(&batch(1, 4, 1)), Admission::From(0));
+    }
+
+    #[test]
+    fn what_was_done_before_a_crash_is_not_done_again() {
+        let progress = Progress::default();
+        assert_eq!(progress.admit(&batch(1, 1, 3)), Admission::From(0));
+        progress.advance(Ticket { connection: 1, number: 2 });
+        assert_eq!(progress.admit(&batch(1, 1, 3)), Admission::From(2));
+        progress.advance(Ticket { connection: 1, number: 3 });
+        assert_eq!(progress.admit(&batch(1, 1, 3)), Admission::Duplicate);
+    }
+
+    #[test]
+    fn a_queued_batch_waits_for_the_lost_one_before_it() {
+        let progress = Progress::default();
+        assert_eq!(progress.admit(&batch(1, 4, 2)), Admission::Gap);
+        assert_eq!(progress.admit(&batch(1, 1, 3)), Admission::From(0));
+    }
+
+    #[test]
+    fn a_new_connection_starts_afresh_and_voids_the_old_one() {
+        let progress = Progress::default();
+        assert_eq!(progress.admit(&batch(1, 1, 3)), Admission::From(0));
+        assert_eq!(progress.admit(&batch(2, 1, 1)), Admission::From(0));
+        assert_eq!(progress.admit(&batch(1, 4, 1)), Admission::Duplicate);
+    }
+
+    #[test]
+    fn a_message_that_kills_twice_is_given_up_and_no_other() {
+        let progress = Progress::default();
+        let _ = progress.admit(&batch(1, 1, 3));
+        let deadly = Ticket { connection: 1, number: 2 };
+        for _ in 0..2 {
+            assert!(!progress.is_deadly(deadly));
+            progress.taking(2);
+            progress.restarted();
+        }
+        assert!(progress.is_deadly(deadly));
+        assert!(!progress.is_deadly(Ticket { connection: 1, number: 3 }));
+    }
+
+    #[test]
+    fn a_crash_with_nothing_in_hand_blames_no_message() {
+        let progress = Progress::default();
+        let _ = progress.admit(&batch(1, 1, 3));
+        progress.taking(2);
+        progress.advance(Ticket { connection: 1, number: 3 });
+        progress.restarted();
+        progress.restarted();
+        assert!(!progress.is_deadly(Ticket { connection: 1, number: 2 }));
+    }
+}

@@ -1,0 +1,78 @@
+//! Where the API listens and whom it obeys.
+
+use secrecy::SecretString;
+use std::net::SocketAddr;
+
+/// Checked settings of the API.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    bind: SocketAddr,
+    token: Option<SecretString>,
+    names: Vec<String>,
+}
+
+/// The settings would open the gateway to strangers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Reachable from other machines, and anybody could give orders.
+    #[error("{0} is reachable from other machines and there is no token; listen on loopback, or set a token")]
+    OpenWithoutToken(SocketAddr),
+}
+
+impl Settings {
+    /// Checks that only loopback is open without a token. `names` are further host names under which the gateway may be
+    /// addressed, such as `gateway.lan`, without port.
+    ///
+    /// # Errors
+    /// See [`SettingsError`]; each one says what to set.
+    pub fn new(bind: SocketAddr, token: Option<SecretString>, names: Vec<String>) -> Result<Self, SettingsError> {
+        if token.is_none() && !bind.ip().to_canonical().is_loopback() {
+            return Err(SettingsError::OpenWithoutToken(bind));
+        }
+        let names = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
+        Ok(Settings { bind, token, names })
+    }
+
+    /// Where to listen.
+    pub fn bind(&self) -> SocketAddr {
+        self.bind
+    }
+
+    pub(crate) fn token(&self) -> Option<&SecretString> {
+        self.token.as_ref()
+    }
+
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.bind.ip().to_canonical().is_loopback()
+    }
+
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(bind: &str, token: Option<&str>) -> Result<(), SettingsError> {
+        Settings::new(bind.parse().unwrap(), token.map(Into::into), Vec::new()).map(drop)
+    }
+
+    #[test]
+    fn only_loopback_is_open_without_a_token() {
+        for bind in ["127.0.0.1:8787", "127.3.2.1:1", "[::1]:8787", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(settings(bind, None), Ok(()), "{bind}");
+        }
+        for bind in ["0.0.0.0:8787", "[::]:8787", "192.168.1.2:80", "[::ffff:10.0.0.1]:1"] {
+            assert_eq!(settings(bind, None), Err(SettingsError::OpenWithoutToken(bind.parse().unwrap())), "{bind}");
+            assert_eq!(settings(bind, Some("0123456789abcdef")), Ok(()), "{bind}");
+        }
+    }
+
+    #[test]
+    fn the_token_does_not_show_in_debug_output() {
+        let settings = Settings::new("127.0.0.1:1".parse().unwrap(), Some("0123456789abcdef".into()), Vec::new());
+        assert!(!format!("{:?}", settings.unwrap()).contains("0123456789abcdef"));
+    }
+}

@@ -1,0 +1,134 @@
+//! The flows: the journal and everyone around it.
+
+use super::running::{Flows, Troubles};
+use crate::database;
+use crate::exit::Failure;
+use crate::wiring::options;
+use crate::wiring::slots::Intake;
+use crate::wiring::spawner::{Place, Starter};
+use anyhow::Context as _;
+use hearthgate_actors::condition::Trouble;
+use hearthgate_actors::flows::{catalog, commit, dead_letters, poster, router, writer};
+use hearthgate_actors::in_hand::InHand;
+use hearthgate_actors::mqtt::progress::Progress;
+use hearthgate_domain::routing::RoutingTable;
+use hearthgate_settings::{Settings, WhenFull};
+use hearthgate_storage::dead_letters::DeadLetters;
+use hearthgate_storage::journal::{Journal, Start};
+use hearthgate_storage::sql::MqttServer;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+use tracing::{error, info};
+
+/// The journal and everyone around it.
+///
+/// # Errors
+/// The journal or the dead letters can not be opened.
+pub(super) async fn wire(
+    starter: &mut Starter<'_>,
+    settings: &Settings,
+    Intake { mqtt, interests, .. }: &Intake,
+    router: &Place<router::FlowRouterActor, router::Deps>,
+    server: Option<watch::Sender<Option<MqttServer>>>,
+) -> anyhow::Result<(Flows, Troubles)> {
+    let state = &settings.gateway.state_dir;
+    let journal = open_journal(settings, &state.join("journal"))?;
+    let handle = journal.handle();
+    // Before the first message comes in: who registers later would begin behind it.
+    for consumer in [writer::CONSUMER, dead_letters::CONSUMER, poster::CONSUMER] {
+        handle.register(consumer, Start::Oldest).context("registering with the journal")?;
+    }
+    let dead_letters = DeadLetters::open(&database::dead_letter_options(settings))
+        .await
+        .map_err(|error| Failure::Unavailable(error.to_string()))?;
+    let in_hand = Arc::new(InHand::open(&state.join("in-hand")));
+    let (table_tx, table) = watch::channel(Arc::new(RoutingTable::new(Vec::new())));
+    let (database_tx, database) = watch::channel(None);
+    let mut troubles = Vec::new();
+    let mut trouble = |part| {
+        let (trouble, seen) = Trouble::new();
+        troubles.push((part, seen));
+        trouble
+    };
+
+    router.fill(router::Deps {
+        desk: Arc::new(Mutex::new(commit::Desk::new(journal))),
+        table: table_tx,
+        settled: mqtt.addr.clone().recipient(),
+        wanted: mqtt.addr.clone().recipient(),
+        progress: Arc::new(Progress::default()),
+        trouble: trouble("journal"),
+        interests: Arc::clone(interests),
+        sharing: router::Sharing { group: settings.mqtt.group.clone(), is_leaving: settings.mqtt.leave_group },
+        letters: dead_letters.clone(),
+        rejects: settings.journal.when_full == WhenFull::Reject,
+        in_hand: Arc::clone(&in_hand),
+    })?;
+    let writer = starter.start("writer", "writer", writer::RecordWriterActor::new)?;
+    writer.fill(writer::Deps {
+        journal: handle.clone(),
+        database: database.clone(),
+        table: table.clone(),
+        letters: dead_letters.clone(),
+        batch: settings.store.batch,
+        linger: settings.store.linger.0,
+        value_format: options::value_format(settings),
+        trouble: trouble("writer"),
+        in_hand: Arc::clone(&in_hand),
+    })?;
+    let letters = starter.start("letters", "writer", dead_letters::DeadLetterActor::new)?;
+    letters.fill(dead_letters::Deps {
+        journal: handle.clone(),
+        table: table.clone(),
+        letters: dead_letters.clone(),
+        router: router.addr.clone().recipient(),
+    })?;
+    let catalog = starter.start("catalog", "router", catalog::CatalogActor::new)?;
+    let poster = starter.start("poster", "poster", poster::EndpointPosterActor::new)?;
+    poster.fill(poster::Deps {
+        journal: handle.clone(),
+        table,
+        endpoints: poster::Endpoints {
+            timeout: settings.endpoints.http_timeout.0,
+            allowed_hosts: settings.endpoints.allow_hosts.clone(),
+            retry: options::retry(settings)?,
+            breaker: options::breaker(settings),
+            parallel: settings.endpoints.parallel,
+            reload: catalog.addr.clone().recipient(),
+            letters: dead_letters.clone(),
+            database: database.clone(),
+            publish: mqtt.addr.clone().recipient(),
+            secrets: Arc::new(options::secret),
+        },
+        in_hand,
+        set_aside: settings.journal.set_aside.0,
+    })?;
+    catalog.fill(catalog::Deps {
+        options: database::options(settings),
+        database: database_tx,
+        router: router.addr.clone().recipient(),
+        reload_interval: settings.flows.reload_interval.0,
+        cache: state.join("flows.json"),
+        identity: state.join("database.id"),
+        journal: handle.clone(),
+        unloadable: watch::channel(Vec::new()).0,
+        trouble: trouble("database"),
+        server,
+    })?;
+    let flows = Flows { journal: handle, catalog: catalog.addr, letters: letters.addr, database, dead_letters };
+    Ok((flows, troubles))
+}
+
+fn open_journal(settings: &Settings, folder: &Path) -> anyhow::Result<Journal> {
+    let opened = Journal::open(folder, options::journal(settings));
+    let (mut journal, recovery) = opened.map_err(|error| Failure::Unavailable(error.to_string()))?;
+    for damage in &recovery.damaged {
+        error!(%damage, "the journal was damaged");
+    }
+    let messages = journal.owed().len();
+    if messages > 0 {
+        info!(messages, "messages of the last run may be delivered again; they will be recognised");
+    }
+    Ok(journal)
+}

@@ -1,0 +1,48 @@
+//! The wiring of Home Assistant's discovery. Nothing of it is there when it is off and nothing is left to take back.
+
+use super::interfaces::{self, Interface};
+use super::options;
+use crate::wiring::state_files::AnnouncedFile;
+use anyhow::Context as _;
+use hearthgate_actors::operation::announced::AnnouncedMemory as _;
+use hearthgate_actors::operation::discovery::{Plan, Shown, Site};
+use hearthgate_settings::Settings;
+
+/// What is to be announced or taken back, and where that is remembered.
+pub(crate) struct Discovery {
+    pub(crate) plan: Plan,
+    pub(crate) memory: AnnouncedFile,
+}
+
+/// What there is to do for Home Assistant, if anything.
+///
+/// # Errors
+/// The file of an earlier run can not be read.
+pub(crate) fn discovery(settings: &Settings, interfaces: &[Interface]) -> anyhow::Result<Option<Discovery>> {
+    let file = settings.gateway.state_dir.join("homeassistant.json");
+    let memory = AnnouncedFile::open(file.clone()).with_context(|| format!("reading {}", file.display()))?;
+    let plan = match options::status_prefix(settings).filter(|_| settings.homeassistant.enabled) {
+        Some(base) => Plan::of(&site(settings, base), &shown(interfaces), memory.topics()),
+        None if memory.topics().is_empty() => return Ok(None),
+        None => Plan::of_nothing(memory.topics()),
+    };
+    Ok(Some(Discovery { plan, memory }))
+}
+
+fn site(settings: &Settings, base: String) -> Site {
+    Site {
+        discovery_prefix: settings.homeassistant.discovery_prefix.clone(),
+        base,
+        name: settings.gateway.name.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+    }
+}
+
+fn shown(interfaces: &[Interface]) -> Vec<Shown> {
+    let shown = |interface: &Interface| Shown {
+        interface: interface.name.clone(),
+        actor: interfaces::actor_name(&interface.name).into(),
+        kind: interface.config.kind().as_str(),
+    };
+    interfaces.iter().map(shown).collect()
+}

@@ -1,0 +1,115 @@
+//! Who talks to whom: the only place that knows the graph of actors. A subsystem that is off is absent here.
+
+mod flows;
+pub(crate) mod homeassistant;
+pub(crate) mod interfaces;
+mod mapping;
+pub(crate) mod options;
+mod private;
+mod running;
+mod session;
+mod slots;
+pub(crate) mod source;
+mod spawner;
+pub(crate) mod state_files;
+
+pub(crate) use running::Running;
+
+use crate::exit::Failure;
+
+use crate::wiring::slots::Intake;
+use crate::wiring::spawner::Starter;
+use crate::wiring::state_files::AnnouncedFile;
+use anyhow::Context as _;
+use hearthgate_actors::mqtt::LinkStatus;
+use hearthgate_actors::operation::homeassistant::Deps as HomeAssistantDeps;
+use hearthgate_actors::operation::supervisor;
+use hearthgate_actors::operation::supervisor::Watched;
+use hearthgate_settings::{Loaded, Server, Settings};
+use std::fs;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Notify, watch};
+
+/// Starts everything that is switched on. What is started later is ended first, except that the intake is closed before all.
+///
+/// # Errors
+/// What only the user can mend.
+pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
+    let settings = &loaded.settings;
+    let state = &settings.gateway.state_dir;
+    fs::create_dir_all(state).map_err(|error| {
+        Failure::Unavailable(format!("making the state folder {} (gateway.state_dir): {error}", state.display()))
+    })?;
+    private::tighten(state);
+    let interfaces = if settings.mapper.enabled { interfaces::load(loaded)? } else { Vec::new() };
+    let mut starter = Starter::new(settings);
+    let broker = crate::wiring::slots::start_broker(&mut starter, settings)?;
+    let intake = Intake::start(&mut starter, settings, &interfaces)?;
+    let (broker, listens) = broker.unzip();
+
+    let (status, link) = watch::channel(LinkStatus::default());
+    let (mut flows, mut mapping) = (None, None);
+    if let Some(intake) = &intake {
+        let (server, servers) = watch::channel(None);
+        let server = (settings.mqtt.server == Server::Database).then_some(server);
+        if let Some(router) = &intake.router {
+            flows = Some(flows::wire(&mut starter, settings, intake, router, server).await?);
+        }
+        if let Some(mapper) = &intake.mapper {
+            mapping = Some(mapping::wire(&mut starter, loaded, intake, mapper, &interfaces)?);
+        }
+        session::wire(settings, intake, source::From::new(settings, broker, servers), status)?;
+    }
+    let mqtt = intake.as_ref().map(|intake| intake.mqtt.addr.clone());
+    let (watched, maps) = mapping.map(|mapping| (mapping.watched, mapping.maps)).unzip();
+    let restart_wanted = supervise(&mut starter, settings, intake, watched.unwrap_or_default(), &link)?;
+
+    let (flows, troubles) = flows.unzip();
+    starter.order.reverse();
+    Ok(Running {
+        registry: starter.registry,
+        order: starter.order,
+        interfaces,
+        broker: listens.unwrap_or_default(),
+        troubles: troubles.unwrap_or_default(),
+        link,
+        restart_wanted,
+        mqtt,
+        maps,
+        flows,
+    })
+}
+
+/// The supervisor, and who shows what it knows in Home Assistant. Answers where the wish comes to start everything again.
+fn supervise(
+    starter: &mut Starter<'_>,
+    settings: &Settings,
+    intake: Option<Intake>,
+    interfaces: Vec<Watched>,
+    link: &watch::Receiver<LinkStatus>,
+) -> anyhow::Result<Arc<Notify>> {
+    let place = starter.start("supervisor", "supervisor", supervisor::SupervisorActor::new)?;
+    let file = settings.gateway.state_dir.join("state-topics.json");
+    let announced = AnnouncedFile::open(file.clone()).with_context(|| format!("reading {}", file.display()))?;
+    let restart_wanted = Arc::new(Notify::new());
+    place.fill(supervisor::Deps {
+        registry: starter.registry.clone(),
+        interfaces,
+        prefix: options::status_prefix(settings),
+        announced: Arc::new(Mutex::new(announced)),
+        publish: intake.as_ref().map(|intake| intake.mqtt.addr.clone().recipient()),
+        link: link.clone(),
+        health_interval: settings.mqtt.health_interval.0,
+        restart_wanted: Arc::clone(&restart_wanted),
+    })?;
+    if let Some(Intake { mqtt, announcer: Some((announcer, discovery)), .. }) = intake {
+        announcer.fill(HomeAssistantDeps {
+            plan: discovery.plan,
+            memory: Box::new(discovery.memory),
+            publish: mqtt.addr.recipient(),
+            restart: place.addr.recipient(),
+            link: link.clone(),
+        })?;
+    }
+    Ok(restart_wanted)
+}

@@ -1,0 +1,217 @@
+//! From the settings to what each part wants to know.
+
+use crate::exit::Failure;
+use hearthgate_domain::delivery::QoS;
+use hearthgate_domain::duration::Span;
+use hearthgate_domain::flow::SecretRef;
+use hearthgate_domain::payload;
+use hearthgate_domain::redelivery::{BROKER_WINDOW, CLIENT_WINDOW};
+use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
+use hearthgate_mqtt::broker::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
+use hearthgate_mqtt::session::{
+    self, Address, Backoff, ClientCertificate, Credentials, Server, SessionOptions, Tls, Will,
+};
+use hearthgate_settings::{self, Broker, Protocol, Remote, Settings, Transport, ValueFormat, WhenFull};
+use hearthgate_storage::journal;
+use hearthgate_storage::sql::MqttServer;
+use secrecy::{ExposeSecret, SecretString};
+use std::path::Path;
+use std::time::Duration;
+
+/// Usual for MQTT over TLS (IANA: secure-mqtt).
+const TLS_PORT: u16 = 8883;
+
+pub(crate) fn journal(settings: &Settings) -> journal::Options {
+    journal::Options {
+        segment_bytes: settings.journal.segment_size.0,
+        max_bytes: settings.journal.max_size.0,
+        max_age: settings.journal.max_age.unless_zero(),
+        when_full: match settings.journal.when_full {
+            WhenFull::Block => journal::WhenFull::Block,
+            WhenFull::DropOldest => journal::WhenFull::DropOldest,
+            WhenFull::Reject => journal::WhenFull::Reject,
+        },
+        window: if settings.mqtt.server == hearthgate_settings::Server::Embedded {
+            CLIENT_WINDOW
+        } else {
+            BROKER_WINDOW
+        },
+    }
+}
+
+pub(crate) fn value_format(settings: &Settings) -> payload::ValueFormat {
+    match settings.flows.value_format {
+        ValueFormat::Json => payload::ValueFormat::Json,
+        ValueFormat::Python => payload::ValueFormat::Python,
+    }
+}
+
+pub(crate) fn client_id(settings: &Settings) -> String {
+    match settings.mqtt.client_id.as_str() {
+        "" => format!("hearthgate-{}", settings.gateway.name),
+        own => own.to_owned(),
+    }
+}
+
+/// First levels of our own topics; none when the prefix is empty.
+pub(crate) fn status_prefix(settings: &Settings) -> Option<String> {
+    let prefix = settings.mqtt.status_prefix.trim_end_matches('/');
+    (!prefix.is_empty()).then(|| format!("{prefix}/{}", settings.gateway.name))
+}
+
+/// Where the broker is that the settings name, and who we are there.
+pub(crate) fn address(settings: &Settings, remote: &Remote) -> Address {
+    Address { server: server(settings, remote), credentials: credentials(settings) }
+}
+
+/// The same for a row of the table `mqtt_servers`.
+pub(crate) fn address_of_row(settings: &Settings, row: &MqttServer) -> Address {
+    let tls = &settings.mqtt.tls;
+    let encrypted = row.port == TLS_PORT || tls.ca.is_some() || tls.certificate.is_some();
+    let transport = if encrypted { Transport::Tls } else { Transport::Tcp };
+    let remote = Remote { transport, host: row.host.clone(), port: row.port, path: String::new() };
+    let own = row.credentials.as_ref().map(|(username, password)| Credentials {
+        username: username.clone(),
+        password: password.expose_secret().to_owned(),
+    });
+    Address { credentials: own.or_else(|| credentials(settings)), ..address(settings, &remote) }
+}
+
+fn credentials(settings: &Settings) -> Option<Credentials> {
+    let password = settings.mqtt.password.as_ref();
+    settings.mqtt.username.clone().map(|username| Credentials {
+        username,
+        password: password.map(|password| password.expose_secret().to_owned()).unwrap_or_default(),
+    })
+}
+
+/// Options of the session with the broker at `address`.
+pub(crate) fn session(settings: &Settings, address: Address) -> SessionOptions {
+    let mqtt = &settings.mqtt;
+    let mut options = SessionOptions::new(address.server, client_id(settings));
+    options.protocol = match mqtt.protocol {
+        Protocol::V311 => session::Protocol::V3,
+        Protocol::V5 => session::Protocol::V5,
+    };
+    options.clean = mqtt.clean_session;
+    options.credentials = address.credentials;
+    options.keep_alive = mqtt.keep_alive.0;
+    options.session_expiry = mqtt.session_expiry.0;
+    options.connect_timeout = mqtt.connect_timeout.0;
+    options.backoff = Backoff {
+        first: mqtt.reconnect.initial.0,
+        longest: mqtt.reconnect.max.0,
+        jitter: mqtt.reconnect.jitter,
+        ..Backoff::default()
+    };
+    options.max_incoming_packet = size(mqtt.limits.max_packet_size.0);
+    options.max_outgoing_packet = size(mqtt.limits.max_packet_size.0);
+    options.max_inflight = mqtt.limits.max_inflight;
+    options.receive_maximum = mqtt.limits.max_inflight;
+    options.outbox_messages = mqtt.limits.max_outgoing;
+    options.outbox_bytes = size(mqtt.limits.max_outgoing_size.0);
+    options.will = status_prefix(settings).map(|prefix| Will {
+        topic: format!("{prefix}/status"),
+        payload: "offline".into(),
+        qos: QoS::AtLeastOnce,
+        retain: true,
+        delay: Duration::ZERO,
+    });
+    options
+}
+
+fn server(settings: &Settings, remote: &Remote) -> Server {
+    let Remote { transport, host, port, path } = remote.clone();
+    match transport {
+        Transport::Tcp => Server::Tcp { host, port },
+        Transport::Tls => Server::Tls { host, port, tls: tls(settings) },
+        Transport::Ws => Server::WebSocket { host, port, path, tls: None },
+        Transport::Wss => Server::WebSocket { host, port, path, tls: Some(tls(settings)) },
+    }
+}
+
+pub(crate) fn tls(settings: &Settings) -> Tls {
+    let tls = &settings.mqtt.tls;
+    Tls {
+        ca: tls.ca.clone(),
+        client: tls
+            .certificate
+            .clone()
+            .zip(tls.key.clone())
+            .map(|(certificate, key)| ClientCertificate { certificate, key }),
+        alpn: tls.alpn.clone(),
+        server_name: None,
+        insecure_skip_verify: !tls.verify,
+    }
+}
+
+pub(crate) fn broker(broker: &Broker, state_dir: &Path) -> BrokerOptions {
+    let limits = LimitOptions {
+        max_connections: broker.limits.max_connections,
+        max_packet_size: size(broker.limits.max_packet_size.0),
+        max_inflight: broker.limits.max_inflight,
+        max_queued_messages: broker.limits.max_queued_messages,
+        max_total_queued_bytes: size(broker.limits.max_queued_size.0),
+        max_retained_messages: broker.limits.max_retained_messages,
+        max_session_expiry: broker.limits.max_session_expiry.0,
+        connect_timeout: broker.connect_timeout.0,
+        ..LimitOptions::default()
+    };
+    let users = broker.users.iter().map(|(name, user)| {
+        let acl = AclOptions {
+            publish: user.publish.clone(),
+            subscribe: user.subscribe.clone(),
+            forbidden: user.forbidden.clone(),
+        };
+        let options = UserOptions { password: user.password.expose_secret().to_owned(), acl };
+        (name.clone(), options)
+    });
+    let tls = match (&broker.tls.listen, &broker.tls.certificate, &broker.tls.key) {
+        (Some(listen), Some(certificate), Some(key)) => Some(TlsOptions {
+            listen: listen.0.to_string(),
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_ca: broker.tls.client_ca.clone(),
+        }),
+        _ => None,
+    };
+    BrokerOptions {
+        listen: broker.listen.0.to_string(),
+        tls,
+        users: users.collect(),
+        allow_anonymous: broker.allow_anonymous,
+        anonymous: AclOptions {
+            publish: broker.anonymous.publish.clone(),
+            subscribe: broker.anonymous.subscribe.clone(),
+            forbidden: broker.anonymous.forbidden.clone(),
+        },
+        limits,
+        state_dir: Some(state_dir.to_owned()),
+    }
+}
+
+pub(crate) fn retry(settings: &Settings) -> anyhow::Result<RetrySchedule> {
+    let delays = settings.endpoints.retry.iter().map(|delay| Span::new(delay.0)).collect();
+    Ok(RetrySchedule::new(delays).map_err(|error| Failure::Config(format!("endpoints.retry: {error}")))?)
+}
+
+pub(crate) fn breaker(settings: &Settings) -> BreakerSettings {
+    let breaker = &settings.endpoints.breaker;
+    BreakerSettings { failures: breaker.failures, pause: breaker.rest.0, ..BreakerSettings::default() }
+}
+
+/// Finds a secret where a flow says that it is: in the environment, or in a file whose last line break does not count.
+pub(crate) fn secret(reference: &SecretRef) -> Result<SecretString, String> {
+    let text = match reference {
+        SecretRef::Env(name) => std::env::var(&**name).map_err(|error| format!("{reference}: {error}"))?,
+        SecretRef::File(path) => {
+            let text = std::fs::read_to_string(&**path).map_err(|error| format!("{reference}: {error}"))?;
+            text.trim_end_matches(['\r', '\n']).to_owned()
+        }
+    };
+    Ok(text.into())
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,180 @@
+//! The files in which the MQTT session's identity, and what is retained of us at the broker, outlive the process.
+
+use hearthgate_actors::mqtt::SessionMemory;
+use hearthgate_actors::operation::announced::AnnouncedMemory;
+use hearthgate_mqtt::session::{Known, is_same_owner};
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Brokers that are remembered.
+const BROKERS: usize = 8;
+
+/// What is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// Our session with each broker, the last one first.
+    pub(crate) brokers: Vec<Known>,
+}
+
+/// A file that holds [`Kept`], replaced as a whole and synced.
+pub(crate) struct SessionFile {
+    path: PathBuf,
+    kept: Kept,
+}
+
+impl SessionFile {
+    /// Reads the file; an absent one is empty.
+    ///
+    /// # Errors
+    /// It is there and can not be read.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let kept = match fs::read(path) {
+            Ok(text) => serde_json::from_slice(&text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Kept::default(),
+            Err(error) => return Err(error),
+        };
+        Ok(SessionFile { path: path.to_owned(), kept })
+    }
+
+    fn store(&self) -> Result<(), String> {
+        replace(&self.path, &self.kept).map_err(|error| format!("{}: {error}", self.path.display()))
+    }
+}
+
+/// Replaces a file as a whole, synced.
+fn replace(path: &Path, content: &impl Serialize) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(&serde_json::to_vec(content)?)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// A file of topics on which something of ours is retained. There is none where nothing ever was.
+pub(crate) struct AnnouncedFile {
+    path: PathBuf,
+    topics: Vec<String>,
+}
+
+impl AnnouncedFile {
+    /// Reads the file; an absent one is empty.
+    ///
+    /// # Errors
+    /// It is there and can not be read.
+    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
+        let topics = match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        Ok(AnnouncedFile { path, topics })
+    }
+}
+
+impl AnnouncedMemory for AnnouncedFile {
+    fn topics(&self) -> &[String] {
+        &self.topics
+    }
+
+    fn announced(&mut self, topics: &[Arc<str>]) -> Result<(), String> {
+        let mut topics: Vec<String> = topics.iter().map(|topic| topic.to_string()).collect();
+        topics.sort();
+        if topics == self.topics {
+            return Ok(());
+        }
+        let stored = if topics.is_empty() { fs::remove_file(&self.path) } else { replace(&self.path, &topics) };
+        stored.map_err(|error| format!("{}: {error}", self.path.display()))?;
+        self.topics = topics;
+        Ok(())
+    }
+}
+
+/// Shared with whoever starts a session again: it must be told what the one before learned.
+#[derive(Clone)]
+pub(crate) struct SharedSessionFile(Rc<RefCell<SessionFile>>);
+
+impl SharedSessionFile {
+    pub(crate) fn new(file: SessionFile) -> Self {
+        SharedSessionFile(Rc::new(RefCell::new(file)))
+    }
+
+    pub(crate) fn kept(&self) -> Kept {
+        self.0.borrow().kept.clone()
+    }
+}
+
+impl SessionMemory for SharedSessionFile {
+    fn session(&mut self, session: u64) -> Result<(), String> {
+        let mut file = self.0.borrow_mut();
+        let brokers = &mut file.kept.brokers;
+        if brokers.first().is_some_and(|known| known.session == session) {
+            return Ok(());
+        }
+        let known = brokers.iter().position(|known| is_same_owner(known.session, session));
+        let filters = known.map(|index| brokers.remove(index).filters).unwrap_or_default();
+        brokers.insert(0, Known { session, filters });
+        brokers.truncate(BROKERS);
+        file.store()
+    }
+
+    fn subscribed(&mut self, filters: &[String]) -> Result<(), String> {
+        let mut file = self.0.borrow_mut();
+        match file.kept.brokers.first_mut() {
+            Some(known) if known.filters != filters => known.filters = filters.to_vec(),
+            _ => return Ok(()),
+        }
+        file.store()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_is_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.json");
+        let mut file = SharedSessionFile::new(SessionFile::open(&path).unwrap());
+        file.session(u64::MAX).unwrap();
+        file.subscribed(&["a/#".into()]).unwrap();
+        let first = Known { session: u64::MAX, filters: vec!["a/#".into()] };
+        assert_eq!(SessionFile::open(&path).unwrap().kept.brokers, std::slice::from_ref(&first));
+        file.session(1).unwrap();
+        file.subscribed(&["b".into()]).unwrap();
+        let second = Known { session: 1, filters: vec!["b".into()] };
+        assert_eq!(SessionFile::open(&path).unwrap().kept.brokers, [second.clone(), first.clone()]);
+        file.session(u64::MAX).unwrap();
+        assert_eq!(SessionFile::open(&path).unwrap().kept.brokers, [first, second]);
+    }
+
+    #[test]
+    fn announced_topics_are_remembered_until_none_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("announced.json");
+        let mut file = AnnouncedFile::open(path.clone()).unwrap();
+        assert!(file.topics().is_empty());
+        file.announced(&["b".into(), "a".into()]).unwrap();
+        let mut file = AnnouncedFile::open(path.clone()).unwrap();
+        assert_eq!(file.topics(), ["a", "b"]);
+        file.announced(&[]).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_and_not_a_new_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.json");
+        fs::write(&path, "{").unwrap();
+        assert!(SessionFile::open(&path).is_err());
+    }
+}

@@ -1,0 +1,14 @@
+//! Lengths of time in the options, for `#[serde(deserialize_with = …)]`.
+
+use hearthgate_domain::duration::Span;
+use serde::{Deserialize, Deserializer};
+use std::time::Duration;
+
+pub(crate) fn required<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    Span::deserialize(from).map(Span::duration)
+}
+
+/// For a key that may be absent, beside `#[serde(default)]`.
+pub(crate) fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    required(from).map(Some)
+}

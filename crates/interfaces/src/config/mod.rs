@@ -1,0 +1,270 @@
+//! The options of a device interface: `[interfaces.NAME]` in the configuration file.
+
+pub(crate) mod duration;
+mod kinds;
+mod options;
+mod stream;
+
+pub use kinds::{DummyConfig, ExecConfig, FlowControl, Parity, SerialConfig, TcpConfig};
+pub use options::{OptionDoc, common_options, kind_options};
+pub(crate) use stream::parse_hex;
+pub use stream::{
+    Encoding, FrameOptions, FramingRule, MessageTemplate, ReceiveRule, ReconnectOptions, SendRule, StreamOptions,
+};
+
+use hearthgate_domain::delivery::QoS;
+use kinds::{check_exec, check_serial, check_tcp, five_seconds};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One interface: what all kinds have in common, and the driver with its own options.
+#[derive(Clone, Debug)]
+pub struct InterfaceConfig {
+    /// A disabled interface is not started and subscribes to nothing.
+    pub enabled: bool,
+    /// The keyword map, relative to the configuration file's folder.
+    pub map: Option<PathBuf>,
+    /// First topic level of what the interface publishes, when there is no map.
+    pub root: Option<String>,
+    /// Topic filters to subscribe to, when there is no map.
+    pub topics: Vec<String>,
+    /// Name in topics and messages; the key of the table when absent.
+    pub name: Option<String>,
+    /// Whether the broker keeps what the interface publishes.
+    pub retain: bool,
+    /// QoS of what the interface publishes.
+    pub qos: QoS,
+    /// A command that waited longer is answered with an error instead of being executed.
+    pub max_command_age: Duration,
+    /// Whether commands that were retained by the broker are executed when we subscribe.
+    pub accept_retained: bool,
+    /// Whether a refused command is answered on the status topic.
+    pub replies: bool,
+    /// The kind with its options.
+    pub driver: DriverConfig,
+}
+
+/// The kinds of drivers. Closed: each is one module of this crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Logs what it receives, emits a fixed message now and then.
+    Dummy,
+    /// A serial line with declared rules.
+    Serial,
+    /// A TCP connection with declared rules.
+    Tcp,
+    /// A child process that speaks the `exec` protocol.
+    Exec,
+}
+
+impl Kind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Kind; 4] = [Kind::Dummy, Kind::Serial, Kind::Tcp, Kind::Exec];
+
+    /// The word in the configuration file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Dummy => "dummy",
+            Kind::Serial => "serial",
+            Kind::Tcp => "tcp",
+            Kind::Exec => "exec",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A kind's own options.
+#[derive(Clone, Debug)]
+pub enum DriverConfig {
+    /// See [`Kind::Dummy`].
+    Dummy(DummyConfig),
+    /// See [`Kind::Serial`].
+    Serial(SerialConfig, StreamOptions),
+    /// See [`Kind::Tcp`].
+    Tcp(TcpConfig, StreamOptions),
+    /// See [`Kind::Exec`].
+    Exec(ExecConfig),
+}
+
+/// What is wrong with an interface's options, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{problem}", if path.is_empty() { String::new() } else { format!("`{path}`: ") })]
+pub struct ConfigError {
+    /// The option, relative to the interface's table (`receive[2].match`); empty when the table as a whole is meant.
+    pub path: String,
+    /// What is wrong with it and what helps.
+    pub problem: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
+        ConfigError { path: path.into(), problem: problem.into() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Common {
+    #[serde(default = "yes")]
+    enabled: bool,
+    map: Option<PathBuf>,
+    root: Option<String>,
+    #[serde(default)]
+    topics: Vec<String>,
+    name: Option<String>,
+    #[serde(default)]
+    retain: bool,
+    #[serde(default)]
+    qos: QoS,
+    #[serde(default = "five_seconds", deserialize_with = "duration::required")]
+    max_command_age: Duration,
+    #[serde(default)]
+    accept_retained: bool,
+    #[serde(default = "yes")]
+    replies: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl InterfaceConfig {
+    /// How long the driver may take to stop in order.
+    #[must_use]
+    pub fn stop_time(&self) -> Duration {
+        match &self.driver {
+            DriverConfig::Exec(exec) => exec.stop_timeout,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Which driver it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self.driver {
+            DriverConfig::Dummy(_) => Kind::Dummy,
+            DriverConfig::Serial(..) => Kind::Serial,
+            DriverConfig::Tcp(..) => Kind::Tcp,
+            DriverConfig::Exec(_) => Kind::Exec,
+        }
+    }
+
+    /// Reads and checks a table.
+    ///
+    /// # Errors
+    /// The first option that is unknown, of the wrong type, or makes no sense together with another one.
+    pub fn from_table(mut table: Map<String, Value>) -> Result<Self, ConfigError> {
+        let kinds = "use one of dummy, serial, tcp, exec";
+        let kind = table.remove("kind").ok_or_else(|| ConfigError::new("kind", format!("is missing; {kinds}")))?;
+        let kind =
+            Kind::deserialize(&kind).map_err(|_| ConfigError::new("kind", format!("{kind} is unknown; {kinds}")))?;
+        options::refuse_unknown(kind, &table)?;
+        let (common, own): (Map<_, _>, Map<_, _>) =
+            table.into_iter().partition(|(key, _)| common_options().iter().any(|option| option.key == key.as_str()));
+        let common: Common = read(common)?;
+        let driver = match kind {
+            Kind::Dummy => DriverConfig::Dummy(read(own)?),
+            Kind::Serial => {
+                let (stream, line) = own.into_iter().partition(|(key, _)| options::is_of_stream(key));
+                DriverConfig::Serial(read(line)?, read(stream)?)
+            }
+            Kind::Tcp => {
+                let (stream, connection) = own.into_iter().partition(|(key, _)| options::is_of_stream(key));
+                DriverConfig::Tcp(read(connection)?, read(stream)?)
+            }
+            Kind::Exec => DriverConfig::Exec(read(own)?),
+        };
+        let config = InterfaceConfig {
+            enabled: common.enabled,
+            map: common.map,
+            root: common.root,
+            topics: common.topics,
+            name: common.name,
+            retain: common.retain,
+            qos: common.qos,
+            max_command_age: common.max_command_age,
+            accept_retained: common.accept_retained,
+            replies: common.replies,
+            driver,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        match (&self.map, &self.root) {
+            (Some(_), Some(_)) => {
+                return Err(ConfigError::new("root", "the map has its own root; give `map`, or `root` and `topics`"));
+            }
+            (None, None) => {
+                return Err(ConfigError::new(
+                    "map",
+                    "is missing; give `map`, or `root` and `topics` for an interface without one",
+                ));
+            }
+            (Some(_), None) if !self.topics.is_empty() => {
+                return Err(ConfigError::new(
+                    "topics",
+                    "the map has its own topics; give `map`, or `root` and `topics`",
+                ));
+            }
+            (Some(_), None) | (None, Some(_)) => {}
+        }
+        if let Some(name) = &self.name {
+            check_name(name).map_err(|problem| ConfigError::new("name", problem))?;
+        }
+        match &self.driver {
+            DriverConfig::Dummy(dummy) => at_least("period", dummy.period, Duration::from_millis(10)),
+            DriverConfig::Serial(serial, stream) => check_serial(serial).and_then(|()| stream.check()),
+            DriverConfig::Tcp(tcp, stream) => check_tcp(tcp).and_then(|()| stream.check()),
+            DriverConfig::Exec(exec) => check_exec(exec),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for InterfaceConfig {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        InterfaceConfig::from_table(Map::deserialize(from)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Checks the name of an interface: it becomes a topic level and the sender of messages.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("an interface needs a name".into());
+    }
+    match name.chars().find(|c| matches!(c, '/' | '+' | '#') || c.is_control()) {
+        Some(bad) => Err(format!("the name {name:?} becomes a topic level, which can not hold {bad:?}")),
+        None => Ok(()),
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(table: Map<String, Value>) -> Result<T, ConfigError> {
+    serde_path_to_error::deserialize(Value::Object(table)).map_err(|error| {
+        let path = error.path().to_string();
+        ConfigError::new(if path == "." { String::new() } else { path }, error.into_inner().to_string())
+    })
+}
+
+fn at_least(key: &str, value: Duration, least: Duration) -> Result<(), ConfigError> {
+    if value >= least {
+        return Ok(());
+    }
+    Err(ConfigError::new(key, format!("must be at least {} ms", least.as_millis())))
+}
+
+#[cfg(test)]
+mod tests;

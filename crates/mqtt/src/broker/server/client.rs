@@ -1,0 +1,237 @@
+//! What a connected client's packets do.
+
+use super::connection::Connection;
+use crate::broker::packets::incoming::{Packet, Subscribe};
+use crate::broker::packets::outgoing;
+use crate::broker::packets::publish::Publish;
+use crate::broker::state::session::{Received, Wait};
+use crate::broker::state::tree::Route;
+use crate::broker::state::{Farewell, Hub, PendingAck, Published, Publisher};
+use crate::broker::topic;
+use crate::codec::reason::Reason;
+use crate::codec::{Frame, Version, Violation, frame};
+use bytes::Bytes;
+use hearthgate_domain::delivery::{Micros, Origin, QoS};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// How the work went.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// The connection goes on.
+    More,
+    /// The client has said goodbye.
+    Goodbye,
+}
+
+impl Connection {
+    /// Works off `pending`. A PUBLISH for which there is no room is held back, and later ones with it, as they must not
+    /// overtake it; everything else goes on: a client has one connection for all that it does.
+    pub(crate) fn work_off(&mut self, hub: &mut Hub, received_at: Micros) -> Result<Work, Violation> {
+        let packets = std::mem::take(&mut self.pending);
+        let mut at = 0;
+        while at < packets.len() {
+            let Ok(Frame::Whole { header, body, end }) = frame(&packets[at..], usize::MAX) else { break };
+            let (body, end) = (at + body, at + end);
+            match Packet::read(self.version, header, &packets[body..end])? {
+                Packet::Publish(publish) => {
+                    if self.stalled || !self.publish(hub, &publish, &packets, received_at)? {
+                        self.stalled = true;
+                        hub.stall(self.link);
+                        self.held.extend_from_slice(&packets[at..end]);
+                    }
+                }
+                Packet::Disconnect { reason, session_expiry } if self.stalled => {
+                    // What came before it is taken first; if the client goes at once, it has gone in order.
+                    self.disconnect(reason, session_expiry)?;
+                    self.held.extend_from_slice(&packets[at..end]);
+                }
+                Packet::Disconnect { reason, session_expiry } => return self.disconnect(reason, session_expiry),
+                other => self.other(hub, other)?,
+            }
+            at = end;
+        }
+        Ok(Work::More)
+    }
+
+    fn other(&mut self, hub: &mut Hub, packet: Packet<'_>) -> Result<(), Violation> {
+        match packet {
+            Packet::Acknowledged(id) | Packet::Completed(id) => hub.finish(self.session, self.link, id),
+            Packet::Received(id, refused) => hub.receive(self.session, self.link, id, refused),
+            Packet::Released(id) => self.release(hub, id),
+            Packet::Subscribe(subscribe) => self.subscribe(hub, &subscribe),
+            Packet::Unsubscribe { packet_id, filters } => {
+                let codes: Vec<u8> = filters.iter().map(|filter| hub.unsubscribe(self.session, filter)).collect();
+                if let Some(link) = hub.links.get_mut(self.link) {
+                    outgoing::unsuback(&mut link.out, self.version, packet_id, &codes);
+                }
+            }
+            Packet::Ping => {
+                if let Some(link) = hub.links.get_mut(self.link) {
+                    outgoing::pingresp(&mut link.out);
+                }
+            }
+            Packet::Publish(_) | Packet::Disconnect { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn disconnect(&mut self, reason: u8, session_expiry: Option<u32>) -> Result<Work, Violation> {
+        if self.session_expiry == 0 && session_expiry.is_some_and(|expiry| expiry > 0) {
+            return Err(Violation::protocol("DISCONNECT keeps a session that CONNECT did not"));
+        }
+        self.farewell = match reason {
+            0 => Farewell::Orderly { session_expiry },
+            _ => Farewell::WithWill { session_expiry },
+        };
+        Ok(Work::Goodbye)
+    }
+
+    fn subscribe(&mut self, hub: &mut Hub, subscribe: &Subscribe<'_>) {
+        let mut codes = Vec::with_capacity(subscribe.filters.len());
+        let mut granted = Vec::new();
+        // Of equal filters the last one counts, and brings the retained messages once.
+        let last: HashMap<&str, usize> =
+            subscribe.filters.iter().enumerate().map(|(index, (filter, _))| (*filter, index)).collect();
+        for (index, (filter, options)) in subscribe.filters.iter().enumerate() {
+            let mut options = *options;
+            if self.is_bridge && !filter.starts_with("$share/") {
+                options.no_local = true;
+                options.retain_as_published = true;
+            }
+            let counts = last.get(filter).is_none_or(|&last| last == index);
+            let subscribed = if !counts && topic::is_filter(filter) && self.rights.may_subscribe(filter) {
+                codes.push(options.qos as u8);
+                continue;
+            } else if self.rights.may_subscribe(filter) {
+                hub.subscribe(self.session, filter, options, subscribe.identifier)
+            } else {
+                Err(Reason::NotAuthorized)
+            };
+            match subscribed {
+                Ok(known) => {
+                    codes.push(options.qos as u8);
+                    granted.push((filter, options, known));
+                }
+                Err(reason) => codes.push(reason as u8),
+            }
+        }
+        if let Some(link) = hub.links.get_mut(self.link) {
+            outgoing::suback(&mut link.out, self.version, subscribe.packet_id, &codes);
+        }
+        for (filter, options, known) in granted {
+            hub.send_retained(self.session, filter, options, subscribe.identifier, known);
+        }
+    }
+
+    /// Takes a PUBLISH. `false`: there is no room for it now.
+    fn publish(
+        &mut self,
+        hub: &mut Hub,
+        publish: &Publish<'_>,
+        packets: &Bytes,
+        received_at: Micros,
+    ) -> Result<bool, Violation> {
+        let route = self.resolve(hub, publish)?;
+        if hub.must_wait(&route) {
+            return Ok(false);
+        }
+        self.check_receive_maximum(hub, publish)?;
+        let refused = self.judge(&route, publish)?;
+        let origin = Origin { session: self.origin, packet_id: publish.packet_id, dup: publish.dup };
+        let publisher = Publisher { link: self.link, session: self.session, origin };
+        let properties = match &publish.properties {
+            crate::broker::packets::publish::Passed::Whole(section) => packets.slice_ref(section),
+            crate::broker::packets::publish::Passed::Rest(rest) => Bytes::copy_from_slice(rest),
+        };
+        let published = Published {
+            payload: packets.slice_ref(publish.payload),
+            qos: publish.qos,
+            retain: publish.retain,
+            properties,
+            expiry: publish.expiry,
+            received_at,
+        };
+        let wait = match (refused, publish.qos) {
+            (Some(_), _) => Wait::default(),
+            (None, QoS::ExactlyOnce) => self.publish_once(hub, publisher, &route, &published),
+            (None, QoS::AtMostOnce | QoS::AtLeastOnce) => hub.publish(Some(publisher), &route, &published),
+        };
+        if publish.qos != QoS::AtMostOnce
+            && let Some(link) = hub.links.get_mut(self.link)
+        {
+            let kind = if publish.qos == QoS::AtLeastOnce { 4 } else { 5 };
+            let reason = refused.unwrap_or(Reason::Success);
+            link.owe(PendingAck { kind, packet_id: publish.packet_id, reason, wait });
+        }
+        Ok(true)
+    }
+
+    /// Puts the topic in for its alias, and finds out who gets the message.
+    fn resolve(&mut self, hub: &mut Hub, publish: &Publish<'_>) -> Result<Rc<Route>, Violation> {
+        let Some(alias) = publish.alias else { return Ok(hub.tree.route(publish.topic)) };
+        let invalid = |what| Violation { reason: Reason::TopicAliasInvalid, what };
+        if alias == 0 || alias > hub.limits.topic_alias_maximum {
+            return Err(invalid("topic alias is out of range"));
+        }
+        if publish.topic.is_empty() {
+            let topic = self.aliases.get(&alias).ok_or(Violation::protocol("topic alias is unknown"))?;
+            return Ok(hub.tree.route(topic));
+        }
+        if publish.topic.len() > crate::broker::topic::MAX_REMEMBERED_BYTES {
+            return Err(Violation { reason: Reason::QuotaExceeded, what: "topic is too long for an alias" });
+        }
+        let route = hub.tree.route(publish.topic);
+        self.aliases.insert(alias, route.topic.clone());
+        Ok(route)
+    }
+
+    /// MQTT 5.0, section 3.3.4.
+    fn check_receive_maximum(&self, hub: &Hub, publish: &Publish<'_>) -> Result<(), Violation> {
+        if publish.qos == QoS::AtMostOnce || self.version != Version::V5 {
+            return Ok(());
+        }
+        let open = hub.sessions[self.session].received.len();
+        let again =
+            publish.qos == QoS::ExactlyOnce && hub.sessions[self.session].received.contains_key(&publish.packet_id);
+        let unacknowledged = hub.links.get(self.link).map_or(0, |link| link.pubacks) + open;
+        if !again && unacknowledged >= usize::from(hub.limits.receive_maximum) {
+            let what = "more messages at a time than the receive maximum";
+            return Err(Violation { reason: Reason::ReceiveMaximumExceeded, what });
+        }
+        Ok(())
+    }
+
+    /// Why a message is not passed on, if it is not. At QoS 0 there is no answer; it is dropped.
+    fn judge(&self, route: &Route, publish: &Publish<'_>) -> Result<Option<Reason>, Violation> {
+        if publish.format_invalid {
+            if publish.qos == QoS::AtMostOnce {
+                let what = "payload is not UTF-8 as announced";
+                return Err(Violation { reason: Reason::PayloadFormatInvalid, what });
+            }
+            return Ok(Some(Reason::PayloadFormatInvalid));
+        }
+        Ok((!self.rights.may_publish(&route.topic)).then_some(Reason::NotAuthorized))
+    }
+
+    /// QoS 2: passed on the first time that the packet id comes.
+    fn publish_once(&self, hub: &mut Hub, publisher: Publisher, route: &Rc<Route>, published: &Published) -> Wait {
+        let packet_id = publisher.origin.packet_id;
+        let wait = match hub.sessions[self.session].received.get(&packet_id).copied() {
+            Some(Received { wait, restored: false }) => return wait,
+            Some(Received { restored: true, .. }) => hub.publish_to_gateway_only(publisher, route, published),
+            None => hub.publish(Some(publisher), route, published),
+        };
+        hub.note_received(self.session, packet_id, wait);
+        wait
+    }
+
+    /// PUBREL: the packet id is free again.
+    fn release(&mut self, hub: &mut Hub, packet_id: u16) {
+        let known = hub.forget_received(self.session, packet_id);
+        let reason = if known { Reason::Success } else { Reason::PacketIdentifierNotFound };
+        if let Some(link) = hub.links.get_mut(self.link) {
+            link.acknowledge(7, packet_id, reason);
+        }
+    }
+}

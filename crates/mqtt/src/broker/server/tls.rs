@@ -1,0 +1,49 @@
+//! The TLS listener's configuration, from PEM files.
+
+use crate::broker::BrokerError;
+use crate::broker::options::TlsOptions;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use std::path::Path;
+use std::sync::Arc;
+use tokio_rustls::TlsAcceptor;
+
+/// Reads certificate, key and, where client certificates are required, their authorities.
+pub(crate) fn acceptor(options: &TlsOptions) -> Result<TlsAcceptor, BrokerError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = certificates(&options.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&options.key).map_err(|error| unusable(&options.key, &error))?;
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&options.certificate, &error))?;
+    let builder = match &options.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(file)? {
+                roots.add(certificate).map_err(|error| unusable(file, &error))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .map_err(|error| unusable(file, &error))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let config = builder.with_single_cert(chain, key).map_err(|error| unusable(&options.certificate, &error))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, BrokerError> {
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = read.map_err(|error| unusable(file, &error))?;
+    if chain.is_empty() {
+        return Err(unusable(file, &"it holds no certificate"));
+    }
+    Ok(chain)
+}
+
+fn unusable(file: &Path, why: &dyn std::fmt::Display) -> BrokerError {
+    BrokerError::Tls { file: file.to_owned(), why: why.to_string() }
+}

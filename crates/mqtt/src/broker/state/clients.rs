@@ -1,0 +1,296 @@
+//! Clients come and go: CONNECT, takeover, the end of a connection, the end of a session.
+
+use super::{Hub, Link, origin_of};
+use crate::broker::packets::connect::Connect;
+use crate::broker::packets::outgoing;
+use crate::broker::packets::outgoing::Announcement;
+use crate::broker::server::auth::Rights;
+use crate::broker::state::session::{LinkKey, Outgoing, Session};
+use crate::broker::state::tree::SessionKey;
+use crate::codec::Version;
+use crate::codec::reason::Reason;
+use crate::link::Heard;
+use bytes::BytesMut;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// A connection that was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) link: LinkKey,
+    pub(crate) session: SessionKey,
+    /// Seconds; 0 is off.
+    pub(crate) keep_alive: u16,
+    /// The generation that the store must have committed before the client hears that it has a session; 0 for none.
+    pub(crate) stored: u64,
+}
+
+/// How a connection ended, as far as the will and the session are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// DISCONNECT with reason 0: the will is forgotten.
+    Orderly {
+        /// A new session expiry, in seconds.
+        session_expiry: Option<u32>,
+    },
+    /// DISCONNECT that asks for the will.
+    WithWill {
+        /// A new session expiry, in seconds.
+        session_expiry: Option<u32>,
+    },
+    /// Everything else.
+    Lost,
+}
+
+impl Hub {
+    /// Takes a client in and writes CONNACK. Its credentials were checked.
+    pub(crate) fn connect(
+        &mut self,
+        mut connect: Connect,
+        user: Option<Arc<str>>,
+        alive: &Rc<()>,
+        rights: impl FnOnce(&str) -> Rights,
+    ) -> Result<Accepted, Reason> {
+        if self.closing {
+            return Err(Reason::ServerShuttingDown);
+        }
+        let assigned = self.check_client_id(&mut connect)?;
+        let known = self.by_id.get(connect.client_id.as_str()).copied();
+        if known.is_some_and(|key| self.sessions[key].user.as_ref().is_some_and(|owner| Some(owner) != user.as_ref())) {
+            // Another user's session: neither to be taken over nor to be spied on.
+            return Err(Reason::ClientIdentifierNotValid);
+        }
+        if let Some(key) = known {
+            self.take_over(key, connect.clean_start);
+        }
+        let known = self.by_id.get(connect.client_id.as_str()).copied();
+        let expiry = self.session_expiry(&connect);
+        let (key, is_known) = match known {
+            Some(key) => (key, true),
+            None if self.sessions.len() >= self.limits.max_sessions => return Err(Reason::QuotaExceeded),
+            None => (self.new_session(connect.client_id.as_str().into()), false),
+        };
+        let keep_alive = self.keep_alive(&connect);
+        let link = self.new_link(key, &connect, Rc::downgrade(alive));
+        let session = &mut self.sessions[key];
+        session.user = user;
+        // The client id may have been assigned just now.
+        session.rights = rights(&connect.client_id);
+        session.version = connect.version;
+        session.expiry = expiry;
+        session.link = Some(link);
+        session.left = None;
+        session.will = connect.will.take();
+        session.outgoing.resent = 0;
+        self.cancel_timers(key);
+        if is_known && expiry == 0 {
+            // It was kept, and ends with this connection now.
+            let number = self.sessions[key].number;
+            self.store(|delta| delta.end_session(number));
+        }
+        let stored = self.store_session(key);
+        let announcement = self.announcement(&connect, assigned, expiry, keep_alive);
+        let present = is_known && connect.version != Version::V31;
+        outgoing::connack(&mut self.links[link].out, connect.version, present, Reason::Success, &announcement);
+        self.pump(key, link);
+        let session = &mut self.sessions[key];
+        if !is_known {
+            session.stored = stored;
+        }
+        // One that was there before is in the store already, unless it came only just now.
+        Ok(Accepted { link, session: key, keep_alive, stored: session.stored })
+    }
+
+    /// Gives an id to a client without one; returns whether it did.
+    fn check_client_id(&mut self, connect: &mut Connect) -> Result<bool, Reason> {
+        if !connect.client_id.is_empty() {
+            return Ok(false);
+        }
+        if connect.version == Version::V31 || connect.version == Version::V311 && !connect.clean_start {
+            return Err(Reason::ClientIdentifierNotValid);
+        }
+        loop {
+            connect.client_id = format!("auto-{:016x}", fastrand::u64(..));
+            if !self.by_id.contains_key(connect.client_id.as_str()) {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn session_expiry(&self, connect: &Connect) -> u32 {
+        let most = u32::try_from(self.limits.max_session_expiry.as_secs()).unwrap_or(u32::MAX);
+        match connect.version {
+            Version::V5 => connect.session_expiry.unwrap_or(0).min(most),
+            Version::V31 | Version::V311 if connect.clean_start => 0,
+            Version::V31 | Version::V311 => most,
+        }
+    }
+
+    fn keep_alive(&self, connect: &Connect) -> u16 {
+        let most = u16::try_from(self.limits.max_keep_alive.as_secs()).unwrap_or(u16::MAX);
+        if connect.version != Version::V5 || most == 0 || (1..=most).contains(&connect.keep_alive) {
+            return connect.keep_alive;
+        }
+        most
+    }
+
+    fn announcement<'a>(&self, connect: &'a Connect, assigned: bool, expiry: u32, keep_alive: u16) -> Announcement<'a> {
+        let asked = connect.session_expiry.unwrap_or(0);
+        Announcement {
+            session_expiry: (expiry != asked).then_some(expiry),
+            receive_maximum: (self.limits.receive_maximum < u16::MAX).then_some(self.limits.receive_maximum),
+            maximum_packet_size: u32::try_from(self.limits.max_packet_size).ok(),
+            assigned_client_id: assigned.then_some(connect.client_id.as_str()),
+            topic_alias_maximum: self.limits.topic_alias_maximum,
+            server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
+            reason_string: None,
+        }
+    }
+
+    fn new_session(&mut self, id: Arc<str>) -> SessionKey {
+        let session = Session {
+            id: id.clone(),
+            number: self.number(),
+            origin: origin_of(&id),
+            user: None,
+            stored: 0,
+            rights: Rights::default(),
+            version: Version::V311,
+            expiry: 0,
+            link: None,
+            left: None,
+            subscriptions: HashMap::new(),
+            outgoing: Outgoing::new(self.queued.clone()),
+            received: HashMap::new(),
+            will: None,
+        };
+        let key = self.sessions.insert(session);
+        self.by_id.insert(id, key);
+        key
+    }
+
+    fn new_link(&mut self, session: SessionKey, connect: &Connect, alive: std::rc::Weak<()>) -> LinkKey {
+        self.links.insert(Link {
+            version: connect.version,
+            session: Some(session),
+            client_id: connect.client_id.as_str().into(),
+            out: BytesMut::new(),
+            waker: None,
+            alive,
+            acks: VecDeque::new(),
+            pubacks: 0,
+            window: connect.receive_maximum.into(),
+            limit: connect.maximum_packet_size,
+            alias_maximum: connect.topic_alias_maximum.min(self.limits.topic_alias_maximum),
+            aliases: HashMap::new(),
+            has_published: false,
+            closing: false,
+        })
+    }
+
+    /// Another connection comes for a session that exists.
+    fn take_over(&mut self, key: SessionKey, clean_start: bool) {
+        if let Some(link) = self.sessions[key].link {
+            let client = &self.sessions[key].id;
+            tracing::info!(%client, "another connection has taken over the client id; do two clients share it?");
+            self.end_link(link, Reason::SessionTakenOver);
+            if let Some(link) = self.links.get_mut(link) {
+                link.session = None;
+            }
+            self.sessions[key].link = None;
+            let delay = self.sessions[key].will.as_ref().map_or(0, |will| will.delay);
+            if delay == 0 || clean_start || self.sessions[key].expiry == 0 {
+                self.publish_will(key);
+            }
+        }
+        if clean_start || self.sessions[key].expiry == 0 {
+            self.remove_session(key);
+        }
+    }
+
+    /// Says goodbye to a connection; its task closes it once that is written.
+    pub(crate) fn end_link(&mut self, key: LinkKey, reason: Reason) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        if !link.closing {
+            outgoing::disconnect(&mut link.out, link.version, reason);
+            link.closing = true;
+            link.wake();
+        }
+    }
+
+    /// A connection's task has ended.
+    pub(crate) fn disconnected(&mut self, key: LinkKey, farewell: Farewell) {
+        let Some(link) = self.links.try_remove(key) else { return };
+        self.stalled.remove(&key);
+        let Some(session_key) = link.session else { return };
+        let session = &mut self.sessions[session_key];
+        session.link = None;
+        session.left = Some(SystemTime::now());
+        if let Farewell::Orderly { session_expiry: Some(expiry) }
+        | Farewell::WithWill { session_expiry: Some(expiry) } = farewell
+        {
+            let most = u32::try_from(self.limits.max_session_expiry.as_secs()).unwrap_or(u32::MAX);
+            session.expiry = expiry.min(most);
+        }
+        let expiry = session.expiry;
+        let orderly = matches!(farewell, Farewell::Orderly { .. });
+        if let Some(gateway) = self.gateway.as_mut().filter(|_| orderly && expiry == 0) {
+            gateway.hear(session.origin, Heard::Gone);
+        }
+        if orderly || self.closing {
+            session.will = None;
+        }
+        let delay = session.will.as_ref().map(|will| will.delay.min(expiry));
+        match delay {
+            Some(0) => self.publish_will(session_key),
+            Some(seconds) => self.send_will_in(session_key, Duration::from_secs(seconds.into())),
+            None => {}
+        }
+        self.hand_on_shared(session_key, expiry == 0);
+        if expiry == 0 {
+            self.remove_session(session_key);
+        } else {
+            self.store_session(session_key);
+            self.expire_session_in(session_key, Duration::from_secs(expiry.into()));
+        }
+    }
+
+    /// Forgets connections whose tasks ended in a panic while they worked.
+    pub(crate) fn bury_lost_links(&mut self) {
+        let lost: Vec<LinkKey> = self.links.iter().filter(|(_, link)| link.is_lost()).map(|(key, _)| key).collect();
+        for key in lost {
+            self.disconnected(key, Farewell::Lost);
+        }
+    }
+
+    /// The end of a session: whatever it still was owed is gone.
+    pub(super) fn remove_session(&mut self, key: SessionKey) {
+        self.publish_will(key);
+        self.hand_on_shared(key, true);
+        let Some(session) = self.sessions.try_remove(key) else { return };
+        self.by_id.remove(&session.id);
+        for filter in session.subscriptions.keys() {
+            self.drop_subscription(key, filter);
+        }
+        self.store(|delta| delta.end_session(session.number));
+    }
+
+    /// Tells the store about a session, if it is to be kept; the generation that this belongs to, or 0.
+    fn store_session(&mut self, key: SessionKey) -> u64 {
+        let session = &self.sessions[key];
+        let (number, id, user) = (session.number, session.id.clone(), session.user.clone());
+        let (expiry, left) = (session.expiry, session.left);
+        if !session.is_persistent() {
+            return 0;
+        }
+        self.store(|delta| delta.keep_session(number, id, user, expiry, left));
+        self.store_now()
+    }
+
+    /// Whether the store has committed this generation.
+    pub(crate) fn has_stored(&self, generation: u64) -> bool {
+        generation <= self.committed
+    }
+}

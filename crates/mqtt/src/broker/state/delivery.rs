@@ -1,0 +1,233 @@
+//! A message goes out: to a connected client, or into its queue.
+
+use super::{Hub, SOFT_OUTPUT};
+use crate::broker::packets::outgoing;
+use crate::broker::packets::outgoing::Delivery;
+use crate::broker::state::message::Message;
+use crate::broker::state::session::{Inflight, LinkKey, Owed, Phase};
+use crate::broker::state::tree::{Group, SessionKey};
+use crate::codec::reason::Reason;
+use hearthgate_domain::delivery::QoS;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+impl Hub {
+    /// Owes a message to a session. Returns whether its publisher has to wait for the store.
+    pub(super) fn deliver(
+        &mut self,
+        key: SessionKey,
+        message: &Arc<Message>,
+        qos: QoS,
+        retain: bool,
+        identifiers: &[u32],
+        share: Option<&Arc<str>>,
+    ) -> bool {
+        let Some(session) = self.sessions.get(key).filter(|one| one.rights.may_receive(&message.topic)) else {
+            return false;
+        };
+        let (online, persistent) = (session.link.is_some(), session.is_persistent());
+        if !online && qos == QoS::AtMostOnce {
+            return false;
+        }
+        let outgoing = &session.outgoing;
+        let weight = message.weight();
+        let full = outgoing.queue.len() >= self.limits.max_queued_messages
+            || outgoing.bytes() + weight > self.limits.max_queued_bytes.max(weight)
+            // Those who are away must not take from those who read.
+            || outgoing.total() + weight > self.limits.max_total_queued_bytes
+                && !(online && outgoing.bytes() <= SOFT_OUTPUT);
+        if full {
+            self.count_dropped(key);
+            return false;
+        }
+        let number = self.number();
+        let (message, identifiers) = (message.clone(), identifiers.to_vec());
+        let owed = Owed { number, message, qos, retain, identifiers, share: share.cloned() };
+        let stored = persistent && qos != QoS::AtMostOnce && self.delta.is_some();
+        if stored {
+            let session_number = self.sessions[key].number;
+            let copy = owed.clone();
+            self.store(|delta| delta.owe(session_number, copy));
+        }
+        let session = &mut self.sessions[key];
+        session.outgoing.push(owed);
+        if let Some(link) = session.link {
+            self.pump(key, link);
+        }
+        stored && !online
+    }
+
+    /// Owes a message to the next member of a group: a connected one, else one that will be back.
+    pub(super) fn deliver_shared(&mut self, group: &Group, message: &Arc<Message>) -> bool {
+        let Some(index) = self.choose(group, &message.topic) else { return false };
+        let member = &group.members[index];
+        group.turn.set(index + 1);
+        let qos = message.qos.min(member.options.qos);
+        let retain = message.retain && member.options.retain_as_published;
+        let identifiers: Vec<u32> = member.identifier.into_iter().collect();
+        self.deliver(member.session, message, qos, retain, &identifiers, Some(&group.name))
+    }
+
+    fn choose(&self, group: &Group, topic: &str) -> Option<usize> {
+        let count = group.members.len();
+        let session = |index: usize| self.sessions.get(group.members[index].session);
+        let may_get = |index: &usize| session(*index).is_some_and(|one| one.rights.may_receive(topic));
+        let order = || (0..count).map(|step| (group.turn.get() + step) % count).filter(may_get);
+        let idle = |index: &usize| session(*index).is_some_and(|one| one.link.is_some() && one.outgoing.is_idle());
+        let online = |index: &usize| session(*index).is_some_and(|one| one.link.is_some());
+        order().find(idle).or_else(|| order().find(online)).or_else(|| order().next())
+    }
+
+    /// What was owed by shared subscriptions goes to other members, now that this one is gone; without what was sent to it,
+    /// unless its session `ends`.
+    pub(super) fn hand_on_shared(&mut self, key: SessionKey, ends: bool) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let number = session.number;
+        let another_online = |hub: &Hub, share: &str, topic: &str| {
+            let group =
+                crate::broker::topic::shared(share).flatten().and_then(|(_, filter)| hub.tree.group(filter, share));
+            group
+                .filter(|group| {
+                    let is_there = |session| {
+                        let session = hub.sessions.get(session);
+                        session.is_some_and(|one| one.link.is_some() && one.rights.may_receive(topic))
+                    };
+                    group.members.iter().any(|member| member.session != key && is_there(member.session))
+                })
+                .cloned()
+        };
+        for owed in session.outgoing.take_shared(!ends) {
+            let Some(share) = owed.share.clone() else { continue };
+            match another_online(self, &share, &owed.message.topic) {
+                Some(group) => {
+                    self.store(|delta| delta.settle(owed.number));
+                    self.deliver_shared(&group, &owed.message);
+                }
+                // Nobody else: it stays with this session, if that one stays.
+                None => {
+                    if let Some(session) = self.sessions.get_mut(key) {
+                        let copy = owed.clone();
+                        session.outgoing.push(owed);
+                        if session.is_persistent() {
+                            self.store(|delta| delta.owe(number, copy));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what a client may get now: first what an earlier connection left open, then what waits.
+    pub(crate) fn pump(&mut self, key: SessionKey, link_key: LinkKey) {
+        let now = Instant::now();
+        let (Some(session), Some(link)) = (self.sessions.get_mut(key), self.links.get_mut(link_key)) else { return };
+        let before = link.out.len();
+        let window = link.window.min(usize::from(self.limits.max_inflight));
+        let outgoing = &mut session.outgoing;
+        while link.out.len() < SOFT_OUTPUT {
+            if outgoing.resent < outgoing.inflight.len() {
+                if outgoing.resent >= window {
+                    break;
+                }
+                let inflight = &outgoing.inflight[outgoing.resent];
+                resend(link, inflight, now);
+                outgoing.resent += 1;
+                continue;
+            }
+            let Some(next) = outgoing.queue.front() else { break };
+            let mut packet_id = 0;
+            if next.qos != QoS::AtMostOnce {
+                match outgoing.free_id().filter(|_| outgoing.inflight.len() < window) {
+                    Some(free) => packet_id = free,
+                    None => break,
+                }
+            }
+            let Some(owed) = outgoing.pop() else { break };
+            // What waited from before the client lost a right goes nowhere.
+            let is_due = !owed.message.is_expired(now) && session.rights.may_receive(&owed.message.topic);
+            let sent = is_due && send(link, &owed, packet_id, false, now);
+            if owed.qos == QoS::AtMostOnce {
+                continue;
+            }
+            let number = owed.number;
+            if sent {
+                outgoing.sent(packet_id, owed);
+                if let Some(delta) = self.delta.as_mut().filter(|_| session.expiry > 0) {
+                    delta.progress(number, packet_id, Phase::Sent);
+                }
+            } else if let Some(delta) = &mut self.delta {
+                // Expired, or larger than the client takes: as if it had been delivered ([MQTT-3.1.2-25]).
+                delta.settle(number);
+            }
+        }
+        if link.out.len() > before {
+            link.wake();
+        }
+    }
+
+    /// PUBACK or PUBCOMP from a subscriber: the delivery is done.
+    pub(crate) fn finish(&mut self, key: SessionKey, link: LinkKey, packet_id: u16) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if let Some(inflight) = session.outgoing.finish(packet_id) {
+            if session.is_persistent() {
+                self.store(|delta| delta.settle(inflight.owed.number));
+            }
+            if !self.sessions[key].outgoing.is_idle() {
+                self.pump(key, link);
+            }
+        }
+    }
+
+    /// PUBREC from a subscriber: answered with PUBREL, or the end of the delivery when it is a refusal.
+    pub(crate) fn receive(&mut self, key: SessionKey, link_key: LinkKey, packet_id: u16, refused: bool) {
+        if refused {
+            return self.finish(key, link_key, packet_id);
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let mut reason = Reason::PacketIdentifierNotFound;
+        if let Some(inflight) = session.outgoing.find(packet_id) {
+            inflight.phase = Phase::Released;
+            reason = Reason::Success;
+            let number = inflight.owed.number;
+            if session.is_persistent() {
+                self.store(|delta| delta.progress(number, packet_id, Phase::Released));
+            }
+        }
+        if let Some(link) = self.links.get_mut(link_key) {
+            link.acknowledge(6, packet_id, reason);
+        }
+    }
+
+    fn count_dropped(&mut self, key: SessionKey) {
+        self.counters.dropped += 1;
+        if self.counters.dropped.is_power_of_two() {
+            let client = self.sessions.get(key).map(|session| session.id.clone()).unwrap_or_default();
+            let dropped = self.counters.dropped;
+            tracing::warn!(%client, dropped, "a client's queue is full, newer messages for it are dropped");
+        }
+    }
+}
+
+fn resend(link: &mut super::Link, inflight: &Inflight, now: Instant) {
+    match inflight.phase {
+        Phase::Sent => {
+            send(link, &inflight.owed, inflight.packet_id, true, now);
+        }
+        Phase::Released => link.acknowledge(6, inflight.packet_id, Reason::Success),
+    }
+}
+
+/// Returns `false` when the message is larger than the client takes.
+fn send(link: &mut super::Link, owed: &Owed, packet_id: u16, dup: bool, now: Instant) -> bool {
+    let expiry = owed.message.remaining(now).flatten();
+    // Aliases only where they are sure to arrive in this order, and only if the packet is sent at all.
+    let alias = if owed.message.weight() < link.limit as usize { link.alias(&owed.message.topic) } else { None };
+    let how =
+        Delivery { qos: owed.qos, retain: owed.retain, dup, packet_id, identifiers: &owed.identifiers, expiry, alias };
+    let is_sent = outgoing::publish(&mut link.out, link.version, &owed.message, &how, link.limit);
+    if !is_sent && matches!(alias, Some((_, false))) {
+        // The client has not been told of it: identifiers can make the packet larger than the message.
+        link.aliases.remove(&owed.message.topic);
+    }
+    is_sent
+}

@@ -1,0 +1,340 @@
+//! The broker's state, owned by one thread: sessions, connections, subscriptions, retained messages.
+//!
+//! Every connection's task borrows it for the moment in which it works through what it has read; no borrow is held
+//! across an await. Output is written into the receivers' buffers right here, so a message takes no hop through a
+//! channel; the receivers' tasks are woken and write.
+//!
+//! QoS 2 from a publisher is taken once by its packet id. An id that is known from before a restart only goes on to
+//! the gateway once more, because the journal may not have had it when the process died; the gateway knows by the
+//! message's [`Origin`](hearthgate_domain::delivery::Origin) whether it is a redelivery.
+
+mod clients;
+mod delivery;
+pub(crate) mod gateway;
+mod link;
+pub(crate) mod message;
+mod publish;
+pub(crate) mod retained;
+pub(crate) mod session;
+mod subscriptions;
+mod timers;
+pub(crate) mod tree;
+
+pub(crate) use clients::{Accepted, Farewell};
+pub(crate) use link::{Link, PendingAck, SOFT_OUTPUT};
+pub(crate) use publish::{Published, Publisher};
+
+use super::options::LimitOptions;
+use super::store::Restored;
+use crate::broker::server::auth::Gatekeeper;
+use crate::broker::state::gateway::Gateway;
+use crate::broker::state::retained::Retained;
+use crate::broker::state::session::{LinkKey, Outgoing, Session};
+use crate::broker::state::tree::{SessionKey, Tree};
+use crate::broker::store::delta::Delta;
+use crate::link::{Outcome, OutcomeSender};
+use hearthgate_domain::delivery::{Inbound, Micros, QoS, Via};
+use slab::Slab;
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use timers::Timers;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Bytes that may wait for the store before publishers do.
+const MAX_UNSTORED_BYTES: usize = 8 * 1024 * 1024;
+
+/// What has happened, for the log and the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Messages that a client did not get because its queue was full.
+    pub(crate) dropped: u64,
+    /// Messages that were not retained because there was no room.
+    pub(crate) unretained: u64,
+    /// Connections that were closed for what the client did.
+    pub(crate) violations: u64,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) limits: LimitOptions,
+    pub(crate) sessions: Slab<Session>,
+    by_id: HashMap<Arc<str>, SessionKey>,
+    pub(crate) links: Slab<Link>,
+    pub(crate) tree: Tree,
+    pub(crate) retained: Retained,
+    pub(crate) gateway: Option<Gateway>,
+    /// The filters of the gateway.
+    wanted: HashMap<Arc<str>, QoS>,
+    /// What the store has still to write; `None` without a store.
+    delta: Option<Delta>,
+    /// Number of the delta that is being filled.
+    generation: u64,
+    committed: u64,
+    /// Bytes of the delta that is being written.
+    storing_bytes: usize,
+    awaiting_store: HashSet<LinkKey>,
+    /// The gateway's own messages whose outcome waits for a generation of the store.
+    unsettled: Vec<(u64, OutcomeSender)>,
+    stalled: HashSet<LinkKey>,
+    queued: Rc<Cell<usize>>,
+    next_number: u64,
+    pub(crate) timers: Timers,
+    pub(crate) counters: Counters,
+    /// Wakes the task that writes the store; the second one when someone waits for it.
+    pub(crate) dirty: Rc<Notify>,
+    pub(crate) urgent: Rc<Notify>,
+    /// Wakes whoever waits for room towards the gateway or the store.
+    pub(crate) room: Rc<Notify>,
+    pub(crate) closing: bool,
+}
+
+impl Hub {
+    /// A broker without connections; `stored` says that changes are to be collected for the store.
+    pub(crate) fn new(limits: LimitOptions, stored: bool) -> Self {
+        Hub {
+            limits,
+            sessions: Slab::new(),
+            by_id: HashMap::new(),
+            links: Slab::new(),
+            tree: Tree::default(),
+            retained: Retained::default(),
+            gateway: None,
+            wanted: HashMap::new(),
+            delta: stored.then(Delta::default),
+            generation: 1,
+            committed: 0,
+            storing_bytes: 0,
+            awaiting_store: HashSet::new(),
+            unsettled: Vec::new(),
+            stalled: HashSet::new(),
+            queued: Rc::default(),
+            next_number: 1,
+            timers: Timers::default(),
+            counters: Counters::default(),
+            dirty: Rc::default(),
+            urgent: Rc::default(),
+            room: Rc::default(),
+            closing: false,
+        }
+    }
+
+    /// Puts back what the store has kept, except what remains of users who are none any more.
+    pub(crate) fn restore(&mut self, restored: Restored, gatekeeper: &Gatekeeper) {
+        for message in restored.retained {
+            self.retained.set(message, usize::MAX, usize::MAX);
+        }
+        self.next_number = restored.next_number;
+        for stored in restored.sessions {
+            if let Some(user) = stored.user.as_deref().filter(|user| !gatekeeper.knows(user)) {
+                tracing::info!(client = %stored.id, user, "removed the session of a user who is none any more");
+                self.store(|delta| delta.end_session(stored.number));
+                continue;
+            }
+            let mut outgoing = Outgoing::new(self.queued.clone());
+            for inflight in stored.inflight {
+                outgoing.restore(inflight);
+            }
+            for owed in stored.queue {
+                outgoing.push(owed);
+            }
+            let left = stored.left.unwrap_or_else(SystemTime::now);
+            let session = Session {
+                id: stored.id.clone(),
+                number: stored.number,
+                origin: origin_of(&stored.id),
+                rights: gatekeeper.rights(stored.user.as_deref(), &stored.id),
+                user: stored.user,
+                stored: 0,
+                version: crate::codec::Version::V5,
+                expiry: stored.expiry,
+                link: None,
+                left: Some(left),
+                subscriptions: HashMap::new(),
+                outgoing,
+                received: stored.received,
+                will: None,
+            };
+            let key = self.sessions.insert(session);
+            self.by_id.insert(stored.id, key);
+            for (filter, options, identifier) in stored.subscriptions {
+                self.add_subscription(key, &filter, options, identifier);
+            }
+            let lived = SystemTime::now().duration_since(left).unwrap_or(Duration::ZERO);
+            let lifetime = Duration::from_secs(stored.expiry.into()).saturating_sub(lived);
+            self.expire_session_in(key, lifetime);
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    /// States the filters that the gateway wants; returns those that are refused.
+    pub(crate) fn set_wanted(&mut self, wanted: &[crate::link::Subscription]) -> Vec<(String, String)> {
+        let mut refused = Vec::new();
+        let mut next: HashMap<Arc<str>, QoS> = HashMap::new();
+        for subscription in wanted {
+            if !super::topic::is_filter(&subscription.filter) {
+                refused.push((subscription.filter.clone(), "not a valid topic filter".to_owned()));
+                continue;
+            }
+            let qos = next.entry(subscription.filter.as_str().into()).or_insert(subscription.qos);
+            *qos = (*qos).max(subscription.qos);
+        }
+        let previous = std::mem::replace(&mut self.wanted, next.clone());
+        for filter in previous.keys().filter(|filter| !next.contains_key(*filter)) {
+            self.tree.set_gateway(filter, None);
+        }
+        for (filter, qos) in next {
+            let known = previous.get(&filter);
+            if known != Some(&qos) {
+                self.tree.set_gateway(&filter, Some(qos));
+            }
+            if known.is_none() {
+                self.send_retained_to_gateway(&filter, qos);
+            }
+        }
+        refused
+    }
+
+    /// The filters that the gateway gets.
+    pub(crate) fn wanted_filters(&self) -> Vec<String> {
+        self.wanted.keys().map(ToString::to_string).collect()
+    }
+
+    fn send_retained_to_gateway(&mut self, filter: &str, qos: QoS) {
+        let received_at = now_micros();
+        for message in self.retained.matching(filter, Instant::now()) {
+            let qos = message.qos.min(qos);
+            let Some(gateway) = &mut self.gateway else { return };
+            let (topic, payload) = (message.topic.clone(), message.payload.clone());
+            let inbound = Inbound {
+                topic,
+                payload,
+                qos,
+                retain: true,
+                received_at,
+                origin: None,
+                via: Via::Any,
+                unusable: None,
+                kept_since: None,
+            };
+            gateway.push(inbound, None, false);
+        }
+    }
+
+    /// The gateway has acknowledged; publishers get theirs.
+    pub(crate) fn gateway_acknowledged(&mut self, through: crate::link::Ticket) {
+        let Some(gateway) = &mut self.gateway else { return };
+        let was_full = gateway.is_full();
+        let links = gateway.acknowledge(through);
+        let is_full = gateway.is_full();
+        for link in links {
+            self.release_acknowledgements(link);
+        }
+        if was_full && !is_full {
+            self.resume();
+        }
+    }
+
+    /// Takes what the store has to write, with its number.
+    pub(crate) fn take_delta(&mut self) -> Option<(u64, Delta)> {
+        let delta = self.delta.as_mut().filter(|delta| !delta.is_empty())?;
+        let delta = std::mem::take(delta);
+        self.storing_bytes = delta.bytes();
+        self.generation += 1;
+        Some((self.generation - 1, delta))
+    }
+
+    /// The store has committed everything up to this number.
+    pub(crate) fn stored(&mut self, generation: u64) {
+        self.committed = generation;
+        for (_, told) in self.unsettled.extract_if(.., |(waits_for, _)| *waits_for <= generation) {
+            told.tell(Outcome::Acknowledged);
+        }
+        self.storing_bytes = 0;
+        for link in std::mem::take(&mut self.awaiting_store) {
+            self.release_acknowledgements(link);
+        }
+        self.resume();
+    }
+
+    /// Notes a change for the store.
+    fn store(&mut self, change: impl FnOnce(&mut Delta)) {
+        if let Some(delta) = &mut self.delta {
+            change(delta);
+            self.dirty.notify_one();
+        }
+    }
+
+    /// The generation that the change just noted belongs to, which someone waits for.
+    fn store_now(&mut self) -> u64 {
+        if self.delta.is_none() {
+            return 0;
+        }
+        self.urgent.notify_one();
+        self.generation
+    }
+
+    fn store_is_full(&self) -> bool {
+        self.delta.as_ref().is_some_and(|delta| delta.bytes() + self.storing_bytes > MAX_UNSTORED_BYTES)
+    }
+
+    /// Wakes the connections that were not read.
+    fn resume(&mut self) {
+        for link in self.stalled.drain() {
+            if let Some(link) = self.links.get_mut(link) {
+                link.wake();
+            }
+        }
+        self.room.notify_waiters();
+    }
+
+    /// Logs what a client did wrong; a flood of it is told at each power of two.
+    pub(crate) fn report(&mut self, link: LinkKey, violation: &crate::codec::Violation) {
+        self.counters.violations += 1;
+        let client = self.links.get(link).map(|link| link.client_id.clone());
+        let (client, total) = (client.as_deref(), self.counters.violations);
+        if total.is_power_of_two() {
+            tracing::info!(client, total, %violation, "closed a connection for what its client did");
+        } else {
+            tracing::debug!(client, total, %violation, "closed a connection for what its client did");
+        }
+    }
+
+    /// Ends every connection in order.
+    pub(crate) fn close_all(&mut self) {
+        self.closing = true;
+        let keys: Vec<LinkKey> = self.links.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.end_link(key, crate::codec::reason::Reason::ServerShuttingDown);
+        }
+    }
+}
+
+/// Names a publisher towards the gateway by its client id alone.
+///
+/// Not by its session: widely used clients (Paho, MQTT.js, Mosquitto's library) connect with a clean session and yet
+/// send what was not acknowledged again, with DUP, so DUP is the proof that they have not forgotten it. The name has
+/// to be the same after a restart, hence a hash that is fixed here (FNV-1a with a final mix).
+pub(crate) fn origin_of(client_id: &str) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for byte in client_id.bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash ^= hash >> 32;
+    hash = hash.wrapping_mul(0xd6e8_feb8_6659_fd93);
+    hash ^ hash >> 32
+}
+
+/// Now, as the gateway counts time.
+pub(crate) fn now_micros() -> Micros {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)
+}

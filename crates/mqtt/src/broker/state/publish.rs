@@ -1,0 +1,250 @@
+//! A message comes in: to the gateway, to the subscribers, into the retained ones.
+
+use super::{Hub, Link};
+use crate::broker::packets::connect::Will;
+use crate::broker::state::message::Message;
+use crate::broker::state::session::{LinkKey, Received, Wait};
+use crate::broker::state::tree::{Route, SessionKey};
+use crate::link::{Heard, Outcome, Outgoing};
+use bytes::Bytes;
+use hearthgate_domain::delivery::{Inbound, Micros, Origin, QoS, Via};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What is published.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) payload: Bytes,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) properties: Bytes,
+    /// Seconds.
+    pub(crate) expiry: Option<u32>,
+    pub(crate) received_at: Micros,
+}
+
+/// Who publishes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Publisher {
+    pub(crate) link: LinkKey,
+    pub(crate) session: SessionKey,
+    pub(crate) origin: Origin,
+}
+
+impl Hub {
+    /// Whether a message on this route has to wait until there is room.
+    pub(crate) fn must_wait(&self, route: &Route) -> bool {
+        route.gateway.is_some() && self.gateway.as_ref().is_some_and(super::Gateway::is_full) || self.store_is_full()
+    }
+
+    /// Registers a connection to be woken when there is room.
+    pub(crate) fn stall(&mut self, link: LinkKey) {
+        self.stalled.insert(link);
+    }
+
+    /// Whether a connection still waits for room.
+    pub(crate) fn is_stalled(&self, link: LinkKey) -> bool {
+        self.stalled.contains(&link)
+    }
+
+    /// A QoS 2 message came in; its packet id is taken until PUBREL.
+    pub(crate) fn note_received(&mut self, session: SessionKey, packet_id: u16, wait: Wait) {
+        let Some(session) = self.sessions.get_mut(session) else { return };
+        session.received.insert(packet_id, Received { wait, restored: false });
+        if session.is_persistent() {
+            let number = session.number;
+            self.store(|delta| delta.receive(number, packet_id, true));
+        }
+    }
+
+    /// PUBREL came; returns whether the packet id was taken.
+    pub(crate) fn forget_received(&mut self, session: SessionKey, packet_id: u16) -> bool {
+        let Some(session) = self.sessions.get_mut(session) else { return false };
+        let Some(Received { wait, restored }) = session.received.remove(&packet_id) else { return false };
+        if let Some(gateway) = self.gateway.as_mut().filter(|_| wait.ticket > 0 || restored) {
+            gateway.hear(session.origin, Heard::Released { packet_id });
+        }
+        if session.is_persistent() {
+            let number = session.number;
+            self.store(|delta| delta.receive(number, packet_id, false));
+        }
+        true
+    }
+
+    /// Passes a message on; says what must happen before its publisher is acknowledged.
+    pub(crate) fn publish(&mut self, publisher: Option<Publisher>, route: &Rc<Route>, published: &Published) -> Wait {
+        let mut wait = Wait::default();
+        if let Some(wanted) = route.gateway {
+            wait.ticket = self.hand_to_gateway(publisher, route, published, wanted);
+        }
+        if route.targets.is_empty() && route.groups.is_empty() && !published.retain {
+            return wait;
+        }
+        wait.generation = self.distribute(publisher, route, published);
+        wait
+    }
+
+    /// A QoS 2 message whose packet id is known from before a restart: the gateway decides.
+    pub(crate) fn publish_to_gateway_only(
+        &mut self,
+        publisher: Publisher,
+        route: &Rc<Route>,
+        published: &Published,
+    ) -> Wait {
+        let ticket = route.gateway.map_or(0, |wanted| self.hand_to_gateway(Some(publisher), route, published, wanted));
+        Wait { ticket, generation: 0 }
+    }
+
+    fn hand_to_gateway(
+        &mut self,
+        publisher: Option<Publisher>,
+        route: &Rc<Route>,
+        published: &Published,
+        wanted: QoS,
+    ) -> u64 {
+        let qos = published.qos.min(wanted);
+        // What the broker itself hands over, wills and the gateway's own messages, is never sent again.
+        let origin = publisher.filter(|_| qos != QoS::AtMostOnce).map(|publisher| publisher.origin);
+        let Some(gateway) = &mut self.gateway else { return 0 };
+        let link = publisher.filter(|_| origin.is_some()).and_then(|publisher| self.links.get_mut(publisher.link));
+        let begins = link.is_some_and(|link| !std::mem::replace(&mut link.has_published, true));
+        let waits = publisher.filter(|_| published.qos != QoS::AtMostOnce).map(|publisher| publisher.link);
+        let (topic, payload) = (route.topic.clone(), published.payload.clone());
+        let received_at = published.received_at;
+        let inbound = Inbound {
+            topic,
+            payload,
+            qos,
+            retain: false,
+            received_at,
+            origin,
+            via: Via::Any,
+            unusable: None,
+            kept_since: None,
+        };
+        let ticket = gateway.push(inbound, waits, begins);
+        if waits.is_some() { ticket } else { 0 }
+    }
+
+    /// To the subscribers and the retained messages; returns the generation of the store to wait for, or 0.
+    fn distribute(&mut self, publisher: Option<Publisher>, route: &Rc<Route>, published: &Published) -> u64 {
+        let message = std::sync::Arc::new(Message {
+            topic: route.topic.clone(),
+            // The payload lies in a network buffer that a small message must not hold on to.
+            payload: Bytes::copy_from_slice(&published.payload),
+            qos: published.qos,
+            retain: published.retain,
+            properties: Bytes::copy_from_slice(&published.properties),
+            expires: published.expiry.map(|seconds| Instant::now() + Duration::from_secs(seconds.into())),
+        });
+        let mut must_store = published.retain && self.retain(&message) && message.qos != QoS::AtMostOnce;
+        for target in &route.targets {
+            if target.no_local && publisher.is_some_and(|publisher| publisher.session == target.session) {
+                continue;
+            }
+            let qos = message.qos.min(target.qos);
+            let retain = message.retain && target.retain_as_published;
+            must_store |= self.deliver(target.session, &message, qos, retain, &target.identifiers, None);
+        }
+        for group in &route.groups {
+            must_store |= self.deliver_shared(group, &message);
+        }
+        if must_store { self.store_now() } else { 0 }
+    }
+
+    /// Keeps or removes a retained message; returns whether the store has to know.
+    fn retain(&mut self, message: &std::sync::Arc<Message>) -> bool {
+        let topic = message.topic.clone();
+        if message.payload.is_empty() {
+            let removed = self.retained.remove(&topic);
+            if removed {
+                self.store(|delta| delta.retain(topic, None));
+            }
+            return removed;
+        }
+        if !self.retained.set(message.clone(), self.limits.max_retained_messages, self.limits.max_retained_bytes) {
+            self.counters.unretained += 1;
+            if self.counters.unretained.is_power_of_two() {
+                let total = self.counters.unretained;
+                tracing::warn!(%topic, total, "no room for a retained message; raise broker.limits.max_retained_messages");
+            }
+            // Rather none than one that is out of date.
+            let removed = self.retained.remove(&topic);
+            if removed {
+                self.store(|delta| delta.retain(topic, None));
+            }
+            return removed;
+        }
+        if message.expires.is_some() {
+            self.timers.sweep_retained();
+        }
+        let message = message.clone();
+        self.store(|delta| delta.retain(topic, Some(message)));
+        true
+    }
+
+    /// A message of the gateway. Its outcome is told once the store has what it changes.
+    pub(crate) fn publish_from_gateway(&mut self, Outgoing { message: outbound, told }: Outgoing) {
+        let topic = &*outbound.topic;
+        if !crate::broker::topic::is_name(topic) || topic.contains('\0') || topic.len() > usize::from(u16::MAX) {
+            tracing::error!(topic, "the gateway published to what is not a topic name; dropped");
+            return told.tell(Outcome::Refused("not published: its topic is not a valid topic name".into()));
+        }
+        let route = self.tree.route(topic);
+        let published = Published {
+            payload: outbound.payload,
+            qos: outbound.qos,
+            retain: outbound.retain,
+            properties: Bytes::new(),
+            expiry: None,
+            received_at: super::now_micros(),
+        };
+        let Wait { generation, .. } = self.publish(None, &route, &published);
+        if generation > self.committed {
+            self.unsettled.push((generation, told));
+        } else {
+            told.tell(Outcome::Acknowledged);
+        }
+    }
+
+    /// Publishes a session's will, if it still has one.
+    pub(super) fn publish_will(&mut self, session: SessionKey) {
+        let Some(will) = self.sessions.get_mut(session).and_then(|session| session.will.take()) else { return };
+        let Will { topic, payload, qos, retain, expiry, properties, delay: _ } = will;
+        let route = self.tree.route(&topic);
+        let (payload, properties, received_at) = (payload.into(), properties.into(), super::now_micros());
+        self.publish(None, &route, &Published { payload, qos, retain, properties, expiry, received_at });
+    }
+
+    /// Gives a publisher the acknowledgements that are due, in order.
+    pub(crate) fn release_acknowledgements(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let before = link.out.len();
+        while let Some(ack) = link.acks.front().copied() {
+            let in_journal = ack.wait.ticket == 0
+                || self.gateway.as_ref().is_none_or(|gateway| gateway.has_acknowledged(ack.wait.ticket));
+            if !in_journal {
+                break;
+            }
+            if ack.wait.generation > self.committed {
+                self.awaiting_store.insert(key);
+                break;
+            }
+            link.acks.pop_front();
+            link.pubacks -= usize::from(ack.kind == 4);
+            link.acknowledge(ack.kind, ack.packet_id, ack.reason);
+        }
+        if link.out.len() > before {
+            link.wake();
+        }
+    }
+}
+
+impl Link {
+    /// Queues an acknowledgement behind those of earlier messages.
+    pub(crate) fn owe(&mut self, ack: super::PendingAck) {
+        self.pubacks += usize::from(ack.kind == 4);
+        self.acks.push_back(ack);
+    }
+}

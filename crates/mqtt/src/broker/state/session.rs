@@ -1,0 +1,289 @@
+//! What the broker remembers of a client: its subscriptions, what it is owed, and what it has handed over.
+
+use super::message::Message;
+use super::tree::Member;
+use crate::broker::packets::connect::Will;
+use crate::broker::server::auth::Rights;
+use crate::codec::Version;
+use hearthgate_domain::delivery::QoS;
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Index of a connection in the hub.
+pub(crate) type LinkKey = usize;
+
+/// What must have happened before a publisher gets its acknowledgement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wait {
+    /// The gateway has acknowledged this ticket number; 0 for none.
+    pub(crate) ticket: u64,
+    /// The store has committed this generation; 0 for none.
+    pub(crate) generation: u64,
+}
+
+/// A QoS 2 message that came in and is not yet released.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received {
+    pub(crate) wait: Wait,
+    /// Known from before a restart only: the gateway may not have it, see [`crate::broker::state`].
+    pub(crate) restored: bool,
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: Arc<str>,
+    /// Names the session in the store, and tells it from an earlier one with the same key.
+    pub(crate) number: u64,
+    /// Names the publisher towards the gateway.
+    pub(crate) origin: u64,
+    pub(crate) user: Option<Arc<str>>,
+    /// The store's generation in which it is kept for the first time; 0 when it is there.
+    pub(crate) stored: u64,
+    /// What its client may do.
+    pub(crate) rights: Rights,
+    pub(crate) version: Version,
+    /// Seconds that the session outlives its connection.
+    pub(crate) expiry: u32,
+    pub(crate) link: Option<LinkKey>,
+    /// When the connection ended.
+    pub(crate) left: Option<SystemTime>,
+    /// By filter as given, `$share/…` included.
+    pub(crate) subscriptions: HashMap<Arc<str>, Member>,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) received: HashMap<u16, Received>,
+    pub(crate) will: Option<Will>,
+}
+
+impl Session {
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.expiry > 0
+    }
+}
+
+/// A message for one subscriber.
+#[derive(Clone, Debug)]
+pub(crate) struct Owed {
+    /// Names it in the store, and gives the order.
+    pub(crate) number: u64,
+    pub(crate) message: Arc<Message>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) identifiers: Vec<u32>,
+    /// The shared subscription that it came by.
+    pub(crate) share: Option<Arc<str>>,
+}
+
+/// How far a QoS 1 or 2 delivery has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// PUBLISH was sent.
+    Sent,
+    /// PUBREL was sent.
+    Released,
+}
+
+/// A delivery that the client has not finished.
+#[derive(Clone, Debug)]
+pub(crate) struct Inflight {
+    pub(crate) packet_id: u16,
+    pub(crate) phase: Phase,
+    pub(crate) owed: Owed,
+}
+
+/// What one client is owed, in order.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// Packet ids rise (cyclically) from front to back.
+    pub(crate) inflight: VecDeque<Inflight>,
+    /// So many of `inflight`, from the front, were sent on the present connection.
+    pub(crate) resent: usize,
+    pub(crate) queue: VecDeque<Owed>,
+    bytes: usize,
+    total: Rc<Cell<usize>>,
+    last_id: u16,
+}
+
+impl Outgoing {
+    /// `total` counts the bytes of all sessions.
+    pub(crate) fn new(total: Rc<Cell<usize>>) -> Self {
+        let (inflight, queue) = (VecDeque::new(), VecDeque::new());
+        Outgoing { inflight, resent: 0, queue, bytes: 0, total, last_id: 0 }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn total(&self) -> usize {
+        self.total.get()
+    }
+
+    /// Nothing waits to be sent.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.resent == self.inflight.len()
+    }
+
+    pub(crate) fn push(&mut self, owed: Owed) {
+        self.charge(owed.message.weight());
+        self.queue.push_back(owed);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Owed> {
+        let owed = self.queue.pop_front()?;
+        self.discharge(owed.message.weight());
+        Some(owed)
+    }
+
+    /// The next free packet id; `None` when the oldest delivery still holds it.
+    pub(crate) fn free_id(&self) -> Option<u16> {
+        let next = if self.last_id == u16::MAX { 1 } else { self.last_id + 1 };
+        (self.inflight.front().map(|oldest| oldest.packet_id) != Some(next)).then_some(next)
+    }
+
+    /// Takes a delivery that is being sent now with an id from [`Outgoing::free_id`].
+    pub(crate) fn sent(&mut self, packet_id: u16, owed: Owed) {
+        self.restore(Inflight { packet_id, phase: Phase::Sent, owed });
+        self.resent = self.inflight.len();
+    }
+
+    /// Takes a delivery of an earlier connection, in order.
+    pub(crate) fn restore(&mut self, inflight: Inflight) {
+        self.charge(inflight.owed.message.weight());
+        self.last_id = inflight.packet_id;
+        self.inflight.push_back(inflight);
+    }
+
+    pub(crate) fn find(&mut self, packet_id: u16) -> Option<&mut Inflight> {
+        let index = self.position(packet_id)?;
+        self.inflight.get_mut(index)
+    }
+
+    pub(crate) fn finish(&mut self, packet_id: u16) -> Option<Inflight> {
+        let index = self.position(packet_id)?;
+        self.remove(index)
+    }
+
+    /// Takes out everything that came by a shared subscription and that another member may get instead. What was sent
+    /// stays with a session that is kept (`keep_sent`): the member may have taken it, and only its acknowledgement is lost.
+    pub(crate) fn take_shared(&mut self, keep_sent: bool) -> Vec<Owed> {
+        let mut taken = Vec::new();
+        let mut index = 0;
+        while index < self.inflight.len() {
+            let inflight = &self.inflight[index];
+            // A QoS 2 delivery belongs to the one that it was sent to (MQTT 5.0, section 4.8.2).
+            if !keep_sent && inflight.owed.share.is_some() && inflight.owed.qos == QoS::AtLeastOnce {
+                taken.extend(self.remove(index).map(|inflight| inflight.owed));
+            } else {
+                index += 1;
+            }
+        }
+        let queue = std::mem::take(&mut self.queue);
+        for owed in queue {
+            if owed.share.is_some() {
+                self.discharge(owed.message.weight());
+                taken.push(owed);
+            } else {
+                self.queue.push_back(owed);
+            }
+        }
+        taken
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Inflight> {
+        let inflight = self.inflight.remove(index)?;
+        self.discharge(inflight.owed.message.weight());
+        if index < self.resent {
+            self.resent -= 1;
+        }
+        Some(inflight)
+    }
+
+    fn position(&self, packet_id: u16) -> Option<usize> {
+        let first = self.inflight.front()?.packet_id;
+        if first == packet_id {
+            return Some(0);
+        }
+        let distance = |id: u16| (u32::from(id) + 65_535 - u32::from(first)) % 65_535;
+        self.inflight.binary_search_by_key(&distance(packet_id), |inflight| distance(inflight.packet_id)).ok()
+    }
+
+    fn charge(&mut self, weight: usize) {
+        self.bytes += weight;
+        self.total.set(self.total.get() + weight);
+    }
+
+    fn discharge(&mut self, weight: usize) {
+        self.bytes = self.bytes.saturating_sub(weight);
+        self.total.set(self.total.get().saturating_sub(weight));
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.total.set(self.total.get().saturating_sub(self.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn owed(number: u64, share: bool, qos: QoS) -> Owed {
+        let message = Message {
+            topic: "a".into(),
+            payload: Bytes::new(),
+            qos,
+            retain: false,
+            properties: Bytes::new(),
+            expires: None,
+        };
+        let share = share.then(|| Arc::from("$share/g/a"));
+        Owed { number, message: Arc::new(message), qos, retain: false, identifiers: Vec::new(), share }
+    }
+
+    #[test]
+    fn packet_ids_wrap_and_are_found_in_any_order() {
+        let mut outgoing = Outgoing::new(Rc::default());
+        outgoing.last_id = 65_533;
+        for number in 0..5 {
+            let id = outgoing.free_id().unwrap();
+            outgoing.sent(id, owed(number, false, QoS::AtLeastOnce));
+        }
+        let ids: Vec<u16> = outgoing.inflight.iter().map(|inflight| inflight.packet_id).collect();
+        assert_eq!(ids, [65_534, 65_535, 1, 2, 3]);
+        for id in [1, 3, 65_534, 2, 65_535] {
+            assert_eq!(outgoing.finish(id).map(|inflight| inflight.packet_id), Some(id));
+            assert!(outgoing.finish(id).is_none());
+        }
+        assert_eq!((outgoing.bytes(), outgoing.total()), (0, 0));
+    }
+
+    #[test]
+    fn an_id_is_not_reused_while_its_delivery_is_open() {
+        let mut outgoing = Outgoing::new(Rc::default());
+        outgoing.sent(5, owed(1, false, QoS::AtLeastOnce));
+        outgoing.last_id = 4;
+        assert_eq!(outgoing.free_id(), None);
+        outgoing.finish(5);
+        assert_eq!(outgoing.free_id(), Some(5));
+    }
+
+    #[test]
+    fn what_came_by_a_shared_subscription_can_be_taken_back_except_qos_2_that_was_sent() {
+        let mut outgoing = Outgoing::new(Rc::default());
+        outgoing.sent(1, owed(1, true, QoS::ExactlyOnce));
+        outgoing.sent(2, owed(2, true, QoS::AtLeastOnce));
+        outgoing.sent(3, owed(3, false, QoS::AtLeastOnce));
+        outgoing.push(owed(4, true, QoS::ExactlyOnce));
+        outgoing.push(owed(5, false, QoS::AtMostOnce));
+        let numbers = |taken: Vec<Owed>| taken.iter().map(|owed| owed.number).collect::<Vec<_>>();
+        assert_eq!(numbers(outgoing.take_shared(true)), [4]);
+        assert_eq!(numbers(outgoing.take_shared(false)), [2]);
+        assert_eq!((outgoing.inflight.len(), outgoing.resent, outgoing.queue.len()), (2, 2, 1));
+    }
+}

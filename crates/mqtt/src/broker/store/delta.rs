@@ -1,0 +1,122 @@
+//! What has changed since the store's last transaction.
+//!
+//! What comes and goes within one delta (a message that is delivered and acknowledged at once) is never written.
+
+use crate::broker::packets::incoming::Options;
+use crate::broker::state::message::Message;
+use crate::broker::state::session::{Owed, Phase};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) id: Arc<str>,
+    pub(crate) user: Option<Arc<str>>,
+    pub(crate) expiry: u32,
+    pub(crate) left: Option<SystemTime>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Debt {
+    pub(crate) session: u64,
+    pub(crate) owed: Owed,
+    pub(crate) sent: Option<(u16, Phase)>,
+}
+
+/// A subscription's options and its identifier.
+pub(crate) type Granted = (Options, Option<u32>);
+
+/// Changes since the last transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Delta {
+    pub(crate) sessions: HashMap<u64, Option<Kept>>,
+    pub(crate) subscriptions: HashMap<(u64, Arc<str>), Option<Granted>>,
+    pub(crate) received: HashMap<(u64, u16), bool>,
+    pub(crate) debts: HashMap<u64, Debt>,
+    pub(crate) settled: Vec<u64>,
+    pub(crate) progress: HashMap<u64, (u16, Phase)>,
+    pub(crate) retained: HashMap<Arc<str>, Option<Arc<Message>>>,
+    bytes: usize,
+}
+
+impl Delta {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+            && self.subscriptions.is_empty()
+            && self.received.is_empty()
+            && self.debts.is_empty()
+            && self.settled.is_empty()
+            && self.progress.is_empty()
+            && self.retained.is_empty()
+    }
+
+    /// What it takes in memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes + 64 * (self.settled.len() + self.progress.len() + self.received.len())
+    }
+
+    pub(crate) fn keep_session(
+        &mut self,
+        number: u64,
+        id: Arc<str>,
+        user: Option<Arc<str>>,
+        expiry: u32,
+        left: Option<SystemTime>,
+    ) {
+        self.sessions.insert(number, Some(Kept { id, user, expiry, left }));
+    }
+
+    pub(crate) fn end_session(&mut self, number: u64) {
+        self.sessions.insert(number, None);
+        self.subscriptions.retain(|(session, _), _| *session != number);
+        self.received.retain(|(session, _), _| *session != number);
+        let mut freed = 0;
+        self.debts.retain(|_, debt| {
+            let stays = debt.session != number;
+            freed += if stays { 0 } else { debt.owed.message.weight() };
+            stays
+        });
+        self.bytes -= freed;
+    }
+
+    pub(crate) fn subscribe(&mut self, session: u64, filter: Arc<str>, options: Option<Granted>) {
+        self.subscriptions.insert((session, filter), options);
+    }
+
+    pub(crate) fn receive(&mut self, session: u64, packet_id: u16, open: bool) {
+        self.received.insert((session, packet_id), open);
+    }
+
+    pub(crate) fn owe(&mut self, session: u64, owed: Owed) {
+        self.bytes += owed.message.weight();
+        self.debts.insert(owed.number, Debt { session, owed, sent: None });
+    }
+
+    pub(crate) fn progress(&mut self, number: u64, packet_id: u16, phase: Phase) {
+        match self.debts.get_mut(&number) {
+            Some(debt) => debt.sent = Some((packet_id, phase)),
+            None => {
+                self.progress.insert(number, (packet_id, phase));
+            }
+        }
+    }
+
+    pub(crate) fn settle(&mut self, number: u64) {
+        match self.debts.remove(&number) {
+            Some(debt) => self.bytes -= debt.owed.message.weight(),
+            None => {
+                self.progress.remove(&number);
+                self.settled.push(number);
+            }
+        }
+    }
+
+    pub(crate) fn retain(&mut self, topic: Arc<str>, message: Option<Arc<Message>>) {
+        let weight = |message: &Option<Arc<Message>>| message.as_ref().map_or(64, |message| message.weight());
+        self.bytes += weight(&message);
+        if let Some(previous) = self.retained.insert(topic, message) {
+            self.bytes -= weight(&previous);
+        }
+    }
+}

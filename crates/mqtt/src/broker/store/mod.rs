@@ -1,0 +1,352 @@
+//! What survives a restart: retained messages and persistent sessions, in an SQLite file of the broker's own.
+//!
+//! Changes are collected in a [`Delta`] and written as one transaction.
+
+pub(crate) mod delta;
+use crate::broker::packets::incoming::Options;
+use crate::broker::state::message::Message;
+use crate::broker::state::session::{Inflight, Owed, Phase, Received, Wait};
+use crate::broker::store::delta::Delta;
+use crate::codec::Version;
+use hearthgate_domain::delivery::QoS;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
+use sqlx::{Connection, Row, SqliteConnection};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+
+/// Filters of a subscription with its options and identifier.
+pub(crate) type StoredSubscription = (Arc<str>, Options, Option<u32>);
+
+/// A session as it was kept.
+#[derive(Debug)]
+pub(crate) struct StoredSession {
+    pub(crate) id: Arc<str>,
+    pub(crate) number: u64,
+    pub(crate) user: Option<Arc<str>>,
+    pub(crate) expiry: u32,
+    pub(crate) left: Option<SystemTime>,
+    pub(crate) subscriptions: Vec<StoredSubscription>,
+    pub(crate) received: HashMap<u16, Received>,
+    pub(crate) inflight: Vec<Inflight>,
+    pub(crate) queue: Vec<Owed>,
+}
+
+/// Everything that was kept.
+#[derive(Debug, Default)]
+pub(crate) struct Restored {
+    pub(crate) sessions: Vec<StoredSession>,
+    pub(crate) retained: Vec<Arc<Message>>,
+    /// Higher than any number in the store.
+    pub(crate) next_number: u64,
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(crate) struct Store {
+    connection: SqliteConnection,
+    options: SqliteConnectOptions,
+    /// The last write has.
+    has_failed: bool,
+}
+
+const SCHEMA: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS sessions (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT, \
+     expiry INTEGER NOT NULL, left_at INTEGER)",
+    "CREATE TABLE IF NOT EXISTS subscriptions (session INTEGER NOT NULL, filter TEXT NOT NULL, \
+     options INTEGER NOT NULL, identifier INTEGER, PRIMARY KEY (session, filter)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS received (session INTEGER NOT NULL, packet_id INTEGER NOT NULL, \
+     PRIMARY KEY (session, packet_id)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY, session INTEGER NOT NULL, topic TEXT NOT NULL, \
+     payload BLOB NOT NULL, published_qos INTEGER NOT NULL, qos INTEGER NOT NULL, published_retain INTEGER NOT NULL, \
+     retain INTEGER NOT NULL, properties BLOB NOT NULL, expires_at INTEGER, identifiers BLOB NOT NULL, share TEXT, \
+     packet_id INTEGER, released INTEGER NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS messages_of_session ON messages (session)",
+    "CREATE TABLE IF NOT EXISTS retained (topic TEXT PRIMARY KEY, payload BLOB NOT NULL, qos INTEGER NOT NULL, \
+     properties BLOB NOT NULL, expires_at INTEGER) WITHOUT ROWID",
+];
+
+impl Store {
+    /// Opens or makes the file.
+    pub(crate) async fn open(file: &Path) -> Result<Store, sqlx::Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5));
+        let mut connection = SqliteConnection::connect_with(&options).await?;
+        for statement in SCHEMA {
+            sqlx::query(*statement).execute(&mut connection).await?;
+        }
+        Ok(Store { connection, options, has_failed: false })
+    }
+
+    /// Ends cleanly, so that no write-ahead log is left.
+    pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
+        self.connection.close().await
+    }
+
+    /// Writes a delta as one transaction.
+    pub(crate) async fn write(&mut self, delta: &Delta) -> Result<(), sqlx::Error> {
+        if self.has_failed {
+            // After a commit that failed (a full disk), sqlx takes the connection for being in a transaction for ever.
+            self.connection = SqliteConnection::connect_with(&self.options).await?;
+        }
+        self.has_failed = true;
+        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        write_sessions(&mut transaction, delta).await?;
+        write_messages(&mut transaction, delta).await?;
+        write_retained(&mut transaction, delta).await?;
+        transaction.commit().await?;
+        self.has_failed = false;
+        Ok(())
+    }
+
+    /// Reads everything.
+    pub(crate) async fn load(&mut self) -> Result<Restored, sqlx::Error> {
+        let clock = Clock::now();
+        let mut restored = Restored::default();
+        let mut index = HashMap::new();
+        for row in sqlx::query("SELECT number, id, user, expiry, left_at FROM sessions")
+            .fetch_all(&mut self.connection)
+            .await?
+        {
+            let session = stored_session(&row)?;
+            restored.next_number = restored.next_number.max(session.number);
+            index.insert(session.number, restored.sessions.len());
+            restored.sessions.push(session);
+        }
+        let rows = sqlx::query("SELECT session, filter, options, identifier FROM subscriptions");
+        for row in rows.fetch_all(&mut self.connection).await? {
+            let session = index.get(&(row.try_get::<i64, _>(0)? as u64)).copied();
+            let options = Options::from_byte(Version::V5, row.try_get::<i64, _>(2)? as u8);
+            if let (Some(session), Ok(options)) = (session, options) {
+                let identifier = row.try_get::<Option<i64>, _>(3)?.map(|identifier| identifier as u32);
+                let filter: String = row.try_get(1)?;
+                restored.sessions[session].subscriptions.push((filter.into(), options, identifier));
+            }
+        }
+        for row in sqlx::query("SELECT session, packet_id FROM received").fetch_all(&mut self.connection).await? {
+            if let Some(session) = index.get(&(row.try_get::<i64, _>(0)? as u64)) {
+                let received = Received { wait: Wait::default(), restored: true };
+                restored.sessions[*session].received.insert(row.try_get::<i64, _>(1)? as u16, received);
+            }
+        }
+        for row in sqlx::query("SELECT * FROM messages ORDER BY number").fetch_all(&mut self.connection).await? {
+            let Some(&session) = index.get(&(row.try_get::<i64, _>("session")? as u64)) else { continue };
+            let (owed, sent) = stored_message(&row, clock)?;
+            restored.next_number = restored.next_number.max(owed.number);
+            match sent {
+                Some((packet_id, phase)) => {
+                    restored.sessions[session].inflight.push(Inflight { packet_id, phase, owed });
+                }
+                None => restored.sessions[session].queue.push(owed),
+            }
+        }
+        for row in sqlx::query("SELECT * FROM retained").fetch_all(&mut self.connection).await? {
+            restored.retained.push(Arc::new(stored_retained(&row, clock)?));
+        }
+        Ok(restored)
+    }
+}
+
+async fn write_sessions(to: &mut SqliteConnection, delta: &Delta) -> Result<(), sqlx::Error> {
+    for (number, kept) in &delta.sessions {
+        let number = *number as i64;
+        match kept {
+            Some(kept) => {
+                // The id of a session that ended in this same delta may be taken again.
+                sqlx::query("DELETE FROM sessions WHERE id = ? AND number <> ?")
+                    .bind(&*kept.id)
+                    .bind(number)
+                    .execute(&mut *to)
+                    .await?;
+                sqlx::query("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?)")
+                    .bind(number)
+                    .bind(&*kept.id)
+                    .bind(kept.user.as_deref())
+                    .bind(i64::from(kept.expiry))
+                    .bind(kept.left.map(unix_seconds))
+                    .execute(&mut *to)
+                    .await?;
+            }
+            None => {
+                for statement in [
+                    "DELETE FROM sessions WHERE number = ?",
+                    "DELETE FROM subscriptions WHERE session = ?",
+                    "DELETE FROM received WHERE session = ?",
+                    "DELETE FROM messages WHERE session = ?",
+                ] {
+                    sqlx::query(statement).bind(number).execute(&mut *to).await?;
+                }
+            }
+        }
+    }
+    for ((session, filter), options) in &delta.subscriptions {
+        let query = match options {
+            Some((options, identifier)) => sqlx::query("INSERT OR REPLACE INTO subscriptions VALUES (?, ?, ?, ?)")
+                .bind(*session as i64)
+                .bind(&**filter)
+                .bind(i64::from(options.to_byte()))
+                .bind(identifier.map(i64::from)),
+            None => sqlx::query("DELETE FROM subscriptions WHERE session = ? AND filter = ?")
+                .bind(*session as i64)
+                .bind(&**filter),
+        };
+        query.execute(&mut *to).await?;
+    }
+    for ((session, packet_id), open) in &delta.received {
+        let statement = if *open {
+            "INSERT OR IGNORE INTO received VALUES (?, ?)"
+        } else {
+            "DELETE FROM received WHERE session = ? AND packet_id = ?"
+        };
+        sqlx::query(statement).bind(*session as i64).bind(i64::from(*packet_id)).execute(&mut *to).await?;
+    }
+    Ok(())
+}
+
+async fn write_messages(to: &mut SqliteConnection, delta: &Delta) -> Result<(), sqlx::Error> {
+    let clock = Clock::now();
+    for debt in delta.debts.values() {
+        let owed = &debt.owed;
+        let identifiers: Vec<u8> = owed.identifiers.iter().flat_map(|identifier| identifier.to_be_bytes()).collect();
+        sqlx::query("INSERT OR REPLACE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            .bind(owed.number as i64)
+            .bind(debt.session as i64)
+            .bind(&*owed.message.topic)
+            .bind(&*owed.message.payload)
+            .bind(owed.message.qos as i64)
+            .bind(owed.qos as i64)
+            .bind(owed.message.retain)
+            .bind(owed.retain)
+            .bind(&*owed.message.properties)
+            .bind(owed.message.expires.map(|expires| clock.to_unix(expires)))
+            .bind(identifiers)
+            .bind(owed.share.as_deref())
+            .bind(debt.sent.map(|(packet_id, _)| i64::from(packet_id)))
+            .bind(debt.sent.is_some_and(|(_, phase)| phase == Phase::Released))
+            .execute(&mut *to)
+            .await?;
+    }
+    for (number, (packet_id, phase)) in &delta.progress {
+        sqlx::query("UPDATE messages SET packet_id = ?, released = ? WHERE number = ?")
+            .bind(i64::from(*packet_id))
+            .bind(*phase == Phase::Released)
+            .bind(*number as i64)
+            .execute(&mut *to)
+            .await?;
+    }
+    for number in &delta.settled {
+        sqlx::query("DELETE FROM messages WHERE number = ?").bind(*number as i64).execute(&mut *to).await?;
+    }
+    Ok(())
+}
+
+async fn write_retained(to: &mut SqliteConnection, delta: &Delta) -> Result<(), sqlx::Error> {
+    let clock = Clock::now();
+    for (topic, message) in &delta.retained {
+        let query = match message {
+            Some(message) => sqlx::query("INSERT OR REPLACE INTO retained VALUES (?, ?, ?, ?, ?)")
+                .bind(&**topic)
+                .bind(&*message.payload)
+                .bind(message.qos as i64)
+                .bind(&*message.properties)
+                .bind(message.expires.map(|expires| clock.to_unix(expires))),
+            None => sqlx::query("DELETE FROM retained WHERE topic = ?").bind(&**topic),
+        };
+        query.execute(&mut *to).await?;
+    }
+    Ok(())
+}
+
+fn stored_session(row: &SqliteRow) -> Result<StoredSession, sqlx::Error> {
+    let (id, user): (String, Option<String>) = (row.try_get(1)?, row.try_get(2)?);
+    let left: Option<i64> = row.try_get(4)?;
+    Ok(StoredSession {
+        id: id.into(),
+        number: row.try_get::<i64, _>(0)? as u64,
+        user: user.map(Into::into),
+        expiry: row.try_get::<i64, _>(3)? as u32,
+        left: left.map(|left| SystemTime::UNIX_EPOCH + Duration::from_secs(left.max(0) as u64)),
+        subscriptions: Vec::new(),
+        received: HashMap::new(),
+        inflight: Vec::new(),
+        queue: Vec::new(),
+    })
+}
+
+fn stored_message(row: &SqliteRow, clock: Clock) -> Result<(Owed, Option<(u16, Phase)>), sqlx::Error> {
+    let (topic, share): (String, Option<String>) = (row.try_get("topic")?, row.try_get("share")?);
+    let (payload, properties): (Vec<u8>, Vec<u8>) = (row.try_get("payload")?, row.try_get("properties")?);
+    let identifiers: Vec<u8> = row.try_get("identifiers")?;
+    let message = Message {
+        topic: topic.into(),
+        payload: payload.into(),
+        qos: qos(row.try_get("published_qos")?),
+        retain: row.try_get("published_retain")?,
+        properties: properties.into(),
+        expires: row.try_get::<Option<i64>, _>("expires_at")?.map(|at| clock.to_instant(at)),
+    };
+    let owed = Owed {
+        number: row.try_get::<i64, _>("number")? as u64,
+        message: Arc::new(message),
+        qos: qos(row.try_get("qos")?),
+        retain: row.try_get("retain")?,
+        identifiers: identifiers
+            .chunks_exact(4)
+            .map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]))
+            .collect(),
+        share: share.map(Into::into),
+    };
+    let phase = if row.try_get("released")? { Phase::Released } else { Phase::Sent };
+    let packet_id: Option<i64> = row.try_get("packet_id")?;
+    Ok((owed, packet_id.map(|packet_id| (packet_id as u16, phase))))
+}
+
+fn stored_retained(row: &SqliteRow, clock: Clock) -> Result<Message, sqlx::Error> {
+    let topic: String = row.try_get("topic")?;
+    let (payload, properties): (Vec<u8>, Vec<u8>) = (row.try_get("payload")?, row.try_get("properties")?);
+    Ok(Message {
+        topic: topic.into(),
+        payload: payload.into(),
+        qos: qos(row.try_get("qos")?),
+        retain: true,
+        properties: properties.into(),
+        expires: row.try_get::<Option<i64>, _>("expires_at")?.map(|at| clock.to_instant(at)),
+    })
+}
+
+fn qos(stored: i64) -> QoS {
+    u8::try_from(stored).ok().and_then(|level| QoS::try_from(level).ok()).unwrap_or_default()
+}
+
+fn unix_seconds(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() as i64
+}
+
+/// Translates between the process's clock and the one that outlives it, in milliseconds since 1970.
+#[derive(Clone, Copy)]
+struct Clock {
+    instant: Instant,
+    unix: i64,
+}
+
+impl Clock {
+    fn now() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Clock { instant: Instant::now(), unix: since.as_millis() as i64 }
+    }
+
+    fn to_unix(self, at: Instant) -> i64 {
+        let left = at.saturating_duration_since(self.instant).as_millis();
+        self.unix.saturating_add(i64::try_from(left).unwrap_or(i64::MAX))
+    }
+
+    fn to_instant(self, unix: i64) -> Instant {
+        self.instant + Duration::from_millis(unix.saturating_sub(self.unix).max(0) as u64)
+    }
+}

@@ -1,0 +1,200 @@
+//! `[broker]` and `[mqtt]`.
+
+use crate::types::{Listen, Period, Size, Switch};
+use crate::urls::Server;
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// `[broker]`: the embedded broker.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Broker {
+    /// Whether it runs; after loading never `Auto`.
+    pub enabled: Switch,
+    /// Plain TCP listener.
+    pub listen: Listen,
+    /// Whether clients may connect without a user name.
+    pub allow_anonymous: bool,
+    /// Time for a new connection to send CONNECT.
+    pub connect_timeout: Period,
+    /// What clients without a user name may do.
+    #[serde(default)]
+    pub anonymous: BrokerAnonymous,
+    /// Users by name.
+    #[serde(default)]
+    pub users: BTreeMap<String, BrokerUser>,
+    /// Second listener, with TLS.
+    pub tls: BrokerTls,
+    /// Bounds.
+    pub limits: BrokerLimits,
+}
+
+impl Broker {
+    /// Whether the embedded broker runs.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled == Switch::On
+    }
+}
+
+/// `[broker.users.NAME]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerUser {
+    /// Argon2 hash of the password in PHC form, as `hearthgate broker passwd` prints it.
+    #[schemars(with = "String")]
+    pub password: SecretString,
+    /// Filters of the topics that may be published on; absent: all.
+    pub publish: Option<Vec<String>>,
+    /// Filters that may be subscribed to; absent: all.
+    pub subscribe: Option<Vec<String>>,
+    /// Filters of topics that may neither be published on nor received, whatever the other lists say.
+    #[serde(default)]
+    pub forbidden: Vec<String>,
+}
+
+/// `[broker.anonymous]`: the lists of `[broker.users.NAME]`, for clients without a name.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerAnonymous {
+    /// Filters of the topics that may be published on; absent: all.
+    pub publish: Option<Vec<String>>,
+    /// Filters that may be subscribed to; absent: all.
+    pub subscribe: Option<Vec<String>>,
+    /// Filters of topics that may neither be published on nor received, whatever the other lists say.
+    #[serde(default)]
+    pub forbidden: Vec<String>,
+}
+
+/// `[broker.tls]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerTls {
+    /// Where to listen; absent: no TLS.
+    pub listen: Option<Listen>,
+    /// Certificate chain, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Private key, PEM.
+    pub key: Option<PathBuf>,
+    /// Authority of the clients' certificates; absent: none are asked for.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// `[broker.limits]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerLimits {
+    /// Clients connected at once.
+    pub max_connections: usize,
+    /// Largest packet accepted.
+    pub max_packet_size: Size,
+    /// QoS 1 and 2 messages under way to one client, 1 to 65535.
+    pub max_inflight: u16,
+    /// Messages waiting for one client.
+    pub max_queued_messages: usize,
+    /// Bytes waiting for all clients.
+    pub max_queued_size: Size,
+    /// Retained messages.
+    pub max_retained_messages: usize,
+    /// How long a session may outlive its connection.
+    pub max_session_expiry: Period,
+}
+
+/// `[mqtt]`: the session with a broker.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mqtt {
+    /// Whether there is a session at all.
+    pub enabled: bool,
+    /// Which broker.
+    pub server: Server,
+    /// Protocol version.
+    pub protocol: Protocol,
+    /// Client id; after loading never empty.
+    pub client_id: String,
+    /// User name.
+    pub username: Option<String>,
+    /// Password; after loading also what `password_file` holds.
+    #[schemars(with = "Option<String>")]
+    pub password: Option<SecretString>,
+    /// File with the password.
+    pub password_file: Option<PathBuf>,
+    /// Longest silence on the connection.
+    pub keep_alive: Period,
+    /// Whether the broker forgets the session at each disconnect.
+    pub clean_session: bool,
+    /// MQTT 5: how long the broker keeps the session.
+    pub session_expiry: Period,
+    /// Wait for CONNACK.
+    pub connect_timeout: Period,
+    /// Group of a shared subscription.
+    pub group: Option<String>,
+    /// Whether this member leaves its group.
+    pub leave_group: bool,
+    /// First level of our own topics; empty: none are published.
+    pub status_prefix: String,
+    /// How often health is published.
+    pub health_interval: Period,
+    /// Bounds.
+    pub limits: MqttLimits,
+    /// Certificates.
+    pub tls: MqttTls,
+    /// Pauses between attempts.
+    pub reconnect: Reconnect,
+}
+
+/// Version of MQTT to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Protocol {
+    /// MQTT 3.1.1.
+    #[serde(rename = "3.1.1")]
+    V311,
+    /// MQTT 5.
+    #[serde(rename = "5")]
+    V5,
+}
+
+/// `[mqtt.limits]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MqttLimits {
+    /// Largest packet, each way.
+    pub max_packet_size: Size,
+    /// Messages taken in and not yet acknowledged, 1 to 65535.
+    pub max_inflight: u16,
+    /// Messages waiting to be published.
+    pub max_outgoing: usize,
+    /// Bytes waiting to be published.
+    pub max_outgoing_size: Size,
+}
+
+/// `[mqtt.tls]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MqttTls {
+    /// Authorities to trust, PEM; absent: the system's.
+    pub ca: Option<PathBuf>,
+    /// Our certificate chain, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Our private key, PEM.
+    pub key: Option<PathBuf>,
+    /// Application protocols to offer.
+    pub alpn: Vec<String>,
+    /// Whether the broker's certificate is verified.
+    pub verify: bool,
+}
+
+/// `[mqtt.reconnect]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reconnect {
+    /// First pause.
+    pub initial: Period,
+    /// Longest pause.
+    pub max: Period,
+    /// Part of a pause by which it varies, 0 to 1.
+    pub jitter: f64,
+}

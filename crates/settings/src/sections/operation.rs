@@ -1,0 +1,232 @@
+//! `[gateway]`, `[log]`, `[http]`, `[supervision]`, `[homeassistant]`.
+
+use crate::types::{Listen, Period, Size};
+use hearthgate_supervision::Policy;
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+/// `[gateway]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gateway {
+    /// Name of the installation: one topic level.
+    pub name: String,
+    /// Folder of what must survive a restart; after loading absolute.
+    pub state_dir: PathBuf,
+    /// Time for an orderly shutdown.
+    pub shutdown_timeout: Period,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// Level or directives.
+    pub level: String,
+    /// Form on standard error.
+    pub format: LogFormat,
+    /// Log file.
+    pub file: Option<PathBuf>,
+    /// Size at which the file is rotated.
+    pub max_size: Size,
+    /// Old files kept.
+    pub keep: usize,
+    /// Period in which repeats of an error are counted instead of logged.
+    pub fold_repeats: Period,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Pretty on a terminal, plain otherwise.
+    Auto,
+    /// Short time, colours.
+    Pretty,
+    /// Full time, no colours.
+    Plain,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Whether the API is served.
+    pub enabled: bool,
+    /// Where.
+    pub listen: Listen,
+    /// What a caller who changes something must show; after loading also what `token_file` holds.
+    #[schemars(with = "Option<String>")]
+    pub token: Option<SecretString>,
+    /// File with the token.
+    pub token_file: Option<PathBuf>,
+}
+
+/// `[homeassistant]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HomeAssistant {
+    /// Whether discovery messages are published.
+    pub enabled: bool,
+    /// First topic level of discovery.
+    pub discovery_prefix: String,
+}
+
+/// `[supervision]` with its `[supervision.NAME]`.
+#[derive(Clone, Debug, JsonSchema)]
+pub struct Supervision {
+    /// First pause before a restart.
+    pub backoff: Period,
+    /// Longest pause.
+    pub max_backoff: Period,
+    /// Part of a pause by which it varies, 0 to 1.
+    pub jitter: f64,
+    /// Restarts allowed in the window.
+    pub max_restarts: u32,
+    /// The window.
+    pub window: Period,
+    /// How long a part stays parked; zero: until an operator resumes it.
+    pub cool_down: Period,
+    /// Silence after which a part counts as hung.
+    pub stall_timeout: Period,
+    /// What differs for one part.
+    #[schemars(flatten)]
+    pub parts: BTreeMap<String, PolicyOverride>,
+}
+
+/// `[supervision.NAME]`: what differs from `[supervision]` for one part.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyOverride {
+    /// First pause before a restart.
+    pub backoff: Option<Period>,
+    /// Longest pause.
+    pub max_backoff: Option<Period>,
+    /// Part of a pause by which it varies.
+    pub jitter: Option<f64>,
+    /// Restarts allowed in the window.
+    pub max_restarts: Option<u32>,
+    /// The window.
+    pub window: Option<Period>,
+    /// How long the part stays parked.
+    pub cool_down: Option<Period>,
+    /// Silence after which the part counts as hung.
+    pub stall_timeout: Option<Period>,
+    /// Whether the program ends when this part is parked.
+    pub essential: Option<bool>,
+}
+
+impl Supervision {
+    /// Names of the parts that are no interface.
+    pub const PARTS: [&'static str; 8] =
+        ["broker", "mqtt", "mapper", "router", "writer", "poster", "homeassistant", "supervisor"];
+
+    /// The policy of one part.
+    #[must_use]
+    pub fn of(&self, part: &str) -> Policy {
+        let own = self.parts.get(part).cloned().unwrap_or_default();
+        let cool_down = own.cool_down.unwrap_or(self.cool_down).0;
+        Policy {
+            initial_backoff: own.backoff.unwrap_or(self.backoff).0,
+            max_backoff: own.max_backoff.unwrap_or(self.max_backoff).0,
+            jitter: own.jitter.unwrap_or(self.jitter),
+            max_restarts: own.max_restarts.unwrap_or(self.max_restarts),
+            window: own.window.unwrap_or(self.window).0,
+            cool_down: (!cool_down.is_zero()).then_some(cool_down),
+            stall_timeout: own.stall_timeout.unwrap_or(self.stall_timeout).0,
+            essential: own.essential.unwrap_or(false),
+            ..Policy::default()
+        }
+    }
+}
+
+const SUPERVISION_KEYS: [&str; 7] =
+    ["backoff", "max_backoff", "jitter", "max_restarts", "window", "cool_down", "stall_timeout"];
+
+// By hand, since every other key is the name of a part, and its content must be a section.
+impl<'de> Deserialize<'de> for Supervision {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Supervision;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a section")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Supervision, A::Error> {
+                let mut own = PolicyOverride::default();
+                let mut parts = BTreeMap::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "backoff" => own.backoff = map.next_value()?,
+                        "max_backoff" => own.max_backoff = map.next_value()?,
+                        "jitter" => own.jitter = map.next_value()?,
+                        "max_restarts" => own.max_restarts = map.next_value()?,
+                        "window" => own.window = map.next_value()?,
+                        "cool_down" => own.cool_down = map.next_value()?,
+                        "stall_timeout" => own.stall_timeout = map.next_value()?,
+                        _ => {
+                            let PartOrUnknown(part) = map.next_value()?;
+                            parts.insert(key, part);
+                        }
+                    }
+                }
+                complete(&own, parts)
+            }
+        }
+        from.deserialize_map(Keys)
+    }
+}
+
+fn complete<E: serde::de::Error>(
+    own: &PolicyOverride,
+    parts: BTreeMap<String, PolicyOverride>,
+) -> Result<Supervision, E> {
+    Ok(Supervision {
+        backoff: own.backoff.ok_or_else(|| E::missing_field("backoff"))?,
+        max_backoff: own.max_backoff.ok_or_else(|| E::missing_field("max_backoff"))?,
+        jitter: own.jitter.ok_or_else(|| E::missing_field("jitter"))?,
+        max_restarts: own.max_restarts.ok_or_else(|| E::missing_field("max_restarts"))?,
+        window: own.window.ok_or_else(|| E::missing_field("window"))?,
+        cool_down: own.cool_down.ok_or_else(|| E::missing_field("cool_down"))?,
+        stall_timeout: own.stall_timeout.ok_or_else(|| E::missing_field("stall_timeout"))?,
+        parts,
+    })
+}
+
+/// A section, or else the key is not one that `[supervision]` knows.
+struct PartOrUnknown(PolicyOverride);
+
+impl<'de> Deserialize<'de> for PartOrUnknown {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Section;
+        impl<'de> Visitor<'de> for Section {
+            type Value = PartOrUnknown;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a section")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PartOrUnknown, A::Error> {
+                PolicyOverride::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(PartOrUnknown)
+            }
+            fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<PartOrUnknown, E> {
+                Err(E::unknown_field("", &SUPERVISION_KEYS))
+            }
+            fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<PartOrUnknown, E> {
+                Err(E::unknown_field("", &SUPERVISION_KEYS))
+            }
+            fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<PartOrUnknown, E> {
+                Err(E::unknown_field("", &SUPERVISION_KEYS))
+            }
+            fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<PartOrUnknown, E> {
+                Err(E::unknown_field("", &SUPERVISION_KEYS))
+            }
+        }
+        from.deserialize_any(Section)
+    }
+}

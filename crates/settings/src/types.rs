@@ -1,0 +1,258 @@
+//! Values that carry their unit or their rule: durations, sizes, addresses, URLs.
+
+use hearthgate_domain::duration::Span;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Implements `Deserialize` and `JsonSchema` for a type that is written as text and read by `FromStr`.
+macro_rules! read_from_text {
+    ($type:ty, $name:literal, $expected:literal, $schema:tt) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl Visitor<'_> for Text {
+                    type Value = $type;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expected)
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$type, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                from.deserialize_str(Text)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+            fn inline_schema() -> bool {
+                true
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+pub(crate) use read_from_text;
+
+/// A length of time, written as `"500ms"`, `"5s"`, `"1h30m"`, `"7d"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(pub Duration);
+
+impl Period {
+    /// For settings where zero means never.
+    #[must_use]
+    pub fn unless_zero(self) -> Option<Duration> {
+        (!self.0.is_zero()).then_some(self.0)
+    }
+}
+
+impl FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(|span: Span| Self(span.duration())).map_err(|error| error.to_string())
+    }
+}
+
+impl From<Period> for Duration {
+    fn from(period: Period) -> Duration {
+        period.0
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Span::new(self.0).fmt(f)
+    }
+}
+
+read_from_text!(Period, "Duration", "a duration such as \"5s\", \"500ms\" or \"1h30m\"", {
+    "type": "string",
+    "pattern": "^\\s*([0-9.]+\\s*(ms|s|m|min|h|d|w)\\s*)+$",
+    "examples": ["500ms", "5s", "1h30m", "7d"]
+});
+
+/// A number of bytes, written as `"64KiB"`, `"16MiB"`, `"1GB"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+impl Size {
+    /// The size as a count for buffers in memory; saturates on 32-bit machines.
+    #[must_use]
+    pub fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("expected a size such as \"64KiB\", \"16MiB\" or \"1GiB\", found \"{text}\"");
+        let (number, unit) = leading_number(text.trim()).ok_or_else(wrong)?;
+        let factor: u64 = match unit {
+            "B" => 1,
+            "kB" | "KB" => 1000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            "TiB" => 1 << 40,
+            _ => return Err(wrong()),
+        };
+        let bytes = number * factor as f64;
+        if bytes >= (1_u64 << 60) as f64 {
+            return Err(format!("the size \"{text}\" is too large"));
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: 0 to 2^60")]
+        Ok(Self(bytes as u64))
+    }
+}
+
+fn leading_number(text: &str) -> Option<(f64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    Some((digits.parse().ok()?, rest.trim_start()))
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+            if self.0 >= 1 << shift && self.0.is_multiple_of(1 << shift) {
+                return write!(f, "{}{unit}", self.0 >> shift);
+            }
+        }
+        write!(f, "{}B", self.0)
+    }
+}
+
+read_from_text!(Size, "Size", "a size such as \"64KiB\", \"16MiB\" or \"1GiB\"", {
+    "type": "string",
+    "pattern": "^\\s*[0-9.]+\\s*(B|kB|KB|MB|GB|KiB|MiB|GiB|TiB)$",
+    "examples": ["64KiB", "16MiB", "1GiB"]
+});
+
+/// An address and port to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen(pub SocketAddr);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+        numeric.as_deref().unwrap_or(text).parse().map(Self).map_err(|_| {
+            format!("expected an IP address and a port such as \"127.0.0.1:1883\" or \"[::]:1883\", found \"{text}\"")
+        })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+read_from_text!(Listen, "Listen", "an IP address and a port such as \"127.0.0.1:1883\"", {
+    "type": "string",
+    "examples": ["127.0.0.1:1883", "[::]:1883"]
+});
+
+/// On, off, or decided by the rest of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// Always on.
+    On,
+    /// Always off.
+    Off,
+    /// On when something else needs it.
+    Auto,
+}
+
+impl<'de> Deserialize<'de> for Switch {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct BoolOrAuto;
+        impl Visitor<'_> for BoolOrAuto {
+            type Value = Switch;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or \"auto\"")
+            }
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<Switch, E> {
+                Ok(if on { Switch::On } else { Switch::Off })
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Switch, E> {
+                match text {
+                    "true" => Ok(Switch::On),
+                    "false" => Ok(Switch::Off),
+                    "auto" => Ok(Switch::Auto),
+                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+                }
+            }
+        }
+        from.deserialize_any(BoolOrAuto)
+    }
+}
+
+impl JsonSchema for Switch {
+    fn schema_name() -> Cow<'static, str> {
+        "Switch".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"enum": [true, false, "auto"]})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_size_without_a_unit_is_refused() {
+        for text in ["", "5", "MiB", "5 mib", "-1MiB", "99999999TiB"] {
+            assert!(text.parse::<Size>().is_err(), "{text:?} was accepted");
+        }
+        assert_eq!("1.5KiB".parse::<Size>().unwrap(), Size(1536));
+    }
+
+    #[test]
+    fn localhost_is_an_address_to_listen_on_and_a_host_name_is_not() {
+        assert_eq!("localhost:1883".parse::<Listen>().unwrap().0.port(), 1883);
+        assert!("broker.home:1883".parse::<Listen>().is_err());
+        assert!("127.0.0.1".parse::<Listen>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_printed_duration_reads_back(millis in 0_u64..10_000_000_000) {
+            let period = Period(Duration::from_millis(millis));
+            let back = period.to_string().parse::<Period>().unwrap().0;
+            prop_assert_eq!(back, period.0);
+        }
+
+        #[test]
+        fn a_printed_size_reads_back(bytes in 0_u64..1 << 50) {
+            prop_assert_eq!(Size(bytes).to_string().parse::<Size>().unwrap(), Size(bytes));
+        }
+
+        #[test]
+        fn no_text_makes_a_value_panic(text in ".*") {
+            let read = (text.parse::<Period>(), text.parse::<Size>(), text.parse::<Listen>());
+            prop_assert!(format!("{read:?}").len() > 1, "it has a debug form");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Two files that are written in turn, so that the older one is whole when a crash tears the newer one.
+//!
+//! Layout, little endian: 8 bytes that name the content, u64 generation, the content, u32 CRC32C of all before.
+
+use super::disk;
+use crate::journal::JournalError;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+const HEAD: usize = 16;
+
+/// The two files.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    magic: &'static [u8; 8],
+    files: [(PathBuf, File); 2],
+    generation: u64,
+}
+
+/// What the files held.
+pub(crate) struct Found {
+    /// The newest whole content.
+    pub(crate) content: Option<Vec<u8>>,
+    /// One of them held something else.
+    pub(crate) is_damaged: bool,
+}
+
+impl Slots {
+    /// Opens or makes `name.a` and `name.b`.
+    pub(crate) fn open(dir: &Path, name: &str, magic: &'static [u8; 8]) -> Result<(Slots, Found), JournalError> {
+        let files = [open(dir.join(format!("{name}.a")))?, open(dir.join(format!("{name}.b")))?];
+        let (mut generation, mut found) = (0, Found { content: None, is_damaged: false });
+        for (path, file) in &files {
+            let mut bytes = Vec::new();
+            let mut reading: &File = file;
+            reading.read_to_end(&mut bytes).map_err(|source| JournalError::io("read", path, source))?;
+            match decode(&bytes, magic) {
+                Some((number, content)) if number > generation || found.content.is_none() => {
+                    (generation, found.content) = (number, Some(content.to_vec()));
+                }
+                Some(_) => {}
+                None => found.is_damaged |= !bytes.is_empty(),
+            }
+        }
+        Ok((Slots { magic, files, generation }, found))
+    }
+
+    /// Writes the older file and syncs it.
+    pub(crate) fn store(&mut self, content: &[u8]) -> Result<(), JournalError> {
+        let generation = self.generation + 1;
+        let (path, file) = &self.files[(generation % 2) as usize];
+        let mut bytes = Vec::with_capacity(HEAD + content.len() + 4);
+        bytes.extend_from_slice(self.magic);
+        bytes.extend_from_slice(&generation.to_le_bytes());
+        bytes.extend_from_slice(content);
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        disk::write_at(file, &bytes, 0)
+            .and_then(|()| disk::truncate(file, bytes.len() as u64))
+            .and_then(|()| disk::sync_data(file))
+            .map_err(|source| JournalError::io("write", path, source))?;
+        self.generation = generation;
+        Ok(())
+    }
+}
+
+fn open(path: PathBuf) -> Result<(PathBuf, File), JournalError> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    match opened {
+        Ok(file) => Ok((path, file)),
+        Err(source) => Err(JournalError::io("open", &path, source)),
+    }
+}
+
+fn decode<'a>(bytes: &'a [u8], magic: &[u8; 8]) -> Option<(u64, &'a [u8])> {
+    let (content, checksum) = bytes.split_last_chunk::<4>()?;
+    let (head, generation) = content.get(..HEAD)?.split_at(8);
+    let is_sound = head == magic && crc32c::crc32c(content) == u32::from_le_bytes(*checksum);
+    is_sound.then_some((u64::from_le_bytes(generation.try_into().ok()?), &content[HEAD..]))
+}
