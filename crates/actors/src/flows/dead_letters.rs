@@ -7,8 +7,8 @@ use actix::prelude::*;
 use hearthgate_domain::delivery::{Inbound, Micros};
 use hearthgate_domain::flow::{Flow, Part};
 use hearthgate_domain::routing::RoutingTable;
-use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
-use hearthgate_storage::journal::{self, Salvaged, Seq, Skipped, StoredEntry, Target, Verdict};
+use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter, OpenClaim};
+use hearthgate_storage::journal::{self, Salvaged, Seq, Skipped, StoredEntry, Target, Verdict, Why};
 use hearthgate_supervision::Exit;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -54,6 +54,12 @@ impl Actor for DeadLetterActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        // Before anybody claims another one.
+        ctx.wait(settle_claims(self.deps.clone()).into_actor(self).map(|end, act, ctx| {
+            if let Err(reason) = end {
+                act.exit.fail(ctx, reason);
+            }
+        }));
         ctx.spawn(run(self.deps.clone()).into_actor(self).map(|end, act, ctx| {
             if let Err(reason) = end {
                 act.exit.fail(ctx, reason);
@@ -72,8 +78,7 @@ impl Handler<ReplayLetter> for DeadLetterActor {
     }
 }
 
-/// The letter is marked before its message is taken: killed in between, it is still there and says when that was, and
-/// nothing is done twice without being asked for.
+/// The letter is claimed before its message is taken. Killed in between, the next start finds out whether it was.
 async fn replay(deps: Deps, order: ReplayLetter) -> Result<usize, String> {
     let ReplayLetter { id, again } = order;
     let found = deps.letters.get(id).await.map_err(|error| error.to_string())?;
@@ -83,7 +88,9 @@ async fn replay(deps: Deps, order: ReplayLetter) -> Result<usize, String> {
     }
     // Always another time than the one that others saw.
     let at = found.replayed_at.map_or_else(now, |before| now().max(before + 1));
-    let claimed = deps.letters.claim_replay(id, found.replayed_at, at).await.map_err(|error| error.to_string())?;
+    let after = *deps.journal.synced().borrow();
+    let claimed =
+        deps.letters.claim_replay(id, found.replayed_at, at, after).await.map_err(|error| error.to_string())?;
     if !claimed {
         return Err(format!("dead letter {id} is being replayed by another, or was dropped"));
     }
@@ -91,10 +98,51 @@ async fn replay(deps: Deps, order: ReplayLetter) -> Result<usize, String> {
         Ok(taken) => taken,
         Err(reason) => Err(format!("the router can not take it now: {reason}")),
     };
-    if taken.is_err() {
-        deps.letters.mark_replayed(&[id], found.replayed_at).await.map_err(|error| error.to_string())?;
+    if let Err(error) = deps.letters.settle_claim(id, taken.is_ok()).await {
+        // The next start decides it by what is in the journal, as it is.
+        warn!(%error, letter = id, "how a replay ended could not be noted");
     }
     taken
+}
+
+/// Decides the replays that were under way when an earlier incarnation, or the whole process, ended: those whose message is
+/// in the journal were taken, the others are letters as before.
+async fn settle_claims(deps: Deps) -> Result<(), String> {
+    for OpenClaim { id, after } in deps.letters.open_claims().await.map_err(|error| error.to_string())? {
+        let found = deps.letters.get(id).await.map_err(|error| error.to_string())?;
+        let is_taken = match found {
+            Some(found) => {
+                let journal = deps.journal.clone();
+                let search = tokio::task::spawn_blocking(move || is_in_journal(&journal, after, &found.letter));
+                search.await.map_err(|error| error.to_string())??
+            }
+            None => true,
+        };
+        warn!(letter = id, is_taken, "a replay was cut off");
+        deps.letters.settle_claim(id, is_taken).await.map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Whether the message of a letter that was replayed came into the journal after this entry. Where that was deleted since,
+/// it was carried out.
+fn is_in_journal(journal: &journal::Handle, after: Seq, letter: &NewDeadLetter) -> Result<bool, String> {
+    let is_it = |entry: &StoredEntry<'_>| {
+        entry.origin.is_none()
+            && entry.received_at == letter.received_at
+            && entry.topic == letter.topic
+            && entry.payload == letter.payload
+    };
+    let mut reader = journal.reader_after(after);
+    loop {
+        let read = reader.next_batch_where(BATCH, BATCH_BYTES, is_it).map_err(|error| error.to_string())?;
+        if !read.entries.is_empty() || read.skipped.iter().any(|skipped| skipped.why == Why::Gone) {
+            return Ok(true);
+        }
+        if read.caught_up {
+            return Ok(false);
+        }
+    }
 }
 
 async fn run(mut deps: Deps) -> Result<(), String> {

@@ -78,7 +78,11 @@ impl RecordWriterActor {
     /// An actor that writes as soon as it is started.
     #[must_use]
     pub fn new(deps: Deps, exit: Exit) -> Self {
-        let deaths = Arc::new(Deaths::of_process(Arc::clone(&deps.in_hand), Holder::Writer));
+        let deaths = Deaths::of_process(Arc::clone(&deps.in_hand), Holder::Writer);
+        // Those of another journal have nothing to do with ours.
+        let newest = *deps.journal.synced().borrow();
+        deaths.acquit(|(seq, _): &(Seq, i64)| *seq > newest);
+        let deaths = Arc::new(deaths);
         RecordWriterActor { deps, exit, deaths }
     }
 }

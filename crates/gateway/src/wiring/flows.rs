@@ -126,6 +126,12 @@ fn open_journal(settings: &Settings, folder: &Path) -> anyhow::Result<Journal> {
     for damage in &recovery.damaged {
         error!(%damage, "the journal was damaged");
     }
+    if recovery.positions_lost {
+        error!(
+            "how far endpoints and dead letters are is not known, the files positions.* were damaged: what the journal still \
+             has is delivered again, with the same webhook-id; the database is not concerned"
+        );
+    }
     let messages = journal.owed().len();
     if messages > 0 {
         info!(messages, "messages of the last run may be delivered again; they will be recognised");

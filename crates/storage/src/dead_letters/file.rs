@@ -85,7 +85,7 @@ impl DeadLetters {
         if version == 1 {
             sqlx::raw_sql(UPGRADE_1).execute(&pool).await.attempted(format!("upgrade {label}"))?;
         }
-        for schema in [SCHEMA, super::parked::SCHEMA] {
+        for schema in [SCHEMA, super::parked::SCHEMA, super::claims::SCHEMA] {
             sqlx::raw_sql(schema).execute(&pool).await.attempted(format!("prepare {label}"))?;
         }
         let bound = |limit: u64| i64::try_from(limit.max(1)).unwrap_or(i64::MAX);
@@ -177,22 +177,6 @@ impl DeadLetters {
             .await
             .attempted(format!("mark in {}", self.label))?;
         Ok(done.rows_affected())
-    }
-
-    /// Takes a letter for a replay at this time if it still is as it was seen, never replayed or last at `seen`. Of several
-    /// that try at once one gets it: the others, and those for whom it is no longer there, get `false`.
-    ///
-    /// # Errors
-    /// The file can't be written.
-    pub async fn claim_replay(&self, id: i64, seen: Option<Micros>, at: Micros) -> Result<bool, DatabaseError> {
-        let done = sqlx::query("UPDATE dead_letters SET replayed_at = ? WHERE id = ? AND replayed_at IS ?")
-            .bind(at)
-            .bind(id)
-            .bind(seen)
-            .execute(&self.pool)
-            .await
-            .attempted(format!("mark in {}", self.label))?;
-        Ok(done.rows_affected() == 1)
     }
 
     /// Removes letters. Answers how many there were.

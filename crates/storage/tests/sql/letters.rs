@@ -94,14 +94,14 @@ async fn of_many_who_would_replay_a_letter_at_once_one_gets_it() {
     let letters = open(&folder, 4, 1 << 20).await;
     letters.insert_batch(&[letter(1, None)]).await.unwrap();
     let id = letters.list(&DeadLetterFilter::default(), 10).await.unwrap()[0].id;
-    let claim = |at| letters.claim_replay(id, None, at);
+    let claim = |at| letters.claim_replay(id, None, at, 0);
     let claims = tokio::join!(claim(1), claim(2), claim(3), claim(4));
     let claims: [Result<bool, _>; 4] = claims.into();
     assert_eq!(claims.into_iter().filter(|claim| *claim.as_ref().unwrap()).count(), 1);
     let seen = letters.get(id).await.unwrap().unwrap().replayed_at;
-    assert!(!letters.claim_replay(id, None, 100).await.unwrap(), "who saw it before must look again");
-    assert!(letters.claim_replay(id, seen, 100).await.unwrap());
-    assert!(!letters.claim_replay(id + 1, None, 100).await.unwrap());
+    assert!(!letters.claim_replay(id, None, 100, 0).await.unwrap(), "who saw it before must look again");
+    assert!(letters.claim_replay(id, seen, 100, 0).await.unwrap());
+    assert!(!letters.claim_replay(id + 1, None, 100, 0).await.unwrap());
 }
 
 #[tokio::test]
@@ -216,4 +216,23 @@ async fn what_is_set_aside_comes_back_in_order_and_is_no_letter() {
     letters.remove_parked(8, &[3]).await.unwrap();
     assert_eq!(letters.parked_flows().await.unwrap().len(), 1);
     assert_eq!(letters.totals().await.unwrap().letters, 0);
+}
+
+#[tokio::test]
+async fn a_replay_whose_end_a_crash_has_hidden_is_known_until_it_is_decided() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 4, 1 << 20).await;
+    letters.insert_batch(&[letter(1, None), letter(2, None)]).await.unwrap();
+    assert!(letters.claim_replay(1, None, 50, 7).await.unwrap());
+    assert!(letters.claim_replay(2, None, 60, 8).await.unwrap());
+    letters.settle_claim(2, true).await.unwrap();
+    letters.close().await;
+    let letters = open(&folder, 4, 1 << 20).await;
+    let open = letters.open_claims().await.unwrap();
+    assert_eq!(open.iter().map(|claim| (claim.id, claim.after)).collect::<Vec<_>>(), [(1, 7)]);
+    letters.settle_claim(1, false).await.unwrap();
+    assert!(letters.open_claims().await.unwrap().is_empty());
+    letters.settle_claim(2, false).await.unwrap();
+    let replayed = async |id| letters.get(id).await.unwrap().unwrap().replayed_at;
+    assert_eq!((replayed(1).await, replayed(2).await), (None, Some(60)));
 }

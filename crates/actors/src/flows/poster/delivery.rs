@@ -202,7 +202,13 @@ impl Deliverer {
         assert!(!job.topic.ends_with("/fault/publish"), "injected by the topic");
         let message_id = self.message_id(flow, job);
         let delivery = Delivery { flow_id: flow.id, seq: job.seq, part: Part::Publish };
-        let rendering = || job.rendered(flow, &message_id).render(topic, Purpose::Body);
+        let rendering = || {
+            #[cfg(feature = "fault-injection")]
+            if job.topic.ends_with("/fault/abort") {
+                std::process::abort();
+            }
+            job.rendered(flow, &message_id).render(topic, Purpose::Body)
+        };
         let topic = match self.deaths.hold(delivery, rendering) {
             Ok(topic) => topic,
             Err(reason) => return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await,

@@ -79,7 +79,11 @@ impl EndpointPosterActor {
     /// An actor that delivers as soon as it is started.
     #[must_use]
     pub fn new(deps: Deps, exit: Exit) -> Self {
-        let deaths = Arc::new(Deaths::of_process(Arc::clone(&deps.in_hand), Holder::Poster));
+        let deaths = Deaths::<Delivery>::of_process(Arc::clone(&deps.in_hand), Holder::Poster);
+        // Those of another journal have nothing to do with ours.
+        let newest = *deps.journal.synced().borrow();
+        deaths.acquit(|delivery| delivery.seq > newest);
+        let deaths = Arc::new(deaths);
         EndpointPosterActor { deps, exit, deaths }
     }
 }
