@@ -11,6 +11,7 @@
 mod backoff;
 pub mod condition;
 pub mod flows;
+pub mod in_hand;
 pub mod mapping;
 pub mod messages;
 pub mod metrics;

@@ -1,13 +1,14 @@
 //! Which messages have stopped an actor, and how often: one that does so twice is given up, so that it can't do so for ever.
 //!
 //! Shared by the actor's incarnations. Only a panic while a message is being worked on is laid to it; one from elsewhere
-//! blames nobody.
+//! blames nobody. The end of the whole process is laid to what it had [in hand](crate::in_hand).
 
+use crate::in_hand::{Holder, InHand, Mark};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How often a message may be in hand when its actor dies before it is given up.
 const ALLOWED: u32 = 2;
@@ -18,6 +19,45 @@ pub(crate) struct Deaths<K> {
     /// Spares the lock in good times.
     is_empty: AtomicBool,
     counts: Mutex<HashMap<K, u32>>,
+    process: Option<(Arc<InHand>, Holder)>,
+}
+
+/// What a message is known by over the end of the process.
+pub(crate) trait Known: Sized {
+    fn mark(&self) -> Mark;
+    fn of_mark(mark: Mark) -> Option<Self>;
+}
+
+impl<K: Copy + Eq + Hash + Known> Deaths<K> {
+    /// With the messages that have ended earlier processes while `holder` had them in hand.
+    pub(crate) fn of_process(in_hand: Arc<InHand>, holder: Holder) -> Self {
+        let suspects = in_hand.suspects(holder).into_iter();
+        let counts: HashMap<K, u32> = suspects.filter_map(|(mark, ends)| Some((K::of_mark(mark)?, ends))).collect();
+        Deaths {
+            is_empty: AtomicBool::new(counts.is_empty()),
+            counts: Mutex::new(counts),
+            process: Some((in_hand, holder)),
+        }
+    }
+
+    /// Works on one message, without waiting for anything; the end of the process is laid to it.
+    pub(crate) fn hold<T>(&self, message: K, work: impl FnOnce() -> T) -> T {
+        match &self.process {
+            Some((in_hand, holder)) => in_hand.hold(*holder, message.mark(), work),
+            None => work(),
+        }
+    }
+
+    /// Forgets those that will not come again, also over the end of the process.
+    pub(crate) fn acquit(&self, is_done: impl Fn(&K) -> bool) {
+        if self.is_empty() {
+            return;
+        }
+        self.forget(&is_done);
+        if let Some((in_hand, holder)) = &self.process {
+            in_hand.acquit(*holder, |mark| K::of_mark(mark).is_none_or(|message| is_done(&message)));
+        }
+    }
 }
 
 impl<K: Copy + Eq + Hash> Deaths<K> {
@@ -78,7 +118,7 @@ impl<K: Copy + Eq + Hash> Deaths<K> {
 
 impl<K> Default for Deaths<K> {
     fn default() -> Self {
-        Deaths { is_empty: AtomicBool::new(true), counts: Mutex::default() }
+        Deaths { is_empty: AtomicBool::new(true), counts: Mutex::default(), process: None }
     }
 }
 
@@ -107,6 +147,32 @@ mod tests {
         let deaths = Deaths::default();
         assert_eq!((deaths.risk(1, || 5), deaths.risk_all(|| [1], async { 6 }).await), (5, 6));
         assert!(deaths.is_empty());
+    }
+
+    impl Known for u64 {
+        fn mark(&self) -> Mark {
+            (*self, 0)
+        }
+        fn of_mark((number, _): Mark) -> Option<Self> {
+            Some(number)
+        }
+    }
+
+    #[test]
+    fn a_message_with_which_two_processes_ended_is_given_up_by_the_third() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("in-hand");
+        let open = || Deaths::<u64>::of_process(Arc::new(InHand::open(&path)), Holder::Writer);
+        for _ in 0..2 {
+            let deaths = open();
+            assert!(!deaths.is_deadly(5));
+            let left = deaths.hold(5, || std::fs::read(&path).unwrap());
+            std::fs::write(&path, left).unwrap();
+        }
+        let deaths = open();
+        assert!(deaths.is_deadly(5) && !deaths.is_deadly(4));
+        deaths.acquit(|message| *message == 5);
+        assert!(open().is_empty());
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl Traffic {
     }
 
     /// What became later of a message in the journal.
-    pub(crate) fn tell_later(&self, seq: u64, received_at: Micros, flow: &Arc<str>, outcome: Outcome, reason: &str) {
+    pub(crate) fn tell_later(&self, seq: u64, received_at: Micros, flow: &str, outcome: Outcome, reason: &str) {
         if !self.is_watched() {
             return;
         }
@@ -169,7 +169,7 @@ impl Traffic {
             at: now(),
             is_later: true,
             missed,
-            steps: vec![step(Some(Arc::clone(flow)), outcome, reason, "")],
+            steps: vec![step(Some(Arc::from(flow)), outcome, reason, "")],
         });
     }
 

@@ -123,3 +123,17 @@ async fn one_that_stops_the_poster_is_given_up_for_what_it_did_then_and_for_noth
     site.database.assert_numbers_without_gap_or_repeat("DEADLY").await;
     assert_eq!(restarts_of(site.home.http, "poster"), 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_with_which_the_process_ends_is_given_up_after_two_ends() {
+    let mut site = opening_with(&["--options", r#"{"actions":[{"type":"PUBLISH","topic":"seen"}]}"#]).await;
+    site.client.publish("deadly/fault/abort", r#"{"temperature":0}"#).await;
+    assert!(!site.gateway.wait().success(), "by itself");
+    assert!(!site.home.start().wait().success(), "and once more");
+    let _third = site.home.start();
+    until("ready", async || is_ready(site.home.http).then_some(())).await;
+    let reason = "deadly/fault/abort PUBLISH: this message has stopped the poster twice";
+    assert_eq!(letters(&site.home, 1).await, [reason]);
+    site.client.publish("deadly/behind", r#"{"temperature":1}"#).await;
+    assert_eq!(stored_through(&site.database, 1).await, [0, 1]);
+}

@@ -14,6 +14,7 @@ mod first_run;
 mod flows;
 mod homeassistant;
 mod interfaces;
+mod isolation;
 mod journal;
 mod malformed;
 mod maps;

@@ -5,14 +5,17 @@
 
 use crate::backoff::Pace;
 use crate::condition::Trouble;
+use crate::flows::known_flows::KnownFlows;
+use crate::flows::lineage::Lineage;
 use crate::messages::{Reload, ReplaceFlows};
 use actix::prelude::*;
 use hearthgate_domain::flow::{Flow, FlowRow};
-use hearthgate_domain::routing::RoutingTable;
+use hearthgate_domain::routing::{Resting, RoutingTable, describe_circle, find_circles};
+use hearthgate_storage::journal;
 use hearthgate_storage::sql::{Changes, Database, DatabaseOptions, MqttServer, TypedTable};
 use hearthgate_supervision::Exit;
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +38,10 @@ pub struct Deps {
     pub reload_interval: Duration,
     /// The last known flows, for a start without the database.
     pub cache: PathBuf,
+    /// Which database it was, to notice another one.
+    pub identity: PathBuf,
+    /// What waits in it is for the flows of the database from last time.
+    pub journal: journal::Handle,
     /// Flows that could not be loaded, each with the reason.
     pub unloadable: watch::Sender<Vec<(String, String)>>,
     /// Why the flows may be out of date, for readiness; empty when all is well.
@@ -80,7 +87,10 @@ impl Actor for CatalogActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let work = Work { deps: self.deps.clone(), asked: self.asked.clone(), table: None };
+        let deps = self.deps.clone();
+        let known = KnownFlows::read(deps.cache.clone());
+        let lineage = Lineage::new(deps.identity.clone(), deps.journal.clone());
+        let work = Work { deps, asked: self.asked.clone(), table: None, known, lineage, pace: Pace::new() };
         ctx.spawn(work.run().into_actor(self).map(|end, act, ctx| match end {
             Ok(never) => match never {},
             Err(reason) => act.exit.fail(ctx, reason),
@@ -113,13 +123,26 @@ struct Work {
     asked: Asked,
     /// The flows in force; none before the first load.
     table: Option<Arc<RoutingTable>>,
+    known: KnownFlows,
+    lineage: Lineage,
+    pace: Pace,
 }
 
 impl Work {
     async fn run(mut self) -> Result<std::convert::Infallible, String> {
-        let database = self.connect().await?;
+        loop {
+            let database = self.connect().await?;
+            self.serve(&database).await?;
+            // It was not the one from last time, which may be back by now, under the same name.
+            database.close().await;
+            self.pace.pause().await;
+        }
+    }
+
+    /// Follows the flows of a database for ever, unless nothing may be written to it.
+    async fn serve(&mut self, database: &Database) -> Result<(), String> {
         let mut changes = None;
-        let mut pace = Pace::new();
+        let mut is_examined = self.deps.database.borrow().is_some();
         loop {
             if changes.is_none() {
                 changes = database.changes().await.unwrap_or_else(|reason| {
@@ -130,11 +153,19 @@ impl Work {
             let waiting = self.asked.waiting.take();
             match database.load_flows().await {
                 Ok(rows) => {
-                    pace.reset();
-                    self.name_server(&database).await;
-                    if self.apply(rows.clone()).await? {
-                        self.keep(&rows);
+                    if !is_examined && let Err(reason) = self.lineage.examine(database, &rows, self.known.rows()).await
+                    {
+                        if self.deps.trouble.is_news(&reason) {
+                            error!(%reason, "the database is not used");
+                        }
+                        self.start_with_known().await?;
+                        Asked::answer(waiting, &Err(reason));
+                        return Ok(());
                     }
+                    is_examined = true;
+                    self.pace.reset();
+                    self.name_server(database).await;
+                    self.apply(rows).await?;
                     // Only now: whoever writes must know the flows of what the journal holds from the last run.
                     if self.deps.database.borrow().is_none() {
                         self.deps.database.send_replace(Some(database.clone()));
@@ -145,7 +176,7 @@ impl Work {
                     let reason = format!("the flows could not be reloaded, the old ones go on: {reason}");
                     self.report(&reason);
                     Asked::answer(waiting, &Err(reason));
-                    pace.pause().await;
+                    self.pace.pause().await;
                     continue;
                 }
             }
@@ -182,16 +213,21 @@ impl Work {
                 }
                 Err(reason) => {
                     self.report(&reason.to_string());
-                    if self.table.is_none()
-                        && let Some(rows) = read_cache(&self.deps.cache)
-                    {
-                        info!(flows = rows.len(), "starting with the flows as they were last time");
-                        self.apply(rows).await?;
-                    }
+                    self.start_with_known().await?;
                 }
             }
             pace.pause().await;
         }
+    }
+
+    /// Uses the flows from last time, unless there are newer ones.
+    async fn start_with_known(&mut self) -> Result<(), String> {
+        if self.table.is_some() || self.known.rows().is_empty() {
+            return Ok(());
+        }
+        let rows = self.known.rows().to_vec();
+        info!(flows = rows.iter().filter(|row| row.enabled).count(), "starting with the flows as they were last time");
+        self.apply(rows).await
     }
 
     /// Waits until the flows should be loaded again; false when changes are no longer told.
@@ -209,46 +245,79 @@ impl Work {
         }
     }
 
-    /// Compiles what is new or changed and hands over the new table; tells whether anything did change.
-    async fn apply(&mut self, rows: Vec<FlowRow>) -> Result<bool, String> {
+    /// Compiles what is new or changed, and hands over and keeps the new table if anything did change.
+    async fn apply(&mut self, rows: Vec<FlowRow>) -> Result<(), String> {
         let mut unloadable = Vec::new();
         let mut flows = Vec::with_capacity(rows.len());
-        for row in rows.into_iter().filter(|row| row.enabled) {
-            if let Some(same) = self.table.as_ref().and_then(|table| table.unchanged(&row)) {
-                flows.push(Arc::clone(same));
-                continue;
-            }
-            let code = row.code.clone();
-            match compile(row) {
-                Ok(flow) => {
-                    for warning in flow.schema.warnings() {
+        let mut resting = Vec::new();
+        let mut rows = self.known.with_removed(rows);
+        for row in &mut rows {
+            let (id, code) = (row.id, row.code.clone());
+            let same = self.table.as_ref().and_then(|table| table.unchanged(row)).cloned();
+            let compiled = match same {
+                Some(same) => Ok(same),
+                None => compile(row.clone()).map(Arc::new),
+            };
+            match compiled {
+                Ok(flow) if row.enabled => {
+                    let is_known = self.table.as_ref().is_some_and(|table| table.flow(id) == Some(&flow));
+                    for warning in flow.schema.warnings().iter().filter(|_| !is_known) {
                         warn!(flow = %code, %warning, "doubtful schema");
                     }
-                    flows.push(Arc::new(flow));
+                    flows.push(flow);
                 }
-                Err(reason) => unloadable.push((code, reason)),
+                Ok(flow) => resting.push(Resting { id, code, flow: Some(flow) }),
+                Err(_) if !row.enabled => resting.push(Resting { id, code, flow: None }),
+                Err(reason) => match self.last_good(row) {
+                    Some((good, flow)) => {
+                        unloadable.push((code, format!("{reason}; it goes on as it was before")));
+                        *row = good;
+                        flows.push(flow);
+                    }
+                    None => {
+                        unloadable.push((code.clone(), reason));
+                        resting.push(Resting { id, code, flow: None });
+                    }
+                },
             }
         }
         self.report_unloadable(unloadable);
-        let table = Arc::new(RoutingTable::new(flows));
+        let table = Arc::new(RoutingTable::new(flows).with_resting(resting));
         if let Some(old) = &self.table {
             let difference = table.difference(old);
-            if difference.is_empty() {
-                return Ok(false);
+            if difference.is_empty() && table.rests_as(old) {
+                return Ok(());
             }
-            info!(
-                added = difference.added.len(),
-                removed = difference.removed.len(),
-                changed = difference.changed.len(),
-                "flows reloaded"
-            );
+            if !difference.is_empty() {
+                info!(
+                    added = difference.added.len(),
+                    removed = difference.removed.len(),
+                    changed = difference.changed.len(),
+                    "flows reloaded"
+                );
+            }
         } else {
             info!(flows = table.flows().len(), "flows loaded");
+        }
+        let flows: Vec<&Flow> = table.flows().iter().map(|flow| &**flow).collect();
+        for circle in find_circles(&flows) {
+            let circle = describe_circle(&circle);
+            warn!(%circle, "flows publish to each other; their messages are stopped after some rounds");
         }
         let sent = self.deps.router.send(ReplaceFlows(Arc::clone(&table))).await;
         sent.map_err(|_| "the router did not take the flows")?;
         self.table = Some(table);
-        Ok(true)
+        self.known.keep(rows);
+        Ok(())
+    }
+
+    /// An enabled flow as it was when it could be loaded, in this run or the one before.
+    fn last_good(&self, row: &FlowRow) -> Option<(FlowRow, Arc<Flow>)> {
+        let good = self.known.row(row.id, &row.code).filter(|good| good.enabled)?;
+        if let Some(flow) = self.table.as_ref().and_then(|table| table.unchanged(good)) {
+            return Some((good.clone(), Arc::clone(flow)));
+        }
+        compile(good.clone()).ok().map(|flow| (good.clone(), Arc::new(flow)))
     }
 
     fn report_unloadable(&self, unloadable: Vec<(String, String)>) {
@@ -267,12 +336,6 @@ impl Work {
             warn!(%reason, "database trouble; trying again");
         }
     }
-
-    fn keep(&self, rows: &[FlowRow]) {
-        if let Err(reason) = write_cache(&self.deps.cache, rows) {
-            warn!(%reason, "the flows could not be kept for a start without the database");
-        }
-    }
 }
 
 /// A flow that can run, with a table of its own that can be, if it wants one.
@@ -283,17 +346,4 @@ pub fn compile(row: FlowRow) -> Result<Flow, String> {
     let flow = Flow::compile(row).map_err(|error| error.to_string())?;
     TypedTable::of(&flow).map_err(|reason| format!("flow {:?}, options.table: {reason}", flow.code))?;
     Ok(flow)
-}
-
-fn read_cache(path: &Path) -> Option<Vec<FlowRow>> {
-    let text = std::fs::read(path).ok()?;
-    serde_json::from_slice(&text)
-        .map_err(|reason| warn!(%reason, path = %path.display(), "the kept flows can not be read"))
-        .ok()
-}
-
-fn write_cache(path: &Path, rows: &[FlowRow]) -> std::io::Result<()> {
-    let new = path.with_extension("new");
-    std::fs::write(&new, serde_json::to_vec(rows)?)?;
-    std::fs::rename(new, path)
 }

@@ -7,8 +7,8 @@ use actix::prelude::*;
 use hearthgate_domain::delivery::{Inbound, Micros};
 use hearthgate_domain::flow::{Flow, Part};
 use hearthgate_domain::routing::RoutingTable;
-use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
-use hearthgate_storage::journal::{self, Salvaged, Seq, Skipped, StoredEntry, Target, Verdict};
+use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter, OpenClaim};
+use hearthgate_storage::journal::{self, Salvaged, Seq, Skipped, StoredEntry, Target, Verdict, Why};
 use hearthgate_supervision::Exit;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -54,6 +54,12 @@ impl Actor for DeadLetterActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        // Before anybody claims another one.
+        ctx.wait(settle_claims(self.deps.clone()).into_actor(self).map(|end, act, ctx| {
+            if let Err(reason) = end {
+                act.exit.fail(ctx, reason);
+            }
+        }));
         ctx.spawn(run(self.deps.clone()).into_actor(self).map(|end, act, ctx| {
             if let Err(reason) = end {
                 act.exit.fail(ctx, reason);
@@ -72,8 +78,7 @@ impl Handler<ReplayLetter> for DeadLetterActor {
     }
 }
 
-/// The letter is marked before its message is taken: killed in between, it is still there and says when that was, and
-/// nothing is done twice without being asked for.
+/// The letter is claimed before its message is taken. Killed in between, the next start finds out whether it was.
 async fn replay(deps: Deps, order: ReplayLetter) -> Result<usize, String> {
     let ReplayLetter { id, again } = order;
     let found = deps.letters.get(id).await.map_err(|error| error.to_string())?;
@@ -83,7 +88,9 @@ async fn replay(deps: Deps, order: ReplayLetter) -> Result<usize, String> {
     }
     // Always another time than the one that others saw.
     let at = found.replayed_at.map_or_else(now, |before| now().max(before + 1));
-    let claimed = deps.letters.claim_replay(id, found.replayed_at, at).await.map_err(|error| error.to_string())?;
+    let after = *deps.journal.synced().borrow();
+    let claimed =
+        deps.letters.claim_replay(id, found.replayed_at, at, after).await.map_err(|error| error.to_string())?;
     if !claimed {
         return Err(format!("dead letter {id} is being replayed by another, or was dropped"));
     }
@@ -91,10 +98,51 @@ async fn replay(deps: Deps, order: ReplayLetter) -> Result<usize, String> {
         Ok(taken) => taken,
         Err(reason) => Err(format!("the router can not take it now: {reason}")),
     };
-    if taken.is_err() {
-        deps.letters.mark_replayed(&[id], found.replayed_at).await.map_err(|error| error.to_string())?;
+    if let Err(error) = deps.letters.settle_claim(id, taken.is_ok()).await {
+        // The next start decides it by what is in the journal, as it is.
+        warn!(%error, letter = id, "how a replay ended could not be noted");
     }
     taken
+}
+
+/// Decides the replays that were under way when an earlier incarnation, or the whole process, ended: those whose message is
+/// in the journal were taken, the others are letters as before.
+async fn settle_claims(deps: Deps) -> Result<(), String> {
+    for OpenClaim { id, after } in deps.letters.open_claims().await.map_err(|error| error.to_string())? {
+        let found = deps.letters.get(id).await.map_err(|error| error.to_string())?;
+        let is_taken = match found {
+            Some(found) => {
+                let journal = deps.journal.clone();
+                let search = tokio::task::spawn_blocking(move || is_in_journal(&journal, after, &found.letter));
+                search.await.map_err(|error| error.to_string())??
+            }
+            None => true,
+        };
+        warn!(letter = id, is_taken, "a replay was cut off");
+        deps.letters.settle_claim(id, is_taken).await.map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Whether the message of a letter that was replayed came into the journal after this entry. Where that was deleted since,
+/// it was carried out.
+fn is_in_journal(journal: &journal::Handle, after: Seq, letter: &NewDeadLetter) -> Result<bool, String> {
+    let is_it = |entry: &StoredEntry<'_>| {
+        entry.origin.is_none()
+            && entry.received_at == letter.received_at
+            && entry.topic == letter.topic
+            && entry.payload == letter.payload
+    };
+    let mut reader = journal.reader_after(after);
+    loop {
+        let read = reader.next_batch_where(BATCH, BATCH_BYTES, is_it).map_err(|error| error.to_string())?;
+        if !read.entries.is_empty() || read.skipped.iter().any(|skipped| skipped.why == Why::Gone) {
+            return Ok(true);
+        }
+        if read.caught_up {
+            return Ok(false);
+        }
+    }
 }
 
 async fn run(mut deps: Deps) -> Result<(), String> {
@@ -181,8 +229,8 @@ pub(crate) fn salvaged(
 fn due<'a>(target: Target<'a>, table: &'a RoutingTable, parts: &'a [Part]) -> impl Iterator<Item = (i64, Part)> + 'a {
     let flow_id = target.flow_id;
     let is_due = move |part: &&Part| {
-        let flow = flow_id.and_then(|id| table.flow(id));
-        target.verdict.is_due(**part) && flow.map_or(**part == Part::Store, |flow| flow.does(**part))
+        let known = |id| table.flow(id).map(|flow| flow.does(**part)).or_else(|| resting_does(table, id, **part));
+        target.verdict.is_due(**part) && flow_id.and_then(known).unwrap_or(**part == Part::Store)
     };
     parts.iter().filter(is_due).filter_map(move |part| Some((flow_id?, *part)))
 }
@@ -196,7 +244,7 @@ pub(crate) fn letter(
     reason: &str,
 ) -> NewDeadLetter {
     NewDeadLetter {
-        journal: journal.id(),
+        journal: journal.origin_of(entry.seq),
         seq: Some(entry.seq),
         flow_code: flow_id.map(|id| code(table, id)),
         topic: entry.topic.to_owned(),
@@ -221,8 +269,25 @@ pub(crate) fn lacks(flow: &Flow, part: Part) -> Option<String> {
     })
 }
 
-fn code(table: &RoutingTable, flow_id: i64) -> String {
-    table.flow(flow_id).map_or_else(|| format!("(flow {flow_id}, removed)"), |flow| flow.code.to_string())
+/// What the letters of a flow are found by: its code, also when it is switched off or removed.
+pub(crate) fn code(table: &RoutingTable, flow_id: i64) -> String {
+    table.code(flow_id).map_or_else(|| format!("(flow {flow_id}, removed)"), str::to_owned)
+}
+
+/// Why nothing is done for a flow that is not in force, and what to do.
+pub(crate) fn rests(table: &RoutingTable, flow_id: i64) -> String {
+    match table.code(flow_id) {
+        Some(code) => format!(
+            "flow {code} was switched off or removed: put it in force again (hearthgate flow enable {code}) and replay, or \
+             drop the letter (hearthgate dlq drop)"
+        ),
+        None => "the flow was removed".to_owned(),
+    }
+}
+
+/// What a flow does that is not in force, as far as that is known.
+pub(crate) fn resting_does(table: &RoutingTable, flow_id: i64, part: Part) -> Option<bool> {
+    table.resting(flow_id)?.flow.as_ref().map(|flow| flow.does(part))
 }
 
 /// The dead letter of a message that the journal had no room for. It has no number: sent again, it is a letter again.

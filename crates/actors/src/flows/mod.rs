@@ -3,6 +3,8 @@
 pub mod catalog;
 pub mod commit;
 pub mod dead_letters;
+mod known_flows;
+mod lineage;
 pub mod poster;
 pub mod router;
 pub mod writer;

@@ -5,11 +5,13 @@
 
 use crate::condition::Trouble;
 use crate::flows::commit::{Decision, Desk, Group, Written};
-use crate::flows::dead_letters;
+use crate::flows::{dead_letters, poster};
+use crate::in_hand::{Holder, InHand, Mark};
 use crate::messages::{Arrived, Confirmed, Consumer, ReplaceFlows, RouteAgain, Settled, Wanted};
 use crate::metrics::{Counter, Outcome};
 use crate::mqtt::progress::{Admission, Progress};
 use crate::mqtt::subscription_ids::Interests;
+use crate::poison::{Deaths, Known};
 use crate::traffic::{self, Traffic};
 use actix::prelude::*;
 use hearthgate_domain::delivery::{Inbound, QoS, Via};
@@ -19,7 +21,7 @@ use hearthgate_domain::routing::RoutingTable;
 use hearthgate_domain::topic::TopicFilter;
 use hearthgate_mqtt::link::{Batch, Subscription, Ticket, subscription_identifier};
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
-use hearthgate_storage::journal::{JournalError, Target, Verdict};
+use hearthgate_storage::journal::{JournalError, Target, Verdict, content_hash};
 use hearthgate_supervision::Exit;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +31,23 @@ use tracing::{error, warn};
 
 /// Time between attempts to write to a journal that is full or has no room on its disk.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Payloads up to this size, in bytes, can't end the process by being read, and are not noted for that.
+const HARMLESS: usize = 128;
+
+/// What a message is known by, whoever sends it and however often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Content(u64);
+
+impl Known for Content {
+    fn mark(&self) -> Mark {
+        (self.0, 0)
+    }
+
+    fn of_mark((hash, _): Mark) -> Option<Self> {
+        Some(Content(hash))
+    }
+}
 
 /// What the actor works with.
 pub struct Deps {
@@ -54,6 +73,8 @@ pub struct Deps {
     pub sharing: Sharing,
     /// Where it is told what became of messages.
     pub traffic: Traffic,
+    /// What ended the process before.
+    pub in_hand: Arc<InHand>,
 }
 
 /// Whether several gateways share the flows' messages.
@@ -91,6 +112,8 @@ pub struct FlowRouterActor {
     /// All of these.
     wanted: HashSet<u32>,
     counters: Counters,
+    /// Messages with which processes have ended.
+    deaths: Deaths<Content>,
 }
 
 struct Counters {
@@ -115,6 +138,7 @@ impl FlowRouterActor {
             dropped: Counter::journal(Outcome::Dropped),
         };
         let found = Vec::new();
+        let deaths = Deaths::of_process(Arc::clone(&deps.in_hand), Holder::Router);
         FlowRouterActor {
             deps,
             exit,
@@ -126,7 +150,24 @@ impl FlowRouterActor {
             identifiers: HashMap::new(),
             wanted: HashSet::new(),
             counters,
+            deaths,
         }
+    }
+
+    /// What the found flows make of a message; it may be the one with which processes end.
+    fn decide(&self, message: &Inbound) -> Vec<Decision> {
+        if message.payload.len() <= HARMLESS {
+            return decide(message, &self.found);
+        }
+        let content = Content(content_hash(&message.topic, &message.payload));
+        if self.deaths.is_deadly(content) {
+            let reason = "the gateway has ended twice while it read this message".to_owned();
+            error!(topic = %message.topic, reason, "dead letter");
+            return vec![Decision::Refused { flow_id: None, reason, pointer: String::new() }];
+        }
+        let decisions = self.deaths.hold(content, || decide(message, &self.found));
+        self.deaths.acquit(|suspect| *suspect == content);
+        decisions
     }
 
     /// Keeps those of the found flows that this copy of the message is for.
@@ -181,7 +222,7 @@ impl FlowRouterActor {
             #[cfg(feature = "fault-injection")]
             assert!(!message.topic.ends_with("/fault/router"), "injected by the topic");
             let refused = &self.counters.refused;
-            let decisions = decide(message, &self.found);
+            let decisions = self.decide(message);
             refused
                 .add(decisions.iter().filter(|decision| matches!(decision, Decision::Refused { .. })).count() as u64);
             self.group.push(index, decisions);
@@ -254,8 +295,14 @@ impl FlowRouterActor {
 
     /// Nothing is settled meanwhile, so the broker keeps what comes, and nothing is lost.
     fn on_trouble(&mut self, group: Group, reason: &JournalError, ctx: &mut Context<Self>) {
-        let text = reason.to_string();
-        if self.deps.trouble.is_news(&text) {
+        let is_full = matches!(reason, JournalError::Full { .. });
+        let text = match is_full {
+            true => format!("{reason}; {}", self.holders()),
+            false => reason.to_string(),
+        };
+        let was_well = self.deps.trouble.reason().is_empty();
+        // How much each holds changes with each attempt.
+        if self.deps.trouble.is_news(&text) && (was_well || !is_full) {
             error!(reason = %text, "messages wait: they can not be written to the journal");
         }
         match reason {
@@ -270,6 +317,20 @@ impl FlowRouterActor {
             }
             _ => self.exit.fail(ctx, text),
         }
+    }
+
+    /// Who has not released how much of a full journal.
+    fn holders(&self) -> String {
+        let usage = lock(&self.deps.desk).usage();
+        let table = self.deps.table.borrow();
+        let mut waiting: Vec<_> = usage.consumers.iter().filter(|consumer| consumer.lag > 0).collect();
+        waiting.sort_by_key(|consumer| std::cmp::Reverse(consumer.lag));
+        let name = |name: &str| match poster::flow_of_lane(name).and_then(|flow_id| table.code(flow_id)) {
+            Some(code) => format!("deliveries of {code}"),
+            None => name.to_owned(),
+        };
+        let shown = waiting.iter().take(3).map(|one| format!("{} ({} entries)", name(&one.name), one.lag));
+        format!("waiting: {}", shown.collect::<Vec<_>>().join(", "))
     }
 
     /// The next messages of a group, for which the journal has no room, become dead letters at once, and are settled.

@@ -7,8 +7,9 @@
 use crate::backoff::Pace;
 use crate::condition::Trouble;
 use crate::flows::dead_letters;
+use crate::in_hand::{Holder, InHand, Mark};
 use crate::metrics::{Counter, Outcome};
-use crate::poison::Deaths;
+use crate::poison::{Deaths, Known};
 use crate::traffic::Traffic;
 use actix::prelude::*;
 use hearthgate_domain::fate::Outcome as Told;
@@ -58,6 +59,18 @@ pub struct Deps {
     pub trouble: Trouble,
     /// Where it is told what is stored.
     pub traffic: Traffic,
+    /// What ended the process before.
+    pub in_hand: Arc<InHand>,
+}
+
+impl Known for (Seq, i64) {
+    fn mark(&self) -> Mark {
+        *self
+    }
+
+    fn of_mark(mark: Mark) -> Option<Self> {
+        Some(mark)
+    }
 }
 
 /// See the module.
@@ -71,7 +84,12 @@ impl RecordWriterActor {
     /// An actor that writes as soon as it is started.
     #[must_use]
     pub fn new(deps: Deps, exit: Exit) -> Self {
-        RecordWriterActor { deps, exit, deaths: Arc::default() }
+        let deaths = Deaths::of_process(Arc::clone(&deps.in_hand), Holder::Writer);
+        // Those of another journal have nothing to do with ours.
+        let newest = *deps.journal.synced().borrow();
+        deaths.acquit(|(seq, _): &(Seq, i64)| *seq > newest);
+        let deaths = Arc::new(deaths);
+        RecordWriterActor { deps, exit, deaths }
     }
 }
 
@@ -128,7 +146,9 @@ impl Work {
         let mut pace = Pace::new();
         loop {
             let Some(database) = self.database().await else { return Ok(()) };
-            let mut writer = RecordWriter::new(&database, self.deps.journal.id()).map_err(|error| error.to_string())?;
+            let journal = self.deps.journal.clone();
+            let writer = RecordWriter::new(&database, journal.id()).map_err(|error| error.to_string())?;
+            let mut writer = writer.following(journal, CONSUMER);
             match self.drain(&mut writer, &mut pace).await? {
                 End::Closed => return Ok(()),
                 End::Trouble(reason) => {
@@ -223,7 +243,7 @@ impl Work {
             pace.reset();
             self.deps.trouble.clear();
             self.release(through)?;
-            self.deaths.forget(|(seq, _)| *seq <= through);
+            self.deaths.acquit(|(seq, _)| *seq <= through);
         }
         *batch = Batch { through, ..Batch::default() };
         Ok(None)
@@ -250,18 +270,23 @@ impl Work {
                     Some(flow) => match dead_letters::lacks(flow, Part::Store) {
                         Some(reason) if target.verdict == Verdict::Replayed(Part::Store) => Err(reason),
                         Some(_) | None => {
-                            deaths.risk((entry.seq, flow_id), || self.record(entry, flow, records.last()))
+                            let message = (entry.seq, flow_id);
+                            deaths.risk(message, || deaths.hold(message, || self.record(entry, flow, records.last())))
                         }
                     },
-                    None => Err("the flow was removed or switched off".to_owned()),
+                    // What a flow does beside storing is given up by the poster.
+                    None if dead_letters::resting_does(&table, flow_id, Part::Store) == Some(false) => continue,
+                    None => Err(dead_letters::rests(&table, flow_id)),
                 };
                 match made {
                     Ok(record) => records.push(record),
                     Err(reason) => {
                         let letter = dead_letters::letter(&self.deps.journal, &table, entry, Some(flow_id), &reason);
                         warn!(flow = letter.flow_code, seq = entry.seq, reason, "dead letter");
-                        // Of a flow that is gone nothing was done: the poster gives up the same letter.
-                        let is_whole = table.flow(flow_id).is_none() && target.verdict == Verdict::Accepted;
+                        // What a flow did that is gone is not known: the poster gives up the same letter.
+                        let is_known = table.flow(flow_id).is_some()
+                            || dead_letters::resting_does(&table, flow_id, Part::Store).is_some();
+                        let is_whole = !is_known && target.verdict == Verdict::Accepted;
                         refused.push(NewDeadLetter { part: (!is_whole).then_some(Part::Store), ..letter });
                     }
                 }

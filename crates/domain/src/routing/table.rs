@@ -15,6 +15,19 @@ pub struct RoutingTable {
     ids: Vec<i64>,
     tree: FilterTree<u32>,
     filters: BTreeSet<TopicFilter>,
+    resting: HashMap<i64, Resting>,
+}
+
+/// A flow that takes no messages: it is switched off, removed, or can't be loaded. Messages that it took before may still
+/// wait for it, and are known by its code.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resting {
+    /// Its number.
+    pub id: i64,
+    /// Its code.
+    pub code: String,
+    /// Itself, if it can be loaded.
+    pub flow: Option<Arc<Flow>>,
 }
 
 /// What a reload changes.
@@ -52,7 +65,32 @@ impl RoutingTable {
         }
         let filters = flows.iter().map(|flow| flow.topic.filter().clone()).collect();
         let ids = flows.iter().map(|flow| flow.id).collect();
-        Self { flows, ids, tree, filters }
+        Self { flows, ids, tree, filters, resting: HashMap::new() }
+    }
+
+    /// The same table, which also knows these flows by their numbers.
+    #[must_use]
+    pub fn with_resting(mut self, resting: impl IntoIterator<Item = Resting>) -> Self {
+        self.resting = resting.into_iter().map(|resting| (resting.id, resting)).collect();
+        self
+    }
+
+    /// The flow of this id that is not in force.
+    #[must_use]
+    pub fn resting(&self, id: i64) -> Option<&Resting> {
+        self.resting.get(&id)
+    }
+
+    /// The code of a flow, in force or not.
+    #[must_use]
+    pub fn code(&self, id: i64) -> Option<&str> {
+        self.flow(id).map(|flow| &*flow.code).or_else(|| self.resting(id).map(|resting| &*resting.code))
+    }
+
+    /// Whether both know the same flows that are not in force.
+    #[must_use]
+    pub fn rests_as(&self, other: &RoutingTable) -> bool {
+        self.resting == other.resting
     }
 
     /// All flows, in the order of their ids.
@@ -70,7 +108,8 @@ impl RoutingTable {
     /// The flow of this id that still has the definition of `row`, so that a reload need not compile it again.
     #[must_use]
     pub fn unchanged(&self, row: &FlowRow) -> Option<&Arc<Flow>> {
-        self.flow(row.id).filter(|flow| flow.fingerprint() == row.fingerprint())
+        let known = self.flow(row.id).or_else(|| self.resting(row.id)?.flow.as_ref());
+        known.filter(|flow| flow.fingerprint() == row.fingerprint())
     }
 
     /// Puts the flows whose filter matches the topic name into `found`, in the order of their ids, each once. What was

@@ -217,9 +217,18 @@ fn tables(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
     };
     report.line(Mark::Ok, "database", format!("{}, {} flows", settings.database.url, rows.len()))?;
     if settings.flows.enabled {
+        circles(&rows, report)?;
         for row in rows {
             flow(row, settings, report)?;
         }
+    }
+    Ok(())
+}
+
+/// Flows that publish to each other: each is in order by itself.
+fn circles(rows: &[FlowRow], report: &mut Report<'_>) -> anyhow::Result<()> {
+    for problem in parts::circle_problems(rows) {
+        report.line(Mark::Wrong, "flows", problem)?;
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! What a flow or an interface needs besides its own text: templates that can be read, secrets, programs, devices.
 
 use crate::wiring::options;
-use hearthgate_domain::flow::{Action, Auth, Flow, HeaderValue, SecretRef};
+use hearthgate_domain::flow::{Action, Auth, Flow, FlowRow, HeaderValue, SecretRef};
+use hearthgate_domain::routing::{describe_circle, find_circles};
 use hearthgate_endpoints::template::{Purpose, Template};
 use hearthgate_interfaces::{DriverConfig, InterfaceConfig};
 use rustix::fs::{Access, access};
@@ -73,6 +74,16 @@ fn is_program(folder: &Path, program: &str, search: &OsStr) -> bool {
         return may_run(folder.join(program));
     }
     std::env::split_paths(search).any(|path| may_run(folder.join(path).join(program)))
+}
+
+/// The circles in which enabled flows publish to each other, in words.
+pub(super) fn circle_problems(rows: &[FlowRow]) -> Vec<String> {
+    let flows: Vec<Flow> = rows.iter().filter_map(|row| Flow::compile(row.clone()).ok()).collect();
+    let circles = find_circles(&flows.iter().collect::<Vec<_>>());
+    let problem = |circle: &Vec<&Flow>| {
+        format!("{} publish to each other, without end; change the topic of one of them", describe_circle(circle))
+    };
+    circles.iter().map(problem).collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::wiring::spawner::{Place, Starter};
 use anyhow::Context as _;
 use hearthgate_actors::condition::Trouble;
 use hearthgate_actors::flows::{catalog, commit, dead_letters, poster, router, writer};
+use hearthgate_actors::in_hand::InHand;
 use hearthgate_actors::mqtt::progress::Progress;
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_settings::{Settings, WhenFull};
@@ -41,6 +42,7 @@ pub(super) async fn wire(
     let dead_letters = DeadLetters::open(&database::dead_letter_options(settings))
         .await
         .map_err(|error| Failure::Unavailable(error.to_string()))?;
+    let in_hand = Arc::new(InHand::open(&state.join("in-hand")));
     let (table_tx, table) = watch::channel(Arc::new(RoutingTable::new(Vec::new())));
     let (database_tx, database) = watch::channel(None);
     let mut troubles = Vec::new();
@@ -62,6 +64,7 @@ pub(super) async fn wire(
         sharing: router::Sharing { group: settings.mqtt.group.clone(), is_leaving: settings.mqtt.leave_group },
         letters: dead_letters.clone(),
         rejects: settings.journal.when_full == WhenFull::Reject,
+        in_hand: Arc::clone(&in_hand),
     })?;
     let writer = starter.start("writer", "writer", writer::RecordWriterActor::new)?;
     writer.fill(writer::Deps {
@@ -74,6 +77,7 @@ pub(super) async fn wire(
         value_format: options::value_format(settings),
         trouble: trouble("writer"),
         traffic: traffic.clone(),
+        in_hand: Arc::clone(&in_hand),
     })?;
     let letters = starter.start("letters", "writer", dead_letters::DeadLetterActor::new)?;
     letters.fill(dead_letters::Deps {
@@ -100,6 +104,8 @@ pub(super) async fn wire(
             secrets: Arc::new(options::secret),
             traffic: traffic.clone(),
         },
+        in_hand,
+        set_aside: settings.journal.set_aside.0,
     })?;
     catalog.fill(catalog::Deps {
         options: database::options(settings),
@@ -107,6 +113,8 @@ pub(super) async fn wire(
         router: router.addr.clone().recipient(),
         reload_interval: settings.flows.reload_interval.0,
         cache: state.join("flows.json"),
+        identity: state.join("database.id"),
+        journal: handle.clone(),
         unloadable: watch::channel(Vec::new()).0,
         trouble: trouble("database"),
         server,
@@ -120,6 +128,12 @@ fn open_journal(settings: &Settings, folder: &Path) -> anyhow::Result<Journal> {
     let (mut journal, recovery) = opened.map_err(|error| Failure::Unavailable(error.to_string()))?;
     for damage in &recovery.damaged {
         error!(%damage, "the journal was damaged");
+    }
+    if recovery.positions_lost {
+        error!(
+            "how far endpoints and dead letters are is not known, the files positions.* were damaged: what the journal still \
+             has is delivered again, with the same webhook-id; the database is not concerned"
+        );
     }
     let messages = journal.owed().len();
     if messages > 0 {

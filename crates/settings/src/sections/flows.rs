@@ -41,6 +41,8 @@ pub struct Journal {
     pub when_full: WhenFull,
     /// Size of one segment file.
     pub segment_size: Size,
+    /// Bytes that are set aside of flows whose deliveries hang.
+    pub set_aside: Size,
 }
 
 /// What happens when the journal is full.

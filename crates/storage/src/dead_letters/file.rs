@@ -55,11 +55,11 @@ DROP INDEX dead_letters_once;
 /// The dead letters. Cloning is cheap and shares the one connection.
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
-    pool: SqlitePool,
+    pub(super) pool: SqlitePool,
     max_letters: i64,
     max_bytes: i64,
     max_age: Option<Micros>,
-    label: String,
+    pub(super) label: String,
 }
 
 impl DeadLetters {
@@ -85,7 +85,9 @@ impl DeadLetters {
         if version == 1 {
             sqlx::raw_sql(UPGRADE_1).execute(&pool).await.attempted(format!("upgrade {label}"))?;
         }
-        sqlx::raw_sql(SCHEMA).execute(&pool).await.attempted(format!("prepare {label}"))?;
+        for schema in [SCHEMA, super::parked::SCHEMA, super::claims::SCHEMA] {
+            sqlx::raw_sql(schema).execute(&pool).await.attempted(format!("prepare {label}"))?;
+        }
         let bound = |limit: u64| i64::try_from(limit.max(1)).unwrap_or(i64::MAX);
         let max_age = options.max_age.map(|age| Micros::try_from(age.as_micros()).unwrap_or(Micros::MAX));
         let (max_letters, max_bytes) = (bound(options.max_letters), bound(options.max_bytes));
@@ -175,22 +177,6 @@ impl DeadLetters {
             .await
             .attempted(format!("mark in {}", self.label))?;
         Ok(done.rows_affected())
-    }
-
-    /// Takes a letter for a replay at this time if it still is as it was seen, never replayed or last at `seen`. Of several
-    /// that try at once one gets it: the others, and those for whom it is no longer there, get `false`.
-    ///
-    /// # Errors
-    /// The file can't be written.
-    pub async fn claim_replay(&self, id: i64, seen: Option<Micros>, at: Micros) -> Result<bool, DatabaseError> {
-        let done = sqlx::query("UPDATE dead_letters SET replayed_at = ? WHERE id = ? AND replayed_at IS ?")
-            .bind(at)
-            .bind(id)
-            .bind(seen)
-            .execute(&self.pool)
-            .await
-            .attempted(format!("mark in {}", self.label))?;
-        Ok(done.rows_affected() == 1)
     }
 
     /// Removes letters. Answers how many there were.

@@ -4,12 +4,16 @@
 //! letter is known by journal, sequence number and flow: storing it again after a crash changes nothing. The file is
 //! bounded; the oldest letters make room, and are counted.
 
+mod claims;
 mod file;
 mod groups;
+mod parked;
 mod rows;
 
+pub use claims::OpenClaim;
 pub use file::DeadLetters;
 pub use groups::DeadLetterGroup;
+pub use parked::{ParkedFlow, ParkedMessage};
 
 use bytes::Bytes;
 use hearthgate_domain::delivery::Micros;

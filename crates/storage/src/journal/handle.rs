@@ -9,6 +9,37 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+/// How full the journal is, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of all segments.
+    pub bytes: u64,
+    /// The bound.
+    pub max_bytes: u64,
+    /// Number of segments.
+    pub segments: usize,
+    /// Durable entries that are still there, needed or not.
+    pub entries: u64,
+    /// When the oldest entry came in that some consumer has not released, to about a second; `None` when all have
+    /// released everything.
+    pub oldest_waiting: Option<Micros>,
+    /// Newest durable entry; 0 when there was never one.
+    pub synced: Seq,
+    /// The consumers by name.
+    pub consumers: Vec<ConsumerUsage>,
+}
+
+/// How far one consumer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerUsage {
+    /// Its name.
+    pub name: String,
+    /// It is done through this entry.
+    pub released: Seq,
+    /// Entries that are there and that it has not released.
+    pub lag: u64,
+}
+
 /// Access to an open journal for everyone but its writer. Cheap to clone; everything on it can be called from any thread.
 /// When the [`Journal`](super::Journal) is dropped, readers can read to the end, and positions can no longer be stored.
 #[derive(Clone, Debug)]
@@ -21,6 +52,47 @@ impl Handle {
     #[must_use]
     pub fn id(&self) -> Uuid {
         self.shared.id
+    }
+
+    /// The identity of this opening, to be noted beside a position that is kept elsewhere. `None` when it could not be kept.
+    #[must_use]
+    pub fn run(&self) -> Option<Uuid> {
+        lock(&self.shared.runs).current()
+    }
+
+    /// Under which identity an entry's number is unique: also where the journal was put back from an older copy and has
+    /// given the number out once more.
+    #[must_use]
+    pub fn origin_of(&self, seq: Seq) -> Uuid {
+        lock(&self.shared.runs).of(seq).unwrap_or(self.shared.id)
+    }
+
+    /// Through which entry a position holds that is kept elsewhere and that was left by this run.
+    #[must_use]
+    pub fn bound_position(&self, position: Seq, left_by: Option<Uuid>) -> Seq {
+        lock(&self.shared.runs).bound(position, left_by)
+    }
+
+    /// Whether somebody else has this journal too, a copy of it: we have noted our run elsewhere, and find there one that
+    /// we do not know.
+    #[must_use]
+    pub fn is_rivalled_by(&self, run: Uuid) -> bool {
+        let runs = lock(&self.shared.runs);
+        runs.is_noted() && !runs.knows(run)
+    }
+
+    /// The run was noted beside a position that is kept elsewhere.
+    ///
+    /// # Errors
+    /// Failures of the file.
+    pub fn note_run(&self) -> Result<(), JournalError> {
+        lock(&self.shared.runs).note()
+    }
+
+    /// Through which entry a registered consumer is done.
+    #[must_use]
+    pub fn released(&self, name: &str) -> Option<Seq> {
+        lock(&self.shared.positions).consumers.get(name).map(|position| position.released)
     }
 
     /// Follows the newest durable entry; 0 before the first one. It ends when the journal is closed.
@@ -143,6 +215,19 @@ impl Handle {
         Reader::new(Arc::clone(&self.shared), seq.saturating_add(1))
     }
 
+    /// Bytes of the segments that somebody holds who is done through `seq`.
+    #[must_use]
+    pub fn held_after(&self, seq: Seq) -> u64 {
+        let index = lock(&self.shared.index);
+        index.segments.iter().filter(|segment| segment.end > seq.saturating_add(1)).map(|segment| segment.bytes).sum()
+    }
+
+    /// The bound of all segments together, in bytes.
+    #[must_use]
+    pub fn max_bytes(&self) -> u64 {
+        self.shared.max_bytes
+    }
+
     /// How full the journal is.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -168,35 +253,4 @@ impl Handle {
                 .collect(),
         }
     }
-}
-
-/// How full the journal is, and for whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes of all segments.
-    pub bytes: u64,
-    /// The bound.
-    pub max_bytes: u64,
-    /// Number of segments.
-    pub segments: usize,
-    /// Durable entries that are still there, needed or not.
-    pub entries: u64,
-    /// When the oldest entry came in that some consumer has not released, to about a second; `None` when all have
-    /// released everything.
-    pub oldest_waiting: Option<Micros>,
-    /// Newest durable entry; 0 when there was never one.
-    pub synced: Seq,
-    /// The consumers by name.
-    pub consumers: Vec<ConsumerUsage>,
-}
-
-/// How far one consumer is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConsumerUsage {
-    /// Its name.
-    pub name: String,
-    /// It is done through this entry.
-    pub released: Seq,
-    /// Entries that are there and that it has not released.
-    pub lag: u64,
 }

@@ -15,6 +15,7 @@
 //! | `journal.id` | the journal's UUID (version 7), made once; consumers elsewhere key their positions by it |
 //! | `NNNNNNNNNNNNNNNNNNNN.seg` | a segment; the name is the sequence number that it starts with, 20 digits |
 //! | `positions.a`, `positions.b` | released positions of the consumers, two slots written in turn |
+//! | `runs.a`, `runs.b` | the openings, to tell an older copy of the journal; two slots written in turn |
 //! | `owed.a`, `owed.b` | what senders may send again, two slots written in turn |
 //! | `*.damaged` | damaged bytes as they were found, at most 16 files, the oldest go first |
 //!

@@ -8,6 +8,7 @@ mod changes;
 mod error;
 mod flows;
 mod grants;
+mod identity;
 mod migrations;
 mod migrators;
 mod options;

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use hearthgate_domain::flow::Part;
-use hearthgate_storage::dead_letters::{DeadLetterFilter, DeadLetterOptions, DeadLetters, Inserted, NewDeadLetter};
+use hearthgate_storage::dead_letters::{
+    DeadLetterFilter, DeadLetterOptions, DeadLetters, Inserted, NewDeadLetter, ParkedMessage,
+};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -92,14 +94,14 @@ async fn of_many_who_would_replay_a_letter_at_once_one_gets_it() {
     let letters = open(&folder, 4, 1 << 20).await;
     letters.insert_batch(&[letter(1, None)]).await.unwrap();
     let id = letters.list(&DeadLetterFilter::default(), 10).await.unwrap()[0].id;
-    let claim = |at| letters.claim_replay(id, None, at);
+    let claim = |at| letters.claim_replay(id, None, at, 0);
     let claims = tokio::join!(claim(1), claim(2), claim(3), claim(4));
     let claims: [Result<bool, _>; 4] = claims.into();
     assert_eq!(claims.into_iter().filter(|claim| *claim.as_ref().unwrap()).count(), 1);
     let seen = letters.get(id).await.unwrap().unwrap().replayed_at;
-    assert!(!letters.claim_replay(id, None, 100).await.unwrap(), "who saw it before must look again");
-    assert!(letters.claim_replay(id, seen, 100).await.unwrap());
-    assert!(!letters.claim_replay(id + 1, None, 100).await.unwrap());
+    assert!(!letters.claim_replay(id, None, 100, 0).await.unwrap(), "who saw it before must look again");
+    assert!(letters.claim_replay(id, seen, 100, 0).await.unwrap());
+    assert!(!letters.claim_replay(id + 1, None, 100, 0).await.unwrap());
 }
 
 #[tokio::test]
@@ -186,4 +188,51 @@ async fn dropped_letters_are_gone_and_not_counted_as_evicted() {
     assert_eq!((totals.letters, totals.evicted), (1, 0));
     letters.drop_letters(&[of_a[0].id + 1]).await.unwrap();
     assert_eq!(letters.totals().await.unwrap().bytes, 0);
+}
+
+#[tokio::test]
+async fn what_is_set_aside_comes_back_in_order_and_is_no_letter() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 100, 1 << 20).await;
+    let message = |seq: u64| ParkedMessage {
+        seq,
+        journal: JOURNAL,
+        topic: "t".into(),
+        payload: Bytes::from(vec![0xff; 10]),
+        received_at: 5,
+        part: (seq == 4).then_some(Part::Post),
+    };
+    letters.park(7, &[message(2), message(4)]).await.unwrap();
+    letters.park(7, &[message(4), message(9)]).await.unwrap();
+    letters.park(8, &[message(3)]).await.unwrap();
+    letters.close().await;
+    let letters = open(&folder, 100, 1 << 20).await;
+    assert_eq!(letters.parked(7, 0, 2).await.unwrap(), [message(2), message(4)]);
+    assert_eq!(letters.parked(7, 4, 2).await.unwrap(), [message(9)]);
+    let flows = letters.parked_flows().await.unwrap();
+    let found: Vec<_> = flows.iter().map(|flow| (flow.flow_id, flow.first, flow.last, flow.bytes)).collect();
+    assert_eq!(found, [(7, 2, 9, 3 * message(1).size()), (8, 3, 3, message(1).size())]);
+    assert_eq!(letters.unpark(7, 4).await.unwrap(), 2 * message(1).size());
+    letters.remove_parked(8, &[3]).await.unwrap();
+    assert_eq!(letters.parked_flows().await.unwrap().len(), 1);
+    assert_eq!(letters.totals().await.unwrap().letters, 0);
+}
+
+#[tokio::test]
+async fn a_replay_whose_end_a_crash_has_hidden_is_known_until_it_is_decided() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 4, 1 << 20).await;
+    letters.insert_batch(&[letter(1, None), letter(2, None)]).await.unwrap();
+    assert!(letters.claim_replay(1, None, 50, 7).await.unwrap());
+    assert!(letters.claim_replay(2, None, 60, 8).await.unwrap());
+    letters.settle_claim(2, true).await.unwrap();
+    letters.close().await;
+    let letters = open(&folder, 4, 1 << 20).await;
+    let open = letters.open_claims().await.unwrap();
+    assert_eq!(open.iter().map(|claim| (claim.id, claim.after)).collect::<Vec<_>>(), [(1, 7)]);
+    letters.settle_claim(1, false).await.unwrap();
+    assert!(letters.open_claims().await.unwrap().is_empty());
+    letters.settle_claim(2, false).await.unwrap();
+    let replayed = async |id| letters.get(id).await.unwrap().unwrap().replayed_at;
+    assert_eq!((replayed(1).await, replayed(2).await), (None, Some(60)));
 }

@@ -11,7 +11,7 @@ use hearthgate_domain::flow::{Flow, RetainedPolicy};
 use hearthgate_domain::payload::Payload;
 use hearthgate_domain::redelivery::Verdict as Delivery;
 use hearthgate_mqtt::link::{Batch, Heard, News, Ticket};
-use hearthgate_storage::journal::{Dropped, Entry, Journal, JournalError, Seq, Target, Verdict, content_hash};
+use hearthgate_storage::journal::{Dropped, Entry, Journal, JournalError, Seq, Target, Usage, Verdict, content_hash};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -321,6 +321,12 @@ impl Desk {
     #[must_use]
     pub fn journal_id(&self) -> Uuid {
         self.journal.handle().id()
+    }
+
+    /// How full the journal is, and for whom.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.journal.usage()
     }
 
     /// Lets the next messages of a group go that [`Desk::write`] could not take, and that are safe elsewhere. Tells whether

@@ -1,5 +1,6 @@
 //! One message through its flow's deliveries, and what becomes of those that can't be made.
 
+use super::hops::{self, Hops};
 use super::posting::{End, Posting};
 use super::rendering::Rendered;
 use super::turn::Turn;
@@ -7,23 +8,24 @@ use crate::backoff::Pace;
 use crate::flows::dead_letters;
 use crate::flows::poster::endpoints::{Counters, Endpoints};
 use crate::flows::poster::flow_queue::Job;
+use crate::in_hand::Mark;
 use crate::messages::{PublishTracked, Reload};
 use crate::metrics::{Counter, Outcome as Counted};
-use crate::poison::Deaths;
+use crate::poison::{Deaths, Known};
 use futures_util::future::LocalBoxFuture;
 use hearthgate_domain::delivery::{Outbound, QoS};
 use hearthgate_domain::fate::Outcome as Told;
 use hearthgate_domain::flow::{Action, Flow, LogLevel, Part};
+use hearthgate_domain::routing::RoutingTable;
 use hearthgate_endpoints::template::Purpose;
 use hearthgate_mqtt::link::Outcome;
 use hearthgate_storage::dead_letters::NewDeadLetter;
-use hearthgate_storage::journal::Seq;
+use hearthgate_storage::journal::{self, Seq};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use tracing::{debug, error, info, trace, warn};
-use uuid::Uuid;
 
 /// A message that is delivered or given up.
 pub(super) struct Done {
@@ -39,15 +41,28 @@ pub(super) struct Delivery {
     pub(super) part: Part,
 }
 
+impl Known for Delivery {
+    fn mark(&self) -> Mark {
+        let part = Part::ALL.iter().position(|part| *part == self.part).unwrap_or_default();
+        (self.seq, self.flow_id << 2 | part as i64)
+    }
+
+    fn of_mark((seq, rest): Mark) -> Option<Self> {
+        let part = usize::try_from(rest & 3).ok().and_then(|part| Part::ALL.get(part))?;
+        Some(Delivery { flow_id: rest >> 2, seq, part: *part })
+    }
+}
+
 /// Delivers; shared by all lanes of one incarnation.
 pub(super) struct Deliverer {
     endpoints: Endpoints,
     posting: Posting,
-    journal: Uuid,
+    journal: journal::Handle,
     deaths: Arc<Deaths<Delivery>>,
     counters: RefCell<HashMap<i64, Rc<Counters>>>,
     /// In which order each flow's messages are handed over to be published.
     turns: RefCell<HashMap<i64, Rc<Turn>>>,
+    hops: RefCell<Hops>,
 }
 
 impl Deliverer {
@@ -55,36 +70,60 @@ impl Deliverer {
     ///
     /// # Errors
     /// In words.
-    pub(super) fn new(endpoints: &Endpoints, journal: Uuid, deaths: Arc<Deaths<Delivery>>) -> Result<Self, String> {
-        let posting = Posting::new(endpoints)?;
-        let (counters, turns) = (RefCell::default(), RefCell::default());
-        Ok(Deliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters, turns })
+    pub(super) fn new(
+        endpoints: &Endpoints,
+        journal: journal::Handle,
+        deaths: Arc<Deaths<Delivery>>,
+    ) -> Result<Self, String> {
+        let posting = Posting::new(endpoints, Arc::clone(&deaths))?;
+        let (counters, turns, hops) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Ok(Deliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters, turns, hops })
+    }
+
+    /// Other flows are in force.
+    pub(super) fn forget_hops(&self) {
+        self.hops.borrow_mut().clear();
     }
 
     /// Takes a message through all deliveries of its flow, however long that takes.
-    pub(super) async fn deliver(&self, flow_id: i64, flow: Option<Arc<Flow>>, job: Job) -> Done {
+    pub(super) async fn deliver(&self, flow_id: i64, table: &RoutingTable, job: Job) -> Done {
+        let flow = table.flow(flow_id);
         let done = Done { flow_id, seq: job.seq };
         let part = job.due.part();
         let Some(flow) = flow else {
-            self.give_up(None, flow_id, &job, part, "the flow was removed or switched off", 0).await;
+            self.give_up_all(table, flow_id, &job).await;
             return done;
         };
-        if let Some(reason) = part.and_then(|part| dead_letters::lacks(&flow, part)) {
-            self.give_up(Some(&flow), flow_id, &job, part, &reason, 0).await;
+        if let Some(reason) = part.and_then(|part| dead_letters::lacks(flow, part)) {
+            self.give_up(&flow.code, &job, part, &reason, 0).await;
             return done;
         }
         for action in flow.actions.iter().filter(|action| job.due.includes(action)) {
             match action {
                 Action::StoreDb {} => {}
-                Action::PostEndpoint {} => self.risk(&flow, &job, Part::Post, self.post(&flow, &job)).await,
+                Action::PostEndpoint {} => self.risk(flow, &job, Part::Post, self.post(flow, &job)).await,
                 Action::Publish { topic, qos, retain } => {
-                    let publishing = self.publish(&flow, &job, topic, *qos, *retain);
-                    self.risk(&flow, &job, Part::Publish, publishing).await;
+                    let publishing = self.publish(flow, &job, topic, *qos, *retain);
+                    self.risk(flow, &job, Part::Publish, publishing).await;
                 }
-                Action::Log { level } => log(&flow, &job, *level),
+                Action::Log { level } => log(flow, &job, *level),
             }
         }
         done
+    }
+
+    /// Of a flow that is not in force: a letter for each part that it has, or one for all when that is not known.
+    async fn give_up_all(&self, table: &RoutingTable, flow_id: i64, job: &Job) {
+        let (code, reason) = (dead_letters::code(table, flow_id), dead_letters::rests(table, flow_id));
+        if table.resting(flow_id).is_none_or(|resting| resting.flow.is_none()) {
+            return self.give_up(&code, job, job.due.part(), &reason, 0).await;
+        }
+        for part in super::flow_queue::PARTS {
+            let is_due = job.due.part().is_none_or(|only| only == part);
+            if is_due && dead_letters::resting_does(table, flow_id, part) == Some(true) {
+                self.give_up(&code, job, Some(part), &reason, 0).await;
+            }
+        }
     }
 
     /// Carries out one part; a panic is laid to its message, and a message that has done that twice is given up.
@@ -92,7 +131,7 @@ impl Deliverer {
         let delivery = Delivery { flow_id: flow.id, seq: job.seq, part };
         if self.deaths.is_deadly(delivery) {
             let reason = "this message has stopped the poster twice";
-            return self.give_up(Some(flow), flow.id, job, Some(part), reason, 0).await;
+            return self.give_up(&flow.code, job, Some(part), reason, 0).await;
         }
         self.deaths.risk_all(|| [delivery], work).await;
     }
@@ -115,30 +154,49 @@ impl Deliverer {
             }
         };
         counters.dead.add(1);
-        self.give_up(Some(flow), flow.id, job, Some(Part::Post), &reason, attempts).await;
+        self.give_up(&flow.code, job, Some(Part::Post), &reason, attempts).await;
     }
 
     /// The same in every attempt, also after a crash.
     fn message_id(&self, flow: &Flow, job: &Job) -> String {
-        format!("{}-{}-{}", self.journal.simple(), job.seq, flow.id)
+        format!("{}-{}-{}", self.journal.origin_of(job.seq).simple(), job.seq, flow.id)
     }
 
     async fn publish(&self, flow: &Arc<Flow>, job: &Job, topic: &str, qos: QoS, retain: bool) {
         #[cfg(feature = "fault-injection")]
         assert!(!job.topic.ends_with("/fault/publish"), "injected by the topic");
         let message_id = self.message_id(flow, job);
-        let topic = match job.rendered(flow, &message_id).render(topic, Purpose::Body) {
+        let delivery = Delivery { flow_id: flow.id, seq: job.seq, part: Part::Publish };
+        let rendering = || {
+            #[cfg(feature = "fault-injection")]
+            if job.topic.ends_with("/fault/abort") {
+                std::process::abort();
+            }
+            job.rendered(flow, &message_id).render(topic, Purpose::Body)
+        };
+        let topic = match self.deaths.hold(delivery, rendering) {
             Ok(topic) => topic,
-            Err(reason) => return self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 0).await,
+            Err(reason) => return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await,
         };
         if let Err(reason) = hearthgate_domain::topic::validate_topic_name(&topic) {
             let reason = format!("PUBLISH to {topic:?}: {reason}");
-            return self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 0).await;
+            return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await;
         }
         if flow.topic.filter().matches(&topic) {
             let reason = format!("PUBLISH to {topic:?} would come back to the same flow, again and again");
-            return self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 0).await;
+            return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await;
         }
+        let hops = self.hops.borrow().of(&job.topic, &job.payload) + 1;
+        if hops > hops::MOST {
+            let reason = format!(
+                "PUBLISH to {topic:?}: the message was published by {} flows one after the other and goes round in a \
+                 circle; change the topic of one of the flows (hearthgate check names circles)",
+                hops::MOST
+            );
+            self.counters(flow).dead.add(1);
+            return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await;
+        }
+        self.hops.borrow_mut().note(&topic, &job.payload, hops);
         let message = Outbound { topic: topic.into(), payload: job.payload.clone(), qos, retain };
         match self.publish_until_settled(flow, job, &message).await {
             Ok(()) => {
@@ -147,7 +205,7 @@ impl Deliverer {
             }
             Err(reason) => {
                 self.counters(flow).dead.add(1);
-                self.give_up(Some(flow), flow.id, job, Some(Part::Publish), &reason, 1).await;
+                self.give_up(&flow.code, job, Some(Part::Publish), &reason, 1).await;
             }
         }
     }
@@ -196,23 +254,19 @@ impl Deliverer {
     /// each message's future is as large as the largest thing that can become of it.
     fn give_up<'a>(
         &'a self,
-        flow: Option<&'a Flow>,
-        flow_id: i64,
+        code: &'a str,
         job: &'a Job,
         part: Option<Part>,
         reason: &'a str,
         attempts: usize,
     ) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
-            let code = flow.map_or_else(|| format!("(flow {flow_id}, removed)"), |flow| flow.code.to_string());
             warn!(flow = %code, seq = job.seq, reason, "dead letter");
-            if let Some(flow) = flow {
-                self.tell(flow, job, Told::Dead, reason);
-            }
+            self.endpoints.traffic.tell_later(job.seq, job.received_at, code, Told::Dead, reason);
             let letter = NewDeadLetter {
-                journal: self.journal,
+                journal: self.journal.origin_of(job.seq),
                 seq: Some(job.seq),
-                flow_code: Some(code),
+                flow_code: Some(code.to_owned()),
                 topic: job.topic.to_string(),
                 payload: job.payload.clone(),
                 reason: reason.to_owned(),

@@ -1,10 +1,11 @@
 //! One flow's messages on their way out, set going in order.
 
+use super::READ_BYTES;
 use crate::flows::dead_letters;
 use hearthgate_domain::delivery::Micros;
 use hearthgate_domain::flow::{Action, Part};
 use hearthgate_domain::routing::RoutingTable;
-use hearthgate_storage::dead_letters::NewDeadLetter;
+use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow, ParkedMessage};
 use hearthgate_storage::journal::{Handle, Reader, Seq, StoredEntry, Target, Verdict};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use std::sync::Arc;
 /// Messages that a lane holds in memory; what is beyond them stays in the journal.
 pub(super) const ROOM: usize = 64;
 const ROOM_BYTES: usize = 1 << 20;
-const READ_BYTES: usize = 256 << 10;
 
 /// A message to be delivered.
 #[derive(Clone, Debug)]
@@ -74,6 +74,8 @@ pub(super) struct Lane {
     behind: Option<Reader>,
     /// The first entry that it did not take from the common reader.
     missed: Option<Seq>,
+    /// What it was not done with through here does not wait in the journal: it is set aside.
+    parked: Seq,
 }
 
 impl Lane {
@@ -88,12 +90,63 @@ impl Lane {
             last: done,
             behind: None,
             missed: None,
+            parked: 0,
         }
+    }
+
+    /// One of which messages were set aside in an earlier run; `released` is what the journal knows, `newest` its last entry.
+    pub(super) fn with_parked(name: String, released: Seq, newest: Seq, parked: &ParkedFlow) -> Self {
+        let done = released.min(parked.first.saturating_sub(1));
+        let lane = Lane::new(name, parked.flow_id, done);
+        Lane { missed: Some(done + 1), parked: released.max(parked.last.min(newest)), ..lane }
+    }
+
+    /// After which message the next of those that are set aside is needed, if there is room for it.
+    pub(super) fn wants_parked(&self) -> Option<Seq> {
+        let missed = self.missed.filter(|missed| *missed <= self.parked)?;
+        (self.queue.len() < ROOM / 2 && self.has_room()).then_some(missed - 1)
+    }
+
+    /// Takes messages that were set aside; the next one that is missed is `next`.
+    pub(super) fn take_parked(&mut self, messages: Vec<ParkedMessage>, next: Seq) {
+        for message in messages {
+            self.enqueue(Job {
+                seq: message.seq,
+                topic: message.topic.into(),
+                payload: message.payload,
+                received_at: message.received_at,
+                due: message.part.map_or(Due::All, Due::Only),
+            });
+        }
+        (self.missed, self.behind) = (Some(next), None);
+    }
+
+    /// Everything through here is set aside, as far as it is not done.
+    pub(super) fn set_parked(&mut self, through: Seq) {
+        self.parked = self.parked.max(through);
+        if self.missed.is_some_and(|missed| missed <= self.parked) {
+            self.behind = None;
+        }
+    }
+
+    /// Through which entry what is not done is set aside; 0 if nothing is.
+    pub(super) fn parked(&self) -> Seq {
+        self.parked
+    }
+
+    /// The newest message that it has in memory.
+    pub(super) fn newest(&self) -> Seq {
+        self.queue.back().map_or(self.last, |job| job.seq)
+    }
+
+    /// Through which entry the journal may forget what is this flow's.
+    pub(super) fn released(&self, head: Seq) -> Seq {
+        self.done(head).max(self.parked)
     }
 
     /// Takes an entry from the common reader, if it is not done yet and there is room.
     pub(super) fn offer(&mut self, entry: &StoredEntry<'_>) {
-        if entry.seq <= self.done || self.missed.is_some() {
+        if entry.seq <= self.done.max(self.parked) || self.missed.is_some() {
             return;
         }
         if self.has_room() {
@@ -117,7 +170,8 @@ impl Lane {
         table: &RoutingTable,
     ) -> Result<Vec<NewDeadLetter>, String> {
         let mut lost = Vec::new();
-        while let Some(missed) = self.missed.filter(|_| self.queue.len() < ROOM / 2 && self.has_room()) {
+        let has_room = |lane: &Lane| lane.queue.len() < ROOM / 2 && lane.has_room();
+        while let Some(missed) = self.missed.filter(|missed| has_room(self) && *missed > self.parked) {
             let mut reader = self.behind.take().unwrap_or_else(|| journal.reader_after(missed - 1));
             let flow_id = self.flow_id;
             let is_ours = |entry: &StoredEntry<'_>| {
@@ -130,7 +184,7 @@ impl Lane {
             for entry in &read.entries {
                 self.push(entry);
             }
-            let next = read.through + 1;
+            let next = read.through.max(missed - 1) + 1;
             if next >= head || read.caught_up {
                 self.missed = None;
             } else {
@@ -173,20 +227,29 @@ impl Lane {
     }
 
     fn push(&mut self, entry: &StoredEntry<'_>) {
-        let Some(target) = entry.targets.iter().find(|target| target.flow_id == Some(self.flow_id)) else { return };
-        let due = match target.verdict {
-            Verdict::Accepted => Due::All,
-            Verdict::Replayed(part) => Due::Only(part),
-            Verdict::Refused { .. } => return,
-        };
-        self.bytes += entry.payload.len();
-        self.queue.push_back(Job {
+        let Some(due) = due_of(entry, self.flow_id) else { return };
+        self.enqueue(Job {
             seq: entry.seq,
             topic: entry.topic.into(),
             payload: bytes::Bytes::copy_from_slice(entry.payload),
             received_at: entry.received_at,
             due,
         });
+    }
+
+    fn enqueue(&mut self, job: Job) {
+        self.bytes += job.payload.len();
+        self.queue.push_back(job);
+    }
+}
+
+/// What of a flow's actions is due with this entry.
+pub(super) fn due_of(entry: &StoredEntry<'_>, flow_id: i64) -> Option<Due> {
+    let target = entry.targets.iter().find(|target| target.flow_id == Some(flow_id) && is_delivery(target))?;
+    match target.verdict {
+        Verdict::Accepted => Some(Due::All),
+        Verdict::Replayed(part) => Some(Due::Only(part)),
+        Verdict::Refused { .. } => None,
     }
 }
 

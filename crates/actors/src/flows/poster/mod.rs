@@ -8,6 +8,8 @@
 mod delivery;
 mod endpoints;
 mod flow_queue;
+mod hops;
+mod parking;
 mod posting;
 mod rendering;
 mod turn;
@@ -19,6 +21,7 @@ use crate::backoff::Pace;
 use crate::flows::dead_letters;
 use crate::flows::poster::flow_queue::Lane;
 use crate::flows::poster::flow_queue::PARTS;
+use crate::in_hand::{Holder, InHand};
 use crate::poison::Deaths;
 use actix::prelude::*;
 use delivery::{Deliverer, Delivery, Done};
@@ -27,9 +30,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use hearthgate_domain::flow::{Action, Flow};
 use hearthgate_domain::routing::RoutingTable;
-use hearthgate_storage::dead_letters::NewDeadLetter;
-use hearthgate_storage::journal::{self, Reader, Start, StoredEntry, Verdict};
+use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow};
+use hearthgate_storage::journal::{self, Reader, Seq, Start, StoredEntry, Verdict};
 use hearthgate_supervision::Exit;
+use parking::Parking;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -44,6 +48,8 @@ const LANE_PREFIX: &str = "deliveries of flow ";
 /// Entries looked at in one turn.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 256 << 10;
+/// Read at once by a lane for itself.
+const READ_BYTES: usize = 256 << 10;
 /// Outcomes are noted on disk at most this often.
 const NOTE_EVERY: Duration = Duration::from_millis(50);
 
@@ -56,6 +62,10 @@ pub struct Deps {
     pub table: watch::Receiver<Arc<RoutingTable>>,
     /// How a message is delivered.
     pub endpoints: Endpoints,
+    /// What ended the process before.
+    pub in_hand: Arc<InHand>,
+    /// Bytes that are set aside of flows whose deliveries hang.
+    pub set_aside: u64,
 }
 
 /// See the module.
@@ -69,7 +79,12 @@ impl EndpointPosterActor {
     /// An actor that delivers as soon as it is started.
     #[must_use]
     pub fn new(deps: Deps, exit: Exit) -> Self {
-        EndpointPosterActor { deps, exit, deaths: Arc::default() }
+        let deaths = Deaths::<Delivery>::of_process(Arc::clone(&deps.in_hand), Holder::Poster);
+        // Those of another journal have nothing to do with ours.
+        let newest = *deps.journal.synced().borrow();
+        deaths.acquit(|delivery| delivery.seq > newest);
+        let deaths = Arc::new(deaths);
+        EndpointPosterActor { deps, exit, deaths }
     }
 }
 
@@ -83,7 +98,11 @@ impl Actor for EndpointPosterActor {
             if deps.table.changed().await.is_err() {
                 return Ok(());
             }
-            Work::begin(deps, deaths)?.run().await
+            let parked = deps.endpoints.letters.parked_flows().await.map_err(|error| error.to_string())?;
+            let newest = *deps.journal.synced().borrow();
+            let work = Work::begin(deps, deaths, &parked, newest)?;
+            work.keep_foreign(&parked, newest).await?;
+            work.run().await
         };
         ctx.spawn(work.into_actor(self).map(|end, act, ctx| match end {
             Ok(()) => info!("the poster is done"),
@@ -100,30 +119,48 @@ struct Work {
     reader: Reader,
     lanes: HashMap<i64, Lane>,
     deliverer: Rc<Deliverer>,
+    /// The flows as they were seen last.
+    table: Arc<RoutingTable>,
     under_way: FuturesUnordered<LocalBoxFuture<'static, Done>>,
     /// Lanes that have got something to do, or room to do it.
     stirred: BTreeSet<i64>,
     /// What damage in the journal has left of messages to deliver.
     lost: Vec<NewDeadLetter>,
+    parking: Parking,
     has_news: bool,
 }
 
 impl Work {
     /// Takes up where the positions say.
-    fn begin(deps: Deps, deaths: Arc<Deaths<Delivery>>) -> Result<Self, String> {
+    fn begin(deps: Deps, deaths: Arc<Deaths<Delivery>>, parked: &[ParkedFlow], newest: Seq) -> Result<Self, String> {
         let head = deps.journal.register(CONSUMER, Start::Newest).map_err(|error| error.to_string())?;
         let mut lanes = HashMap::new();
         let mut from = head;
-        for name in deps.journal.consumers() {
-            let Some(flow_id) = name.strip_prefix(LANE_PREFIX).and_then(|id| id.parse().ok()) else { continue };
+        let lane_of = |name: String| {
+            let flow_id = flow_of_lane(&name)?;
+            Some((flow_id, name))
+        };
+        let mut names: HashMap<i64, String> = deps.journal.consumers().into_iter().filter_map(lane_of).collect();
+        for flow in parked {
+            names.entry(flow.flow_id).or_insert_with(|| format!("{LANE_PREFIX}{}", flow.flow_id));
+        }
+        for (flow_id, name) in names {
             let done = deps.journal.register(&name, Start::After(head)).map_err(|error| error.to_string())?;
             from = from.min(done);
-            lanes.insert(flow_id, Lane::new(name, flow_id, done));
+            let lane = match parked.iter().find(|flow| flow.flow_id == flow_id && flow.first <= newest) {
+                Some(flow) => Lane::with_parked(name, done, newest, flow),
+                None => Lane::new(name, flow_id, done),
+            };
+            lanes.insert(flow_id, lane);
         }
+        // Those of which something was set aside need not wait for something new.
+        let stirred = lanes.keys().copied().collect();
+        let parking = Parking::new(parked);
         let reader = deps.journal.reader_after(from);
-        let deliverer = Rc::new(Deliverer::new(&deps.endpoints, deps.journal.id(), Arc::clone(&deaths))?);
-        let (under_way, stirred, lost) = (FuturesUnordered::new(), BTreeSet::new(), Vec::new());
-        Ok(Work { deps, deaths, reader, lanes, deliverer, under_way, stirred, lost, has_news: false })
+        let deliverer = Rc::new(Deliverer::new(&deps.endpoints, deps.journal.clone(), Arc::clone(&deaths))?);
+        let (under_way, lost) = (FuturesUnordered::new(), Vec::new());
+        let table = Arc::clone(&deps.table.borrow());
+        Ok(Work { deps, deaths, reader, lanes, deliverer, table, under_way, stirred, lost, parking, has_news: false })
     }
 
     async fn run(mut self) -> Result<(), String> {
@@ -132,7 +169,7 @@ impl Work {
             if !is_at_end {
                 is_at_end = self.hand_out()?;
             }
-            self.start_stirred_lanes()?;
+            self.start_stirred_lanes().await?;
             self.keep_lost().await;
             if self.has_news && note_at.is_none() {
                 note_at = Some(tokio::time::Instant::now() + NOTE_EVERY);
@@ -176,13 +213,14 @@ impl Work {
                 let flow = table.flow(flow_id);
                 let only_stores =
                     |flow: &Arc<Flow>| flow.actions.iter().all(|action| matches!(action, Action::StoreDb {}));
-                if !is_replayed && flow.is_some_and(only_stores) {
+                let known = flow.or_else(|| table.resting(flow_id)?.flow.as_ref());
+                if !is_replayed && known.is_some_and(only_stores) {
                     continue;
                 }
                 let lane = match self.lanes.entry(flow_id) {
                     std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-                    // A flow that is gone and never had a lane: the record writer makes it a dead letter.
-                    std::collections::hash_map::Entry::Vacant(_) if flow.is_none() && !is_replayed => continue,
+                    // A flow of which nothing is known and that never had a lane: the record writer makes it a dead letter.
+                    std::collections::hash_map::Entry::Vacant(_) if known.is_none() && !is_replayed => continue,
                     std::collections::hash_map::Entry::Vacant(new) => {
                         let name = format!("{LANE_PREFIX}{flow_id}");
                         let before = Start::After(entry.seq - 1);
@@ -199,18 +237,23 @@ impl Work {
     }
 
     /// Sets lanes going that have something to do, and less under way than their flows allow at once.
-    fn start_stirred_lanes(&mut self) -> Result<(), String> {
-        let table = Arc::clone(&self.deps.table.borrow());
+    async fn start_stirred_lanes(&mut self) -> Result<(), String> {
+        let table = Arc::clone(&self.deps.table.borrow_and_update());
+        if !Arc::ptr_eq(&table, &self.table) {
+            self.deliverer.forget_hops();
+            self.table = Arc::clone(&table);
+        }
         let head = self.reader.next_seq();
         for flow_id in std::mem::take(&mut self.stirred) {
+            self.refill(flow_id).await;
             let Some(lane) = self.lanes.get_mut(&flow_id) else { continue };
             let lost = lane.catch_up(head, &self.deps.journal, &table)?;
             self.lost.extend(lost);
             let flow = table.flow(flow_id);
             let at_once = flow.map_or(1, |flow| at_once(flow));
             while let Some(job) = lane.next(at_once) {
-                let (deliverer, flow) = (Rc::clone(&self.deliverer), flow.cloned());
-                self.under_way.push(Box::pin(async move { deliverer.deliver(flow_id, flow, job).await }));
+                let (deliverer, table) = (Rc::clone(&self.deliverer), Arc::clone(&table));
+                self.under_way.push(Box::pin(async move { deliverer.deliver(flow_id, &table, job).await }));
             }
         }
         Ok(())
@@ -237,18 +280,25 @@ impl Work {
     /// Keeps on disk how far each lane is, so that the journal can delete what nobody needs.
     async fn note(&mut self) -> Result<(), String> {
         self.has_news = false;
+        self.set_aside().await?;
         let head = self.reader.next_seq();
         let journal = self.deps.journal.clone();
         journal.release(CONSUMER, head.saturating_sub(1)).map_err(|error| error.to_string())?;
         for lane in self.lanes.values() {
-            journal.release(&lane.name, lane.done(head)).map_err(|error| error.to_string())?;
+            journal.release(&lane.name, lane.released(head)).map_err(|error| error.to_string())?;
         }
         let flushed = tokio::task::spawn_blocking(move || journal.flush()).await;
         flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        self.remove_done().await;
         let lanes = &self.lanes;
-        self.deaths.forget(|message| lanes.get(&message.flow_id).is_none_or(|lane| message.seq <= lane.done(head)));
+        self.deaths.acquit(|message| lanes.get(&message.flow_id).is_none_or(|lane| message.seq <= lane.done(head)));
         Ok(())
     }
+}
+
+/// The flow whose lane has this name among the journal's consumers.
+pub(crate) fn flow_of_lane(name: &str) -> Option<i64> {
+    name.strip_prefix(LANE_PREFIX)?.parse().ok()
 }
 
 /// How many messages of a flow may be under way. What is only published is handed over in order, however many wait for the

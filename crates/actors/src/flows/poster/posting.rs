@@ -1,11 +1,13 @@
 //! The calls of `POST_ENDPOINT`: when to call, what the outcome means, when to try again, and when to give up.
 
+use super::delivery::Delivery;
 use super::rendering;
 use crate::flows::dead_letters;
 use crate::flows::poster::endpoints::{Counters, Endpoints};
 use crate::flows::poster::flow_queue::Job;
+use crate::poison::Deaths;
 use hearthgate_domain::delivery::Micros;
-use hearthgate_domain::flow::{self, Endpoint, Flow, HeaderValue, SecretRef};
+use hearthgate_domain::flow::{self, Endpoint, Flow, HeaderValue, Part, SecretRef};
 use hearthgate_domain::retry::{CircuitBreaker, Permission};
 use hearthgate_endpoints::template::{Purpose, Template};
 use hearthgate_endpoints::{Address, Auth, Call, ClientOptions, EndpointClient, Headers, Outcome, SigningSecret};
@@ -29,6 +31,7 @@ pub(super) struct Posting {
     client: EndpointClient,
     origins: RefCell<HashMap<String, Rc<Origin>>>,
     targets: RefCell<HashMap<i64, Rc<Target>>>,
+    deaths: Arc<Deaths<Delivery>>,
 }
 
 /// How a message ended.
@@ -83,7 +86,7 @@ impl Posting {
     ///
     /// # Errors
     /// In words.
-    pub(super) fn new(endpoints: &Endpoints) -> Result<Self, String> {
+    pub(super) fn new(endpoints: &Endpoints, deaths: Arc<Deaths<Delivery>>) -> Result<Self, String> {
         let options = ClientOptions {
             connect_timeout: endpoints.timeout,
             allowed_hosts: endpoints.allowed_hosts.clone(),
@@ -91,7 +94,7 @@ impl Posting {
         };
         let client = EndpointClient::new(options).map_err(|error| error.to_string())?;
         let (origins, targets) = (RefCell::default(), RefCell::default());
-        Ok(Posting { endpoints: endpoints.clone(), client, origins, targets })
+        Ok(Posting { endpoints: endpoints.clone(), client, origins, targets, deaths })
     }
 
     /// Calls until the endpoint has the message or it is given up, however long that takes.
@@ -114,7 +117,9 @@ impl Posting {
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
-            let (target, place, body) = match self.prepare(flow, endpoint, job, message_id) {
+            let delivery = Delivery { flow_id: flow.id, seq: job.seq, part: Part::Post };
+            let prepare = || self.prepare(flow, endpoint, job, message_id);
+            let (target, place, body) = match self.deaths.hold(delivery, prepare) {
                 Ok(prepared) => prepared,
                 Err(reason) => return End::GivenUp { reason, attempts },
             };

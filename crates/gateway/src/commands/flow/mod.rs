@@ -97,18 +97,21 @@ async fn on_database(
             }
             let row = changed(FlowRow { enabled: true, ..FlowRow::default() }, fields)?;
             compiled(&row)?;
+            refuse_circle(&rows, &[&row])?;
             database.insert_flow(&row).await.map_err(unavailable)?;
             done(out, "added", &fields.code)
         }
         FlowCommand::Edit(fields) => {
             let row = changed(find(&rows, &fields.code)?.clone(), fields)?;
             compiled(&row)?;
+            refuse_circle(&rows, &[&row])?;
             database.update_flow(&row).await.map_err(unavailable)?;
             done(out, "changed", &fields.code)
         }
         FlowCommand::Enable { code } => {
             let row = find(&rows, code)?;
             compiled(row)?;
+            refuse_circle(&rows, &[&FlowRow { enabled: true, ..row.clone() }])?;
             database.set_flow_enabled(row.id, true).await.map_err(unavailable)?;
             done(out, "enabled", code)
         }
@@ -140,6 +143,17 @@ pub(crate) fn compiled(row: &FlowRow) -> Result<Flow, Failure> {
     match super::parts::template_problems(&flow).into_iter().next() {
         Some(problem) => Err(Failure::Refused(format!("flow {:?}, {problem}", flow.code))),
         None => Ok(flow),
+    }
+}
+
+/// Refuses flows with which others would publish to each other. A circle that was there before is no reason.
+fn refuse_circle(rows: &[FlowRow], wanted: &[&FlowRow]) -> Result<(), Failure> {
+    let others = rows.iter().filter(|row| wanted.iter().all(|new| new.code != row.code));
+    let all: Vec<FlowRow> = others.chain(wanted.iter().copied()).cloned().collect();
+    let before = super::parts::circle_problems(rows);
+    match super::parts::circle_problems(&all).into_iter().find(|problem| !before.contains(problem)) {
+        Some(problem) => Err(Failure::Refused(problem)),
+        None => Ok(()),
     }
 }
 
@@ -305,6 +319,7 @@ async fn import(
         }
         wanted.push((old, row));
     }
+    refuse_circle(rows, &wanted.iter().map(|(_, row)| row).collect::<Vec<_>>())?;
     let (mut added, mut changed, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     for (old, row) in wanted {
         let code = row.code.clone();

@@ -12,6 +12,7 @@ use crate::journal::recovery::report::Recovery;
 use crate::journal::state::Shared;
 use crate::journal::state::consumers::{Loaded, PositionFile};
 use crate::journal::state::redelivery::OwedFile;
+use crate::journal::state::runs::Runs;
 use hearthgate_domain::delivery::Micros;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
@@ -36,8 +37,10 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), 
     let (index, folded) = fold::read_owed(id, &files, tail.as_ref(), snapshot, options.window)?;
     let next_seq = tail.as_ref().map_or(floor, |tail| tail.next);
     let (synced, synced_rx) = watch::channel(next_seq - 1);
+    let runs = Runs::open(dir, next_seq, index.oldest());
     let shared = Arc::new(Shared {
         id,
+        runs: Mutex::new(runs),
         max_bytes: options.max_bytes,
         index: Mutex::new(index),
         synced: synced_rx,

@@ -3,9 +3,11 @@
 pub(crate) mod ages;
 pub(crate) mod consumers;
 pub(crate) mod redelivery;
+pub(crate) mod runs;
 use super::{JournalError, Seq};
 use crate::journal::state::ages::Ages;
 use crate::journal::state::consumers::{PositionFile, Positions};
+use crate::journal::state::runs::Runs;
 use hearthgate_domain::delivery::Micros;
 use std::collections::VecDeque;
 use std::fs;
@@ -56,6 +58,7 @@ impl Index {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) id: Uuid,
+    pub(super) runs: Mutex<Runs>,
     pub(super) max_bytes: u64,
     pub(super) index: Mutex<Index>,
     /// The newest durable entry; the sending end is the writer's.

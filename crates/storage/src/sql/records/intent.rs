@@ -22,6 +22,7 @@
 //! committed yet, and the other file still tells of the one before.
 
 use super::FlowNumbers;
+use super::follow::Followed;
 use super::numbering::Numbered;
 use super::session::{Link, Session};
 use crate::sql::DatabaseError;
@@ -39,15 +40,25 @@ pub(crate) struct Intent {
     journal: String,
     from: u64,
     through: u64,
+    /// The run of the journal that it is of.
+    #[serde(default)]
+    run: Option<String>,
     /// Flow, `last_msg_id` before, messages.
     flows: Vec<(i64, i64, i64)>,
     anchor: Option<Anchor>,
 }
 
 impl Intent {
-    pub(crate) fn new(from: u64, through: u64, batch: &Numbered<'_>, anchor: Option<Anchor>) -> Self {
+    pub(crate) fn new(
+        from: u64,
+        through: u64,
+        batch: &Numbered<'_>,
+        anchor: Option<Anchor>,
+        run: Option<Uuid>,
+    ) -> Self {
         let flows = batch.numbers.iter().map(|&FlowNumbers { flow_id, base, count }| (flow_id, base, count)).collect();
-        Self { generation: 0, journal: String::new(), from, through, flows, anchor }
+        let run = run.map(|run| run.to_string());
+        Self { generation: 0, journal: String::new(), from, through, run, flows, anchor }
     }
 
     /// Whether the batch was committed.
@@ -106,7 +117,12 @@ impl Intents {
     }
 
     /// The position that the newest intent leads to, when that is beyond what is `known` without it.
-    pub(crate) async fn resolve(&mut self, link: &mut Link, known: u64) -> Result<u64, sqlx::Error> {
+    pub(crate) async fn resolve(
+        &mut self,
+        link: &mut Link,
+        known: u64,
+        followed: Option<&Followed>,
+    ) -> Result<u64, sqlx::Error> {
         let slots = [0, 1].map(|at| read_slot(&slot(&self.folder, at)));
         let [first, second] = slots;
         let newest = [first?, second?].into_iter().flatten().max_by_key(|intent| intent.generation);
@@ -119,7 +135,15 @@ impl Intents {
         let committed = intent.is_committed(&mut session).await?;
         link.give_back(session.rollback().await?);
         tracing::debug!(from = intent.from, through = intent.through, committed, "resolved the newest record intent");
-        Ok(known.max(if committed { intent.through } else { intent.from }))
+        let position = if committed { intent.through } else { intent.from };
+        let holds = match followed {
+            Some(followed) => {
+                let left_by = intent.run.as_deref().and_then(|run| run.parse().ok());
+                followed.bound(position, left_by, link.label())
+            }
+            None => position,
+        };
+        Ok(known.max(holds))
     }
 }
 

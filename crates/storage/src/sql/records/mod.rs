@@ -9,6 +9,7 @@
 
 mod batch;
 pub(crate) mod dialects;
+mod follow;
 mod intent;
 mod numbering;
 mod rows;
@@ -19,9 +20,11 @@ pub use batch::{Batch, Committed, FlowNumbers, Record, RejectReason, Rejected, W
 
 use super::Database;
 use super::error::{DatabaseError, ErrorKind};
+use crate::journal::Handle;
+use follow::Followed;
 use intent::{Intent, Intents};
 use numbering::Numbered;
-use session::{Link, Session};
+use session::{Link, Owner, Session};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -33,6 +36,7 @@ const CONTENTION_RETRIES: u32 = 8;
 pub struct RecordWriter {
     link: Link,
     journal: Uuid,
+    followed: Option<Followed>,
     position: Option<u64>,
     intents: Intents,
     guest: bool,
@@ -68,6 +72,7 @@ impl RecordWriter {
         Ok(Self {
             link: Link::new(database),
             journal,
+            followed: None,
             position: None,
             intents: Intents::open(&database.inner.options.state_dir, journal, guest)?,
             guest,
@@ -77,26 +82,54 @@ impl RecordWriter {
         })
     }
 
-    /// The position that this database has: reading the journal goes on after this number. Zero when it has none yet.
+    /// Compares the database's position with this journal, in which the writer is registered as `consumer`: it may have
+    /// been put back from an older copy, and the database too.
+    #[must_use]
+    pub fn following(mut self, journal: Handle, consumer: &str) -> Self {
+        self.followed = Some(Followed::new(journal, consumer));
+        self
+    }
+
+    /// The position that this database has: reading the journal goes on after this number. Where it has none yet, what the
+    /// journal has noted as written counts, or else zero.
     ///
     /// # Errors
-    /// The database fails.
+    /// The database fails, or another gateway writes to it from a copy of the journal.
     pub async fn recover(&mut self) -> Result<u64, WriteError> {
         let (journal, timeout, guest) = (self.journal, self.timeout, self.guest);
         let (link, intents, has_cursors) = (&mut self.link, &mut self.intents, self.has_cursors);
+        let followed = self.followed.as_ref();
         let recovering = async {
             // Both are looked at, since this may have been a guest before, or be one now for the first time.
             let cursor = match has_cursors {
                 true => link.read_cursor(journal, guest).await?,
                 false => None,
             };
-            let position = intents.resolve(link, cursor.unwrap_or(0)).await?;
-            if !guest && cursor != Some(position) {
-                link.set_cursor(journal, cursor, position).await?;
+            let left_by = match has_cursors && !guest && followed.is_some() {
+                true => link.read_run(journal).await?,
+                false => None,
+            };
+            if let Some(followed) = followed
+                && let Err(rival) = followed.check_rival(left_by, &self.label)
+            {
+                return Ok(Err(rival));
             }
-            Ok::<u64, sqlx::Error>(position)
+            let known = match (cursor, followed) {
+                (Some(position), Some(followed)) => followed.bound(position, left_by, &self.label),
+                (None, Some(followed)) => followed.released(),
+                (position, None) => position.unwrap_or(0),
+            };
+            let position = intents.resolve(link, known, followed).await?;
+            let run = followed.and_then(Followed::run).filter(|_| !guest);
+            if !guest && (cursor != Some(position) || run != left_by) {
+                link.set_cursor(journal, cursor, position, run).await?;
+            }
+            Ok::<_, sqlx::Error>(Ok(position))
         };
-        let position = in_time(timeout, &self.label, "read the journal's position from", recovering).await?;
+        let position = in_time(timeout, &self.label, "read the journal's position from", recovering).await??;
+        if let Some(followed) = &self.followed {
+            followed.note();
+        }
         self.position = Some(position);
         Ok(position)
     }
@@ -168,11 +201,13 @@ impl RecordWriter {
         if batch.through <= position {
             return Ok(Some((None, Committed { position, ..Committed::default() }, None)));
         }
-        let (journal, timeout, guest) = (self.journal, self.timeout, self.guest);
+        let (timeout, guest) = (self.timeout, self.guest);
+        let run = self.followed.as_ref().and_then(Followed::run);
+        let owner = Owner { journal: self.journal, run };
         let link = &mut self.link;
         let writing = async {
             let mut session = link.begin().await?;
-            match fill(&mut session, batch, position, journal, guest, careful).await {
+            match fill(&mut session, batch, position, owner, guest, careful).await {
                 Ok(Some((outcome, intent))) => Ok(Some((Some(session), outcome, intent))),
                 Ok(None) => {
                     link.give_back(session.rollback().await?);
@@ -195,11 +230,11 @@ async fn fill(
     session: &mut Session,
     batch: &Batch,
     position: u64,
-    journal: Uuid,
+    owner: Owner,
     guest: bool,
     careful: bool,
 ) -> Result<Option<(Committed, Option<Intent>)>, sqlx::Error> {
-    if !guest && !session.advance_cursor(journal, position, batch.through).await? {
+    if !guest && !session.advance_cursor(owner, position, batch.through).await? {
         return Ok(None);
     }
     let skip = batch.records.partition_point(|record| record.seq <= position);
@@ -213,7 +248,7 @@ async fn fill(
     let first_row = session.insert(&numbered.rows, guest).await?;
     typed_rows::insert(session, &numbered.typed).await?;
     session.raise(&numbered.numbers).await?;
-    let intent = guest.then(|| Intent::new(position, batch.through, &numbered, first_row));
+    let intent = guest.then(|| Intent::new(position, batch.through, &numbered, first_row, owner.run));
     let outcome = Committed {
         position: batch.through,
         messages: numbered.messages,

@@ -22,6 +22,15 @@ pub(crate) struct Link {
     connect_timeout: Duration,
     /// What `data.received_at` keeps.
     micros: bool,
+    label: String,
+}
+
+/// Whose position it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner {
+    pub(crate) journal: Uuid,
+    /// Only while the database knows this run of the journal to be its writer.
+    pub(crate) run: Option<Uuid>,
 }
 
 enum Server {
@@ -57,7 +66,12 @@ impl Link {
             idle: None,
             connect_timeout: database.inner.options.connect_timeout,
             micros: database.layout.received_at_micros,
+            label: database.label().to_owned(),
         }
+    }
+
+    pub(crate) fn label(&self) -> &str {
+        &self.label
     }
 
     pub(crate) fn give_back(&mut self, idle: Option<Idle>) {
@@ -97,12 +111,29 @@ impl Link {
         }
     }
 
-    /// Puts the position of a journal where it was not, or was behind.
-    pub(crate) async fn set_cursor(&mut self, journal: Uuid, old: Option<u64>, new: u64) -> Result<(), sqlx::Error> {
+    /// The run of a journal that has left its position.
+    pub(crate) async fn read_run(&mut self, journal: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
         let mut session = self.begin().await?;
-        match old {
-            Some(old) => session.advance_cursor(journal, old, new).await.map(drop)?,
-            None => session.insert_cursor(journal, new).await?,
+        let run = session.read_run(journal).await?;
+        self.give_back(session.rollback().await?);
+        Ok(run)
+    }
+
+    /// Puts the position of a journal where it was not, was behind, or was left by another run.
+    pub(crate) async fn set_cursor(
+        &mut self,
+        journal: Uuid,
+        old: Option<u64>,
+        new: u64,
+        run: Option<Uuid>,
+    ) -> Result<(), sqlx::Error> {
+        let mut session = self.begin().await?;
+        let is_set = match old {
+            Some(old) => session.advance_cursor(Owner { journal, run: None }, old, new).await?,
+            None => session.insert_cursor(journal, new).await.map(|()| true)?,
+        };
+        if let Some(run) = run.filter(|_| is_set) {
+            session.put_run(journal, run).await?;
         }
         self.give_back(session.commit().await?);
         Ok(())
@@ -161,21 +192,65 @@ impl Session {
         Ok(())
     }
 
-    /// Moves the journal's position, if it is where we think it is.
-    pub(crate) async fn advance_cursor(&mut self, journal: Uuid, from: u64, to: u64) -> Result<bool, sqlx::Error> {
-        let (journal, from, to) = (journal.to_string(), signed(from), signed(to));
-        const QUESTION: &str = "UPDATE hearthgate_cursors SET position = ? WHERE journal_id = ? AND position = ?";
-        const DOLLAR: &str = "UPDATE hearthgate_cursors SET position = $1 WHERE journal_id = $2 AND position = $3";
-        let moved = match self {
+    async fn read_run(&mut self, journal: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
+        const QUESTION: &str = "SELECT value FROM hearthgate_meta WHERE name = ?";
+        const DOLLAR: &str = "SELECT value FROM hearthgate_meta WHERE name = $1";
+        let name = run_name(journal);
+        let found: Option<(String,)> = match self {
+            Self::Sqlite(t) => sqlx::query_as(QUESTION).bind(name).fetch_optional(&mut **t).await?,
+            Self::MySql(c) => sqlx::query_as(QUESTION).bind(name).fetch_optional(&mut c.wire).await?,
+            Self::Postgres(c) => sqlx::query_as(DOLLAR).bind(name).fetch_optional(&mut **c).await?,
+        };
+        Ok(found.and_then(|(run,)| run.parse().ok()))
+    }
+
+    async fn put_run(&mut self, journal: Uuid, run: Uuid) -> Result<(), sqlx::Error> {
+        let (name, run) = (run_name(journal), run.to_string());
+        match self {
             Self::Sqlite(t) => {
-                sqlx::query(QUESTION).bind(to).bind(journal).bind(from).execute(&mut **t).await?.rows_affected()
+                const PUT: &str = "INSERT OR REPLACE INTO hearthgate_meta (name, value) VALUES (?, ?)";
+                sqlx::query(PUT).bind(name).bind(run).execute(&mut **t).await?;
             }
             Self::MySql(c) => {
-                sqlx::query(QUESTION).bind(to).bind(journal).bind(from).execute(&mut c.wire).await?.rows_affected()
+                const PUT: &str = "INSERT INTO hearthgate_meta (name, value) VALUES (?, ?) ON DUPLICATE KEY UPDATE value = VALUES(value)";
+                sqlx::query(PUT).bind(name).bind(run).execute(&mut c.wire).await?;
             }
             Self::Postgres(c) => {
-                sqlx::query(DOLLAR).bind(to).bind(journal).bind(from).execute(&mut **c).await?.rows_affected()
+                const PUT: &str = "INSERT INTO hearthgate_meta (name, value) VALUES ($1, $2) \
+                                   ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+                sqlx::query(PUT).bind(name).bind(run).execute(&mut **c).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Moves the journal's position, if it is where we think it is and nobody else has taken it over.
+    pub(crate) async fn advance_cursor(&mut self, owner: Owner, from: u64, to: u64) -> Result<bool, sqlx::Error> {
+        const QUESTION: [&str; 2] = [
+            "UPDATE hearthgate_cursors SET position = ? WHERE journal_id = ? AND position = ?",
+            "UPDATE hearthgate_cursors SET position = ? WHERE journal_id = ? AND position = ? \
+             AND EXISTS (SELECT 1 FROM hearthgate_meta WHERE name = ? AND value = ?)",
+        ];
+        const DOLLAR: [&str; 2] = [
+            "UPDATE hearthgate_cursors SET position = $1 WHERE journal_id = $2 AND position = $3",
+            "UPDATE hearthgate_cursors SET position = $1 WHERE journal_id = $2 AND position = $3 \
+             AND EXISTS (SELECT 1 FROM hearthgate_meta WHERE name = $4 AND value = $5)",
+        ];
+        let (journal, from, to) = (owner.journal.to_string(), signed(from), signed(to));
+        let variant = usize::from(owner.run.is_some());
+        macro_rules! moved {
+            ($statement:expr, $connection:expr) => {{
+                let mut query = sqlx::query($statement[variant]).bind(to).bind(journal).bind(from);
+                if let Some(run) = owner.run {
+                    query = query.bind(run_name(owner.journal)).bind(run.to_string());
+                }
+                query.execute($connection).await?.rows_affected()
+            }};
+        }
+        let moved = match self {
+            Self::Sqlite(t) => moved!(QUESTION, &mut **t),
+            Self::MySql(c) => moved!(QUESTION, &mut c.wire),
+            Self::Postgres(c) => moved!(DOLLAR, &mut **c),
         };
         Ok(moved == 1)
     }
@@ -297,6 +372,11 @@ async fn run_mysql(connection: &mut MySqlConnection, statement: &'static str) ->
 
 async fn run_postgres(connection: &mut PgConnection, statement: &'static str) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(statement).execute(connection).await.map(drop)
+}
+
+/// Under which name the run of a journal is kept that writes here.
+fn run_name(journal: Uuid) -> String {
+    format!("run of {journal}")
 }
 
 fn signed(position: u64) -> i64 {
