@@ -69,6 +69,9 @@ pub enum FlowCommand {
     Ddl {
         /// Its code
         code: String,
+        /// Create it, or add the columns that it lacks
+        #[arg(long)]
+        apply: bool,
     },
 }
 

@@ -202,6 +202,18 @@ pub enum DbCommand {
     Migrate,
     /// Show which upgrades are in
     Status,
+    /// Rows, bytes, growth a day, and when the disk will be full
+    Size {
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The index of `data` that reading needs: its statement, its cost, and whether it is there
+    Index {
+        /// Make it; rows go on being written meanwhile
+        #[arg(long)]
+        apply: bool,
+    },
 }
 
 /// `interface …`

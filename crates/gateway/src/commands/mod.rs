@@ -7,6 +7,7 @@ pub mod db;
 pub mod dlq;
 pub mod explain;
 pub mod flow;
+pub mod history;
 pub mod interface;
 mod lines;
 pub mod map;

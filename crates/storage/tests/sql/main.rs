@@ -6,6 +6,7 @@
 
 mod crashes;
 mod flows;
+mod history;
 mod letters;
 mod records;
 mod support;

@@ -10,7 +10,7 @@ use hearthgate_actors::flows::catalog;
 use hearthgate_api::ClientError;
 use hearthgate_domain::flow::{Flow, FlowRow};
 use hearthgate_settings::{Loaded, Settings};
-use hearthgate_storage::sql::{Database, TypedTable};
+use hearthgate_storage::sql::{Database, TableChange, TypedTable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::{BufRead, Read, Write};
@@ -152,7 +152,7 @@ async fn on_database(
         FlowCommand::Test { code, topic } => test(find(&rows, code)?, topic.as_deref(), settings, out),
         FlowCommand::Export => export(rows, out),
         FlowCommand::Import { file, dry_run } => import(database, &rows, file.as_deref(), *dry_run, out).await,
-        FlowCommand::Ddl { code } => ddl(database, find(&rows, code)?, out),
+        FlowCommand::Ddl { code, apply } => ddl(database, find(&rows, code)?, *apply, out).await,
         FlowCommand::Learn(_) => Ok(Exit::Ok), // it needs no database, and never comes here
     }
 }
@@ -286,12 +286,20 @@ fn test(row: &FlowRow, topic: Option<&str>, settings: &Settings, out: &mut dyn W
     Ok(Exit::Ok)
 }
 
-fn ddl(database: &Database, row: &FlowRow, out: &mut dyn Write) -> anyhow::Result<Exit> {
+async fn ddl(database: &Database, row: &FlowRow, apply: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let flow = compiled(row)?;
     let Some(table) = TypedTable::of(&flow).map_err(Failure::Refused)? else {
         return Err(Failure::Usage(format!("the flow {} has no table of its own (option \"table\")", row.code)).into());
     };
-    writeln!(out, "{}", table.ddl(database.dialect()).trim_end())?;
+    if !apply {
+        writeln!(out, "{}", table.ddl(database.dialect()).trim_end())?;
+        return Ok(Exit::Ok);
+    }
+    match database.make_table(&table).await.map_err(unavailable)? {
+        TableChange::None => writeln!(out, "table {} is as it has to be", table.name())?,
+        TableChange::Created => writeln!(out, "created table {}", table.name())?,
+        TableChange::Grown(columns) => writeln!(out, "table {}: added {}", table.name(), columns.join(", "))?,
+    }
     Ok(Exit::Ok)
 }
 
