@@ -24,7 +24,7 @@ pub enum Dialect {
 /// Columns that every typed table has, before those of the schema.
 const OWN_COLUMNS: [&str; 5] = ["id", "flow_code", "received_at", "event_time", "last_msg_id"];
 /// PostgreSQL's limit for names, the shortest.
-const NAME_LIMIT: usize = 63;
+pub(crate) const NAME_LIMIT: usize = 63;
 /// Levels of the topic that are part of an index; MySQL's have room for 3,072 bytes.
 const INDEXED_LEVELS: usize = 4;
 /// Columns beyond which no database takes a row of this kind.
@@ -162,20 +162,24 @@ impl TypedTable {
     fn indexes(&self, dialect: Dialect) -> Vec<(String, String)> {
         let table: String = self.name.chars().take(NAME_LIMIT - 9).collect();
         let name = |purpose: &str| quote(dialect, &format!("{table}_{purpose}"));
-        // MySQL wants to be told how much of a text is meant.
-        let prefix = if dialect == Dialect::MySql { "(100)" } else { "" };
-        let levels = self.levels.iter().take(INDEXED_LEVELS);
-        let levels: String =
-            levels.fold(String::new(), |all, level| format!("{all}{}{prefix}, ", quote(dialect, level)));
         let received = quote(dialect, "received_at");
         let mut indexes = vec![(name("received"), received.clone())];
-        if !levels.is_empty() {
+        if let Some(levels) = self.index_levels(dialect) {
             indexes.push((name("key"), format!("{levels}{received}")));
         }
         if self.event_time.is_some() {
             indexes.push((name("event"), quote(dialect, "event_time")));
         }
         indexes
+    }
+
+    /// The levels as the front of an index, if there are any.
+    pub(crate) fn index_levels(&self, dialect: Dialect) -> Option<String> {
+        // MySQL wants to be told how much of a text is meant.
+        let prefix = if dialect == Dialect::MySql { "(100)" } else { "" };
+        let levels = self.levels.iter().take(INDEXED_LEVELS);
+        let add = |all, level: &Box<str>| format!("{all}{}{prefix}, ", quote(dialect, level));
+        (!self.levels.is_empty()).then(|| levels.fold(String::new(), add))
     }
 
     /// The columns of the schema and the named levels: each name, and how it is defined.
