@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod commit;
 pub mod dead_letters;
+pub mod historian;
 pub mod poster;
 pub mod router;
 pub mod writer;

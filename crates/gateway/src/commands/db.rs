@@ -18,6 +18,7 @@ pub fn run(settings: &Settings, command: &DbCommand, out: &mut dyn Write) -> any
             DbCommand::Migrate => migrate(settings, out).await,
             DbCommand::Status => status(settings, out).await,
             DbCommand::Size { json } => history::size(settings, *json, out).await,
+            DbCommand::Purge { dry_run } => history::purge(settings, *dry_run, out).await,
             DbCommand::Index { apply } => history::index(settings, *apply, out).await,
         }
     })

@@ -3,10 +3,11 @@
 use crate::database::connect;
 use crate::exit::{Exit, Failure};
 use anyhow::Context as _;
+use chrono::DateTime;
 use hearthgate_actors::flows::catalog;
 use hearthgate_domain::flow::Flow;
 use hearthgate_settings::{DatabaseUrl, Settings};
-use hearthgate_storage::sql::{Database, TableSize};
+use hearthgate_storage::sql::{Database, FlowHistory, Prunable, Step, TableSize};
 use serde_json::json;
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -119,6 +120,40 @@ pub(super) async fn index(settings: &Settings, apply: bool, out: &mut dyn Write)
         }
         database.make_index().await.map_err(unavailable)?;
         writeln!(out, "made")?;
+        Ok(Exit::Ok)
+    }
+    .await;
+    database.close().await;
+    answer
+}
+
+/// Removes what is too old, or tells what would go.
+///
+/// # Errors
+/// The database can't be reached, or the account may not.
+pub(super) async fn purge(settings: &Settings, dry_run: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let database = opened(settings).await?;
+    let answer = async {
+        let mut is_any = false;
+        for flow in flows(&database).await? {
+            let Some(history) = FlowHistory::of(&flow).map_err(Failure::Refused)?.filter(FlowHistory::is_kept) else {
+                continue;
+            };
+            for Prunable { table, rows, before } in database.prunable(&history, now()?).await.map_err(unavailable)? {
+                is_any = true;
+                let before = DateTime::from_timestamp_micros(before).map_or_else(String::new, |time| time.to_rfc3339());
+                writeln!(out, "{}: {rows} rows of {table} from before {before}", history.code())?;
+            }
+            if dry_run {
+                continue;
+            }
+            // Windows first: no row goes before what is to outlive it is there.
+            while database.roll_up(&history, now()?).await.map_err(unavailable)? == Step::Done {}
+            while database.prune(&history, now()?).await.map_err(unavailable)? == Step::Done {}
+        }
+        if !is_any {
+            writeln!(out, "no flow has a retention, and no rollup a time to be kept")?;
+        }
         Ok(Exit::Ok)
     }
     .await;

@@ -20,7 +20,10 @@ mod typed;
 pub use changes::{ChangeMark, Changes};
 pub use error::{DatabaseError, ErrorKind};
 pub use flows::MqttServer;
-pub use history::{FlowHistory, IndexState, Numbers, Prunable, Step, Sum, TableChange, TableSize, Truth};
+pub use history::{
+    DataAnswer, DataError, DataQuery, FlowHistory, IndexState, MOST_POINTS, Numbers, Prunable, Step, Sum, TableChange,
+    TableSize, Truth,
+};
 pub use migrations::{MigrationReport, MigrationState};
 pub use options::{DatabaseOptions, mysql_url};
 pub use records::{Batch, Committed, FlowNumbers, Prepared, Record, RecordWriter, RejectReason, Rejected, WriteError};

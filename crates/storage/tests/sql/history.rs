@@ -3,7 +3,9 @@
 use crate::support::{Kind, NOON, TestDatabase, flow, on_every_database, record};
 use hearthgate_domain::flow::{Flow, FlowRow};
 use hearthgate_domain::payload::Payload;
-use hearthgate_storage::sql::{Batch, Database, FlowHistory, Record, RecordWriter, Step, TypedTable};
+use hearthgate_storage::sql::{
+    Batch, DataAnswer, DataQuery, Database, FlowHistory, MOST_POINTS, Record, RecordWriter, Step, Sum, TypedTable,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,8 @@ on_every_database! {
     windows_are_what_a_recomputation_gives_after_any_number_of_crashes
     rows_go_only_when_their_windows_are_durable_and_late_ones_still_count
     retention_removes_old_rows_of_its_flow_and_nothing_else
+    a_range_reads_alike_from_rows_and_from_windows
+    readings_in_data_are_read_back_by_device
 }
 
 const MINUTE: i64 = 60_000_000;
@@ -125,10 +129,15 @@ async fn windows_are_what_a_recomputation_gives_after_any_number_of_crashes(kind
         climate.store(&new).await;
         readings.extend(new);
         let now = START + (round + 1) * 60 * MINUTE;
-        for _ in 0..12 {
-            // Cut off anywhere, as by a crash.
-            let patience = Duration::from_micros(fastrand::u64(100..6_000));
-            let _ = tokio::time::timeout(patience, database.roll_up(&climate.history, now)).await;
+        for _ in 0..3 {
+            // Cut off anywhere, as by a crash: its connections go with it.
+            let crashing = Database::connect(&test.options()).await.unwrap();
+            for _ in 0..fastrand::u8(0..4) {
+                crashing.roll_up(&climate.history, now).await.unwrap();
+            }
+            let patience = Duration::from_micros(fastrand::u64(100..8_000));
+            // Whether it was done or cut off is all the same.
+            let _ = tokio::time::timeout(patience, crashing.roll_up(&climate.history, now)).await;
         }
     }
     climate.roll_up(&database, START + 3 * DAY).await;
@@ -235,4 +244,77 @@ async fn sizes_tell_rows_and_the_growth_of_a_day(kind: Kind) {
     assert_eq!(sizes.len(), 1);
     assert_eq!((sizes[0].rows, sizes[0].rows_last_day), (100, 30));
     assert!(database.database_bytes().await.unwrap() > 0);
+}
+
+/// The sums of one field by window: count and sum.
+fn counted(answer: &DataAnswer, field: &str) -> Vec<(i64, i64, f64)> {
+    let windows = answer.fields.get(field).into_iter().flatten();
+    windows
+        .map(|(start, sum)| match sum {
+            Sum::Numbers(numbers) => (*start, numbers.count, numbers.sum),
+            Sum::Truth(_) => panic!("{field} is a number"),
+        })
+        .collect()
+}
+
+async fn a_range_reads_alike_from_rows_and_from_windows(kind: Kind) {
+    let Some(test) = TestDatabase::new(kind).await else { return };
+    let (database, _) = test.with_flows(&[]).await;
+    let options = r#"{"table": "climate", "event_time": "at", "retention": "1d", "rollups": [{"every": "15m"}]}"#;
+    let mut climate = Climate::new(&database, options).await;
+    let readings: Vec<_> =
+        (0..600).map(|at| (["hall", "cellar"][at as usize % 2], START + at * MINUTE, (at % 9) as f64)).collect();
+    climate.store(&readings).await;
+    let now = START + 600 * MINUTE;
+    let key = vec![("room".to_owned(), "hall".to_owned())];
+    let query = DataQuery { key, from: START, to: now, every: Some(60 * MINUTE), field: Some("t".into()) };
+    let from_rows = database.read_data(&climate.history, &query, now).await.unwrap();
+    assert_eq!(from_rows.sources, ["climate"]);
+    let halls: Vec<_> = readings.iter().copied().filter(|(room, ..)| *room == "hall").collect();
+    let wanted: Vec<_> =
+        recomputed(&halls, 60 * MINUTE).into_iter().map(|(_, start, all)| (start, all[3] as i64, all[2])).collect();
+    assert_eq!(counted(&from_rows, "t"), wanted);
+    climate.roll_up(&database, now + DAY / 24).await;
+    let from_both = database.read_data(&climate.history, &query, now).await.unwrap();
+    assert_eq!(from_both.sources, ["climate_15m", "climate"]);
+    assert_eq!(counted(&from_both, "t"), wanted);
+    climate.prune(&database, now + 2 * DAY).await;
+    let from_windows = database.read_data(&climate.history, &query, now + 2 * DAY).await.unwrap();
+    assert_eq!(counted(&from_windows, "t"), wanted);
+    let year = DataQuery { from: now - 365 * DAY, every: None, ..query.clone() };
+    let answer = database.read_data(&climate.history, &year, now).await.unwrap();
+    assert!(365 * DAY / answer.every <= MOST_POINTS, "{}", answer.every);
+    let error =
+        database.read_data(&climate.history, &DataQuery { every: Some(MINUTE), ..year }, now).await.unwrap_err();
+    assert!(error.to_string().contains("at most 500"), "{error}");
+    let error =
+        database.read_data(&climate.history, &DataQuery { field: Some("x".into()), ..query }, now).await.unwrap_err();
+    assert!(error.to_string().contains("there are: t, on"), "{error}");
+}
+
+async fn readings_in_data_are_read_back_by_device(kind: Kind) {
+    let Some(test) = TestDatabase::new(kind).await else { return };
+    let (database, ids) = test.with_flows(&["a"]).await;
+    let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
+    let one = |seq: u64| {
+        let device = if seq.is_multiple_of(2) { "lamp" } else { "heater" };
+        let value = seq.to_string();
+        let mut one = record(seq, ids[0], &[("device", device), ("power", &value), ("name", "no number")]);
+        // Many at the very same time.
+        one.received_at = START + i64::try_from(seq / 6_000).unwrap() * MINUTE;
+        one
+    };
+    for first in (1..12_000).step_by(2_000) {
+        let records = (first..first + 2_000).map(one).collect();
+        writer.write(&Batch { records, through: first + 1_999 }).await.unwrap();
+    }
+    let history = FlowHistory::of(&Flow::compile(flow("a")).unwrap()).unwrap().unwrap();
+    let key = vec![("device".to_owned(), "lamp".to_owned())];
+    let query = DataQuery { key, from: START, to: START + DAY, every: None, field: None };
+    let answer = database.read_data(&history, &query, START + DAY).await.unwrap();
+    let lamp: i64 = (1..=12_000).filter(|seq| seq % 2 == 0).sum();
+    let found = counted(&answer, "power");
+    assert_eq!(found.iter().map(|(_, count, _)| count).sum::<i64>(), 6_000);
+    assert_eq!(found.iter().map(|(_, _, sum)| sum).sum::<f64>(), lamp as f64);
+    assert_eq!(answer.fields.keys().collect::<Vec<_>>(), ["power"]);
 }

@@ -8,7 +8,8 @@ use crate::exit::{Exit, Failure};
 use anyhow::Context;
 use hearthgate_actors::flows::catalog;
 use hearthgate_api::ClientError;
-use hearthgate_domain::flow::{Flow, FlowRow};
+use hearthgate_domain::duration::Span;
+use hearthgate_domain::flow::{Flow, FlowOptions, FlowRow, Rollup};
 use hearthgate_settings::{Loaded, Settings};
 use hearthgate_storage::sql::{Database, TableChange, TypedTable};
 use serde::{Deserialize, Serialize};
@@ -221,7 +222,8 @@ fn in_json(row: &FlowRow) -> Value {
 
 /// The row with what the flags say.
 fn changed(mut row: FlowRow, fields: &FlowFields) -> anyhow::Result<FlowRow> {
-    let FlowFields { code, topic, description, action, schema, endpoint_url, options, disabled } = fields;
+    let FlowFields { code, topic, description, action, schema, endpoint_url, options, retention, rollups, disabled } =
+        fields;
     row.code.clone_from(code);
     if let Some(topic) = topic {
         row.topic.clone_from(topic);
@@ -251,8 +253,36 @@ fn changed(mut row: FlowRow, fields: &FlowFields) -> anyhow::Result<FlowRow> {
     if let Some(options) = options {
         row.options = Some(text_argument(options)?).filter(|options| !options.is_empty());
     }
+    if retention.is_some() || rollups.is_some() {
+        row.options = with_history(row.options, retention.as_deref(), rollups.as_deref())?;
+    }
     row.enabled &= !disabled;
     Ok(row)
+}
+
+/// The options with another history.
+fn with_history(
+    options: Option<String>,
+    retention: Option<&str>,
+    rollups: Option<&str>,
+) -> anyhow::Result<Option<String>> {
+    let text = options.filter(|options| !options.is_empty()).unwrap_or_else(|| "{}".into());
+    let mut options: FlowOptions =
+        serde_json::from_str(&text).map_err(|error| Failure::Refused(format!("options: {error}")))?;
+    let time = |text: &str| text.parse::<Span>().map_err(|error| Failure::Usage(error.to_string()));
+    if let Some(retention) = retention {
+        options.retention = if retention.is_empty() { None } else { Some(time(retention)?) };
+    }
+    if let Some(rollups) = rollups {
+        let rollup = |text: &str| {
+            let (every, keep) = text.split_once(':').map_or((text, None), |(every, keep)| (every, Some(keep)));
+            Ok::<Rollup, Failure>(Rollup { every: time(every)?, keep: keep.map(time).transpose()? })
+        };
+        let parts = rollups.split(',').map(str::trim).filter(|part| !part.is_empty());
+        options.rollups = parts.map(rollup).collect::<Result<_, _>>()?;
+    }
+    let text = serde_json::to_string(&options).context("writing the options as JSON")?;
+    Ok(Some(text).filter(|text| text != "{}"))
 }
 
 fn text_argument(argument: &str) -> anyhow::Result<String> {

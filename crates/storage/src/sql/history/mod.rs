@@ -3,6 +3,7 @@
 
 mod flow;
 mod index;
+mod query;
 mod retention;
 mod rollup;
 mod size;
@@ -12,6 +13,7 @@ mod window;
 
 pub use flow::FlowHistory;
 pub use index::IndexState;
+pub use query::{DataAnswer, DataError, DataQuery, MOST_POINTS};
 pub use retention::Prunable;
 pub use rollup::Step;
 pub use size::TableSize;
