@@ -23,8 +23,16 @@ pub enum SpanError {
 }
 
 /// Units, in milliseconds.
-const UNITS: [(&str, u64); 7] =
-    [("ms", 1), ("s", 1_000), ("m", 60_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
+const UNITS: [(&str, u64); 8] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("min", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+    ("w", 604_800_000),
+    ("y", 365 * 86_400_000),
+];
 /// Those that are written, the longest first.
 const WRITTEN: [&str; 5] = ["d", "h", "m", "s", "ms"];
 /// In milliseconds.

@@ -12,7 +12,7 @@ use actix::prelude::*;
 use hearthgate_domain::flow::{Flow, FlowRow};
 use hearthgate_domain::routing::{Resting, RoutingTable, describe_circle, find_circles};
 use hearthgate_storage::journal;
-use hearthgate_storage::sql::{Changes, Database, DatabaseOptions, MqttServer, TypedTable};
+use hearthgate_storage::sql::{Changes, Database, DatabaseOptions, FlowHistory, MqttServer, TypedTable};
 use hearthgate_supervision::Exit;
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -345,5 +345,6 @@ impl Work {
 pub fn compile(row: FlowRow) -> Result<Flow, String> {
     let flow = Flow::compile(row).map_err(|error| error.to_string())?;
     TypedTable::of(&flow).map_err(|reason| format!("flow {:?}, options.table: {reason}", flow.code))?;
+    FlowHistory::of(&flow).map_err(|reason| format!("flow {:?}, options.{reason}", flow.code))?;
     Ok(flow)
 }

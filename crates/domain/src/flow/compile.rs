@@ -3,7 +3,7 @@
 use crate::duration::Span;
 use crate::flow::options::{Action, FlowOptions, HeaderValue};
 use crate::flow::topic::FlowTopic;
-use crate::flow::{Endpoint, Flow, FlowRow, Store};
+use crate::flow::{Endpoint, Flow, FlowRow, History, Store};
 use crate::retry::RetrySchedule;
 use crate::schema::PayloadSchema;
 use crate::topic::validate_topic_name;
@@ -44,7 +44,7 @@ const RESERVED_HEADERS: [&str; 8] = [
 ];
 
 /// A field and what is wrong with it.
-type Problem = (&'static str, String);
+pub(super) type Problem = (&'static str, String);
 
 impl Flow {
     /// Makes a flow of a row.
@@ -78,6 +78,7 @@ fn build(row: FlowRow) -> Result<Flow, Problem> {
         let problem = "is a column of the flow's own table; name that with options.table".to_string();
         return Err(("options.event_time", problem));
     }
+    let history = History::of(&options, store.as_ref())?;
     Ok(Flow {
         id: row.id,
         code: row.code.into(),
@@ -92,6 +93,7 @@ fn build(row: FlowRow) -> Result<Flow, Problem> {
         on_change: options.on_change,
         min_interval: options.min_interval.map(Span::duration),
         value_format: options.value_format,
+        history,
         enabled: row.enabled,
         fingerprint,
     })

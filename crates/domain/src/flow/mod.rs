@@ -5,13 +5,15 @@
 
 pub mod change_filter;
 mod compile;
+mod history;
 pub mod learn;
 mod options;
 mod topic;
 
 pub use compile::FlowError;
+pub use history::History;
 pub use options::{
-    Action, Auth, FlowOptions, HeaderValue, LogLevel, OnChange, Part, RetainedPolicy, SecretRef, SecretRefError,
+    Action, Auth, FlowOptions, HeaderValue, LogLevel, OnChange, Part, RetainedPolicy, Rollup, SecretRef, SecretRefError,
 };
 pub use topic::{CaptureError, FlowTopic};
 
@@ -115,6 +117,8 @@ pub struct Flow {
     pub min_interval: Option<Duration>,
     /// How values are written; none for what the configuration says.
     pub value_format: Option<ValueFormat>,
+    /// How long what is stored stays.
+    pub history: History,
     /// Whether it takes part.
     pub enabled: bool,
     fingerprint: Fingerprint,

@@ -60,6 +60,23 @@ pub struct FlowOptions {
     /// How values are written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value_format: Option<ValueFormat>,
+    /// How long rows are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Span>,
+    /// Windows of time that sum the rows of the flow's own table up, and outlive them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rollups: Vec<Rollup>,
+}
+
+/// A rollup: for each window of time, what the readings of each device come to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollup {
+    /// Length of a window. Windows begin at multiples of it since 1970, UTC.
+    pub every: Span,
+    /// How long windows are kept; none for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Span>,
 }
 
 /// What happens to a message.

@@ -69,6 +69,9 @@ pub enum FlowCommand {
     Ddl {
         /// Its code
         code: String,
+        /// Create it, or add the columns that it lacks
+        #[arg(long)]
+        apply: bool,
     },
 }
 
@@ -117,6 +120,12 @@ pub struct FlowFields {
     /// Further options as JSON (actions, table, headers, templates, …); @FILE reads a file
     #[arg(long, value_name = "JSON")]
     pub options: Option<String>,
+    /// How long its rows are kept, such as 90d; empty: for ever
+    #[arg(long, value_name = "TIME")]
+    pub retention: Option<String>,
+    /// Windows that outlive its rows: length and, after a colon, how long each is kept, such as 15m:5y,1d; empty: none
+    #[arg(long, value_name = "EVERY[:KEEP],…")]
+    pub rollups: Option<String>,
     /// Add it switched off
     #[arg(long)]
     pub disabled: bool,

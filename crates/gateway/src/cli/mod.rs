@@ -1,8 +1,10 @@
 //! The command line: what can be said, and the help that teaches it.
 
+mod data;
 mod dlq;
 mod flow;
 
+pub use data::{DataArgs, DataFormat};
 pub use dlq::{DeadLetterChoice, DlqCommand};
 pub use flow::{ActionName, FlowCommand, FlowFields, LearnArgs};
 
@@ -117,6 +119,11 @@ pub enum Command {
     /// Create, upgrade and inspect the tables
     #[command(subcommand)]
     Db(DbCommand),
+    /// Read back what a flow has stored, summed up in at most 500 windows
+    #[command(after_help = "Examples:\n  \
+        hearthgate data CLIMATE --key room=kitchen --since 7d --field temperature --format chart\n  \
+        hearthgate data CLIMATE --since 1y --every 1d --format csv > year.csv")]
+    Data(DataArgs),
     /// Review and drop what could not be delivered
     #[command(subcommand)]
     Dlq(DlqCommand),
@@ -202,6 +209,24 @@ pub enum DbCommand {
     Migrate,
     /// Show which upgrades are in
     Status,
+    /// Rows, bytes, growth a day, and when the disk will be full
+    Size {
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The index of `data` that reading needs: its statement, its cost, and whether it is there
+    Index {
+        /// Make it; rows go on being written meanwhile
+        #[arg(long)]
+        apply: bool,
+    },
+    /// Remove the rows that are older than their flows keep them; the running gateway does so by itself
+    Purge {
+        /// Only tell what would go
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// `interface …`

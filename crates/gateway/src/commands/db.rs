@@ -1,5 +1,6 @@
-//! `db migrate|status`: the tables of the configured database.
+//! `db migrate|status|size|index|purge`: the tables of the configured database.
 
+use super::history;
 use crate::cli::DbCommand;
 use crate::database::{block_on, connect, options};
 use crate::exit::{Exit, Failure};
@@ -16,6 +17,9 @@ pub fn run(settings: &Settings, command: &DbCommand, out: &mut dyn Write) -> any
         match command {
             DbCommand::Migrate => migrate(settings, out).await,
             DbCommand::Status => status(settings, out).await,
+            DbCommand::Size { json } => history::size(settings, *json, out).await,
+            DbCommand::Purge { dry_run } => history::purge(settings, *dry_run, out).await,
+            DbCommand::Index { apply } => history::index(settings, *apply, out).await,
         }
     })
 }

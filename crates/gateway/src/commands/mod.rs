@@ -3,10 +3,12 @@
 pub mod check;
 pub mod config;
 pub mod control;
+pub mod data;
 pub mod db;
 pub mod dlq;
 pub mod explain;
 pub mod flow;
+pub mod history;
 pub mod interface;
 mod lines;
 pub mod map;
@@ -54,6 +56,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Start(part) => control::order(&load()?.settings, &part.name, Order::Start, &mut out)?,
         Command::Interface(command) => interface::run(&command, &mut out)?,
         Command::Db(command) => db::run(&load()?.settings, &command, &mut out)?,
+        Command::Data(args) => data::run(&load()?.settings, &args, &mut out)?,
         Command::Dlq(command) => dlq::run(&load()?.settings, &command, &mut out)?,
         Command::Flow(command) => flow::run(&load()?, &command, &mut out)?,
     };

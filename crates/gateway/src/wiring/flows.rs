@@ -8,7 +8,7 @@ use crate::wiring::slots::Intake;
 use crate::wiring::spawner::{Place, Starter};
 use anyhow::Context as _;
 use hearthgate_actors::condition::Trouble;
-use hearthgate_actors::flows::{catalog, commit, dead_letters, poster, router, writer};
+use hearthgate_actors::flows::{catalog, commit, dead_letters, historian, poster, router, writer};
 use hearthgate_actors::in_hand::InHand;
 use hearthgate_actors::mqtt::progress::Progress;
 use hearthgate_domain::routing::RoutingTable;
@@ -85,6 +85,12 @@ pub(super) async fn wire(
         table: table.clone(),
         letters: dead_letters.clone(),
         router: router.addr.clone().recipient(),
+    })?;
+    let historian = starter.start("historian", "historian", historian::HistorianActor::new)?;
+    historian.fill(historian::Deps {
+        database: database.clone(),
+        table: table.clone(),
+        trouble: trouble("historian"),
     })?;
     let catalog = starter.start("catalog", "router", catalog::CatalogActor::new)?;
     let poster = starter.start("poster", "poster", poster::EndpointPosterActor::new)?;

@@ -47,6 +47,10 @@ impl Database {
             self.note_samples_due().await?;
         }
         self.reinspect().await?;
+        if created {
+            // Nothing is in it yet: this costs nothing now.
+            self.make_index().await?;
+        }
         Ok(MigrationReport { applied: self.layout.applied.difference(&before).copied().collect(), created })
     }
 

@@ -8,6 +8,7 @@ mod changes;
 mod error;
 mod flows;
 mod grants;
+mod history;
 mod identity;
 mod migrations;
 mod migrators;
@@ -22,6 +23,10 @@ mod typed;
 pub use changes::{ChangeMark, Changes};
 pub use error::{DatabaseError, ErrorKind};
 pub use flows::MqttServer;
+pub use history::{
+    DataAnswer, DataError, DataQuery, FlowHistory, IndexState, MOST_POINTS, Numbers, Prunable, Step, Sum, TableChange,
+    TableSize, Truth,
+};
 pub use migrations::{MigrationReport, MigrationState};
 pub use options::{DatabaseOptions, mysql_url};
 pub use records::{Batch, Committed, FlowNumbers, Prepared, Record, RecordWriter, RejectReason, Rejected, WriteError};

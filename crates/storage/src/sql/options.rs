@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::ConnectOptions as _;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -116,7 +116,9 @@ fn sqlite(rest: &str, options: &DatabaseOptions) -> Result<SqliteConnectOptions,
     if path.is_empty() || path.contains(":memory:") || path.contains('?') {
         return Err(DatabaseError::Options(format!("sqlite:{rest} is not the path of a file; write sqlite:PATH")));
     }
-    Ok(sqlite_file(Path::new(path)).busy_timeout(options.busy_timeout))
+    // In a new file, space that rows leave can be given back to the system.
+    let file = sqlite_file(Path::new(path)).auto_vacuum(SqliteAutoVacuum::Incremental);
+    Ok(file.busy_timeout(options.busy_timeout))
 }
 
 /// An SQLite file as we use it everywhere: WAL, and an fsync for every commit.

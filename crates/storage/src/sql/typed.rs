@@ -25,7 +25,9 @@ pub enum Dialect {
 /// Columns that every typed table has, before those of the schema.
 const OWN_COLUMNS: [&str; 5] = ["id", "flow_code", "received_at", "event_time", "last_msg_id"];
 /// PostgreSQL's limit for names, the shortest.
-const NAME_LIMIT: usize = 63;
+pub(crate) const NAME_LIMIT: usize = 63;
+/// Levels of the topic that are part of an index; MySQL's have room for 3,072 bytes.
+const INDEXED_LEVELS: usize = 4;
 /// Columns beyond which no database takes a row of this kind.
 const COLUMN_LIMIT: usize = 500;
 
@@ -43,6 +45,8 @@ enum ColumnKind {
 pub struct TypedTable {
     name: Box<str>,
     columns: Vec<(Box<str>, ColumnKind)>,
+    /// The named levels of the topic among the columns.
+    levels: Vec<Box<str>>,
     /// The field with the event's time.
     event_time: Option<Box<str>>,
 }
@@ -78,8 +82,9 @@ impl TypedTable {
         let mut columns: Vec<(Box<str>, ColumnKind)> = Vec::new();
         let fields = schema.fields();
         let levels = levels.iter().filter(|level| fields.iter().all(|field| *field.name != ***level));
-        let levels = levels.map(|level| (*level, ColumnKind::Text));
-        for (column, kind) in levels.chain(fields.iter().map(|field| (&*field.name, kind(field.kind)))) {
+        let levels: Vec<&str> = levels.copied().collect();
+        let texts = levels.iter().map(|level| (*level, ColumnKind::Text));
+        for (column, kind) in texts.chain(fields.iter().map(|field| (&*field.name, kind(field.kind)))) {
             let known = OWN_COLUMNS.into_iter().chain(columns.iter().map(|(name, _)| &**name));
             if known.into_iter().any(|other| other.to_lowercase() == column.to_lowercase()) {
                 return Err(format!("table {name}: {column} can't be a column, the name is taken"));
@@ -95,7 +100,8 @@ impl TypedTable {
                 columns.len()
             ));
         }
-        Ok(Self { name: name.into(), columns, event_time: event_time.map(Into::into) })
+        let levels = levels.into_iter().map(Into::into).collect();
+        Ok(Self { name: name.into(), columns, levels, event_time: event_time.map(Into::into) })
     }
 
     /// Its name.
@@ -105,8 +111,14 @@ impl TypedTable {
 
     /// The statements that create it.
     pub fn ddl(&self, dialect: Dialect) -> String {
+        self.create(dialect).iter().fold(String::new(), |all, statement| format!("{all}{statement};\n"))
+    }
+
+    /// The statements that create it, one by one: the table, and the indexes that reading and pruning need.
+    pub(crate) fn create(&self, dialect: Dialect) -> Vec<String> {
+        // AUTOINCREMENT: an id never comes back, also when the newest rows are removed.
         let (id, time, text, suffix) = match dialect {
-            Dialect::Sqlite => ("INTEGER PRIMARY KEY", "DATETIME", "VARCHAR(100)", ""),
+            Dialect::Sqlite => ("INTEGER PRIMARY KEY AUTOINCREMENT", "DATETIME", "VARCHAR(100)", ""),
             Dialect::MySql => (
                 "BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY",
                 "DATETIME(6)",
@@ -118,7 +130,7 @@ impl TypedTable {
             }
         };
         let quoted = |name: &str| quote(dialect, name);
-        let mut ddl = format!("CREATE TABLE {} (\n", quoted(&self.name));
+        let mut table = format!("CREATE TABLE {} (\n", quoted(&self.name));
         for (name, kind) in [
             ("id", id),
             ("flow_code", &format!("{text} NOT NULL")),
@@ -127,23 +139,75 @@ impl TypedTable {
             ("last_msg_id", "BIGINT NOT NULL"),
         ] {
             // Writing into a String can't fail.
-            let _ = writeln!(ddl, "    {} {kind},", quoted(name));
+            let _ = writeln!(table, "    {} {kind},", quoted(name));
         }
-        let columns: Vec<String> = self
-            .columns
-            .iter()
-            .map(|(name, kind)| format!("    {} {} NULL", quoted(name), sql_type(dialect, *kind)))
-            .collect();
-        let _ = writeln!(ddl, "{}\n){suffix};", columns.join(",\n"));
-        let index: String = self.name.chars().take(NAME_LIMIT - 9).collect();
-        let _ = writeln!(
-            ddl,
-            "CREATE INDEX {} ON {} ({});",
-            quoted(&format!("{index}_received")),
-            quoted(&self.name),
-            quoted("received_at")
-        );
-        ddl
+        let columns: Vec<String> =
+            self.definitions(dialect).iter().map(|(_, definition)| format!("    {definition}")).collect();
+        let mut definitions = columns;
+        let indexes = self.indexes(dialect);
+        if dialect == Dialect::MySql {
+            // In one statement with the table: nothing is half done after a crash.
+            definitions.extend(indexes.iter().map(|(name, columns)| format!("    INDEX {name} ({columns})")));
+        }
+        let _ = write!(table, "{}\n){suffix}", definitions.join(",\n"));
+        let mut statements = vec![table];
+        if dialect != Dialect::MySql {
+            let create = |(name, columns)| format!("CREATE INDEX {name} ON {} ({columns})", quoted(&self.name));
+            statements.extend(indexes.into_iter().map(create));
+        }
+        statements
+    }
+
+    /// The indexes: by time of receipt for pruning, by device for reading, by the event's time where there is one. Each
+    /// with its name and its columns.
+    fn indexes(&self, dialect: Dialect) -> Vec<(String, String)> {
+        let table: String = self.name.chars().take(NAME_LIMIT - 9).collect();
+        let name = |purpose: &str| quote(dialect, &format!("{table}_{purpose}"));
+        let received = quote(dialect, "received_at");
+        let mut indexes = vec![(name("received"), received.clone())];
+        if let Some(levels) = self.index_levels(dialect) {
+            indexes.push((name("key"), format!("{levels}{received}")));
+        }
+        if self.event_time.is_some() {
+            indexes.push((name("event"), quote(dialect, "event_time")));
+        }
+        indexes
+    }
+
+    /// The levels as the front of an index, if there are any.
+    pub(crate) fn index_levels(&self, dialect: Dialect) -> Option<String> {
+        // MySQL wants to be told how much of a text is meant.
+        let prefix = if dialect == Dialect::MySql { "(100)" } else { "" };
+        let levels = self.levels.iter().take(INDEXED_LEVELS);
+        let add = |all, level: &Box<str>| format!("{all}{}{prefix}, ", quote(dialect, level));
+        (!self.levels.is_empty()).then(|| levels.fold(String::new(), add))
+    }
+
+    /// The columns of the schema and the named levels: each name, and how it is defined.
+    pub(crate) fn definitions(&self, dialect: Dialect) -> Vec<(String, String)> {
+        let define = |(name, kind): &(Box<str>, ColumnKind)| {
+            (name.to_string(), format!("{} {} NULL", quote(dialect, name), sql_type(dialect, *kind)))
+        };
+        self.columns.iter().map(define).collect()
+    }
+
+    /// The named levels of the topic that are columns: what tells one device from another.
+    pub(crate) fn levels(&self) -> &[Box<str>] {
+        &self.levels
+    }
+
+    /// The columns that can be aggregated; `true` for those that hold yes or no.
+    pub(crate) fn measures(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.columns.iter().filter_map(|(name, kind)| match kind {
+            ColumnKind::Real | ColumnKind::Integer => Some((&**name, false)),
+            ColumnKind::Boolean => Some((&**name, true)),
+            ColumnKind::Text | ColumnKind::Json => None,
+        })
+    }
+
+    /// Whether rows may have a time of their event.
+    pub(crate) fn has_event_time(&self) -> bool {
+        self.event_time.is_some()
     }
 
     /// The row of a message, with the named levels of its topic. A field that is missing is NULL; so is an event time that can't be read.
@@ -224,7 +288,7 @@ fn sql_type(dialect: Dialect, kind: ColumnKind) -> &'static str {
     }
 }
 
-fn quote(dialect: Dialect, name: &str) -> String {
+pub(crate) fn quote(dialect: Dialect, name: &str) -> String {
     match dialect {
         Dialect::MySql => format!("`{}`", name.replace('`', "``")),
         Dialect::Sqlite | Dialect::Postgres => format!("\"{}\"", name.replace('"', "\"\"")),

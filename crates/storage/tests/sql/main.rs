@@ -7,6 +7,7 @@
 mod copies;
 mod crashes;
 mod flows;
+mod history;
 mod letters;
 mod records;
 mod support;

@@ -168,6 +168,24 @@ impl TestDatabase {
         row.0
     }
 
+    /// Rows of any shape.
+    pub(crate) async fn rows<R>(&self, query: &str) -> Vec<R>
+    where
+        R: Send + Unpin + for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>,
+        R: for<'r> sqlx::FromRow<'r, sqlx::mysql::MySqlRow> + for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>,
+    {
+        let query = AssertSqlSafe(query.to_owned());
+        match self.kind {
+            Kind::Sqlite => sqlx::query_as(query).fetch_all(&mut sqlite(&self.url).await).await.unwrap(),
+            Kind::MySql => {
+                sqlx::query_as(query).fetch_all(&mut MySqlConnection::connect(&self.url).await.unwrap()).await.unwrap()
+            }
+            Kind::Postgres => {
+                sqlx::query_as(query).fetch_all(&mut PgConnection::connect(&self.url).await.unwrap()).await.unwrap()
+            }
+        }
+    }
+
     /// Ends all other connections to this database, as a server that goes down does.
     pub(crate) async fn kill_connections(&self) {
         match self.kind {

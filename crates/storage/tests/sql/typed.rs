@@ -3,14 +3,18 @@
 use crate::support::{Kind, TestDatabase, on_every_database, record};
 use hearthgate_domain::payload::Payload;
 use hearthgate_domain::schema::PayloadSchema;
-use hearthgate_storage::sql::{Batch, Record, RecordWriter, RejectReason, TypedTable};
+use hearthgate_storage::sql::{
+    Batch, Database, DatabaseOptions, ErrorKind, Record, RecordWriter, TableChange, TypedTable,
+};
 use std::sync::Arc;
 use uuid::Uuid;
 
 on_every_database! {
     rows_have_the_types_of_the_schema
     what_does_not_fit_a_column_is_rejected
-    a_missing_table_holds_up_nobody_else
+    a_missing_table_is_made_with_its_indexes
+    a_table_grows_with_its_schema
+    rows_wait_for_a_table_that_may_not_be_made
 }
 
 fn table(name: &str) -> Arc<TypedTable> {
@@ -85,7 +89,7 @@ async fn what_does_not_fit_a_column_is_rejected(kind: Kind) {
     assert_eq!(prepared.commit().await.unwrap().typed_rows, 8);
 }
 
-async fn a_missing_table_holds_up_nobody_else(kind: Kind) {
+async fn a_missing_table_is_made_with_its_indexes(kind: Kind) {
     let Some(test) = TestDatabase::new(kind).await else { return };
     let (database, ids) = test.with_flows(&["a", "b"]).await;
     let table = table("nowhere");
@@ -93,9 +97,38 @@ async fn a_missing_table_holds_up_nobody_else(kind: Kind) {
     let records =
         vec![record(1, ids[0], &[("t", "1")]), typed(1, ids[1], &table, "{}"), record(2, ids[0], &[("t", "2")])];
     let prepared = writer.prepare(&Batch { records, through: 2 }).await.unwrap();
-    assert_eq!(prepared.rejected().len(), 1);
-    let RejectReason::Values(reason) = &prepared.rejected()[0].reason else { panic!("{:?}", prepared.rejected()) };
-    assert!(reason.contains("nowhere") && reason.contains("flow ddl"), "{reason}");
+    assert_eq!(prepared.rejected(), []);
     prepared.commit().await.unwrap();
     assert_eq!(test.data().await.len(), 2);
+    assert_eq!(test.number("SELECT COUNT(*) FROM nowhere").await, 1);
+    assert_eq!(database.make_table(&table).await.unwrap(), TableChange::None);
+}
+
+async fn a_table_grows_with_its_schema(kind: Kind) {
+    let Some(test) = TestDatabase::new(kind).await else { return };
+    let (database, ids) = test.with_flows(&["a"]).await;
+    let small = PayloadSchema::compile(&serde_json::json!({"temp": "float"})).unwrap();
+    let small = Arc::new(TypedTable::new("weather", &["room"], &small, None).unwrap());
+    let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
+    writer.write(&Batch { records: vec![typed(1, ids[0], &small, "{\"temp\": 1}")], through: 1 }).await.unwrap();
+    let large = table("weather");
+    writer.write(&Batch { records: vec![typed(2, ids[0], &large, "{\"Count\": 7}")], through: 2 }).await.unwrap();
+    let column = if kind == Kind::MySql { "`Count`" } else { "\"Count\"" };
+    assert_eq!(test.number(&format!("SELECT COUNT(*) FROM weather WHERE {column} = 7")).await, 1);
+    assert_eq!(test.number("SELECT COUNT(*) FROM weather").await, 2);
+}
+
+async fn rows_wait_for_a_table_that_may_not_be_made(kind: Kind) {
+    let Some(test) = TestDatabase::new(kind).await else { return };
+    let (database, ids) = test.with_flows(&["a"]).await;
+    database.close().await;
+    let database = Database::open(&DatabaseOptions { migrate: false, ..test.options() }).await.unwrap();
+    let table = table("nowhere");
+    let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
+    let batch = Batch { records: vec![typed(1, ids[0], &table, "{\"temp\": 1}")], through: 1 };
+    let error = writer.write(&batch).await.unwrap_err();
+    assert_ne!(error.kind(), ErrorKind::Row);
+    assert!(error.to_string().contains("nowhere") && error.to_string().contains("flow ddl"), "{error}");
+    database.make_table(&table).await.unwrap();
+    assert_eq!(writer.write(&batch).await.unwrap().typed_rows, 1);
 }

@@ -10,9 +10,10 @@ use crate::exit::{Exit, Failure};
 use anyhow::Context;
 use hearthgate_actors::flows::catalog;
 use hearthgate_api::ClientError;
-use hearthgate_domain::flow::{Flow, FlowRow};
+use hearthgate_domain::duration::Span;
+use hearthgate_domain::flow::{Flow, FlowOptions, FlowRow, Rollup};
 use hearthgate_settings::{Loaded, Settings};
-use hearthgate_storage::sql::{Database, TypedTable};
+use hearthgate_storage::sql::{Database, TableChange, TypedTable};
 use serde_json::{Value, json};
 use std::io::{BufRead, Read, Write};
 
@@ -126,7 +127,7 @@ async fn on_database(
         FlowCommand::Test { code, topic } => test(find(&rows, code)?, topic.as_deref(), settings, out),
         FlowCommand::Export => export(rows, out),
         FlowCommand::Import { file, dry_run } => import(database, &rows, file.as_deref(), *dry_run, out).await,
-        FlowCommand::Ddl { code } => ddl(database, find(&rows, code)?, out),
+        FlowCommand::Ddl { code, apply } => ddl(database, find(&rows, code)?, *apply, out).await,
         FlowCommand::Learn(_) => Ok(Exit::Ok), // it needs no database, and never comes here
     }
 }
@@ -206,7 +207,8 @@ fn in_json(row: &FlowRow) -> Value {
 
 /// The row with what the flags say.
 fn changed(mut row: FlowRow, fields: &FlowFields) -> anyhow::Result<FlowRow> {
-    let FlowFields { code, topic, description, action, schema, endpoint_url, options, disabled } = fields;
+    let FlowFields { code, topic, description, action, schema, endpoint_url, options, retention, rollups, disabled } =
+        fields;
     row.code.clone_from(code);
     if let Some(topic) = topic {
         row.topic.clone_from(topic);
@@ -236,8 +238,36 @@ fn changed(mut row: FlowRow, fields: &FlowFields) -> anyhow::Result<FlowRow> {
     if let Some(options) = options {
         row.options = Some(text_argument(options)?).filter(|options| !options.is_empty());
     }
+    if retention.is_some() || rollups.is_some() {
+        row.options = with_history(row.options, retention.as_deref(), rollups.as_deref())?;
+    }
     row.enabled &= !disabled;
     Ok(row)
+}
+
+/// The options with another history.
+fn with_history(
+    options: Option<String>,
+    retention: Option<&str>,
+    rollups: Option<&str>,
+) -> anyhow::Result<Option<String>> {
+    let text = options.filter(|options| !options.is_empty()).unwrap_or_else(|| "{}".into());
+    let mut options: FlowOptions =
+        serde_json::from_str(&text).map_err(|error| Failure::Refused(format!("options: {error}")))?;
+    let time = |text: &str| text.parse::<Span>().map_err(|error| Failure::Usage(error.to_string()));
+    if let Some(retention) = retention {
+        options.retention = if retention.is_empty() { None } else { Some(time(retention)?) };
+    }
+    if let Some(rollups) = rollups {
+        let rollup = |text: &str| {
+            let (every, keep) = text.split_once(':').map_or((text, None), |(every, keep)| (every, Some(keep)));
+            Ok::<Rollup, Failure>(Rollup { every: time(every)?, keep: keep.map(time).transpose()? })
+        };
+        let parts = rollups.split(',').map(str::trim).filter(|part| !part.is_empty());
+        options.rollups = parts.map(rollup).collect::<Result<_, _>>()?;
+    }
+    let text = serde_json::to_string(&options).context("writing the options as JSON")?;
+    Ok(Some(text).filter(|text| text != "{}"))
 }
 
 fn text_argument(argument: &str) -> anyhow::Result<String> {
@@ -271,12 +301,20 @@ fn test(row: &FlowRow, topic: Option<&str>, settings: &Settings, out: &mut dyn W
     Ok(Exit::Ok)
 }
 
-fn ddl(database: &Database, row: &FlowRow, out: &mut dyn Write) -> anyhow::Result<Exit> {
+async fn ddl(database: &Database, row: &FlowRow, apply: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let flow = compiled(row)?;
     let Some(table) = TypedTable::of(&flow).map_err(Failure::Refused)? else {
         return Err(Failure::Usage(format!("the flow {} has no table of its own (option \"table\")", row.code)).into());
     };
-    writeln!(out, "{}", table.ddl(database.dialect()).trim_end())?;
+    if !apply {
+        writeln!(out, "{}", table.ddl(database.dialect()).trim_end())?;
+        return Ok(Exit::Ok);
+    }
+    match database.make_table(&table).await.map_err(unavailable)? {
+        TableChange::None => writeln!(out, "table {} is as it has to be", table.name())?,
+        TableChange::Created => writeln!(out, "created table {}", table.name())?,
+        TableChange::Grown(columns) => writeln!(out, "table {}: added {}", table.name(), columns.join(", "))?,
+    }
     Ok(Exit::Ok)
 }
 

@@ -20,6 +20,8 @@ pub use batch::{Batch, Committed, FlowNumbers, Record, RejectReason, Rejected, W
 
 use super::Database;
 use super::error::{DatabaseError, ErrorKind};
+use super::history::MissingTable;
+use super::typed::TypedTable;
 use crate::journal::Handle;
 use follow::Followed;
 use intent::{Intent, Intents};
@@ -43,6 +45,8 @@ pub struct RecordWriter {
     has_cursors: bool,
     timeout: Duration,
     label: Arc<str>,
+    /// Where missing tables are made.
+    database: Database,
 }
 
 impl std::fmt::Debug for RecordWriter {
@@ -79,6 +83,7 @@ impl RecordWriter {
             has_cursors: database.layout.has_cursors(),
             timeout: database.inner.options.write_timeout,
             label: database.label().into(),
+            database: database.clone(),
         })
     }
 
@@ -148,13 +153,14 @@ impl RecordWriter {
     }
 
     /// Writes a batch in a transaction that stays open. Records that can't be written are found and left out.
-    /// Deadlocks are tried again, a few times.
+    /// Deadlocks are tried again, a few times. A flow's table that is missing, or lacks a column, is made where it may be.
     ///
     /// # Errors
     /// The database fails; nothing was written.
     pub async fn prepare(&mut self, batch: &Batch) -> Result<Prepared<'_>, WriteError> {
         batch.check_order()?;
         let (mut careful, mut contended) = (false, 0);
+        let mut made: Vec<Arc<TypedTable>> = Vec::new();
         loop {
             let error = match self.attempt(batch, careful).await {
                 Ok(Some((session, outcome, intent))) => {
@@ -175,6 +181,15 @@ impl RecordWriter {
                 }
                 Err(error) => error,
             };
+            if let WriteError::Database(error) = &error
+                && let Some(table) = MissingTable::of(error)
+                && self.database.makes_tables()
+                && !made.contains(table)
+            {
+                self.database.make_table(table).await?;
+                made.push(Arc::clone(table));
+                continue;
+            }
             match error.kind() {
                 ErrorKind::Row if !careful => careful = true,
                 ErrorKind::Contention if contended < CONTENTION_RETRIES => {

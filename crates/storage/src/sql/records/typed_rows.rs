@@ -1,6 +1,7 @@
 //! Rows of typed tables, in the same transaction as the rest.
 
 use super::session::Session;
+use crate::sql::history::MissingTable;
 use crate::sql::records::dialects::sqlite;
 use crate::sql::records::rows::SHAPES;
 use crate::sql::records::rows::Typed;
@@ -20,12 +21,11 @@ const POSTGRES_ROWS: usize = 2_000;
 /// Bytes of values in one statement, unless a single row is larger.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Inserts the rows, table by table. A missing table or column is the fault of the rows: other flows must not wait
-/// until somebody creates it.
+/// Inserts the rows, table by table. A missing table or column is no fault of the rows: they wait until it is there.
 pub(crate) async fn insert(session: &mut Session, rows: &[Typed<'_>]) -> Result<(), sqlx::Error> {
-    let mut tables: Vec<(&TypedTable, Vec<Typed<'_>>)> = Vec::new();
+    let mut tables: Vec<(&Arc<TypedTable>, Vec<Typed<'_>>)> = Vec::new();
     for row in rows {
-        match tables.iter_mut().find(|(table, _)| std::ptr::eq(*table, &*row.row.table) || **table == *row.row.table) {
+        match tables.iter_mut().find(|(table, _)| Arc::ptr_eq(table, &row.row.table) || **table == row.row.table) {
             Some((_, group)) => group.push(*row),
             None => tables.push((&row.row.table, vec![*row])),
         }
@@ -34,7 +34,7 @@ pub(crate) async fn insert(session: &mut Session, rows: &[Typed<'_>]) -> Result<
         let mut rest = group.as_slice();
         while !rest.is_empty() {
             let (chunk, after) = rest.split_at(fitting(table, rest, matches!(session, Session::Postgres(_))));
-            insert_chunk(session, table, chunk).await.map_err(|error| blame_the_rows(table, error))?;
+            insert_chunk(session, table, chunk).await.map_err(|error| name_the_table(table, error))?;
             rest = after;
         }
     }
@@ -117,9 +117,10 @@ fn time(at: Micros) -> Result<DateTime<Utc>, String> {
     DateTime::from_timestamp_micros(at).ok_or_else(|| format!("{at} µs is no time that can be stored"))
 }
 
-fn blame_the_rows(table: &TypedTable, error: sqlx::Error) -> sqlx::Error {
+/// An error that lies in the table says which one, and what to do.
+fn name_the_table(table: &Arc<TypedTable>, error: sqlx::Error) -> sqlx::Error {
     let sqlx::Error::Database(database) = &error else { return error };
-    let missing = if let Some(error) = database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+    let lies_in_table = if let Some(error) = database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
         // no such table, unknown column, INSERT denied
         matches!(error.number(), 1146 | 1054 | 1142)
     } else if let Some(error) = database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
@@ -129,9 +130,9 @@ fn blame_the_rows(table: &TypedTable, error: sqlx::Error) -> sqlx::Error {
         let text = database.message();
         text.contains("no such table") || text.contains("has no column named")
     };
-    if !missing {
+    if !lies_in_table {
         return error;
     }
-    let reason = format!("table {}: {}; create it with `hearthgate flow ddl`", table.name(), database.message());
-    sqlx::Error::Encode(reason.into())
+    let problem = database.message().to_owned();
+    sqlx::Error::AnyDriverError(Box::new(MissingTable { table: Arc::clone(table), problem }))
 }

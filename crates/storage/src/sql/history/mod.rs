@@ -1,0 +1,22 @@
+//! History: what keeps stored readings usable for years. Indexes, tables that are made when they are needed, retention,
+//! rollups, and reading it all back.
+
+mod flow;
+mod index;
+mod query;
+mod retention;
+mod rollup;
+mod size;
+pub(crate) mod statement;
+mod tables;
+mod window;
+
+pub use flow::FlowHistory;
+pub use index::IndexState;
+pub use query::{DataAnswer, DataError, DataQuery, MOST_POINTS};
+pub use retention::Prunable;
+pub use rollup::Step;
+pub use size::TableSize;
+pub(crate) use tables::MissingTable;
+pub use tables::TableChange;
+pub use window::{Numbers, Sum, Truth};

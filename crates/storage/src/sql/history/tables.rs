@@ -1,0 +1,110 @@
+//! Tables of flows, made and kept by the gateway where it may.
+
+use super::statement::{Statement, Work};
+use crate::sql::error::DatabaseError;
+use crate::sql::typed::quote;
+use crate::sql::{Database, Dialect, TypedTable};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A flow's table, or a column of it, is not there: its rows wait until it is.
+#[derive(Debug, thiserror::Error)]
+#[error("table {}: {problem}; create it with `hearthgate flow ddl CODE --apply`", table.name())]
+pub(crate) struct MissingTable {
+    pub(crate) table: Arc<TypedTable>,
+    pub(crate) problem: String,
+}
+
+impl MissingTable {
+    /// The table that an error says is missing.
+    pub(crate) fn of(error: &DatabaseError) -> Option<&Arc<TypedTable>> {
+        match error {
+            DatabaseError::Sql { source: sqlx::Error::AnyDriverError(cause), .. } => {
+                cause.downcast_ref::<MissingTable>().map(|missing| &missing.table)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What was done to a flow's table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableChange {
+    /// It was as it has to be.
+    None,
+    /// It was created.
+    Created,
+    /// These columns were added.
+    Grown(Vec<String>),
+}
+
+impl Database {
+    /// Creates a flow's table where it is missing, and adds the columns that it lacks. Nothing that is there is changed.
+    ///
+    /// # Errors
+    /// This account may not, or the database fails.
+    pub async fn make_table(&self, table: &TypedTable) -> Result<TableChange, DatabaseError> {
+        let there = self.columns(table.name()).await?;
+        let change = if there.is_empty() {
+            // With its indexes or not at all.
+            let mut work = Work::begin(self).await?;
+            for statement in table.create(self.dialect()) {
+                work.execute(Statement::new(self.dialect(), statement)).await?;
+            }
+            work.commit().await?;
+            TableChange::Created
+        } else {
+            let missing: Vec<_> = table
+                .definitions(self.dialect())
+                .into_iter()
+                .filter(|(name, _)| !there.contains(&name.to_lowercase()))
+                .collect();
+            for (_, definition) in &missing {
+                let statement = format!("ALTER TABLE {} ADD COLUMN {definition}", quote(self.dialect(), table.name()));
+                let mut work = Work::begin(self).await?;
+                work.execute(Statement::new(self.dialect(), statement)).await?;
+                work.commit().await?;
+            }
+            match missing.is_empty() {
+                true => TableChange::None,
+                false => TableChange::Grown(missing.into_iter().map(|(name, _)| name).collect()),
+            }
+        };
+        if change != TableChange::None {
+            tracing::info!(table = table.name(), ?change, database = self.label(), "the table of a flow was made");
+        }
+        Ok(change)
+    }
+
+    /// Whether tables may be made without being asked for.
+    pub(crate) fn makes_tables(&self) -> bool {
+        self.inner.options.migrate && self.layout.may_migrate()
+    }
+
+    pub(crate) async fn has_table(&self, table: &str) -> Result<bool, DatabaseError> {
+        Ok(!self.columns(table).await?.is_empty())
+    }
+
+    /// The columns of a table, in lower case; none when it is not there.
+    pub(crate) async fn columns(&self, table: &str) -> Result<BTreeSet<String>, DatabaseError> {
+        let dialect = self.dialect();
+        let query = match dialect {
+            Dialect::Sqlite => Statement::new(dialect, "SELECT name FROM pragma_table_info(").bind(table).push(")"),
+            Dialect::MySql => Statement::new(
+                dialect,
+                "SELECT CAST(column_name AS CHAR) FROM information_schema.columns \
+                 WHERE table_schema = DATABASE() AND table_name = ",
+            )
+            .bind(table),
+            Dialect::Postgres => Statement::new(
+                dialect,
+                "SELECT attname::text FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped \
+                 AND attrelid = to_regclass(quote_ident(",
+            )
+            .bind(table)
+            .push("))"),
+        };
+        let rows = self.ask(query).await?;
+        Ok(rows.iter().filter_map(|row| row[0].text()).map(str::to_lowercase).collect())
+    }
+}
