@@ -13,6 +13,7 @@ mod client;
 mod document;
 mod exposition;
 mod metrics;
+mod operation;
 mod orders;
 mod page;
 mod problem;
@@ -21,17 +22,19 @@ mod scope;
 mod server;
 mod sessions;
 mod settings;
+mod state;
 mod subjects;
 mod table;
 mod views;
 pub mod wire;
 
+pub use crate::state::{FlowOrders, Outcome};
+pub use crate::state::{Parts, Readiness};
 pub use api::{Actor, Actors, FlowsReloaded, LetterReplayed, Live, OrderDone, PartState, Problem, Ready, Version};
 pub use client::{Client, ClientError};
 pub use metrics::{InstallError, Metrics};
-pub use orders::{FlowOrders, Outcome};
 pub use scope::Scope;
-pub use server::{AdminError, Parts, Readiness, Server, bind};
+pub use server::{AdminError, Server, bind};
 pub use settings::{Settings, SettingsError};
 pub use subjects::{
     Answer, BrokerView, Failure, FlowStore, LetterStore, Records, Subjects, SystemView, TrafficView, WiringView,

@@ -2,24 +2,10 @@
 
 use crate::api::{FlowsReloaded, LetterReplayed};
 use crate::problem::Refusal;
-use crate::server::Parts;
+use crate::state::Parts;
 use actix_web::web::{Data, Json, Path, Query};
 use serde::Deserialize;
-use std::pin::Pin;
-use std::sync::Arc;
 use tracing::info;
-
-/// The end of an order, or why it could not be carried out, for people.
-pub type Outcome<T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send>>;
-
-/// How orders to the flows are carried out. They are absent where flows are switched off.
-#[derive(Clone)]
-pub struct FlowOrders {
-    /// Reads the flows again; ends once they are in force.
-    pub reload: Arc<dyn Fn() -> Outcome<()> + Send + Sync>,
-    /// Replays the dead letter of this number, a second time only when `true`; tells how many flows took it.
-    pub replay: Arc<dyn Fn(i64, bool) -> Outcome<usize> + Send + Sync>,
-}
 
 pub(crate) async fn reload(parts: Data<Parts>) -> Result<Json<FlowsReloaded>, Refusal> {
     let orders = parts.flows.as_ref().ok_or(Refusal::FlowsOff)?;

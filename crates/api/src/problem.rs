@@ -43,7 +43,7 @@ pub(crate) enum Refusal {
     NotHere(&'static str),
     #[error("there are as many event streams as there may be; close a view")]
     TooManyStreams,
-    #[error("flows are switched off (flows.enabled, database.enabled)")]
+    #[error("flows are switched off in the configuration")]
     FlowsOff,
     #[error("{0}")]
     NotDone(String),

@@ -3,7 +3,7 @@
 use crate::api::{Actor, Actors, Live, OrderDone, PartState, Ready, Version};
 use crate::exposition;
 use crate::problem::Refusal;
-use crate::server::Parts;
+use crate::state::Parts;
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json, Path};
 use hearthgate_supervision::{Answer, Command, Entry, Status};

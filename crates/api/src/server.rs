@@ -1,43 +1,19 @@
 //! Binds the API and makes the server that runs it.
 
-use crate::orders::FlowOrders;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
-use crate::subjects::Subjects;
+use crate::state::Parts;
 use crate::table::{self, Rights};
-use crate::{access, exposition, metrics::Metrics};
+use crate::{access, exposition};
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::web::Data;
 use actix_web::{App, HttpServer, dev};
-use hearthgate_supervision::Registry;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 
 /// Seconds that open requests get when the server is stopped.
 const SHUTDOWN_TIMEOUT: u64 = 2;
 /// Connections at a time: people, each with a stream of events a tab, and scrapers.
 const MAX_CONNECTIONS: usize = 256;
-
-/// Tells for each part that is no actor (broker session, database, journal) whether messages get through it, or why not.
-/// Called for every `GET /readyz`; reads states that others keep, and never waits.
-pub type Readiness = Arc<dyn Fn() -> Vec<(String, Result<(), String>)> + Send + Sync>;
-
-/// What the API shows.
-#[derive(Clone)]
-pub struct Parts {
-    /// The actors.
-    pub registry: Registry,
-    /// Everything else that must work.
-    pub readiness: Readiness,
-    /// What was counted.
-    pub metrics: Metrics,
-    /// Orders to the flows; absent where flows are switched off.
-    pub flows: Option<FlowOrders>,
-    /// What the views show and order.
-    pub subjects: Subjects,
-    /// The gateway's version.
-    pub version: &'static str,
-}
 
 /// The API could not be opened.
 #[derive(Debug, thiserror::Error)]

@@ -1,48 +1,20 @@
 //! Every operation of the API, once: the router is made of it, the document describes it, and the gate asks it who may.
 
 use crate::api::{Actor, Actors, FlowsReloaded, LetterReplayed, Live, OrderDone, Ready, Version};
+use crate::document::document;
+use crate::operation::schema;
+use crate::operation::{Answered, Operation};
 use crate::problem::Refusal;
 use crate::scope::Scope;
+use crate::state::Parts;
 use crate::wire::*;
 use crate::{orders, page, routes, views};
+use actix_web::HttpResponse;
 use actix_web::dev::ResourceDef;
 use actix_web::http::Method;
+use actix_web::web::Data;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, Route};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-
-type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
-
-/// What an operation answers with, if all is well.
-#[derive(Clone, Copy)]
-pub(crate) enum Answered {
-    Json(SchemaOf),
-    /// Another content type than JSON.
-    Text(&'static str),
-    Nothing,
-}
-
-/// A parameter of the query: name, whether it is a number, what it is.
-pub(crate) type Parameter = (&'static str, bool, &'static str);
-
-/// One operation.
-pub(crate) struct Operation {
-    pub(crate) method: Method,
-    pub(crate) path: &'static str,
-    pub(crate) scope: Scope,
-    pub(crate) subject: &'static str,
-    pub(crate) summary: &'static str,
-    pub(crate) query: &'static [Parameter],
-    pub(crate) body: Option<SchemaOf>,
-    pub(crate) answer: Answered,
-    /// Wants `If-Match`.
-    pub(crate) is_versioned: bool,
-    route: fn() -> Route,
-}
-
-fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
-    generator.subschema_for::<T>()
-}
+use schemars::JsonSchema;
 
 fn json<T: JsonSchema>() -> Answered {
     Answered::Json(schema::<T>)
@@ -83,26 +55,9 @@ impl Lines {
     }
 }
 
-impl Operation {
-    fn by(&mut self, route: fn() -> Route) -> &mut Self {
-        self.route = route;
-        self
-    }
-
-    fn query(&mut self, query: &'static [Parameter]) -> &mut Self {
-        self.query = query;
-        self
-    }
-
-    fn body<T: JsonSchema>(&mut self) -> &mut Self {
-        self.body = Some(schema::<T>);
-        self
-    }
-
-    fn versioned(&mut self) -> &mut Self {
-        self.is_versioned = true;
-        self
-    }
+/// `GET /api/v1/openapi.json`
+async fn show(parts: Data<Parts>) -> HttpResponse {
+    HttpResponse::Ok().json(document(parts.version, &operations()))
 }
 
 /// All operations.
@@ -133,7 +88,7 @@ fn parts(lines: &mut Lines) {
         .by(|| web::get().to(routes::version));
     lines
         .get("/api/v1/openapi.json", open, Answered::Text("application/json"), "This document")
-        .by(|| web::get().to(crate::document::show));
+        .by(|| web::get().to(show));
     lines.get("/api/v1/actors", open, json::<Actors>(), "All actors").by(|| web::get().to(routes::actors));
     lines.get("/api/v1/actors/{name}", open, json::<Actor>(), "One actor").by(|| web::get().to(routes::actor));
     lines

@@ -1,7 +1,7 @@
 //! The flows.
 
 use crate::problem::Refusal;
-use crate::server::Parts;
+use crate::state::Parts;
 use crate::subjects::FlowStore;
 use crate::wire::{FlowInput, FlowTest, FlowView, Flows};
 use actix_web::http::header;

@@ -1,7 +1,7 @@
 //! The dead letters.
 
 use crate::problem::Refusal;
-use crate::server::Parts;
+use crate::state::Parts;
 use crate::subjects::LetterStore;
 use crate::wire::{LetterChoice, LetterGroups, LetterPage, LetterView, LettersDropped, LettersReplayed};
 use actix_web::web::{Data, Json, Path, Query};

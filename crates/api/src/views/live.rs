@@ -4,7 +4,7 @@
 
 use crate::page;
 use crate::problem::Refusal;
-use crate::server::Parts;
+use crate::state::Parts;
 use crate::wire::TopicLevel;
 use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Data, Json, Query};

@@ -3,9 +3,9 @@
 use crate::page;
 use crate::problem::Refusal;
 use crate::scope::Scope;
-use crate::server::Parts;
 use crate::sessions::{Sessions, cookie};
 use crate::settings::Settings;
+use crate::state::Parts;
 use crate::wire::{LoginWanted, SessionList, SessionState, SessionView};
 use actix_web::http::header;
 use actix_web::web::{Data, Json, Path, ReqData};

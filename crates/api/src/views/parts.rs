@@ -1,7 +1,7 @@
 //! The wiring, the interfaces, the broker.
 
 use crate::problem::Refusal;
-use crate::server::Parts;
+use crate::state::Parts;
 use crate::wire::{BrokerState, Graph, Interfaces};
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json, Path};

@@ -1,7 +1,7 @@
 //! What flows stored.
 
 use crate::problem::Refusal;
-use crate::server::Parts;
+use crate::state::Parts;
 use crate::subjects::Records;
 use crate::wire::{Attributes, Series, SeriesQuestion};
 use actix_web::web::{Data, Json, Path, Query};

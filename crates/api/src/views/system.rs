@@ -3,7 +3,7 @@
 use crate::api::{Actor, PartState};
 use crate::document;
 use crate::problem::Refusal;
-use crate::server::Parts;
+use crate::state::Parts;
 use crate::subjects::SystemView;
 use crate::wire::{ConfigurationView, LogLevel, LogWanted};
 use actix_web::HttpResponse;
@@ -46,7 +46,7 @@ pub(crate) async fn support(parts: Data<Parts>) -> Result<HttpResponse, Refusal>
     let bundle = json!({
         "at": Utc::now(), "version": parts.version, "actors": actors, "parts": states, "wiring": graph,
         "configuration": configuration, "metrics": parts.metrics.render(),
-        "api": document::document(parts.version)["paths"].as_object().map_or(0, serde_json::Map::len),
+        "api": document::document(parts.version, &crate::table::operations())["paths"].as_object().map_or(0, serde_json::Map::len),
     });
     let disposition = (header::CONTENT_DISPOSITION, "attachment; filename=\"hearthgate-support.json\"");
     Ok(HttpResponse::Ok().insert_header(disposition).json(bundle))

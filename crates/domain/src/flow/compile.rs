@@ -2,6 +2,7 @@
 
 use crate::duration::Span;
 use crate::flow::options::{Action, FlowOptions, HeaderValue};
+use crate::flow::problem::Problem;
 use crate::flow::topic::FlowTopic;
 use crate::flow::{Endpoint, Flow, FlowRow, History, Store};
 use crate::retry::RetrySchedule;
@@ -42,9 +43,6 @@ const RESERVED_HEADERS: [&str; 8] = [
     "webhook-signature",
     "webhook-timestamp",
 ];
-
-/// A field and what is wrong with it.
-pub(super) type Problem = (&'static str, String);
 
 impl Flow {
     /// Makes a flow of a row.

@@ -1,9 +1,9 @@
 //! How long what a flow stores stays, and what outlives it.
 
 use super::Store;
-use super::compile::Problem;
 use super::options::{FlowOptions, Rollup};
 use crate::duration::Span;
+use crate::flow::problem::Problem;
 use std::time::Duration;
 
 /// Rollups of one flow.

@@ -8,6 +8,7 @@ mod compile;
 mod history;
 pub mod learn;
 mod options;
+mod problem;
 mod topic;
 
 pub use compile::FlowError;

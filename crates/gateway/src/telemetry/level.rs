@@ -49,7 +49,7 @@ impl Level {
     /// In words: it is no level.
     pub fn set(&self, level: &str, time: Duration) -> Result<(), String> {
         let wanted = if time.is_zero() { &self.0.configured } else { level };
-        if let Some(problem) = super::level_problem(wanted) {
+        if let Some(problem) = crate::telemetry::level::level_problem(wanted) {
             return Err(problem);
         }
         let mut state = self.0.lock();
@@ -103,6 +103,18 @@ impl Inner {
             thread::park_timeout(left);
         }
     }
+}
+
+/// What is wrong with a level. A word that is no level is a directive for a module of that name, and silences all others.
+#[must_use]
+pub fn level_problem(level: &str) -> Option<String> {
+    for directive in level.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        let is_word = !directive.contains(['=', '[', ':']);
+        if is_word && directive.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
+            return Some(format!("\"{directive}\" is no level; use error, warn, info, debug, trace or off"));
+        }
+    }
+    None
 }
 
 #[cfg(test)]

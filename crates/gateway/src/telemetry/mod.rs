@@ -7,6 +7,7 @@ mod rotate;
 
 pub use level::Level;
 
+pub use crate::telemetry::level::level_problem;
 use anyhow::Context;
 use escape::escaped_fields;
 use fold::Fold;
@@ -15,7 +16,6 @@ use rotate::RotatingFile;
 use std::fmt;
 use std::io::IsTerminal;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
@@ -38,18 +38,6 @@ const QUIET: &str = "actix_server=warn";
 
 /// The level when the configured one is none.
 const USUAL: &str = "info";
-
-/// What is wrong with a level. A word that is no level is a directive for a module of that name, and silences all others.
-#[must_use]
-pub fn level_problem(level: &str) -> Option<String> {
-    for directive in level.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
-        let is_word = !directive.contains(['=', '[', ':']);
-        if is_word && directive.parse::<LevelFilter>().is_err() {
-            return Some(format!("\"{directive}\" is no level; use error, warn, info, debug, trace or off"));
-        }
-    }
-    None
-}
 
 /// Starts the log of this process. `RUST_LOG` wins over the configured level.
 ///

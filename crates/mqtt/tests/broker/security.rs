@@ -129,7 +129,7 @@ fn an_open_broker_stays_on_this_machine() {
     let open = BrokerOptions { listen: "0.0.0.0:0".into(), ..BrokerOptions::default() };
     let error = Broker::bind(open).unwrap_err();
     assert!(matches!(error, BrokerError::OpenToAll { .. }));
-    assert!(error.to_string().contains("[broker.users.NAME]"), "{error}");
+    assert!(error.to_string().contains("hearthgate broker passwd"), "{error}");
     assert!(Broker::bind(BrokerOptions { listen: "0.0.0.0:0".into(), ..guarded() }).is_ok());
 }
 

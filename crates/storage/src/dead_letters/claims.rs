@@ -6,14 +6,6 @@ use crate::sql::pools::begin_immediate;
 use crate::sql::{Attempted, DatabaseError};
 use hearthgate_domain::delivery::Micros;
 
-pub(super) const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS claims (
-    letter INTEGER PRIMARY KEY,
-    seen   INTEGER,
-    after  INTEGER NOT NULL
-);
-";
-
 /// A replay that was begun and whose end is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenClaim {

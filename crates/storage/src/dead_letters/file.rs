@@ -1,6 +1,7 @@
 //! The file: opened, bounded, and what is asked of it.
 
 use super::rows::{insert, letter_of, push_filter, remove, select, signed, size};
+use super::tables;
 use super::{DeadLetter, DeadLetterFilter, DeadLetterOptions, DeadLetterTotals, Inserted, NewDeadLetter};
 use crate::sql::pools::begin_immediate;
 use crate::sql::{Attempted, DatabaseError, sqlite_file};
@@ -14,37 +15,6 @@ use std::time::Duration;
 const PAGE: u32 = 1_000;
 /// How much of a payload a list shows.
 const PREVIEW: i64 = 256;
-
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS dead_letters (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    journal     TEXT NOT NULL,
-    seq         INTEGER,
-    flow_code   TEXT,
-    topic       TEXT NOT NULL,
-    payload     BLOB NOT NULL,
-    reason      TEXT NOT NULL,
-    pointer     TEXT,
-    received_at INTEGER NOT NULL,
-    dead_at     INTEGER NOT NULL,
-    attempts    INTEGER NOT NULL,
-    replayed_at INTEGER,
-    size        INTEGER NOT NULL,
-    part        TEXT
-);
-CREATE UNIQUE INDEX IF NOT EXISTS dead_letters_each ON dead_letters
-    (journal, seq, ifnull(flow_code, ''), ifnull(part, ''));
-CREATE INDEX IF NOT EXISTS dead_letters_by_age ON dead_letters (dead_at);
-CREATE INDEX IF NOT EXISTS dead_letters_first_to_go ON dead_letters (replayed_at IS NULL, id);
-CREATE TABLE IF NOT EXISTS totals (
-    only    INTEGER PRIMARY KEY CHECK (only = 1),
-    letters INTEGER NOT NULL,
-    bytes   INTEGER NOT NULL,
-    evicted INTEGER NOT NULL
-);
-INSERT OR IGNORE INTO totals VALUES (1, 0, 0, 0);
-PRAGMA user_version = 2;
-";
 
 /// From the first version, which did not tell apart what of a flow had failed.
 const UPGRADE_1: &str = "
@@ -85,7 +55,7 @@ impl DeadLetters {
         if version == 1 {
             sqlx::raw_sql(UPGRADE_1).execute(&pool).await.attempted(format!("upgrade {label}"))?;
         }
-        for schema in [SCHEMA, super::parked::SCHEMA, super::claims::SCHEMA] {
+        for schema in [tables::LETTERS, tables::PARKED, tables::CLAIMS] {
             sqlx::raw_sql(schema).execute(&pool).await.attempted(format!("prepare {label}"))?;
         }
         let bound = |limit: u64| i64::try_from(limit.max(1)).unwrap_or(i64::MAX);

@@ -9,6 +9,7 @@ mod file;
 mod groups;
 mod parked;
 mod rows;
+mod tables;
 
 pub use claims::OpenClaim;
 pub use file::DeadLetters;

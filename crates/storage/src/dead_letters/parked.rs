@@ -14,20 +14,6 @@ use uuid::Uuid;
 /// Bytes that a message is counted with beyond its topic and payload.
 const OVERHEAD: u64 = 100;
 
-pub(super) const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS parked (
-    flow_id     INTEGER NOT NULL,
-    seq         INTEGER NOT NULL,
-    journal     TEXT NOT NULL,
-    topic       TEXT NOT NULL,
-    payload     BLOB NOT NULL,
-    received_at INTEGER NOT NULL,
-    part        TEXT,
-    size        INTEGER NOT NULL,
-    PRIMARY KEY (flow_id, seq)
-) WITHOUT ROWID;
-";
-
 /// A message that waits for its delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParkedMessage {

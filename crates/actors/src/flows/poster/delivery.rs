@@ -7,11 +7,11 @@ use super::turn::Turn;
 use crate::backoff::Pace;
 use crate::flows::dead_letters;
 use crate::flows::poster::endpoints::{Counters, Endpoints};
+use crate::flows::poster::flow_queue::Delivery;
 use crate::flows::poster::flow_queue::Job;
-use crate::in_hand::Mark;
 use crate::messages::{PublishTracked, Reload};
 use crate::metrics::{Counter, Outcome as Counted};
-use crate::poison::{Deaths, Known};
+use crate::poison::Deaths;
 use futures_util::future::LocalBoxFuture;
 use hearthgate_domain::delivery::{Outbound, QoS};
 use hearthgate_domain::fate::Outcome as Told;
@@ -31,26 +31,6 @@ use tracing::{debug, error, info, trace, warn};
 pub(super) struct Done {
     pub(super) flow_id: i64,
     pub(super) seq: Seq,
-}
-
-/// A part of a flow's deliveries of one message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Delivery {
-    pub(super) flow_id: i64,
-    pub(super) seq: Seq,
-    pub(super) part: Part,
-}
-
-impl Known for Delivery {
-    fn mark(&self) -> Mark {
-        let part = Part::ALL.iter().position(|part| *part == self.part).unwrap_or_default();
-        (self.seq, self.flow_id << 2 | part as i64)
-    }
-
-    fn of_mark((seq, rest): Mark) -> Option<Self> {
-        let part = usize::try_from(rest & 3).ok().and_then(|part| Part::ALL.get(part))?;
-        Some(Delivery { flow_id: rest >> 2, seq, part: *part })
-    }
 }
 
 /// Delivers; shared by all lanes of one incarnation.

@@ -1,7 +1,8 @@
 //! One flow's messages on their way out, set going in order.
 
-use super::READ_BYTES;
 use crate::flows::dead_letters;
+use crate::in_hand::Mark;
+use crate::poison::Known;
 use hearthgate_domain::delivery::Micros;
 use hearthgate_domain::flow::{Action, Part};
 use hearthgate_domain::routing::RoutingTable;
@@ -255,3 +256,26 @@ pub(super) fn due_of(entry: &StoredEntry<'_>, flow_id: i64) -> Option<Due> {
 
 /// What it carries out.
 pub(super) const PARTS: [Part; 2] = [Part::Post, Part::Publish];
+
+/// Read at once by a lane for itself.
+pub(super) const READ_BYTES: usize = 256 << 10;
+
+/// A part of a flow's deliveries of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Delivery {
+    pub(super) flow_id: i64,
+    pub(super) seq: Seq,
+    pub(super) part: Part,
+}
+
+impl Known for Delivery {
+    fn mark(&self) -> Mark {
+        let part = Part::ALL.iter().position(|part| *part == self.part).unwrap_or_default();
+        (self.seq, self.flow_id << 2 | part as i64)
+    }
+
+    fn of_mark((seq, rest): Mark) -> Option<Self> {
+        let part = usize::try_from(rest & 3).ok().and_then(|part| Part::ALL.get(part))?;
+        Some(Delivery { flow_id: rest >> 2, seq, part: *part })
+    }
+}

@@ -9,6 +9,7 @@ mod delivery;
 mod endpoints;
 mod flow_queue;
 mod hops;
+mod parked;
 mod parking;
 mod posting;
 mod rendering;
@@ -19,12 +20,14 @@ pub use rendering::Rendered;
 
 use crate::backoff::Pace;
 use crate::flows::dead_letters;
+use crate::flows::poster::flow_queue::Delivery;
 use crate::flows::poster::flow_queue::Lane;
 use crate::flows::poster::flow_queue::PARTS;
+use crate::flows::poster::parked::Parking;
 use crate::in_hand::{Holder, InHand};
 use crate::poison::Deaths;
 use actix::prelude::*;
-use delivery::{Deliverer, Delivery, Done};
+use delivery::{Deliverer, Done};
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -33,7 +36,6 @@ use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow};
 use hearthgate_storage::journal::{self, Reader, Seq, Start, StoredEntry, Verdict};
 use hearthgate_supervision::Exit;
-use parking::Parking;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -48,8 +50,6 @@ const LANE_PREFIX: &str = "deliveries of flow ";
 /// Entries looked at in one turn.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 256 << 10;
-/// Read at once by a lane for itself.
-const READ_BYTES: usize = 256 << 10;
 /// Outcomes are noted on disk at most this often.
 const NOTE_EVERY: Duration = Duration::from_millis(50);
 

@@ -3,13 +3,13 @@
 //! A lane may hold a quarter of the journal. What waits beyond that is moved to a store of its own, in bounded bytes, and
 //! comes back from there in its turn; beyond that bound it becomes dead letters.
 
+use super::Work;
 use super::flow_queue::{self, Due, Lane};
-use super::{READ_BYTES, Work};
 use crate::backoff::Pace;
 use crate::flows::dead_letters;
+use crate::flows::poster::flow_queue::READ_BYTES;
 use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow, ParkedMessage};
 use hearthgate_storage::journal::{Handle, Seq, StoredEntry};
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
@@ -23,26 +23,10 @@ const CHUNK: u64 = 4 << 20;
 const LOOKS: usize = 64;
 /// Time between attempts that fail.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-const BEYOND: &str = "its endpoint or broker did not take the messages before it, and no more are set aside (journal.set_aside): \
+const BEYOND: &str = "its endpoint or broker did not take the messages before it, and no more may be set aside: \
                       replay it when that works again";
 const FOREIGN: &str =
     "it was set aside while its delivery hung, and the journal was put back from an older copy since then";
-
-/// What is set aside.
-#[derive(Debug, Default)]
-pub(super) struct Parking {
-    bytes: u64,
-    /// Per flow: through which entry it was removed because it is done.
-    removed: HashMap<i64, Seq>,
-    /// It failed; not before this it is tried again.
-    retry_at: Option<Instant>,
-}
-
-impl Parking {
-    pub(super) fn new(flows: &[ParkedFlow]) -> Self {
-        Parking { bytes: flows.iter().map(|flow| flow.bytes).sum(), removed: HashMap::new(), retry_at: None }
-    }
-}
 
 /// What was found of a flow in the journal.
 struct Chunk {

@@ -1,9 +1,9 @@
 //! The calls of `POST_ENDPOINT`: when to call, what the outcome means, when to try again, and when to give up.
 
-use super::delivery::Delivery;
 use super::rendering;
 use crate::flows::dead_letters;
 use crate::flows::poster::endpoints::{Counters, Endpoints};
+use crate::flows::poster::flow_queue::Delivery;
 use crate::flows::poster::flow_queue::Job;
 use crate::poison::Deaths;
 use hearthgate_domain::delivery::Micros;

@@ -11,7 +11,7 @@ impl BrokerView for Looker {
     fn clients(&self) -> Answer<BrokerState> {
         let BrokerPlace { listens, inspector } = self.0.clone();
         Box::pin(async move {
-            let snapshot = inspector.snapshot().await.map_err(super::unavailable)?;
+            let snapshot = inspector.snapshot().await.map_err(crate::run::subjects::common::unavailable)?;
             Ok(BrokerState {
                 listens: listens.iter().map(ToString::to_string).collect(),
                 clients: snapshot.clients.into_iter().map(view).collect(),
@@ -25,7 +25,7 @@ impl BrokerView for Looker {
     fn disconnect(&self, client: String) -> Answer<()> {
         let inspector = self.0.inspector.clone();
         Box::pin(async move {
-            match inspector.disconnect(client.clone()).await.map_err(super::unavailable)? {
+            match inspector.disconnect(client.clone()).await.map_err(crate::run::subjects::common::unavailable)? {
                 true => Ok(()),
                 false => Err(Failure::Missing(format!("no client {client:?} is connected"))),
             }

@@ -1,7 +1,7 @@
 //! The flows in the database. Whatever is written is compiled first, and is in force with the answer.
 
-use super::{database, time, unavailable};
 use crate::commands::{explain, flow};
+use crate::run::subjects::common::{database, time, unavailable};
 use crate::wiring::Flows;
 use hearthgate_actors::messages::Reload;
 use hearthgate_actors::traffic::Traffic;

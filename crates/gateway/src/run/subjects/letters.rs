@@ -1,7 +1,7 @@
 //! The dead letters, in groups of those that failed alike.
 
-use super::{database, time, unavailable};
 use crate::commands::{explain, flow};
+use crate::run::subjects::common::{database, time, unavailable};
 use crate::wiring::Flows;
 use hearthgate_api::wire::{
     LetterChoice, LetterFate, LetterGroup, LetterGroups, LetterPage, LetterView, LettersReplayed,

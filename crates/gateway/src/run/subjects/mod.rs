@@ -1,6 +1,7 @@
 //! The subjects of the API's views, out of the gateway as it runs.
 
 mod broker;
+mod common;
 mod configuration;
 mod flows;
 mod graph;
@@ -10,13 +11,9 @@ mod traffic;
 
 use crate::telemetry::Level;
 use crate::wiring::Running;
-use chrono::{DateTime, Utc};
-use hearthgate_api::{Failure, Metrics, Subjects};
-use hearthgate_domain::delivery::Micros;
+use hearthgate_api::{Metrics, Subjects};
 use hearthgate_settings::Loaded;
-use hearthgate_storage::sql::Database;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// All that is there.
 pub(super) fn subjects(loaded: &Loaded, running: &Running, metrics: &Metrics, level: &Level) -> Subjects {
@@ -51,18 +48,4 @@ pub(super) fn subjects(loaded: &Loaded, running: &Running, metrics: &Metrics, le
         }),
         system: Some(Arc::new(configuration::System::new(loaded, level.clone()))),
     }
-}
-
-/// The database, if it was reached.
-fn database(seen: &watch::Receiver<Option<Database>>) -> Result<Database, Failure> {
-    let none = || Failure::Unavailable("the database can not be reached now; see the overview for the reason".into());
-    seen.borrow().clone().ok_or_else(none)
-}
-
-fn unavailable(error: impl std::fmt::Display) -> Failure {
-    Failure::Unavailable(error.to_string())
-}
-
-fn time(at: Micros) -> DateTime<Utc> {
-    DateTime::from_timestamp_micros(at).unwrap_or_default()
 }

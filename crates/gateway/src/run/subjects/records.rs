@@ -1,6 +1,6 @@
 //! What flows stored.
 
-use super::{database, time, unavailable};
+use crate::run::subjects::common::{database, time, unavailable};
 use hearthgate_api::wire::{AttributeView, Point, Series, SeriesQuestion};
 use hearthgate_api::{Answer, Failure, Records};
 use hearthgate_storage::sql::{Database, SeriesOf};

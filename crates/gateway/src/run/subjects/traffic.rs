@@ -35,7 +35,7 @@ fn view(under: &str, branch: Branch) -> TopicView {
         topic,
         children: branch.children,
         messages: branch.messages,
-        last_at: Some(super::time(branch.last_at)),
+        last_at: Some(crate::run::subjects::common::time(branch.last_at)),
         value: branch.last.map(|last| String::from_utf8_lossy(&last).into_owned()),
         retained: branch.is_retained,
         numbers: branch.numbers.into_iter().map(f64::from).collect(),

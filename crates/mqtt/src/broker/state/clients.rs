@@ -142,7 +142,7 @@ impl Hub {
         if total.is_power_of_two() {
             let client = &self.sessions[key].identity.client_id;
             let limit = self.limits.max_sessions;
-            tracing::warn!(%client, total, limit, "ended the session of a client that is away: broker.limits.max_sessions is reached");
+            tracing::warn!(%client, total, limit, "ended the session of a client that is away: as many sessions are kept as may be");
         }
         self.expire_session(key);
         true

@@ -17,6 +17,8 @@ pub(crate) mod message;
 mod pool;
 mod publish;
 pub(crate) mod pull;
+pub(crate) mod pull_position;
+pub(crate) mod queued;
 pub(crate) mod retained;
 pub(crate) mod session;
 mod subscriptions;

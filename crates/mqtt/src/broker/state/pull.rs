@@ -2,56 +2,13 @@
 //! and size are bounded by what is retained and not by a queue.
 
 use super::Hub;
-use super::message::Message;
-use super::retained::Retained;
-use super::session::{Outgoing, Owed};
+use super::session::Outgoing;
 use super::tree::SessionKey;
 use crate::broker::packets::incoming::Options;
+use crate::broker::state::pull_position::Pull;
 use crate::broker::topic;
 use hearthgate_domain::delivery::QoS;
 use std::sync::Arc;
-use tokio::time::Instant;
-
-/// What a subscription still has to get of the retained messages.
-#[derive(Debug)]
-pub(crate) struct Pull {
-    /// Its place among what the session is owed: what was owed before goes first.
-    number: u64,
-    filter: Arc<str>,
-    qos: QoS,
-    identifiers: Vec<u32>,
-    /// The last topic that was taken.
-    after: Option<Arc<str>>,
-    /// What is retained later comes by the subscription itself.
-    until: u64,
-    is_stored: bool,
-}
-
-impl Pull {
-    pub(crate) fn qos(&self) -> QoS {
-        self.qos
-    }
-
-    pub(crate) fn filter(&self) -> &Arc<str> {
-        &self.filter
-    }
-
-    pub(crate) fn is_stored(&self) -> bool {
-        self.is_stored
-    }
-
-    /// The next message that it brings.
-    pub(crate) fn peek(&self, retained: &Retained, now: Instant) -> Option<Arc<Message>> {
-        retained.next(&self.filter, self.after.as_deref(), self.until, now)
-    }
-
-    /// Goes on behind this message; returns it as what the session is owed.
-    pub(crate) fn take(&mut self, message: Arc<Message>, number: u64) -> Owed {
-        self.after = Some(message.topic.clone());
-        let (qos, identifiers) = (message.qos.min(self.qos), self.identifiers.clone());
-        Owed { number, message, qos, retain: true, identifiers, share: None }
-    }
-}
 
 impl Outgoing {
     /// The retained messages whose turn it is, if it is not that of the queue.

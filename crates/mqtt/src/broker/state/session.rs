@@ -1,11 +1,11 @@
 //! What the broker remembers of a client: its subscriptions, what it is owed, and what it has handed over.
 
-use super::message::Message;
 use super::pool::Pool;
-use super::pull::Pull;
 use super::tree::{Member, SessionKey};
 use crate::broker::packets::connect::Will;
 use crate::broker::server::auth::Rights;
+use crate::broker::state::pull_position::Pull;
+use crate::broker::state::queued::Owed;
 use crate::codec::Version;
 use hearthgate_domain::delivery::QoS;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -94,19 +94,6 @@ impl Session {
     pub(crate) fn is_persistent(&self) -> bool {
         self.expiry > 0
     }
-}
-
-/// A message for one subscriber.
-#[derive(Clone, Debug)]
-pub(crate) struct Owed {
-    /// Names it in the store, and gives the order.
-    pub(crate) number: u64,
-    pub(crate) message: Arc<Message>,
-    pub(crate) qos: QoS,
-    pub(crate) retain: bool,
-    pub(crate) identifiers: Vec<u32>,
-    /// The shared subscription that it came by.
-    pub(crate) share: Option<Arc<str>>,
 }
 
 /// How far a QoS 1 or 2 delivery has come.
@@ -329,6 +316,7 @@ impl Drop for Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::state::message::Message;
     use bytes::Bytes;
 
     fn owed(number: u64, share: bool, qos: QoS) -> Owed {

@@ -4,7 +4,8 @@
 
 use crate::broker::packets::incoming::Options;
 use crate::broker::state::message::Message;
-use crate::broker::state::session::{Identity, Owed, Phase};
+use crate::broker::state::queued::Owed;
+use crate::broker::state::session::{Identity, Phase};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;

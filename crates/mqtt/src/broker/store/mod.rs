@@ -7,7 +7,8 @@ mod schema;
 
 use crate::broker::packets::incoming::Options;
 use crate::broker::state::message::Message;
-use crate::broker::state::session::{Identity, Inflight, Owed, Phase, Received, Wait};
+use crate::broker::state::queued::Owed;
+use crate::broker::state::session::{Identity, Inflight, Phase, Received, Wait};
 use crate::broker::store::delta::Delta;
 use crate::codec::Version;
 use futures_util::TryStreamExt;

@@ -1,0 +1,18 @@
+//! A message on its way to one subscriber.
+
+use crate::broker::state::message::Message;
+use hearthgate_domain::delivery::QoS;
+use std::sync::Arc;
+
+/// A message for one subscriber.
+#[derive(Clone, Debug)]
+pub(crate) struct Owed {
+    /// Names it in the store, and gives the order.
+    pub(crate) number: u64,
+    pub(crate) message: Arc<Message>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) identifiers: Vec<u32>,
+    /// The shared subscription that it came by.
+    pub(crate) share: Option<Arc<str>>,
+}
