@@ -211,6 +211,7 @@ impl Hub {
     /// Publishes a session's will, if it still has one.
     pub(super) fn publish_will(&mut self, session: SessionKey) {
         let Some(will) = self.sessions.get_mut(session).and_then(|session| session.will.take()) else { return };
+        self.store_will(session, None);
         let Will { topic, payload, qos, retain, expiry, properties, delay: _ } = will;
         let route = self.tree.route(&topic);
         let (payload, properties, received_at) = (payload.into(), properties.into(), super::now_micros());
