@@ -129,7 +129,10 @@ fn snapshot(hub: &Hub) -> BrokerSnapshot {
                 Version::V5 => "5.0",
             },
             is_connected: session.link.is_some(),
-            left: session.left.filter(|_| session.link.is_none()),
+            left: session
+                .left
+                .filter(|_| session.link.is_none())
+                .and_then(|left| SystemTime::now().checked_sub(left.elapsed())),
             expiry: session.expiry,
             subscriptions,
             queued: session.outgoing.queue.len(),

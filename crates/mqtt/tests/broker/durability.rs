@@ -194,3 +194,58 @@ fn packet_identifiers_stay_unique_over_a_restart_with_a_shared_subscription() {
     ids.dedup();
     assert_eq!(ids.len(), 5);
 }
+
+fn with_will(keep_alive: u16) -> Connect {
+    let will = Some((0x28, "will".to_owned(), b"gone".to_vec(), Vec::new()));
+    Connect { id: "plug".into(), will, keep_alive, ..Connect::v4() }
+}
+
+fn watcher(broker: &Running) -> Client {
+    let mut watcher = broker.v4("watcher");
+    watcher.subscribe("will", 1);
+    watcher
+}
+
+#[test]
+fn a_client_that_does_not_come_back_after_the_broker_was_stopped_or_killed_leaves_its_will() {
+    let disk = Disk::new();
+    for ends_in_order in [true, false] {
+        let broker = disk.start();
+        let (_plug, _) = broker.connect(&with_will(1));
+        let mut another = broker.v4("p");
+        another.publish(3, "will", 1, "here");
+        another.expect_acknowledgement(4, 1);
+        // What was noted at once is on disk with what was acknowledged later.
+        if ends_in_order {
+            broker.stop().unwrap();
+        } else {
+            broker.crash();
+        }
+        let broker = disk.start();
+        let mut watcher = watcher(&broker);
+        assert_eq!(watcher.message_acknowledged().text(), "here");
+        assert_eq!(watcher.message_acknowledged().text(), "gone");
+        watcher.disconnect();
+        broker.stop().unwrap();
+        let broker = disk.start();
+        let mut late = broker.v4("late");
+        late.subscribe("will", 1);
+        assert_eq!(late.message_acknowledged().text(), "gone", "retained");
+        assert_eq!(late.next(Duration::from_secs(2)), Ok(None), "once");
+    }
+}
+
+#[test]
+fn a_client_that_is_back_after_the_broker_was_stopped_leaves_no_will() {
+    let disk = Disk::new();
+    let broker = disk.start();
+    let (_plug, _) = broker.connect(&with_will(1));
+    broker.v4("gone").disconnect();
+    let (said_goodbye, _) = broker.connect(&Connect { id: "other".into(), ..with_will(1) });
+    said_goodbye.disconnect();
+    broker.stop().unwrap();
+    let broker = disk.start();
+    let mut watcher = watcher(&broker);
+    let (_plug, _) = broker.connect(&Connect { keep_alive: 60, ..with_will(1) });
+    assert_eq!(watcher.next(Duration::from_secs(2)), Ok(None));
+}

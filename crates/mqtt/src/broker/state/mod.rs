@@ -25,6 +25,7 @@ mod subscriptions;
 pub(crate) mod timer_queue;
 mod timers;
 pub(crate) mod tree;
+mod wills;
 
 pub(crate) use clients::{Accepted, Farewell};
 use link::Reply;
@@ -157,7 +158,7 @@ impl Hub {
             }
             let mut outgoing = Outgoing::new(self.queued.clone(), self.sessions.vacant_key());
             outgoing.restore(stored.inflight, stored.queue);
-            let left = stored.left.unwrap_or_else(SystemTime::now);
+            let absent = stored.absent.unwrap_or_default();
             let session = Session {
                 number: stored.number,
                 origin: stored.identity.origin(),
@@ -167,12 +168,13 @@ impl Hub {
                 version: crate::codec::Version::V5,
                 expiry: stored.expiry,
                 link: None,
-                left: Some(left),
+                left: Some(Instant::now().checked_sub(absent).unwrap_or_else(Instant::now)),
                 subscriptions: HashMap::new(),
                 subscription_bytes: 0,
                 outgoing,
                 received: stored.received,
                 will: None,
+                keep_alive: 0,
                 dropped: 0,
             };
             let key = self.sessions.insert(session);
@@ -186,10 +188,10 @@ impl Hub {
                     self.begin_pull(key, filter, options.qos, identifier, true);
                 }
             }
-            let lived = SystemTime::now().duration_since(left).unwrap_or(Duration::ZERO);
-            let lifetime = Duration::from_secs(stored.expiry.into()).saturating_sub(lived);
+            let lifetime = Duration::from_secs(stored.expiry.into()).saturating_sub(absent);
             self.expire_session_in(key, lifetime);
         }
+        self.restore_wills(restored.wills, gatekeeper);
     }
 
     fn number(&mut self) -> u64 {
@@ -317,10 +319,7 @@ impl Hub {
 
     /// The generation that holds everything known of a session now, which someone waits for; 0 when it is not kept.
     pub(crate) fn store_all_of(&mut self, key: SessionKey) -> u64 {
-        match self.sessions.get(key).is_some_and(Session::is_persistent) {
-            true => self.store_now(),
-            false => 0,
-        }
+        if self.sessions.get(key).is_some_and(Session::is_persistent) { self.store_now() } else { 0 }
     }
 
     /// Answers a packet once a generation of the store is committed, and what was asked for before is answered.

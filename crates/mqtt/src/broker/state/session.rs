@@ -11,7 +11,7 @@ use hearthgate_domain::delivery::QoS;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
+use tokio::time::Instant;
 
 /// Index of a connection in the hub.
 pub(crate) type LinkKey = usize;
@@ -79,18 +79,42 @@ pub(crate) struct Session {
     pub(crate) expiry: u32,
     pub(crate) link: Option<LinkKey>,
     /// When the connection ended.
-    pub(crate) left: Option<SystemTime>,
+    pub(crate) left: Option<Instant>,
     /// By filter as given, `$share/…` included.
     pub(crate) subscriptions: HashMap<Arc<str>, Member>,
     pub(crate) subscription_bytes: usize,
     pub(crate) outgoing: Outgoing,
     pub(crate) received: HashMap<u16, Received>,
     pub(crate) will: Option<Will>,
+    /// Seconds that the client may be silent; 0 is off.
+    pub(crate) keep_alive: u16,
     /// Messages dropped for it since its client was last here.
     pub(crate) dropped: u64,
 }
 
 impl Session {
+    /// A session that ends with its connection, of a client that is not there yet.
+    pub(crate) fn new(identity: Identity, number: u64, rights: Rights, outgoing: Outgoing) -> Self {
+        Session {
+            number,
+            origin: identity.origin(),
+            identity,
+            stored: 0,
+            rights,
+            version: Version::V311,
+            expiry: 0,
+            link: None,
+            left: None,
+            subscriptions: HashMap::new(),
+            outgoing,
+            received: HashMap::new(),
+            will: None,
+            keep_alive: 0,
+            dropped: 0,
+            subscription_bytes: 0,
+        }
+    }
+
     pub(crate) fn is_persistent(&self) -> bool {
         self.expiry > 0
     }
