@@ -17,6 +17,9 @@ const RECORD: usize = 24;
 /// Suspects that are remembered; the oldest go first.
 const SUSPECTS: usize = 64;
 
+/// Payloads up to this size, in bytes, can't end the process by being read, and need not be noted for that.
+pub(crate) const HARMLESS: usize = 128;
+
 /// Who has a message in hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {

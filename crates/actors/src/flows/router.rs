@@ -6,7 +6,7 @@
 use crate::condition::Trouble;
 use crate::flows::commit::{Decision, Desk, Group, Written};
 use crate::flows::{dead_letters, poster};
-use crate::in_hand::{Holder, InHand, Mark};
+use crate::in_hand::{HARMLESS, Holder, InHand, Mark};
 use crate::messages::{Arrived, Confirmed, Consumer, ReplaceFlows, RouteAgain, Settled, Wanted};
 use crate::metrics::{Counter, Outcome};
 use crate::mqtt::progress::{Admission, Progress};
@@ -31,9 +31,6 @@ use tracing::{error, warn};
 
 /// Time between attempts to write to a journal that is full or has no room on its disk.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-
-/// Payloads up to this size, in bytes, can't end the process by being read, and are not noted for that.
-const HARMLESS: usize = 128;
 
 /// What a message is known by, whoever sends it and however often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@
 use crate::backoff::Pace;
 use crate::condition::Trouble;
 use crate::flows::dead_letters;
-use crate::in_hand::{Holder, InHand, Mark};
+use crate::in_hand::{HARMLESS, Holder, InHand, Mark};
 use crate::metrics::{Counter, Outcome};
 use crate::poison::{Deaths, Known};
 use crate::traffic::Traffic;
@@ -271,7 +271,11 @@ impl Work {
                         Some(reason) if target.verdict == Verdict::Replayed(Part::Store) => Err(reason),
                         Some(_) | None => {
                             let message = (entry.seq, flow_id);
-                            deaths.risk(message, || deaths.hold(message, || self.record(entry, flow, records.last())))
+                            let work = || self.record(entry, flow, records.last());
+                            match entry.payload.len() <= HARMLESS {
+                                true => deaths.risk(message, work),
+                                false => deaths.risk(message, || deaths.hold(message, work)),
+                            }
                         }
                     },
                     // What a flow does beside storing is given up by the poster.

@@ -80,14 +80,30 @@ impl DeadLetters {
         parking.await.attempted(format!("set messages aside in {}", self.label))
     }
 
-    /// The next messages of a flow after this number, in order.
+    /// The next messages of a flow after this number, in order: at most `count`, and about `bytes` of them, but at least one
+    /// if there is any.
     ///
     /// # Errors
     /// The file can't be read.
-    pub async fn parked(&self, flow_id: i64, after: u64, limit: u32) -> Result<Vec<ParkedMessage>, DatabaseError> {
-        let query = "SELECT seq, journal, topic, payload, received_at, part FROM parked \
-                     WHERE flow_id = ? AND seq > ? ORDER BY seq LIMIT ?";
-        let rows = sqlx::query(query).bind(flow_id).bind(signed(after)).bind(limit).fetch_all(&self.pool).await;
+    pub async fn parked(
+        &self,
+        flow_id: i64,
+        after: u64,
+        count: u32,
+        bytes: u64,
+    ) -> Result<Vec<ParkedMessage>, DatabaseError> {
+        // Payloads are fetched for those alone whose predecessors leave room.
+        let query = "SELECT p.seq, p.journal, p.topic, p.payload, p.received_at, p.part FROM parked p JOIN \
+                     (SELECT seq, sum(size) OVER (ORDER BY seq) - size AS before FROM \
+                     (SELECT seq, size FROM parked WHERE flow_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3)) fitting \
+                     ON p.flow_id = ?1 AND p.seq = fitting.seq WHERE fitting.before < ?4 ORDER BY p.seq";
+        let rows = sqlx::query(query)
+            .bind(flow_id)
+            .bind(signed(after))
+            .bind(count)
+            .bind(signed(bytes.max(1)))
+            .fetch_all(&self.pool)
+            .await;
         rows.and_then(|rows| rows.iter().map(message_of).collect())
             .attempted(format!("read what is set aside in {}", self.label))
     }

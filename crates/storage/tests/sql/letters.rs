@@ -207,8 +207,10 @@ async fn what_is_set_aside_comes_back_in_order_and_is_no_letter() {
     letters.park(8, &[message(3)]).await.unwrap();
     letters.close().await;
     let letters = open(&folder, 100, 1 << 20).await;
-    assert_eq!(letters.parked(7, 0, 2).await.unwrap(), [message(2), message(4)]);
-    assert_eq!(letters.parked(7, 4, 2).await.unwrap(), [message(9)]);
+    assert_eq!(letters.parked(7, 0, 2, 1 << 20).await.unwrap(), [message(2), message(4)]);
+    assert_eq!(letters.parked(7, 4, 2, 1 << 20).await.unwrap(), [message(9)]);
+    assert_eq!(letters.parked(7, 0, 3, message(2).size() + 1).await.unwrap(), [message(2), message(4)]);
+    assert_eq!(letters.parked(7, 0, 3, 1).await.unwrap(), [message(2)]);
     let flows = letters.parked_flows().await.unwrap();
     let found: Vec<_> = flows.iter().map(|flow| (flow.flow_id, flow.first, flow.last, flow.bytes)).collect();
     assert_eq!(found, [(7, 2, 9, 3 * message(1).size()), (8, 3, 3, message(1).size())]);

@@ -42,12 +42,9 @@ impl Work {
         while let Some(lane) = self.lanes.get_mut(&flow_id)
             && let Some(after) = lane.wants_parked()
         {
-            match self.deps.endpoints.letters.parked(flow_id, after, ASKED as u32).await {
+            match self.deps.endpoints.letters.parked(flow_id, after, ASKED as u32, READ_BYTES as u64).await {
                 Ok(messages) => {
-                    let next = match messages.last() {
-                        Some(last) if messages.len() == ASKED => last.seq + 1,
-                        Some(_) | None => lane.parked() + 1,
-                    };
+                    let next = messages.last().map_or(lane.parked(), |last| last.seq) + 1;
                     let is_ours = |message: &ParkedMessage| message.journal == journal.origin_of(message.seq);
                     let (ours, foreign): (Vec<_>, Vec<_>) = messages.into_iter().partition(is_ours);
                     lane.take_parked(ours, next);
@@ -152,8 +149,10 @@ impl Work {
         let store = &self.deps.endpoints.letters;
         for flow in flows.iter().filter(|flow| flow.last > newest) {
             loop {
-                let messages =
-                    store.parked(flow.flow_id, newest, ASKED as u32).await.map_err(|error| error.to_string())?;
+                let messages = store
+                    .parked(flow.flow_id, newest, ASKED as u32, READ_BYTES as u64)
+                    .await
+                    .map_err(|error| error.to_string())?;
                 if messages.is_empty() {
                     break;
                 }

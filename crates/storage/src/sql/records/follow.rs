@@ -30,7 +30,8 @@ impl Followed {
         if left_by.is_some_and(|run| self.journal.is_rivalled_by(run)) {
             return Err(DatabaseError::Schema(format!(
                 "another gateway writes to {label} with a copy of this journal ({}); nothing more is written from here. \
-                 Stop one of the two; a second gateway needs a state folder of its own",
+                 Stop one of the two, a second gateway needs a state folder of its own; or restart this one, if the database was \
+                 put back from an old backup",
                 self.journal.id()
             )));
         }
