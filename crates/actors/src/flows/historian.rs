@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 /// How long to rest when there is nothing to do.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(15);
 /// Rest after a piece of work, as a multiple of the time that it took.
 const REST: u32 = 9;
 /// The longest rest after a piece of work.

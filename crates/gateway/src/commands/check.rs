@@ -278,8 +278,12 @@ fn table_problem(flow: &Flow, settings: &Settings) -> anyhow::Result<Option<Stri
     let code = &flow.code;
     database::block_on(async {
         let Some(database) = database::connect(settings).await? else { return Ok(None) };
-        let missing = database.check_table(&table).await.err();
+        // One that is missing is made when the first reading comes.
+        let missing = match database.makes_tables() {
+            true => None,
+            false => database.check_table(&table).await.err(),
+        };
         database.close().await;
-        Ok(missing.map(|why| format!("options.table: {why}; `hearthgate flow ddl {code}` prints how to create it")))
+        Ok(missing.map(|why| format!("options.table: {why}; `hearthgate flow ddl {code} --apply` creates it")))
     })
 }

@@ -97,16 +97,18 @@ async fn on_database(
                 return Err(Failure::Usage(format!("there is a flow {} already; use `flow edit`", fields.code)).into());
             }
             let row = changed(FlowRow { enabled: true, ..FlowRow::default() }, fields)?;
-            compiled(&row)?;
+            let flow = compiled(&row)?;
             refuse_circle(&rows, &[&row])?;
             database.insert_flow(&row).await.map_err(unavailable)?;
+            make_table(database, &flow).await;
             done(out, "added", &fields.code)
         }
         FlowCommand::Edit(fields) => {
             let row = changed(find(&rows, &fields.code)?.clone(), fields)?;
-            compiled(&row)?;
+            let flow = compiled(&row)?;
             refuse_circle(&rows, &[&row])?;
             database.update_flow(&row).await.map_err(unavailable)?;
+            make_table(database, &flow).await;
             done(out, "changed", &fields.code)
         }
         FlowCommand::Enable { code } => {
@@ -129,6 +131,17 @@ async fn on_database(
         FlowCommand::Import { file, dry_run } => import(database, &rows, file.as_deref(), *dry_run, out).await,
         FlowCommand::Ddl { code, apply } => ddl(database, find(&rows, code)?, *apply, out).await,
         FlowCommand::Learn(_) => Ok(Exit::Ok), // it needs no database, and never comes here
+    }
+}
+
+/// The flow's own table, now rather than with the first reading, so that whoever has no right to it hears of that here.
+async fn make_table(database: &Database, flow: &Flow) {
+    // A table that can't be was refused before.
+    if let Ok(Some(table)) = TypedTable::of(flow)
+        && database.makes_tables()
+        && let Err(error) = database.make_table(&table).await
+    {
+        eprintln!("the table {} is not there yet, and its readings will wait for it: {error}", table.name());
     }
 }
 

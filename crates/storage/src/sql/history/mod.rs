@@ -1,6 +1,7 @@
 //! History: what keeps stored readings usable for years. Indexes, tables that are made when they are needed, retention,
 //! rollups, and reading it all back.
 
+mod compute;
 mod flow;
 mod index;
 mod query;

@@ -8,11 +8,8 @@
 //! Rows are pruned only once their windows bear no mark. A row that comes later still, for a window whose rows are gone, is
 //! added to the window in the transaction that notices it.
 
-use super::flow::{
-    FlowHistory, Reading, Windows, create_windows, reading_columns, reading_time, sums, window_columns, with_key,
-    within,
-};
-use super::statement::{Cell, Statement, Value, Work, integer_of, micros_of, real_of, text_of};
+use super::flow::{FlowHistory, Reading, Windows, create_windows, reading_columns, sums, window_columns, with_key};
+use super::statement::{Cell, Statement, Value, Work, integer_of, micros_of, real_of};
 use super::window::{NUMBER_COLUMNS, Numbers, Sum, Truth, window_start};
 use crate::sql::error::DatabaseError;
 use crate::sql::typed::quote;
@@ -22,8 +19,6 @@ use std::collections::BTreeSet;
 
 /// Rows that are noticed in one transaction.
 const NOTICED: i64 = 2_000;
-/// Rows that are read at once to compute a window.
-const PAGE: i64 = 5_000;
 /// How long after its end a window is computed first: what is under way to the database arrives meanwhile.
 const SETTLING: Micros = 10_000_000;
 
@@ -43,7 +38,8 @@ pub(crate) struct Progress {
     pub(crate) pruned_before: Micros,
 }
 
-type Key = Vec<Option<String>>;
+/// The values of the named levels.
+pub(crate) type Key = Vec<Option<String>>;
 
 impl Database {
     /// Does the next small piece of work on a flow's rollups: notices new rows, or computes one window.
@@ -168,92 +164,6 @@ impl Database {
             work.commit().await?;
         }
         Ok(Step::Done)
-    }
-
-    /// What a window's rows come to, for each device. Reads page by page, so that memory stays bounded.
-    pub(crate) async fn compute(
-        &self,
-        code: &str,
-        table: &TypedTable,
-        windows: &Windows,
-        start: Micros,
-    ) -> Result<Vec<(Key, Vec<Sum>)>, DatabaseError> {
-        let (dialect, end) = (self.dialect(), start.saturating_add(windows.length));
-        let mut answer = Vec::new();
-        for key in self.keys(code, table, start, end).await? {
-            let mut sums = sums(table);
-            let mut after = (Micros::MIN, i64::MIN);
-            loop {
-                let from = start.max(after.0);
-                let query = Statement::new(dialect, "SELECT ").push(reading_columns(dialect, table)).push(" FROM ");
-                let query = query.name(table.name()).push(" WHERE flow_code = ").bind(code).push(" AND ");
-                let query = with_key(within(query, table, from, end), table, &key);
-                // Rows of the page's last time come again; ids tell them apart.
-                let query = query.push(format!(" ORDER BY {}, id LIMIT ", reading_time(table))).bind(PAGE);
-                let query = query.push(" OFFSET ").bind(self.taken_at(code, table, &key, after).await?);
-                let rows = self.ask(query).await?;
-                for row in &rows {
-                    let Some(reading) = Reading::read(table, row) else { continue };
-                    after = (reading.at, reading.id);
-                    // The database may take other cases and blanks for the same.
-                    if reading.key == key {
-                        for (sum, value) in sums.iter_mut().zip(&reading.values) {
-                            if let Some(value) = value {
-                                sum.add(reading.at, *value);
-                            }
-                        }
-                    }
-                }
-                if i64::try_from(rows.len()).is_ok_and(|count| count < PAGE) {
-                    break;
-                }
-            }
-            sums.iter_mut().for_each(|sum| sum.close(end));
-            answer.push((key, sums));
-        }
-        Ok(answer)
-    }
-
-    /// How many rows of this very time were taken already: those through this id.
-    async fn taken_at(
-        &self,
-        code: &str,
-        table: &TypedTable,
-        key: &Key,
-        (at, id): (Micros, i64),
-    ) -> Result<i64, DatabaseError> {
-        if id == i64::MIN {
-            return Ok(0);
-        }
-        let dialect = self.dialect();
-        let count = Statement::new(dialect, "SELECT ").push(integer_of(dialect, "count(*)")).push(" FROM ");
-        let count = count.name(table.name()).push(" WHERE flow_code = ").bind(code).push(" AND ");
-        let count = with_key(within(count, table, at, at + 1), table, key).push(" AND id <= ").bind(id);
-        let rows = self.ask(count).await?;
-        Ok(rows.first().and_then(|row| row[0].integer()).unwrap_or(0))
-    }
-
-    /// The devices with rows in a span of time.
-    async fn keys(
-        &self,
-        code: &str,
-        table: &TypedTable,
-        from: Micros,
-        to: Micros,
-    ) -> Result<BTreeSet<Key>, DatabaseError> {
-        let dialect = self.dialect();
-        let exact = if dialect == Dialect::MySql { " COLLATE utf8mb4_bin" } else { "" };
-        let level = |level: &Box<str>| format!("{}{exact}", text_of(dialect, &quote(dialect, level)));
-        let levels: Vec<String> = table.levels().iter().map(level).collect();
-        let columns = if levels.is_empty() { "1".to_owned() } else { levels.join(", ") };
-        let query = Statement::new(dialect, format!("SELECT DISTINCT {columns} FROM ")).name(table.name());
-        let query = within(query.push(" WHERE flow_code = ").bind(code).push(" AND "), table, from, to);
-        let rows = self.ask(query).await?;
-        let key = |row: &Vec<Cell>| match levels.is_empty() {
-            true => Vec::new(),
-            false => row.iter().map(|cell| cell.text().map(str::to_owned)).collect(),
-        };
-        Ok(rows.iter().map(key).collect())
     }
 
     pub(crate) async fn progress(

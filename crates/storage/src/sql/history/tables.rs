@@ -76,8 +76,9 @@ impl Database {
         Ok(change)
     }
 
-    /// Whether tables may be made without being asked for.
-    pub(crate) fn makes_tables(&self) -> bool {
+    /// Whether tables of flows are made without being asked for.
+    #[must_use]
+    pub fn makes_tables(&self) -> bool {
         self.inner.options.migrate && self.layout.may_migrate()
     }
 
