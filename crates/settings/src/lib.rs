@@ -20,6 +20,7 @@ mod urls;
 
 pub use environment::Environment;
 pub use finding::{ConfigError, Finding, Severity};
+pub use masking::{MASK, mask_text, names_secret};
 pub use origin::Origin;
 pub use schema::schema;
 pub use sections::*;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// What stands for a secret.
-const MASK: &str = "***";
+pub const MASK: &str = "***";
 
 /// Parts of names whose values are secrets, compared without `_`, `-` and capitals.
 const SECRET_WORDS: [&str; 14] = [
@@ -27,7 +27,8 @@ const SECRET_WORDS: [&str; 14] = [
 const SHORT_WORDS: [&str; 8] = ["pass", "pwd", "auth", "pin", "psk", "sig", "jwt", "key"];
 
 /// Whether a value of this name is a secret.
-pub(crate) fn names_secret(name: &str) -> bool {
+#[must_use]
+pub fn names_secret(name: &str) -> bool {
     let name = name.to_lowercase();
     let last = name.rsplit(['_', '-', '.', ' ']).next().unwrap_or_default();
     let joined: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -41,7 +42,8 @@ pub(crate) fn announces_secret(argument: &str) -> bool {
 }
 
 /// The text without passwords of URLs and without the values behind `NAME=` and `NAME: ` that are secrets.
-pub(crate) fn mask_text(text: &str) -> String {
+#[must_use]
+pub fn mask_text(text: &str) -> String {
     let text = without_userinfo(text);
     let mut shown = String::with_capacity(text.len());
     for part in text.split_inclusive(['?', '&', ';', ' ', ',', '\n']) {

@@ -381,22 +381,25 @@ impl Work {
     /// For those who look on.
     fn tell(&self, batch: &Batch, rejected: &[Rejected]) {
         let traffic = &self.deps.traffic;
-        let mut last: HashMap<&Arc<str>, i64> = HashMap::new();
+        let is_same = |one: &Record, next: &Record| Arc::ptr_eq(&one.flow_code, &next.flow_code);
+        for run in batch.records.chunk_by(is_same) {
+            if let Some(last) = run.last() {
+                traffic.note_done(&last.flow_code, last.received_at);
+            }
+        }
+        if !traffic.is_watched() {
+            return;
+        }
         for (index, record) in batch.records.iter().enumerate() {
-            let brings_rows = record.store || record.typed.is_some();
-            last.insert(&record.flow_code, record.received_at);
+            let told = |outcome, reason: &str| {
+                traffic.tell_later(record.seq, record.received_at, &record.flow_code, outcome, reason);
+            };
             match rejected.iter().find(|rejected| rejected.index == index) {
-                Some(rejected) => {
-                    let reason = rejected.reason.to_string();
-                    traffic.tell_later(record.seq, record.received_at, &record.flow_code, Told::Dead, &reason);
-                }
-                None if brings_rows => {
-                    traffic.tell_later(record.seq, record.received_at, &record.flow_code, Told::Stored, "");
-                }
+                Some(rejected) => told(Told::Dead, &rejected.reason.to_string()),
+                None if record.store || record.typed.is_some() => told(Told::Stored, ""),
                 None => {}
             }
         }
-        last.into_iter().for_each(|(flow, received_at)| traffic.note_done(flow, received_at));
     }
 
     /// The journal need not keep what is written.

@@ -1,5 +1,6 @@
 //! The flows in the database. Whatever is written is compiled first, and is in force with the answer.
 
+use super::secrets;
 use crate::commands::{explain, flow};
 use crate::run::subjects::common::{database, time, unavailable};
 use crate::wiring::Flows;
@@ -8,7 +9,7 @@ use hearthgate_actors::traffic::Traffic;
 use hearthgate_api::wire::{FlowFigures, FlowInput, FlowTest, FlowView};
 use hearthgate_api::{Answer, Failure, FlowStore, Metrics};
 use hearthgate_domain::flow::{Flow, FlowRow};
-use hearthgate_settings::Settings;
+use hearthgate_settings::{Settings, mask_text};
 use hearthgate_storage::sql::ErrorKind;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -32,7 +33,7 @@ impl FlowStore for Store {
         let store = self.clone();
         Box::pin(async move {
             let database = database(&store.flows.database)?;
-            let row = row(flow, None);
+            let row = row(flow, None)?;
             compiled(&row)?;
             let rows = database.load_flows().await.map_err(unavailable)?;
             if rows.iter().any(|known| known.code == row.code) {
@@ -49,7 +50,7 @@ impl FlowStore for Store {
             let database = database(&store.flows.database)?;
             let rows = database.load_flows().await.map_err(unavailable)?;
             let old = find(&rows, &code, &seen)?;
-            let row = row(flow, Some(old));
+            let row = row(flow, Some(old))?;
             compiled(&row)?;
             if rows.iter().any(|known| known.code == row.code && known.id != row.id) {
                 return Err(Failure::Conflict(format!("there is a flow {} already; choose another code", row.code)));
@@ -72,7 +73,7 @@ impl FlowStore for Store {
     fn test(&self, test: FlowTest) -> Answer<Value> {
         let format = self.settings.flows.value_format;
         Box::pin(async move {
-            let flow = compiled(&row(test.flow, None))?;
+            let flow = compiled(&as_written(test.flow, None))?;
             let filter = flow.topic.filter();
             let topic = match test.topic.filter(|topic| !topic.is_empty()) {
                 Some(topic) if !filter.matches(&topic) => {
@@ -159,13 +160,25 @@ fn input(row: FlowRow) -> FlowInput {
         topic: row.topic,
         action: row.action,
         schema: value(&row.payload_schema),
-        endpoint_url: row.endpoint_url,
+        endpoint_url: row.endpoint_url.as_deref().map(mask_text),
         enabled: row.enabled,
-        options: row.options.as_deref().map(value),
+        options: row.options.as_deref().map(|options| secrets::masked(&value(options))),
     }
 }
 
-fn row(flow: FlowInput, old: Option<&FlowRow>) -> FlowRow {
+/// With the secrets that the caller was not shown, and did not change.
+fn row(mut flow: FlowInput, old: Option<&FlowRow>) -> Result<FlowRow, Failure> {
+    let old_options = old.and_then(|old| old.options.as_deref()).and_then(|text| serde_json::from_str(text).ok());
+    if let Some(options) = &mut flow.options {
+        secrets::restore(options, old_options.as_ref()).map_err(Failure::Invalid)?;
+    }
+    if let Some(url) = &mut flow.endpoint_url {
+        secrets::restore_text(url, old.and_then(|old| old.endpoint_url.as_deref())).map_err(Failure::Invalid)?;
+    }
+    Ok(as_written(flow, old))
+}
+
+fn as_written(flow: FlowInput, old: Option<&FlowRow>) -> FlowRow {
     let FlowInput { code, description, topic, action, schema, endpoint_url, enabled, options } = flow;
     let (id, last_msg_id) = old.map_or((0, 0), |old| (old.id, old.last_msg_id));
     let options = options.filter(|options| !options.is_null()).map(|options| options.to_string());

@@ -15,7 +15,8 @@ use hearthgate_settings::{Protocol, Server, Settings};
 use hearthgate_storage::dead_letters::DeadLetters;
 use hearthgate_storage::journal;
 use hearthgate_supervision::{Health, Registry, Status};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 const RECEIVED: &str = "hearthgate_interface_received_messages_total";
@@ -23,6 +24,9 @@ const EMITTED: &str = "hearthgate_interface_emitted_messages_total";
 const JOURNAL: &str = "hearthgate_journal_messages_total";
 const STORED: &str = "hearthgate_flow_stored_messages_total";
 const DELIVERED: &str = "hearthgate_flow_delivered_messages_total";
+
+/// So long, what was told is told again.
+const FRESH: Duration = Duration::from_millis(300);
 
 #[derive(Clone)]
 pub(super) struct Wiring {
@@ -37,6 +41,8 @@ pub(super) struct Wiring {
     listens: Option<String>,
     journal: Option<journal::Handle>,
     letters: Option<DeadLetters>,
+    /// What was told last: many viewers ask within a moment.
+    last: Arc<Mutex<Option<(Instant, Graph)>>>,
 }
 
 impl Wiring {
@@ -57,6 +63,7 @@ impl Wiring {
             listens,
             journal: running.flows.as_ref().map(|flows| flows.journal.clone()),
             letters: running.flows.as_ref().map(|flows| flows.dead_letters.clone()),
+            last: Arc::default(),
         }
     }
 
@@ -220,6 +227,11 @@ impl WiringView for Wiring {
     fn graph(&self) -> Answer<Graph> {
         let wiring = self.clone();
         Box::pin(async move {
+            let fresh = |(at, graph): &(Instant, Graph)| (at.elapsed() < FRESH).then(|| graph.clone());
+            let known = wiring.last.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(fresh);
+            if let Some(known) = known {
+                return Ok(known);
+            }
             let (mut nodes, mut edges) = (Vec::new(), Vec::new());
             wiring.broker(&mut nodes);
             wiring.session(&mut nodes);
@@ -229,7 +241,10 @@ impl WiringView for Wiring {
             }
             wiring.mapping(&mut nodes, &mut edges);
             wiring.flows(&mut nodes, &mut edges).await;
-            Ok(Graph { at: Utc::now(), nodes, edges })
+            let graph = Graph { at: Utc::now(), nodes, edges };
+            let told = Some((Instant::now(), graph.clone()));
+            *wiring.last.lock().unwrap_or_else(PoisonError::into_inner) = told;
+            Ok(graph)
         })
     }
 

@@ -7,6 +7,7 @@ mod flows;
 mod graph;
 mod letters;
 mod records;
+mod secrets;
 mod traffic;
 
 use crate::telemetry::Level;

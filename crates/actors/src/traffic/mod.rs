@@ -4,19 +4,24 @@
 //! a second and the others are counted. Topics are noticed on a thread of their own, out of batches that are shared with
 //! those who work on them; when it is behind, batches go unnoticed.
 
+mod topics;
+
+pub use topics::{Branch, Level};
+
 use crate::flows::commit::{Decision, Group};
 use crate::flows::dead_letters::now;
 use hearthgate_domain::delivery::{Inbound, Micros};
 use hearthgate_domain::fate::{EXCERPT, Fate, Outcome, Step};
 use hearthgate_domain::flow::Flow;
 use hearthgate_mqtt::link::Batch;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
+use topics::Topics;
 
 /// Fates that a viewer may be behind.
 const RING: usize = 1_024;
@@ -24,14 +29,6 @@ const RING: usize = 1_024;
 const FATES_A_SECOND: u32 = 500;
 /// Batches that may wait for being noticed.
 const BATCHES: usize = 32;
-/// Topics that are known at a time, and what they may take in bytes.
-const MOST_TOPICS: usize = 100_000;
-const MOST_BYTES: usize = 48 << 20;
-/// Bytes of a topic's last payload, and numbers of it, that are kept.
-const LAST: usize = 128;
-const NUMBERS: usize = 16;
-/// What an entry takes beyond its texts.
-const OVERHEAD: usize = 200;
 /// Flows whose last message is known.
 const MOST_FLOWS: usize = 10_000;
 
@@ -267,161 +264,14 @@ impl Inner {
     }
 }
 
-#[derive(Debug, Default)]
-struct Topics {
-    known: BTreeMap<Arc<str>, Topic>,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-struct Topic {
-    messages: u64,
-    last_at: Micros,
-    last: Vec<u8>,
-    is_retained: bool,
-    numbers: Vec<f32>,
-}
-
-/// One level of the tree.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Level {
-    /// In the order of their names.
-    pub branches: Vec<Branch>,
-    /// How many more there are.
-    pub left_out: u64,
-    /// Topics that are known in all.
-    pub known: u64,
-    /// Messages that were not noticed.
-    pub unnoticed: u64,
-}
-
-/// A topic, a prefix of topics, or both.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Branch {
-    /// The level's name.
-    pub name: String,
-    /// Topics below it.
-    pub children: u64,
-    /// Messages on it and below.
-    pub messages: u64,
-    /// When the last of them came in.
-    pub last_at: Micros,
-    /// The first bytes of the last payload on exactly this topic.
-    pub last: Option<Vec<u8>>,
-    /// That was a retained message.
-    pub is_retained: bool,
-    /// The last numbers on exactly this topic.
-    pub numbers: Vec<f32>,
-}
-
-impl Topics {
-    /// Whether there was room for its topic.
-    fn note(&mut self, message: &Inbound) -> bool {
-        let excerpt = excerpt(&message.payload, LAST);
-        let topic = match self.known.get_mut(&message.topic) {
-            Some(topic) => topic,
-            None => {
-                let size = message.topic.len() + LAST + NUMBERS * 4 + OVERHEAD;
-                if self.known.len() >= MOST_TOPICS || self.bytes + size > MOST_BYTES {
-                    return false;
-                }
-                self.bytes += size;
-                let new = Topic { messages: 0, last_at: 0, last: Vec::new(), is_retained: false, numbers: Vec::new() };
-                // A text of its own: the message's may be part of something large.
-                self.known.entry(Arc::from(&*message.topic)).or_insert(new)
-            }
-        };
-        topic.messages += 1;
-        topic.last_at = message.received_at;
-        topic.is_retained = message.retain;
-        topic.last.clear();
-        topic.last.extend_from_slice(excerpt);
-        if let Some(number) = std::str::from_utf8(excerpt).ok().and_then(|text| text.trim().parse::<f32>().ok())
-            && number.is_finite()
-        {
-            if topic.numbers.len() >= NUMBERS {
-                topic.numbers.remove(0);
-            }
-            topic.numbers.push(number);
-        }
-        true
-    }
-
-    fn level(&self, under: &str, most: usize) -> Level {
-        let prefix = if under.is_empty() { String::new() } else { format!("{under}/") };
-        let mut level = Level { known: self.known.len() as u64, ..Level::default() };
-        let mut names: HashMap<&str, usize> = HashMap::new();
-        for (topic, entry) in self.known.range(Arc::<str>::from(&*prefix)..) {
-            let Some(rest) = topic.strip_prefix(&*prefix) else { break };
-            let (name, is_below) = rest.split_once('/').map_or((rest, false), |(name, _)| (name, true));
-            let place = match names.get(name) {
-                Some(place) => *place,
-                None if level.branches.len() >= most => {
-                    names.insert(name, usize::MAX);
-                    level.left_out += 1;
-                    continue;
-                }
-                None => {
-                    names.insert(name, level.branches.len());
-                    level.branches.push(Branch { name: name.to_owned(), ..Branch::default() });
-                    level.branches.len() - 1
-                }
-            };
-            let Some(branch) = level.branches.get_mut(place) else { continue };
-            branch.messages += entry.messages;
-            branch.last_at = branch.last_at.max(entry.last_at);
-            if is_below {
-                branch.children += 1;
-            } else {
-                branch.last = Some(entry.last.clone());
-                branch.is_retained = entry.is_retained;
-                branch.numbers.clone_from(&entry.numbers);
-            }
-        }
-        level.branches.sort_by(|a, b| a.name.cmp(&b.name));
-        level
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::topics::tests::message;
     use super::*;
-    use hearthgate_domain::delivery::{QoS, Via};
-
-    fn message(topic: &str, payload: &str) -> Inbound {
-        Inbound {
-            topic: topic.into(),
-            payload: payload.to_owned().into(),
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            received_at: 1,
-            origin: None,
-            via: Via::Any,
-            unusable: None,
-            kept_since: None,
-        }
-    }
-
-    #[test]
-    fn topics_are_a_tree_with_last_values_and_there_are_never_too_many() {
-        let mut topics = Topics::default();
-        for (topic, payload) in [("a/b", "1"), ("a/b", "2.5"), ("a", "on"), ("a/b/c", "x"), ("ab", "y")] {
-            assert!(topics.note(&message(topic, payload)));
-        }
-        let top = topics.level("", 10);
-        let names: Vec<(&str, u64, u64)> =
-            top.branches.iter().map(|branch| (&*branch.name, branch.children, branch.messages)).collect();
-        assert_eq!(names, [("a", 2, 4), ("ab", 0, 1)]);
-        let below = topics.level("a", 10);
-        assert_eq!((below.branches[0].numbers.as_slice(), below.branches[0].children), ([1.0, 2.5].as_slice(), 1));
-        assert_eq!(topics.level("", 1).left_out, 1);
-        topics.bytes = MOST_BYTES;
-        assert!(topics.note(&message("a/b", "3")) && !topics.note(&message("new", "3")));
-    }
 
     #[test]
     fn the_many_good_do_not_push_out_the_few_bad_and_what_is_left_out_is_counted() {
