@@ -8,6 +8,7 @@ mod tail;
 use super::writer::Journal;
 use super::{JournalError, Options, Seq};
 use crate::journal::state::Shared;
+use crate::journal::state::clock::SteadyClock;
 use crate::journal::state::consumers::{Loaded, PositionFile};
 use crate::journal::state::redelivery::OwedFile;
 use hearthgate_domain::delivery::Micros;
@@ -140,9 +141,13 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), 
         active: tail.map(|tail| tail.active),
         next_seq,
         voids_from: next_seq,
-        owed: folded.owed,
+        owed: folded.owed.clone(),
+        written: folded.owed,
+        notes: folded.notes,
+        latest: folded.latest,
         owed_file,
         unsettled: 0,
+        clock: SteadyClock::from(if folded.newest > 0 { folded.newest } else { now() }),
         newest: folded.newest,
         buffer: Vec::new(),
         started: false,
@@ -150,7 +155,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), 
     };
     if journal.active.is_none() {
         recovery.fresh = recovery.damaged.is_empty();
-        journal.begin_segment(now())?;
+        journal.begin_segment(journal.clock.now())?;
     }
     recovery.next_seq = next_seq;
     Ok((journal, recovery))

@@ -1,7 +1,9 @@
 //! What the writer, the readers and the consumers share: which segments there are, and who still needs them.
 
 pub(crate) mod ages;
+pub(crate) mod clock;
 pub(crate) mod consumers;
+pub(crate) mod latest;
 pub(crate) mod redelivery;
 use super::reader::Reader;
 use super::{JournalError, Seq};
@@ -24,7 +26,7 @@ pub(super) struct Segment {
     pub(super) end: Seq,
     /// Length of its durable part.
     pub(super) bytes: u64,
-    /// When its newest entry came in; the journal's newest for the last segment.
+    /// When its newest entry was appended, by the journal's clock; the journal's newest for the last segment.
     pub(super) newest: Micros,
     pub(super) path: Arc<Path>,
 }
@@ -111,9 +113,9 @@ pub struct Usage {
     pub segments: usize,
     /// Durable entries that are still there, needed or not.
     pub entries: u64,
-    /// When the oldest entry came in that some consumer has not released, to about a second; `None` when all have
-    /// released everything.
-    pub oldest_waiting: Option<Micros>,
+    /// When the oldest entry was appended that some consumer has not released, to about a second and by the journal's own
+    /// clock; `None` when all have released everything.
+    pub(crate) oldest_waiting: Option<Micros>,
     /// Newest durable entry; 0 when there was never one.
     pub synced: Seq,
     /// The consumers by name.

@@ -121,7 +121,7 @@ fn what_is_owed_survives_the_deletion_of_old_segments() {
     let (mut journal, _) = open(dir.path());
     let hash = content_hash("a/b", b"owed");
     let known: Vec<_> = journal.owed().snapshot().collect();
-    assert_eq!(known, [OwedEntry { session: 9, packet_id: 3, hash, seq: Some(3) }]);
+    assert_eq!(known, [OwedEntry { session: 9, packet_id: 3, hash, seq: Some(3), position: 2, connection: 0 }]);
     journal.owed().forget_session(9);
     journal.keep_settled().unwrap();
     drop(journal);
