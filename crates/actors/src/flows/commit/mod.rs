@@ -291,15 +291,24 @@ impl Desk {
         if is_needed {
             self.journal.sync()?;
         }
+        self.follow_latest(group, messages);
+        Ok((stored, dropped))
+    }
+
+    /// Notes digests of what was stored.
+    fn follow_latest(&mut self, group: &Group, messages: &[Prepared]) {
+        let mut has_new_flow = false;
         for prepared in messages.iter().filter(|prepared| !prepared.passed_over) {
             let message = group.inbound(prepared);
             for decision in &group.decisions[prepared.decisions.clone()] {
                 let Some(flow) = decision.flow_key() else { continue };
                 let content = content_hash(&message.topic, &message.payload);
-                self.journal.latest().put(flow, topic_hash(&message.topic), content);
+                has_new_flow |= self.journal.latest().put(flow, topic_hash(&message.topic), content);
             }
         }
-        Ok((stored, dropped))
+        if has_new_flow && let Err(reason) = self.journal.keep_latest() {
+            tracing::warn!(%reason, "digests of what flows stored are kept with the journal's next segment");
+        }
     }
 
     /// What a piece of a group tells of senders beside the messages that it stores, and whether it has to be on disk before

@@ -43,19 +43,21 @@ impl LatestDigests {
         self.young.get(&place).or_else(|| self.old.get(&place)).copied()
     }
 
-    /// The flow has stored a message of this topic with this content.
-    pub fn put(&mut self, flow: FlowKey, topic: u64, content: u64) {
+    /// The flow has stored a message of this topic with this content. Tells whether its code is new, which the entries of the
+    /// journal do not tell: see [`Journal::keep_latest`](super::super::Journal::keep_latest).
+    pub fn put(&mut self, flow: FlowKey, topic: u64, content: u64) -> bool {
         if self.is_other(flow) {
             self.young.retain(|(id, _), _| *id != flow.id);
             self.old.retain(|(id, _), _| *id != flow.id);
         }
-        if let (Some(id), Some(code)) = (flow.id, flow.code) {
-            self.codes.insert(id, code);
-        }
+        let is_news = match (flow.id, flow.code) {
+            (Some(id), Some(code)) => self.codes.insert(id, code) != Some(code),
+            _ => false,
+        };
         let place = (flow.id, topic);
         if let Some(known) = self.young.get_mut(&place) {
             *known = content;
-            return;
+            return is_news;
         }
         self.old.remove(&place);
         if self.young.len() >= TOPICS {
@@ -65,6 +67,7 @@ impl LatestDigests {
             codes.retain(|id, _| used.contains(id) || flow.id == Some(*id));
         }
         self.young.insert(place, content);
+        is_news
     }
 
     /// The number was another flow's.

@@ -180,6 +180,14 @@ impl Journal {
         &mut self.latest
     }
 
+    /// Keeps [`Journal::latest`] with what the entries do not tell. To be called when everything is synced.
+    ///
+    /// # Errors
+    /// A failed file operation.
+    pub fn keep_latest(&mut self) -> Result<(), JournalError> {
+        self.owed_file.store(&self.written, &self.latest, self.next_seq, self.notes)
+    }
+
     /// Appends entries in one write, with what happened to senders before and between them, and tells their numbers. They are neither safe nor visible before
     /// [`Journal::sync`].
     ///
