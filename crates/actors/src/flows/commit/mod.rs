@@ -286,6 +286,13 @@ impl Desk {
         if entries.is_empty() && notes.is_empty() {
             return Ok((0, None));
         }
+        if entries.is_empty() && !is_needed {
+            // Messages for interfaces do not wait for a disk that is full.
+            if let Err(reason) = self.journal.append_with_notes(&[], &notes) {
+                tracing::debug!(%reason, "messages that no flow wants are not noted: a restart forgets them");
+            }
+            return Ok((0, None));
+        }
         let dropped = self.journal.append_with_notes(&entries, &notes)?.dropped;
         let stored = entries.len();
         if is_needed {
