@@ -13,7 +13,7 @@
 //! 2. DUP set: a redelivery if an entry of the same session has the same packet identifier and hash; else new.
 //! 3. A packet identifier that comes with another message (DUP clear, or another hash) was free: the sender has the
 //!    acknowledgement of its entry. We acknowledge in order of receipt (section 4.6), and a connection keeps order, so it
-//!    has all earlier acknowledgements of *that connection* too: its entries up to that one go. It says nothing of
+//!    has all earlier acknowledgements of *that connection* too: what was received on it up to that one goes. It says nothing of
 //!    other connections ([`Owed::connected`]): a sender may publish new messages before it sends the old ones again, and
 //!    then has the acknowledgement of the new ones first. Nor does it say anything that an entry is passed over: what a
 //!    sender sends again, it sends in its own order, and not in the order in which we received it.
@@ -172,7 +172,7 @@ impl Owed {
         let mut owed = Self::new(window);
         for OwedEntry { session, packet_id, hash, seq, position, connection } in entries {
             owed.sessions.entry(session).or_default().skip_to(position, connection);
-            owed.put(session, packet_id, hash, seq);
+            owed.put(session, packet_id, hash, seq, false);
         }
         owed
     }
@@ -223,7 +223,7 @@ impl Owed {
             Event::Released { session, packet_id } => self.released(session, packet_id),
             Event::Gone { session } => self.forget_session(session),
             // It was found to be new then.
-            Event::Received { origin, hash, seq } => self.put(origin.session, origin.packet_id, hash, seq),
+            Event::Received { origin, hash, seq } => self.put(origin.session, origin.packet_id, hash, seq, false),
         }
     }
 
@@ -231,6 +231,7 @@ impl Owed {
     pub fn check(&mut self, origin: &Origin, hash: u64) -> Verdict {
         let check = |session: &mut Session| {
             if let Some(entry) = session.find(origin.packet_id, hash).filter(|_| origin.dup) {
+                session.sent_again(origin.packet_id);
                 return Verdict::Redelivered { seq: entry.seq() };
             }
             session.reused(origin.packet_id);
@@ -242,12 +243,12 @@ impl Owed {
     /// A new message was handed to the journal as `seq`, which is greater than any before. To be called at once, not
     /// only when it is durable: the connection may be lost and the message sent again in between.
     pub fn record(&mut self, origin: &Origin, hash: u64, seq: u64) {
-        self.put(origin.session, origin.packet_id, hash, Some(seq));
+        self.put(origin.session, origin.packet_id, hash, Some(seq), true);
     }
 
     /// A new message is acknowledged and not stored. It is recorded too: the rules live on the order of all.
     pub fn record_unstored(&mut self, origin: &Origin, hash: u64) {
-        self.put(origin.session, origin.packet_id, hash, None);
+        self.put(origin.session, origin.packet_id, hash, None, true);
     }
 
     /// The journal failed for `seq` and all behind it: they were not taken.
@@ -283,11 +284,12 @@ impl Owed {
         self.settled.extract_if(|_, _| true).take(count).collect()
     }
 
-    fn put(&mut self, session: u64, packet_id: u16, hash: u64, seq: Option<u64>) {
+    /// `is_live` says that it is received now.
+    fn put(&mut self, session: u64, packet_id: u16, hash: u64, seq: Option<u64>, is_live: bool) {
         self.sessions.entry(session).or_default();
         let window = self.window;
         self.change(session, |session| {
-            session.push(packet_id, hash, seq.and_then(NonZeroU64::new));
+            session.push(packet_id, hash, seq.and_then(NonZeroU64::new), is_live);
             session.keep_youngest(window);
         });
         if self.total > self.most {
@@ -361,6 +363,10 @@ struct Entry {
     position: u64,
     /// The connection that it came on.
     connection: u32,
+    /// The connection that it came on last, also when it was sent again; none when that is not known, after a restart.
+    heard_on: Option<u32>,
+    /// Its place in the order of receipt then.
+    heard: u64,
     packet_id: u16,
     /// It will not be sent again; it stays in the list until it is the first, or until too many are such.
     gone: bool,
@@ -384,6 +390,8 @@ struct Session {
     end: u64,
     /// Counts the connections.
     connection: u32,
+    /// Counts what was received, also what was sent again.
+    heard: u64,
     /// Where each packet identifier stands; none for entries that are gone.
     positions: HashMap<u16, u64, std::hash::BuildHasherDefault<PacketIdHasher>>,
     /// Entries of this connection through this position are gone.
@@ -426,11 +434,20 @@ impl Session {
         self.list.get(self.place(position)).copied().filter(|entry| entry.hash == hash)
     }
 
-    /// The sender has the acknowledgement of this packet identifier's entry, and those of all before on its connection.
+    /// Notes where the entry of a message that is sent again stands in the order of receipt.
+    fn sent_again(&mut self, packet_id: u16) {
+        let Some(&position) = self.positions.get(&packet_id) else { return };
+        let place = self.place(position);
+        self.heard += 1;
+        (self.list[place].heard_on, self.list[place].heard) = (Some(self.connection), self.heard);
+    }
+
+    /// The sender has the acknowledgement of this packet identifier's entry, and those of all that it received before on
+    /// the connection where it came last.
     fn reused(&mut self, packet_id: u16) {
         let Some(&position) = self.positions.get(&packet_id) else { return };
         let mut place = self.place(position);
-        let connection = self.list[place].connection;
+        let Entry { connection, heard_on, heard, .. } = self.list[place];
         let from = if self.swept.0 == connection { self.swept.1 } else { 0 };
         // Connections follow each other in the list.
         loop {
@@ -438,7 +455,8 @@ impl Session {
             if entry.connection != connection || entry.position < from {
                 break;
             }
-            if !std::mem::replace(&mut entry.gone, true) {
+            let is_before = heard_on.is_some() && entry.heard_on == heard_on && entry.heard <= heard;
+            if (is_before || entry.position == position) && !std::mem::replace(&mut entry.gone, true) {
                 self.positions.remove(&entry.packet_id);
             }
             let Some(before) = place.checked_sub(1) else { break };
@@ -448,14 +466,16 @@ impl Session {
         self.drop_gone();
     }
 
-    fn push(&mut self, packet_id: u16, hash: u64, seq: Option<NonZeroU64>) {
+    fn push(&mut self, packet_id: u16, hash: u64, seq: Option<NonZeroU64>, is_live: bool) {
+        self.heard += 1;
         let Session { end: position, connection, .. } = *self;
         if let Some(before) = self.positions.insert(packet_id, position) {
             // Recorded without a check: the identifier stands for the younger message.
             let place = self.place(before);
             self.list[place].gone = true;
         }
-        self.list.push_back(Entry { hash, seq, position, connection, packet_id, gone: false });
+        let (heard_on, heard) = (is_live.then_some(connection), self.heard);
+        self.list.push_back(Entry { hash, seq, position, connection, heard_on, heard, packet_id, gone: false });
         self.end += 1;
     }
 
