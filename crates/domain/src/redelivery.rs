@@ -13,13 +13,13 @@
 //! 2. DUP set: a redelivery if an entry of the same session has the same packet identifier and hash; else new.
 //! 3. A packet identifier that comes with another message (DUP clear, or another hash) was free: the sender has the
 //!    acknowledgement of its entry. We acknowledge in order of receipt (section 4.6), and a connection keeps order, so it
-//!    has all earlier acknowledgements too: the entries up to that one go.
-//! 4. A sender sends again in the original order (section 4.6), once a connection, from the oldest on
-//!    ([`Owed::connected`]). An entry that is passed over was acknowledged: it goes. Passed over are those before an entry
-//!    that is sent again, and all that are left when a new message is recorded, DUP set or not: it was sent after
-//!    every message that we know. An entry that was sent again stays until something shows that the new acknowledgement
-//!    arrived.
-//! 5. At most `window` entries of a session are kept, the youngest. As acknowledgements go out in order, what a sender
+//!    has all earlier acknowledgements of *that connection* too: what was received on it up to that one goes. It says nothing of
+//!    other connections ([`Owed::connected`]): a sender may publish new messages before it sends the old ones again, and
+//!    then has the acknowledgement of the new ones first. Nor does it say anything that an entry is passed over: what a
+//!    sender sends again, it sends in its own order, and not in the order in which we received it.
+//! 4. What nobody stores is recorded like everything else: it is acknowledged and may be sent again, and its
+//!    identifier may show what else was acknowledged.
+//! 5. An entry goes when `window` more messages were recorded after it. As acknowledgements go out in order, what a sender
 //!    still misses are the last messages that it sent, and no more than the receive maximum (MQTT 5, section 3.3.4)
 //!    allows.
 //! 6. Whoever knows that an acknowledgement arrived says so: [`Owed::confirm_through`] (a client knows it of its broker: a
@@ -31,13 +31,14 @@
 //!    publish, a sender finds its youngest entries again as long as they are not more than its share: three quarters of
 //!    `most`, divided by the number of senders.
 //!
-//! What is dropped from the front of a session's entries can be told to whoever keeps them on disk
-//! ([`Owed::take_settled`]). To keep what was dropped would be no harm: it would only widen the ambiguity below.
+//! Whoever keeps new messages and connections on disk, in their order, can play them back ([`Owed::replay`]). What is
+//! dropped from the front of a session's entries can be told to it ([`Owed::take_settled`]). To keep what was dropped
+//! would be no harm: it would only widen the ambiguity below.
 //!
 //! # What is promised
-//! For a sender that keeps to MQTT and sends again what it must before it sends anything new, as long as the session's
-//! entries are kept (or restored), and `window` and the session's share of `most` are not smaller than the number of
-//! messages the sender has in flight:
+//! For a sender that keeps to MQTT, as long as the session's entries are kept (or restored), and `window` and the
+//! session's share of `most` are not smaller than the number of messages the sender has in flight, those included that it
+//! publishes before it sends the old ones again:
 //! - **Never stored twice.** Every message that we took and that is sent again is recognised. Rules 3 to 6 drop only
 //!   entries that are never sent again.
 //! - **Never lost**, unless the ambiguity below is met. In particular never when the sender's identifiers come in turn
@@ -51,7 +52,7 @@
 //! again with DUP set, and what we see is exactly what we would see if it sent A again because the acknowledgement had
 //! been lost. Nothing in MQTT tells the two apart, and we decide for A. It takes a sender that takes the lowest free
 //! identifier or comes round to it soon, equal content twice in a row on one identifier, and a connection that is cut
-//! with B on its way before rules 3, 4 or 6 remove A's entry. A broker as the sender shows within a round trip that it has
+//! with B on its way before rules 3, 5 or 6 remove A's entry. A broker as the sender shows within a round trip that it has
 //! the acknowledgement (rule 6), and so does a client at QoS 2; of a client of the embedded broker at QoS 1 nothing shows
 //! it before it publishes on that identifier again. What is lost then is the repetition of a message that was stored.
 
@@ -84,6 +85,37 @@ pub enum Verdict {
     },
 }
 
+/// Something that changes what is owed, to be kept elsewhere and [played back](Owed::replay).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The session has a new connection.
+    Connected {
+        /// The session.
+        session: u64,
+    },
+    /// A new message was taken.
+    Received {
+        /// Who sent it.
+        origin: Origin,
+        /// Of topic and payload.
+        hash: u64,
+        /// In the journal; none when it was not stored.
+        seq: Option<u64>,
+    },
+    /// The sender has let go of a message.
+    Released {
+        /// The session.
+        session: u64,
+        /// Packet identifier of the message.
+        packet_id: u16,
+    },
+    /// The session is over.
+    Gone {
+        /// The session.
+        session: u64,
+    },
+}
+
 /// An entry, to be kept elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwedEntry {
@@ -95,6 +127,10 @@ pub struct OwedEntry {
     pub hash: u64,
     /// In the journal; none when it was not stored.
     pub seq: Option<u64>,
+    /// How many messages of the session were recorded before it.
+    pub position: u64,
+    /// The connection that it came on; they are counted.
+    pub connection: u32,
 }
 
 /// So many entries of a sender that does not confirm are kept at most: half of the packet identifiers, so that an entry is
@@ -134,8 +170,9 @@ impl Owed {
     #[must_use]
     pub fn restore(window: usize, entries: impl IntoIterator<Item = OwedEntry>) -> Self {
         let mut owed = Self::new(window);
-        for OwedEntry { session, packet_id, hash, seq } in entries {
-            owed.put(session, packet_id, hash, seq);
+        for OwedEntry { session, packet_id, hash, seq, position, connection } in entries {
+            owed.sessions.entry(session).or_default().skip_to(position, connection);
+            owed.put(session, packet_id, hash, seq, false);
         }
         owed
     }
@@ -148,6 +185,8 @@ impl Owed {
                 packet_id: entry.packet_id,
                 hash: entry.hash,
                 seq: entry.seq(),
+                position: entry.position,
+                connection: entry.connection,
             };
             entries.list.iter().filter(|entry| !entry.gone).map(entry)
         })
@@ -172,20 +211,28 @@ impl Owed {
         entries.iter().filter(|entry| !entry.gone).find_map(Entry::seq)
     }
 
-    /// The session has a new connection: what is sent again comes from the oldest on.
+    /// The session has a new connection: acknowledgements on it say nothing of those on earlier ones.
     pub fn connected(&mut self, session: u64) {
-        self.change(session, Session::connected);
+        self.change(session, |session| session.connection = session.connection.wrapping_add(1));
+    }
+
+    /// Makes a change that was made before, in its order.
+    pub fn replay(&mut self, event: Event) {
+        match event {
+            Event::Connected { session } => self.connected(session),
+            Event::Released { session, packet_id } => self.released(session, packet_id),
+            Event::Gone { session } => self.forget_session(session),
+            // It was found to be new then.
+            Event::Received { origin, hash, seq } => self.put(origin.session, origin.packet_id, hash, seq, false),
+        }
     }
 
     /// Whether a message is new.
     pub fn check(&mut self, origin: &Origin, hash: u64) -> Verdict {
         let check = |session: &mut Session| {
-            if let Some((position, entry)) = session.find(origin.packet_id, hash).filter(|_| origin.dup) {
-                session.sent_again(position);
+            if let Some(entry) = session.find(origin.packet_id, hash).filter(|_| origin.dup) {
+                session.sent_again(origin.packet_id);
                 return Verdict::Redelivered { seq: entry.seq() };
-            }
-            if !origin.dup {
-                session.end_turn();
             }
             session.reused(origin.packet_id);
             Verdict::New
@@ -196,12 +243,12 @@ impl Owed {
     /// A new message was handed to the journal as `seq`, which is greater than any before. To be called at once, not
     /// only when it is durable: the connection may be lost and the message sent again in between.
     pub fn record(&mut self, origin: &Origin, hash: u64, seq: u64) {
-        self.put(origin.session, origin.packet_id, hash, Some(seq));
+        self.put(origin.session, origin.packet_id, hash, Some(seq), true);
     }
 
     /// A new message is acknowledged and not stored. It is recorded too: the rules live on the order of all.
     pub fn record_unstored(&mut self, origin: &Origin, hash: u64) {
-        self.put(origin.session, origin.packet_id, hash, None);
+        self.put(origin.session, origin.packet_id, hash, None, true);
     }
 
     /// The journal failed for `seq` and all behind it: they were not taken.
@@ -228,7 +275,7 @@ impl Owed {
 
     /// The sender has forgotten the session.
     pub fn forget_session(&mut self, session: u64) {
-        self.change(session, |session| session.drop_through(u64::MAX));
+        self.change(session, |session| session.drop_while(|_| true));
     }
 
     /// Of which sessions everything through which sequence number was dropped, as far as that was not told before; at
@@ -237,13 +284,13 @@ impl Owed {
         self.settled.extract_if(|_, _| true).take(count).collect()
     }
 
-    fn put(&mut self, session: u64, packet_id: u16, hash: u64, seq: Option<u64>) {
+    /// `is_live` says that it is received now.
+    fn put(&mut self, session: u64, packet_id: u16, hash: u64, seq: Option<u64>, is_live: bool) {
         self.sessions.entry(session).or_default();
         let window = self.window;
         self.change(session, |session| {
-            session.end_turn();
-            session.push(Entry { packet_id, hash, seq: seq.and_then(NonZeroU64::new), gone: false });
-            session.keep_at_most(window);
+            session.push(packet_id, hash, seq.and_then(NonZeroU64::new), is_live);
+            session.keep_youngest(window);
         });
         if self.total > self.most {
             self.shed();
@@ -309,11 +356,19 @@ fn fair_share(counts: &[usize], room: usize) -> usize {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    packet_id: u16,
     hash: u64,
     /// Numbers begin at 1. There may be a hundred thousand entries: each byte counts.
     seq: Option<NonZeroU64>,
-    /// Passed over; it stays in the list until it is the first.
+    /// How many messages of the session were recorded before it.
+    position: u64,
+    /// The connection that it came on.
+    connection: u32,
+    /// The connection that it came on last, also when it was sent again; none when that is not known, after a restart.
+    heard_on: Option<u32>,
+    /// Its place in the order of receipt then.
+    heard: u64,
+    packet_id: u16,
+    /// It will not be sent again; it stays in the list until it is the first, or until too many are such.
     gone: bool,
 }
 
@@ -323,115 +378,129 @@ impl Entry {
     }
 }
 
-/// The entries of a session in the order of receipt. A position counts entries since the session began.
+/// Entries of a session that are gone and keep their place in the list, beside as many as are not.
+const GONE_AT_MOST: usize = 64;
+
+/// The entries of a session in the order of receipt.
 #[derive(Clone, Debug, Default)]
 struct Session {
+    /// By position.
     list: VecDeque<Entry>,
-    /// Position of the first in the list.
-    first: u64,
+    /// Position of the next.
+    end: u64,
+    /// Counts the connections.
+    connection: u32,
+    /// Counts what was received, also what was sent again.
+    heard: u64,
     /// Where each packet identifier stands; none for entries that are gone.
     positions: HashMap<u16, u64, std::hash::BuildHasherDefault<PacketIdHasher>>,
-    /// Position behind the last entry that was sent again on this connection.
-    resent: u64,
-    /// Position of the first entry that was recorded on this connection.
-    began: u64,
+    /// Entries of this connection through this position are gone.
+    swept: (u32, u64),
     /// The last stored message that was dropped from the front, until that is told.
     dropped: Option<NonZeroU64>,
 }
 
 impl Session {
-    fn entry(&self, position: u64) -> Entry {
-        self.list[(position - self.first) as usize]
+    /// The place in the list of a position that is in it.
+    fn place(&self, position: u64) -> usize {
+        self.list.partition_point(|entry| entry.position < position)
     }
 
-    fn end(&self) -> u64 {
-        self.first + self.list.len() as u64
+    /// What is recorded next has this position, or a later one, and came on this connection.
+    fn skip_to(&mut self, position: u64, connection: u32) {
+        self.end = self.end.max(position);
+        self.connection = connection;
     }
 
-    fn connected(&mut self) {
-        self.resent = self.first;
-        self.began = self.end();
-    }
-
-    fn keep_at_most(&mut self, window: usize) {
-        // Entries that are gone only hold their place; they may not become too many either.
-        while self.positions.len() > window || self.list.len() > 2 * window {
-            self.drop_through(self.first);
+    /// Those go after which so many messages were recorded.
+    fn keep_youngest(&mut self, window: usize) {
+        let first = self.end.saturating_sub(window as u64);
+        while self.list.front().is_some_and(|entry| entry.gone || entry.position < first) {
+            self.drop_first();
         }
+        if self.list.len() > 2 * self.positions.len() + GONE_AT_MOST {
+            self.list.retain(|entry| !entry.gone);
+        }
+    }
+
+    /// The oldest go until there are no more than so many.
+    fn keep_at_most(&mut self, count: usize) {
+        while self.positions.len() > count && self.drop_first() {}
     }
 
     /// The entry of a message that is sent again.
-    fn find(&self, packet_id: u16, hash: u64) -> Option<(u64, Entry)> {
+    fn find(&self, packet_id: u16, hash: u64) -> Option<Entry> {
         let position = *self.positions.get(&packet_id)?;
-        Some((position, self.entry(position))).filter(|(_, entry)| entry.hash == hash)
+        self.list.get(self.place(position)).copied().filter(|entry| entry.hash == hash)
     }
 
-    /// This entry was sent again: those between it and the last one that was, were not.
-    fn sent_again(&mut self, position: u64) {
-        // What was recorded on this connection is not part of the turn that began with it.
-        if (self.resent..self.began).contains(&position) {
-            self.mark_gone(self.resent, position);
-            self.resent = position + 1;
-        }
+    /// Notes where the entry of a message that is sent again stands in the order of receipt.
+    fn sent_again(&mut self, packet_id: u16) {
+        let Some(&position) = self.positions.get(&packet_id) else { return };
+        let place = self.place(position);
+        self.heard += 1;
+        (self.list[place].heard_on, self.list[place].heard) = (Some(self.connection), self.heard);
     }
 
-    /// Of what is left of the turn nothing will be sent again.
-    fn end_turn(&mut self) {
-        self.mark_gone(self.resent, self.began);
-        self.resent = self.began;
-    }
-
-    /// Another message has this packet identifier.
+    /// The sender has the acknowledgement of this packet identifier's entry, and those of all that it received before on
+    /// the connection where it came last.
     fn reused(&mut self, packet_id: u16) {
         let Some(&position) = self.positions.get(&packet_id) else { return };
-        if (self.resent..self.began).contains(&position) {
-            // Freed by an acknowledgement of an earlier connection. What was sent again on this one is not touched.
-            self.mark_gone(self.resent, position + 1);
-            self.resent = position + 1;
-        } else {
-            self.drop_through(position);
+        let mut place = self.place(position);
+        let Entry { connection, heard_on, heard, .. } = self.list[place];
+        let from = if self.swept.0 == connection { self.swept.1 } else { 0 };
+        // Connections follow each other in the list.
+        loop {
+            let entry = &mut self.list[place];
+            if entry.connection != connection || entry.position < from {
+                break;
+            }
+            let is_before = heard_on.is_some() && entry.heard_on == heard_on && entry.heard <= heard;
+            if (is_before || entry.position == position) && !std::mem::replace(&mut entry.gone, true) {
+                self.positions.remove(&entry.packet_id);
+            }
+            let Some(before) = place.checked_sub(1) else { break };
+            place = before;
         }
-    }
-
-    fn push(&mut self, entry: Entry) {
-        let position = self.end();
-        if let Some(before) = self.positions.insert(entry.packet_id, position) {
-            // Recorded without a check: the identifier stands for the younger message.
-            self.list[(before - self.first) as usize].gone = true;
-        }
-        self.list.push_back(entry);
-    }
-
-    fn drop_through(&mut self, position: u64) {
-        while self.first <= position && self.drop_first() {}
+        self.swept = (connection, position);
         self.drop_gone();
+    }
+
+    fn push(&mut self, packet_id: u16, hash: u64, seq: Option<NonZeroU64>, is_live: bool) {
+        self.heard += 1;
+        let Session { end: position, connection, .. } = *self;
+        if let Some(before) = self.positions.insert(packet_id, position) {
+            // Recorded without a check: the identifier stands for the younger message.
+            let place = self.place(before);
+            self.list[place].gone = true;
+        }
+        let (heard_on, heard) = (is_live.then_some(connection), self.heard);
+        self.list.push_back(Entry { hash, seq, position, connection, heard_on, heard, packet_id, gone: false });
+        self.end += 1;
     }
 
     fn drop_through_seq(&mut self, seq: u64) {
         let until = self.list.iter().take_while(|entry| entry.seq().is_none_or(|known| known <= seq));
-        let stored = until.enumerate().filter(|(_, entry)| entry.seq.is_some()).last();
-        if let Some((index, _)) = stored {
-            self.drop_through(self.first + index as u64);
+        if let Some(last) = until.filter(|entry| entry.seq.is_some()).last().map(|entry| entry.position) {
+            self.drop_while(|entry| entry.position <= last);
         }
     }
 
     fn drop_from_seq(&mut self, seq: u64) {
         let kept = self.list.iter().take_while(|entry| entry.seq().is_none_or(|known| known < seq)).count();
+        if let Some(entry) = self.list.get(kept) {
+            self.end = entry.position;
+        }
         for entry in self.list.drain(kept..).filter(|entry| !entry.gone) {
             self.positions.remove(&entry.packet_id);
         }
-        self.resent = self.resent.min(self.end());
-        self.began = self.began.min(self.end());
+        self.swept.1 = self.swept.1.min(self.end);
     }
 
-    /// Takes the entries from one position to before another out of reach.
-    fn mark_gone(&mut self, from: u64, to: u64) {
-        for position in from.max(self.first)..to.max(self.first) {
-            let entry = &mut self.list[(position - self.first) as usize];
-            if !entry.gone {
-                entry.gone = true;
-                self.positions.remove(&entry.packet_id);
-            }
+    /// Drops the first entries as long as they are such.
+    fn drop_while(&mut self, is_such: impl Fn(&Entry) -> bool) {
+        while self.list.front().is_some_and(&is_such) {
+            self.drop_first();
         }
         self.drop_gone();
     }
@@ -446,7 +515,6 @@ impl Session {
             self.positions.remove(&entry.packet_id);
         }
         self.dropped = entry.seq.or(self.dropped);
-        self.first += 1;
         true
     }
 }
@@ -525,26 +593,52 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_passed_over_is_owed_no_more() {
+    fn what_is_sent_again_in_an_order_of_the_senders_own_is_recognised() {
         let mut owed = owed(6);
         owed.connected(SESSION);
-        assert!(resend(&mut owed, 3) && resend(&mut owed, 5));
-        assert_eq!(owed.snapshot().map(|entry| entry.packet_id).collect::<Vec<_>>(), [3, 5, 6]);
-        owed.connected(SESSION);
-        assert!(resend(&mut owed, 5) && resend(&mut owed, 6));
-        assert_eq!(owed.len(), 2);
+        assert!(resend(&mut owed, 3) && resend(&mut owed, 5) && resend(&mut owed, 1));
+        assert_eq!(owed.len(), 6);
     }
 
     #[test]
-    fn a_new_message_ends_the_turn_of_those_that_are_sent_again() {
+    fn new_messages_before_and_among_those_that_are_sent_again_end_nothing() {
         let mut owed = owed(4);
         owed.connected(SESSION);
+        // The last one reuses an identifier: its entry and those before it on this connection are acknowledged.
+        for (id, dup, hash) in [(8, false, 8), (9, true, 9), (9, false, 10)] {
+            assert_eq!(owed.check(&origin(id, dup), hash), Verdict::New);
+            owed.record(&origin(id, dup), hash, hash);
+        }
         assert!(resend(&mut owed, 1) && resend(&mut owed, 2));
-        assert_eq!(owed.check(&origin(9, true), 9), Verdict::New);
-        owed.record(&origin(9, true), 9, 9);
-        assert!(!resend(&mut owed, 3) && !resend(&mut owed, 4));
-        owed.connected(SESSION);
-        assert!(resend(&mut owed, 1) && resend(&mut owed, 2) && resend(&mut owed, 9));
+        assert_eq!(owed.check(&origin(20, true), 20), Verdict::New);
+        owed.record_unstored(&origin(20, true), 20);
+        assert!(resend(&mut owed, 3) && resend(&mut owed, 4));
+        assert_eq!(owed.check(&origin(8, true), 8), Verdict::New);
+    }
+
+    #[test]
+    fn what_is_played_back_leads_to_the_same_entries() {
+        let received = |id, dup, hash, seq| Event::Received { origin: origin(id, dup), hash, seq };
+        let events = [
+            received(1, false, 1, Some(1)),
+            received(2, false, 2, None),
+            Event::Connected { session: SESSION },
+            received(3, true, 3, Some(2)),
+            received(2, false, 4, None),
+            Event::Released { session: SESSION, packet_id: 3 },
+            Event::Gone { session: 1 },
+        ];
+        let mut owed = Owed::new(100);
+        events.into_iter().for_each(|event| owed.replay(event));
+        assert_eq!(
+            owed.snapshot().map(|entry| (entry.packet_id, entry.position)).collect::<Vec<_>>(),
+            [(1, 0), (2, 3)]
+        );
+        let mut restored = Owed::restore(100, owed.snapshot());
+        assert!(restored.snapshot().eq(owed.snapshot()));
+        restored.connected(SESSION);
+        assert_eq!(restored.check(&origin(2, true), 4), Verdict::Redelivered { seq: None });
+        assert_eq!(restored.check(&origin(3, true), 3), Verdict::New);
     }
 
     #[test]
@@ -590,8 +684,8 @@ mod tests {
         assert!(resend(&mut owed, 3));
         let mut restored = Owed::restore(100, owed.snapshot());
         restored.connected(SESSION);
-        assert_eq!(restored.len(), 3);
-        assert!(resend(&mut restored, 3) && resend(&mut restored, 5) && !resend(&mut restored, 2));
+        assert_eq!(restored.len(), 5);
+        assert!(resend(&mut restored, 3) && resend(&mut restored, 5) && resend(&mut restored, 2));
     }
 
     fn others(session: u64, owed: &mut Owed, count: u64) {

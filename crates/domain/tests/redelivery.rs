@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends with its first surprise, in its helpers too")]
 
 use hearthgate_domain::delivery::Origin;
-use hearthgate_domain::redelivery::{Owed, OwedEntry, Verdict};
+use hearthgate_domain::redelivery::{Event as Note, Owed, Verdict};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
@@ -42,25 +42,35 @@ struct World {
     ids: Ids,
     last_id: u16,
     window: usize,
+    /// So many entries are kept.
+    kept: usize,
+    /// New messages go out before those that are sent again.
+    publishes_early: bool,
     contents: Vec<u64>,
     next: usize,
     in_flight: VecDeque<Packet>,
     to_gateway: VecDeque<Packet>,
     to_sender: VecDeque<u16>,
     owed: Owed,
-    durable_owed: Vec<OwedEntry>,
+    /// What happened to the session, of stored messages and of others; the first `durable_notes` survive a kill.
+    notes: Vec<Note>,
+    durable_notes: usize,
     /// Journal: message by sequence number; the first `durable` survive a kill.
     journal: Vec<usize>,
     durable: usize,
     /// Packet identifiers and sequence numbers to acknowledge once they are durable.
     acks: VecDeque<(u16, Option<u64>)>,
+    /// Through here the sender is known to have its acknowledgements; that is kept at once.
+    confirmed: u64,
     /// Sequence number of the last acknowledgement that went out on this connection.
     acknowledged: Option<u64>,
 }
 
 impl World {
-    fn new(ids: Ids, window: usize, contents: Vec<u64>) -> Self {
+    fn new(ids: Ids, window: usize, publishes_early: bool, contents: Vec<u64>) -> Self {
         Self {
+            publishes_early,
+            kept: window,
             ids,
             last_id: 0,
             window,
@@ -70,10 +80,12 @@ impl World {
             to_gateway: VecDeque::new(),
             to_sender: VecDeque::new(),
             owed: Owed::new(window),
-            durable_owed: Vec::new(),
+            notes: Vec::new(),
+            durable_notes: 0,
             journal: Vec::new(),
             durable: 0,
             acks: VecDeque::new(),
+            confirmed: 0,
             acknowledged: None,
         }
     }
@@ -113,7 +125,12 @@ impl World {
         let packet = Packet { id: self.free_id(), dup: false, message: self.next };
         self.next += 1;
         self.in_flight.push_back(packet);
-        self.to_gateway.push_back(packet);
+        if self.publishes_early {
+            let early = self.to_gateway.iter().take_while(|waiting| !waiting.dup).count();
+            self.to_gateway.insert(early, packet);
+        } else {
+            self.to_gateway.push_back(packet);
+        }
     }
 
     fn free_id(&mut self) -> u16 {
@@ -137,14 +154,15 @@ impl World {
             Verdict::New => {
                 // From 1, as the journal's are.
                 let seq = self.journal.len() as u64 + 1;
-                if wanted(hash) {
+                let seq = wanted(hash).then_some(seq);
+                if let Some(seq) = seq {
                     self.owed.record(&origin, hash, seq);
                     self.journal.push(packet.message);
-                    Some(seq)
                 } else {
                     self.owed.record_unstored(&origin, hash);
-                    None
                 }
+                self.notes.push(Note::Received { origin, hash, seq });
+                seq
             }
         };
         self.acks.push_back((packet.id, seq));
@@ -152,7 +170,7 @@ impl World {
 
     fn sync(&mut self) {
         self.durable = self.journal.len();
-        self.durable_owed = self.owed.snapshot().collect();
+        self.durable_notes = self.notes.len();
         self.acknowledged = self.acks.iter().rev().find_map(|(_, seq)| *seq).or(self.acknowledged);
         self.to_sender.extend(self.acks.drain(..).map(|(id, _)| id));
     }
@@ -165,6 +183,7 @@ impl World {
     fn confirm(&mut self) {
         if let Some(seq) = self.acknowledged.filter(|_| self.to_sender.is_empty()) {
             self.owed.confirm_through(SESSION, seq);
+            self.confirmed = seq;
         }
     }
 
@@ -175,11 +194,19 @@ impl World {
         self.in_flight.iter_mut().for_each(|packet| packet.dup = true);
         self.to_gateway.clone_from(&self.in_flight);
         self.owed.connected(SESSION);
+        self.notes.push(Note::Connected { session: SESSION });
     }
 
     fn kill(&mut self) {
         self.journal.truncate(self.durable);
-        self.owed = Owed::restore(self.window, self.durable_owed.iter().copied());
+        self.notes.truncate(self.durable_notes);
+        // Half of it from a snapshot, the rest is played back.
+        let (before, since) = self.notes.split_at(self.notes.len() / 2);
+        let mut played = Owed::new(self.kept);
+        before.iter().for_each(|note| played.replay(*note));
+        self.owed = Owed::restore(self.kept, played.snapshot());
+        since.iter().for_each(|note| self.owed.replay(*note));
+        self.owed.confirm_through(SESSION, self.confirmed);
         self.reconnect();
     }
 }
@@ -208,7 +235,10 @@ fn contents() -> impl Strategy<Value = Vec<u64>> {
 }
 
 fn run(ids: Ids, window: usize, contents: Vec<u64>, events: &[Event]) -> Vec<usize> {
-    let mut world = World::new(ids, window, contents);
+    run_world(World::new(ids, window, false, contents), events)
+}
+
+fn run_world(mut world: World, events: &[Event]) -> Vec<usize> {
     events.iter().for_each(|event| world.happen(*event));
     world.finish();
     world.times_stored()
@@ -235,6 +265,23 @@ proptest! {
         events in events(),
     ) {
         let stored = run(Ids::LowestFree, window, (0..count).collect(), &events);
+        prop_assert!(stored.iter().all(|times| *times == 1), "{stored:?}");
+    }
+
+    #[test]
+    fn a_sender_that_publishes_new_messages_first_gets_none_stored_twice_and_none_lost(
+        in_flight in 1_usize..8,
+        count in 1_u64..80,
+        lowest in any::<bool>(),
+        events in events(),
+    ) {
+        // As many new ones are within the window as come before those that are sent again.
+        let ids = if lowest { Ids::LowestFree } else { Ids::Sequential { range: 1_000 } };
+        let mut world = World::new(ids, in_flight, true, (0..count).collect());
+        (world.kept, world.owed) = (200, Owed::new(200));
+        // Who confirms is a broker, and sends again first.
+        let events: Vec<Event> = events.into_iter().filter(|event| !matches!(event, Event::Confirm)).collect();
+        let stored = run_world(world, &events);
         prop_assert!(stored.iter().all(|times| *times == 1), "{stored:?}");
     }
 

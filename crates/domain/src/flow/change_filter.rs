@@ -1,7 +1,9 @@
 //! Which messages of a flow count: only what changed, not too often, and of retained ones perhaps only the first.
 //!
 //! A gate keeps what it saw of each topic, so that `sensors/+` is not one sensor but many. It keeps the topics that were
-//! in use last and forgets others, whose next message then counts.
+//! in use last and forgets others, whose next message then counts. Of a topic it keeps a digest, so that its memory does not
+//! depend on how long topics are: about 5 MB at most. That two topics share a digest, and one keeps the other's messages
+//! back, has a chance of 10⁻⁹ when all places are taken; the digests differ from run to run.
 
 use crate::delivery::Micros;
 use crate::flow::{Flow, OnChange, RetainedPolicy};
@@ -67,7 +69,7 @@ impl Gate {
     /// Whether a message counts. `retain` is the flag of the message that came in, `now` the time of its receipt.
     #[must_use]
     pub fn check(&self, topic: &str, payload: &Payload<'_>, retain: bool, now: Micros) -> Verdict {
-        let seen = self.topics.get(topic);
+        let seen = self.topics.get(self.digest(topic));
         match (retain, self.rules.retained, seen) {
             (true, RetainedPolicy::Skip, _) | (true, RetainedPolicy::FirstOnly, Some(_)) => return Verdict::Retained,
             (_, RetainedPolicy::Process | RetainedPolicy::FirstOnly, _) | (false, RetainedPolicy::Skip, _) => {}
@@ -87,12 +89,16 @@ impl Gate {
     /// A message for which [`check`](Self::check) said [`Verdict::Pass`] was taken.
     pub fn passed(&mut self, topic: &str, payload: &Payload<'_>, now: Micros) {
         let hash = self.hash(payload);
-        self.topics.put(topic, Seen { hash, at: now });
+        self.topics.put(self.digest(topic), Seen { hash, at: now });
     }
 
     /// Forgets a topic, so that its next message counts.
     pub fn forget(&mut self, topic: &str) {
-        self.topics.remove(topic);
+        self.topics.remove(self.digest(topic));
+    }
+
+    fn digest(&self, topic: &str) -> TopicDigest {
+        self.hasher.hash_one(topic)
     }
 
     /// Of the fields that matter, whatever their order.
@@ -121,30 +127,32 @@ impl Gate {
 /// is gone.
 #[derive(Debug, Default)]
 struct Recent {
-    young: HashMap<Box<str>, Seen>,
-    old: HashMap<Box<str>, Seen>,
+    young: HashMap<TopicDigest, Seen>,
+    old: HashMap<TopicDigest, Seen>,
 }
 
+type TopicDigest = u64;
+
 impl Recent {
-    fn get(&self, topic: &str) -> Option<Seen> {
-        self.young.get(topic).or_else(|| self.old.get(topic)).copied()
+    fn get(&self, topic: TopicDigest) -> Option<Seen> {
+        self.young.get(&topic).or_else(|| self.old.get(&topic)).copied()
     }
 
-    fn put(&mut self, topic: &str, seen: Seen) {
-        if let Some(known) = self.young.get_mut(topic) {
+    fn put(&mut self, topic: TopicDigest, seen: Seen) {
+        if let Some(known) = self.young.get_mut(&topic) {
             *known = seen;
             return;
         }
-        self.old.remove(topic);
+        self.old.remove(&topic);
         if self.young.len() >= TOPICS {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(topic.into(), seen);
+        self.young.insert(topic, seen);
     }
 
-    fn remove(&mut self, topic: &str) {
-        self.young.remove(topic);
-        self.old.remove(topic);
+    fn remove(&mut self, topic: TopicDigest) {
+        self.young.remove(&topic);
+        self.old.remove(&topic);
     }
 }
 
@@ -230,6 +238,7 @@ mod tests {
             send(&mut gate, &format!("t/{number}"), "{}", false, 0);
         }
         assert!(gate.topics.young.len() + gate.topics.old.len() <= TOPICS * 2);
+        assert!(size_of::<(TopicDigest, Seen)>() <= 24, "however long the topics are");
         assert_eq!(send(&mut gate, &format!("t/{}", TOPICS * 3 - 1), "{}", false, 0), Verdict::Unchanged);
     }
 }

@@ -202,13 +202,14 @@ pub(crate) fn breaker(settings: &Settings) -> BreakerSettings {
     BreakerSettings { failures: breaker.failures, pause: breaker.rest.0, ..BreakerSettings::default() }
 }
 
-/// Finds a secret where a flow says that it is: in the environment, or in a file whose last line break does not count.
+/// Finds a secret where a flow says that it is: in the environment, or in a file whose last line break does not count. A
+/// file that does not answer is given up soon.
 pub(crate) fn secret(reference: &SecretRef) -> Result<SecretString, String> {
     let text = match reference {
         SecretRef::Env(name) => std::env::var(&**name).map_err(|error| format!("{reference}: {error}"))?,
         SecretRef::File(path) => {
-            let text = std::fs::read_to_string(&**path).map_err(|error| format!("{reference}: {error}"))?;
-            text.trim_end_matches(['\r', '\n']).to_owned()
+            let text = hearthgate_settings::read_secret_file(Path::new(&**path));
+            text.map_err(|error| format!("{reference}: {error}"))?
         }
     };
     Ok(text.into())

@@ -32,8 +32,8 @@ impl Rules<'_> {
             self.error(key, format!("{file_key} is set too"), "remove one of the two");
             return;
         }
-        match std::fs::read_to_string(file) {
-            Ok(text) => *secret = Some(text.trim_end_matches(['\r', '\n']).into()),
+        match crate::read_secret_file(file) {
+            Ok(text) => *secret = Some(text.into()),
             Err(error) => {
                 self.error(
                     &file_key,

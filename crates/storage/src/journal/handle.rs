@@ -20,9 +20,9 @@ pub struct Usage {
     pub segments: usize,
     /// Durable entries that are still there, needed or not.
     pub entries: u64,
-    /// When the oldest entry came in that some consumer has not released, to about a second; `None` when all have
-    /// released everything.
-    pub oldest_waiting: Option<Micros>,
+    /// When the oldest entry was appended that some consumer has not released, to about a second and by the journal's own
+    /// clock; `None` when all have released everything.
+    pub(crate) oldest_waiting: Option<Micros>,
     /// Newest durable entry; 0 when there was never one.
     pub synced: Seq,
     /// The consumers by name.

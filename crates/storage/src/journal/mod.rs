@@ -16,7 +16,7 @@
 //! | `NNNNNNNNNNNNNNNNNNNN.seg` | a segment; the name is the sequence number that it starts with, 20 digits |
 //! | `positions.a`, `positions.b` | released positions of the consumers, two slots written in turn |
 //! | `runs.a`, `runs.b` | the openings, to tell an older copy of the journal; two slots written in turn |
-//! | `owed.a`, `owed.b` | what senders may send again, two slots written in turn |
+//! | `owed.a`, `owed.b` | what senders may send again, and digests of what flows stored last, two slots written in turn |
 //! | `*.damaged` | damaged bytes as they were found, at most 16 files, the oldest go first |
 //!
 //! # Segment
@@ -24,20 +24,20 @@
 //!
 //! | offset | segment header |
 //! | --- | --- |
-//! | 0 | `HGJRNL` and the format version, u16, 1 |
+//! | 0 | `HGJRNL` and the format version, u16, 2 (1 without groups of the kind 6) |
 //! | 8 | journal UUID, 16 bytes |
 //! | 24 | u64, sequence number of its first entry |
 //! | 32 | u64, voids from: entries with this number or above in *earlier* segments were never safe and do not count |
-//! | 40 | i64, when it was begun, microseconds since 1970 |
+//! | 40 | i64, when it was begun, in microseconds by the journal's own clock (`state/clock.rs`) |
 //! | 48 | zero |
 //! | 60 | u32, CRC32C of the 60 bytes before |
 //!
 //! | offset | group header |
 //! | --- | --- |
 //! | 0 | `HGG1` |
-//! | 4 | u8, kind: 1 entries, 2 begin, 3 lost, 4 unused, 5 settled; three zero bytes |
+//! | 4 | u8, kind: 1 entries, 2 begin, 3 lost, 4 unused, 5 settled, 6 notes; three zero bytes |
 //! | 8 | u64, first sequence number |
-//! | 16 | u32, count of sequence numbers that the group covers (0 for the kinds 2 and 5) |
+//! | 16 | u32, count of sequence numbers that the group covers (0 for the kinds 2, 5 and 6) |
 //! | 20 | u32, length of the body; zero bytes fill it up to a multiple of 8 |
 //! | 24 | zero |
 //! | 32 | u32, CRC32C of the body (kinds 3 and 4: not used) |
@@ -71,7 +71,10 @@
 //! is written ([`owed`](self#files): only the newest is needed, and it is no part of the journal's bounds); the entries
 //! since then are found in the segments. `settled` groups tell what of them will not be sent again: records of 16 bytes,
 //! u64 session and u64 number, through which it holds. They come a little late; what is still taken for owed then does
-//! no harm. So recovery needs no more than the snapshot and the last segment, and old ones can be deleted.
+//! no harm. `notes` groups (see `format/notes.rs`) tell of the messages in between that were acknowledged and that nobody
+//! stores, in 23 bytes each, and of connections: without them such a message would be new when it is sent again, and one
+//! whose identifier it took would be taken for sent again. So recovery needs no more than the snapshot and the last
+//! segment, and old ones can be deleted. Where there are only notes for long, a snapshot takes their place.
 //!
 //! # Measured
 //! `cargo bench --bench journal` on a virtual machine with 2 cores under foreign load, ext4, 60-byte payloads, one
@@ -95,11 +98,13 @@ mod writer;
 mod tests;
 
 pub use crate::journal::format::entry::{Entry, StoredEntry, Target, Targets, Verdict};
-pub use crate::journal::format::hash::content_hash;
+pub use crate::journal::format::hash::{content_hash, topic_hash};
+pub use crate::journal::format::notes::Note;
 pub use crate::journal::handle::{ConsumerUsage, Handle, Usage};
 pub use crate::journal::recovery::report::{Damage, Recovery, What};
 pub use crate::journal::recovery::salvage::Salvaged;
 pub use crate::journal::state::consumers::Start;
+pub use crate::journal::state::latest::{FlowKey, LatestDigests};
 pub use error::JournalError;
 pub use reader::{Batch, Reader, Skipped, Why};
 pub use writer::{Appended, Dropped, Journal};
@@ -129,8 +134,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Bound of all segments together, in bytes; at least four segments.
     pub max_bytes: u64,
-    /// Bound of the age of what waits, by the clock of `received_at`; at least a second. A clock that jumps forward
-    /// makes everything old at once, so this is off by default.
+    /// Bound of the age of what waits, in time that the gateway has lived through with it, whatever the wall clock says; at
+    /// least a second.
     pub max_age: Option<Duration>,
     /// What happens at a bound.
     pub when_full: WhenFull,

@@ -179,7 +179,7 @@ impl Reader {
                         self.skip_damage(at..at + header.frame_len(), &lost, skipped).map_err(failed)?;
                     }
                     Kind::Unused => self.next = self.next.max(header.end()),
-                    Kind::Entries | Kind::Begin | Kind::Settled => {}
+                    Kind::Entries | Kind::Begin | Kind::Settled | Kind::Notes => {}
                 }
                 self.go_to(at + header.frame_len(), header.end());
                 Ok(Step::Again)

@@ -9,10 +9,13 @@ use hearthgate_domain::flow::change_filter;
 use hearthgate_domain::flow::change_filter::Gate;
 use hearthgate_domain::flow::{Flow, RetainedPolicy};
 use hearthgate_domain::payload::Payload;
-use hearthgate_domain::redelivery::Verdict as Delivery;
+use hearthgate_domain::redelivery::{Event, Verdict as Delivery};
 use hearthgate_mqtt::link::{Batch, Heard, News, Ticket};
-use hearthgate_storage::journal::{Dropped, Entry, Journal, JournalError, Seq, Target, Usage, Verdict, content_hash};
-use std::collections::{HashMap, VecDeque};
+use hearthgate_storage::journal::{
+    Dropped, Entry, FlowKey, Journal, JournalError, LatestDigests, Note, Seq, Target, Usage, Verdict, content_hash,
+    topic_hash,
+};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -48,6 +51,15 @@ impl Decision {
         match self {
             Decision::Accepted(_) | Decision::KeptBack => TARGET_OVERHEAD,
             Decision::Refused { reason, pointer, .. } => TARGET_OVERHEAD + reason.len() + pointer.len(),
+        }
+    }
+
+    /// Who stores it, or has it as a dead letter.
+    fn flow_key(&self) -> Option<FlowKey> {
+        match self {
+            Decision::Accepted(flow) => Some(FlowKey { id: Some(flow.id), code: Some(topic_hash(&flow.code)) }),
+            Decision::Refused { flow_id, .. } => Some(FlowKey { id: *flow_id, code: None }),
+            Decision::KeptBack => None,
         }
     }
 
@@ -243,8 +255,7 @@ impl Desk {
     /// Whoever hands in groups begins anew behind the answered ticket: what was handed in beyond it and could not be
     /// written comes again, and is not to be taken for redelivered then.
     pub fn begin_anew(&mut self) -> Ticket {
-        let next = self.journal.next_seq();
-        self.journal.owed().retract_from(next);
+        self.journal.forget_promises();
         self.is_waiting = false;
         // What passed a gate and was not written is to pass it again.
         self.gates = Gates::default();
@@ -274,7 +285,8 @@ impl Desk {
                 Err(reason) => {
                     if matches!(reason, JournalError::SyncFailed { .. }) {
                         // The numbers that it was promised are void.
-                        self.record_left(group, group.done);
+                        let nothing = self.record_left(group, group.done);
+                        debug_assert!(nothing.is_empty());
                     }
                     return Err(reason);
                 }
@@ -286,6 +298,7 @@ impl Desk {
     }
 
     fn write_piece(&mut self, group: &Group, piece: Range<usize>) -> Result<(usize, Option<Dropped>), JournalError> {
+        let (notes, is_needed) = self.notes(group, &piece);
         let messages = &group.messages[piece];
         let mut targets: Vec<Target<'_>> = Vec::with_capacity(messages.len());
         let mut taken = Vec::with_capacity(messages.len());
@@ -309,12 +322,71 @@ impl Desk {
             }
         };
         let entries: Vec<Entry<'_>> = taken.into_iter().map(entry).collect();
-        let mut dropped = None;
-        if !entries.is_empty() {
-            dropped = self.journal.append(&entries)?.dropped;
+        if entries.is_empty() && notes.is_empty() {
+            return Ok((0, None));
+        }
+        if entries.is_empty() && !is_needed {
+            // Messages for interfaces do not wait for a disk that is full.
+            if let Err(reason) = self.journal.append_with_notes(&[], &notes) {
+                tracing::debug!(%reason, "messages that no flow wants are not noted: a restart forgets them");
+            }
+            return Ok((0, None));
+        }
+        let dropped = self.journal.append_with_notes(&entries, &notes)?.dropped;
+        let stored = entries.len();
+        if is_needed {
             self.journal.sync()?;
         }
-        Ok((entries.len(), dropped))
+        self.follow_latest(group, messages);
+        Ok((stored, dropped))
+    }
+
+    /// Notes digests of what was stored.
+    fn follow_latest(&mut self, group: &Group, messages: &[Prepared]) {
+        let mut has_new_flow = false;
+        for prepared in messages.iter().filter(|prepared| !prepared.passed_over) {
+            let message = group.inbound(prepared);
+            for decision in &group.decisions[prepared.decisions.clone()] {
+                let Some(flow) = decision.flow_key() else { continue };
+                let content = content_hash(&message.topic, &message.payload);
+                has_new_flow |= self.journal.latest().put(flow, topic_hash(&message.topic), content);
+            }
+        }
+        if has_new_flow && let Err(reason) = self.journal.keep_latest() {
+            tracing::warn!(%reason, "digests of what flows stored are kept with the journal's next segment");
+        }
+    }
+
+    /// What a piece of a group tells of senders beside the messages that it stores, and whether it has to be on disk before
+    /// anything is acknowledged. That is not so for messages that no flow wants: sent again after the machine has lost
+    /// its power, they are no flow's either.
+    fn notes(&self, group: &Group, piece: &Range<usize>) -> (Vec<Note>, bool) {
+        let mut seq = self.journal.next_seq();
+        let (mut notes, mut is_needed) = (Vec::new(), false);
+        let mut heard = Hearing::default();
+        let batches = &group.batches;
+        for (index, prepared) in group.messages.iter().enumerate().take(piece.end) {
+            let is_in = index >= piece.start;
+            heard.until(batches, prepared.batch, prepared.message, |news| {
+                notes.extend(is_in.then_some(Note { before: seq, event: event(news) }));
+            });
+            if !is_in || prepared.passed_over {
+                continue;
+            }
+            let message = group.inbound(prepared);
+            let decisions = &group.decisions[prepared.decisions.clone()];
+            is_needed |= !decisions.is_empty();
+            if decisions.iter().any(|decision| decision.target().is_some()) {
+                seq += 1;
+            } else if let Some(origin) = message.origin {
+                let hash = content_hash(&message.topic, &message.payload);
+                notes.push(Note { before: seq, event: Event::Received { origin, hash, seq: None } });
+            }
+        }
+        if piece.end == group.messages.len() {
+            heard.until(batches, batches.len(), 0, |news| notes.push(Note { before: seq, event: event(news) }));
+        }
+        (notes, is_needed)
     }
 
     /// Of the journal.
@@ -333,7 +405,8 @@ impl Desk {
     /// that was all of it.
     pub fn refuse(&mut self, group: &mut Group, count: usize) -> bool {
         let end = group.messages.len().min(group.done.saturating_add(count));
-        self.record_left(group, end);
+        let refused = self.record_left(group, end);
+        self.note_refused(&refused);
         self.advance(group, end);
         let is_all = end == group.messages.len();
         if is_all {
@@ -344,23 +417,45 @@ impl Desk {
 
     /// Records anew what is left of a group, since others will have the numbers under which that was recorded; what comes
     /// before `refused` is not stored.
-    fn record_left(&mut self, group: &Group, refused: usize) {
+    fn record_left(&mut self, group: &Group, refused: usize) -> Vec<Event> {
         let mut seq = self.journal.next_seq();
+        self.journal.forget_promises();
         let owed = self.journal.owed();
-        owed.retract_from(seq);
-        for (index, prepared) in group.messages.iter().enumerate().skip(group.done) {
+        let mut heard = Hearing::default();
+        let (mut events, mut of_refused) = (Vec::new(), 0);
+        for (index, prepared) in group.messages.iter().enumerate() {
+            let is_left = index >= group.done;
+            heard.until(&group.batches, prepared.batch, prepared.message, |news| {
+                events.extend(is_left.then_some(event(news)));
+            });
+            if !is_left || prepared.passed_over {
+                continue;
+            }
             let message = group.inbound(prepared);
             let decisions = &group.decisions[prepared.decisions.clone()];
             let is_stored = index >= refused && decisions.iter().any(|decision| decision.target().is_some());
-            if let Some(origin) = message.origin.filter(|_| !prepared.passed_over) {
+            if let Some(origin) = message.origin {
                 let hash = content_hash(&message.topic, &message.payload);
-                if is_stored {
-                    owed.record(&origin, hash, seq);
-                } else {
-                    owed.record_unstored(&origin, hash);
-                }
+                events.push(Event::Received { origin, hash, seq: is_stored.then_some(seq) });
             }
-            seq += u64::from(is_stored && !prepared.passed_over);
+            seq += u64::from(is_stored);
+            if index < refused {
+                of_refused = events.len();
+            }
+        }
+        heard.until(&group.batches, group.batches.len(), 0, |news| events.push(event(news)));
+        events.iter().for_each(|event| owed.replay(*event));
+        events.truncate(of_refused);
+        events
+    }
+
+    /// What is refused is safe elsewhere, and is to be recognised after a restart too.
+    fn note_refused(&mut self, events: &[Event]) {
+        let before = self.journal.next_seq();
+        let notes: Vec<Note> = events.iter().map(|event| Note { before, event: *event }).collect();
+        let noted = self.journal.append_with_notes(&[], &notes).and_then(|_| self.journal.sync());
+        if let Err(reason) = noted {
+            tracing::warn!(%reason, "refused messages are not noted: those that are sent again after a restart are new");
         }
     }
 
@@ -391,15 +486,27 @@ impl Desk {
     fn admit(&mut self, group: &mut Group) {
         let Group { batches, messages, decisions, admitted, written, .. } = group;
         *admitted = true;
+        if let Err(reason) = self.journal.tidy_notes() {
+            tracing::warn!(%reason, "what was noted of senders stays as long as it is; the next group tries again");
+        }
         self.is_waiting = true;
         let mut seq = self.journal.next_seq();
         let mut heard = Hearing::default();
+        let mut retained = HashSet::new();
         for prepared in messages {
             heard.until(batches, prepared.batch, prepared.message, |news| self.hear(news));
             let message = &batches[prepared.batch].batch.messages[prepared.message];
             let decisions = &mut decisions[prepared.decisions.clone()];
             let gates = &mut self.gates;
+            let latest = self.journal.latest();
+            // The others cost nothing.
+            let retained_ones = decisions.iter().filter(|_| message.retain);
+            let known: Vec<bool> =
+                retained_ones.map(|decision| is_known(message, decision, latest, &mut retained)).collect();
             let mut is_taken = || {
+                for (decision, _) in decisions.iter_mut().zip(&known).filter(|(_, is_known)| **is_known) {
+                    *decision = Decision::KeptBack;
+                }
                 let is_taken = gates.is_taken(message, decisions);
                 written.kept_back += usize::from(!is_taken && !decisions.is_empty());
                 is_taken
@@ -500,6 +607,30 @@ impl Desk {
     #[must_use]
     pub fn safe(&self) -> Ticket {
         self.safe
+    }
+}
+
+/// Whether a retained message has come before and the flow has stored it then, or will do so with this group; or, where the
+/// flow wants the first one only, whether there was one.
+fn is_known(
+    message: &Inbound,
+    decision: &Decision,
+    latest: &LatestDigests,
+    group: &mut HashSet<(Option<i64>, u64, u64)>,
+) -> bool {
+    let Some(flow) = decision.flow_key() else { return false };
+    let (topic, content) = (topic_hash(&message.topic), content_hash(&message.topic, &message.payload));
+    let known = latest.get(flow, topic);
+    let is_first_only = matches!(decision, Decision::Accepted(flow) if flow.retained == RetainedPolicy::FirstOnly);
+    known == Some(content) || (is_first_only && known.is_some()) || !group.insert((flow.id, topic, content))
+}
+
+/// What news of a sender changes.
+fn event(News { session, what, .. }: News) -> Event {
+    match what {
+        Heard::Connected => Event::Connected { session },
+        Heard::Released { packet_id } => Event::Released { session, packet_id },
+        Heard::Gone => Event::Gone { session },
     }
 }
 

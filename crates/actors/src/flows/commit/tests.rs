@@ -186,6 +186,94 @@ fn readings(dup: bool) -> Vec<Inbound> {
     [(1, r#"{"n":1}"#), (2, r#"{"n":1}"#), (3, r#"{"n":2}"#)].map(reading).into()
 }
 
+/// A flow with these options.
+fn flow(id: i64, code: &str, options: &str) -> Arc<Flow> {
+    let row = FlowRow {
+        id,
+        code: code.into(),
+        topic: "#".into(),
+        action: "STORE_DB".into(),
+        payload_schema: "{}".into(),
+        enabled: true,
+        options: Some(options.into()),
+        ..FlowRow::default()
+    };
+    Arc::new(Flow::compile(row).unwrap())
+}
+
+/// Messages of a connection, each for these flows.
+fn batch(connection: u64, messages: Vec<(Inbound, Vec<Arc<Flow>>)>) -> Group {
+    let mut group = Group::default();
+    let (messages, flows): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
+    for (index, flows) in flows.into_iter().enumerate() {
+        group.push(index, flows.into_iter().map(Decision::Accepted));
+    }
+    group.close_batch(Arc::new(Batch { first: Ticket { connection, number: 1 }, messages, news: connected() }), 0);
+    group
+}
+
+fn open_desk(folder: &std::path::Path) -> Desk {
+    let (journal, _) = Journal::open(folder, Options::default()).unwrap();
+    journal.handle().register(CONSUMER, Start::Oldest).unwrap();
+    Desk::new(journal)
+}
+
+#[test]
+fn what_no_flow_stores_is_recognised_after_a_restart_and_hides_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let flow = flow(1, "F", r#"{"on_change":true}"#);
+    // The second one is equal to the first, and no flow wants the third.
+    let all = |dup| {
+        let mut messages: Vec<_> =
+            readings(dup).into_iter().map(|message| (message, vec![Arc::clone(&flow)])).collect();
+        let origin = Origin { session: 1, packet_id: 9, dup };
+        messages.insert(2, (Inbound { origin: Some(origin), ..message(9, 20) }, vec![]));
+        messages
+    };
+    let written = open_desk(folder.path()).write(&mut batch(1, all(false))).unwrap();
+    assert_eq!((written.appended, written.kept_back, written.redelivered), (2, 1, 0));
+    for connection in 2..5 {
+        let mut desk = open_desk(folder.path());
+        let written = desk.write(&mut batch(connection, all(true))).unwrap();
+        assert_eq!((written.appended, written.kept_back, written.redelivered), (0, 0, 4));
+    }
+}
+
+#[test]
+fn an_identifier_that_went_to_a_message_that_nobody_stores_stands_for_that_one_after_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let flows = || vec![flow(1, "F", "{}")];
+    let reading = |dup| {
+        let origin = Some(Origin { session: 1, packet_id: 1, dup });
+        Inbound { origin, payload: Bytes::from_static(b"{}"), ..message(1, 0) }
+    };
+    let command = Inbound { payload: Bytes::from_static(b"OPEN"), ..reading(false) };
+    let sent = vec![(reading(false), flows()), (command, vec![])];
+    assert_eq!(open_desk(folder.path()).write(&mut batch(1, sent)).unwrap().appended, 1);
+    // An equal reading, whose first attempt was lost.
+    let written = open_desk(folder.path()).write(&mut batch(2, vec![(reading(true), flows())])).unwrap();
+    assert_eq!((written.appended, written.redelivered), (1, 0));
+}
+
+#[test]
+fn a_retained_message_is_stored_once_by_each_flow_and_by_a_new_one_too() {
+    let folder = TempDir::new().unwrap();
+    let (first, new) = (flow(1, "FIRST", "{}"), flow(2, "NEW", "{}"));
+    let published = Inbound { payload: Bytes::from_static(b"{}"), origin: None, ..message(1, 0) };
+    let again = Inbound { retain: true, ..published.clone() };
+    let both = vec![Arc::clone(&first), Arc::clone(&new)];
+    let appended = |messages| open_desk(folder.path()).write(&mut batch(1, messages)).unwrap().appended;
+    assert_eq!(appended(vec![(published, vec![Arc::clone(&first)])]), 1);
+    assert_eq!(appended(vec![(again.clone(), vec![Arc::clone(&first)])]), 0);
+    // Two subscriptions match: it comes twice.
+    assert_eq!(appended(vec![(again.clone(), both.clone()), (again.clone(), both.clone())]), 1, "for the new one");
+    assert_eq!(appended(vec![(again.clone(), both)]), 0);
+    assert_eq!(appended(vec![(again.clone(), vec![flow(2, "OTHER", "{}")])]), 1, "the number is another flow's now");
+    let changed = Inbound { payload: Bytes::from_static(br#"{"n":1}"#), ..again };
+    assert_eq!(appended(vec![(changed.clone(), vec![first])]), 1);
+    assert_eq!(appended(vec![(changed, vec![flow(1, "FIRST", r#"{"retained":"first_only"}"#)])]), 0);
+}
+
 #[test]
 fn what_is_kept_back_takes_no_number_from_what_is_stored_and_sent_again_behind_it() {
     let (_folder, mut desk) = desk();

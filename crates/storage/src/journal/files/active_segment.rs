@@ -18,6 +18,8 @@ pub(in crate::journal) struct Active {
     pub(in crate::journal) written: u64,
     /// End of the durable part.
     pub(in crate::journal) durable: u64,
+    /// End of the last group that is more than notes.
+    pub(in crate::journal) entries_end: u64,
     /// A failed write may have left bytes after `written`.
     pub(in crate::journal) untidy: bool,
     /// When it was begun, by the clock of the entries.

@@ -49,6 +49,13 @@ pub struct Target<'a> {
     pub verdict: Verdict<'a>,
 }
 
+impl Target<'_> {
+    /// Whether it is of a message that came in, and not of a dead letter that is replayed in part.
+    pub(crate) fn is_fresh(&self) -> bool {
+        !matches!(self.verdict, Verdict::Replayed(_))
+    }
+}
+
 /// Whether a flow takes a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict<'a> {

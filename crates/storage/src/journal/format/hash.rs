@@ -14,6 +14,12 @@ pub fn content_hash(topic: &str, payload: &[u8]) -> u64 {
     xxh64(payload, xxh64(topic.as_bytes(), 0))
 }
 
+/// Hash of a topic alone, as stable.
+#[must_use]
+pub fn topic_hash(topic: &str) -> u64 {
+    xxh64(topic.as_bytes(), 0)
+}
+
 /// XXH64 as its specification describes it (github.com/Cyan4973/xxHash, doc/xxhash_spec.md).
 fn xxh64(input: &[u8], seed: u64) -> u64 {
     let stripes = input.chunks_exact(32);

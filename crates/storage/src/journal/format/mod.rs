@@ -3,13 +3,16 @@
 pub(crate) mod entry;
 pub(crate) mod groups;
 pub(crate) mod hash;
+pub(crate) mod notes;
 pub(crate) mod scan;
 use super::Seq;
 use hearthgate_domain::delivery::Micros;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
+/// The first version; it has no groups of the kind `notes`.
+const VERSION_WITHOUT_NOTES: u16 = 1;
 pub(super) const SEGMENT_HEADER: u64 = 64;
 pub(super) const GROUP_HEADER: usize = 40;
 const SEGMENT_MAGIC: &[u8; 6] = b"HGJRNL";
@@ -80,7 +83,7 @@ impl SegmentHeader {
             sound.then_some((version, header))
         })();
         match read {
-            Some((VERSION, header)) => Ok(header),
+            Some((VERSION | VERSION_WITHOUT_NOTES, header)) => Ok(header),
             Some((other, _)) => Err(SegmentFault::Version(other)),
             None => Err(SegmentFault::Damaged),
         }
@@ -94,6 +97,7 @@ pub(super) enum Kind {
     Lost = 3,
     Unused = 4,
     Settled = 5,
+    Notes = 6,
 }
 
 impl Kind {
@@ -104,6 +108,7 @@ impl Kind {
             3 => Kind::Lost,
             4 => Kind::Unused,
             5 => Kind::Settled,
+            6 => Kind::Notes,
             _ => return None,
         })
     }

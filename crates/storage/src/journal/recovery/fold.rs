@@ -3,14 +3,16 @@
 use super::files::SegmentFile;
 use super::tail::Tail;
 use crate::journal::format::entry;
+use crate::journal::format::notes::{self, Note};
 use crate::journal::format::scan;
 use crate::journal::format::scan::{Found, Window};
 use crate::journal::format::{Fields, GroupHeader, Kind, SEGMENT_HEADER, Salt};
 use crate::journal::state::redelivery::Snapshot;
 use crate::journal::state::{Index, Segment};
-use crate::journal::{JournalError, Seq, content_hash};
+use crate::journal::{FlowKey, JournalError, LatestDigests, Seq, content_hash, topic_hash};
 use hearthgate_domain::delivery::Micros;
 use hearthgate_domain::redelivery::Owed;
+use std::collections::VecDeque;
 use uuid::Uuid;
 
 /// See the module.
@@ -18,6 +20,12 @@ pub(super) struct Folded {
     pub(super) owed: Owed,
     /// What came before this number is in the snapshot.
     from: Seq,
+    /// And what was noted before this one.
+    pub(super) notes: u64,
+    pub(super) latest: LatestDigests,
+    /// Notes that belong before entries that are still to come.
+    pending: VecDeque<Note>,
+    /// When the last segment was begun, by the journal's clock.
     pub(super) newest: Micros,
 }
 
@@ -29,8 +37,10 @@ pub(super) fn read_owed(
     snapshot: Option<Snapshot>,
     window: usize,
 ) -> Result<(Index, Folded), JournalError> {
-    let Snapshot { through, owed } = snapshot.unwrap_or(Snapshot { through: 0, owed: Owed::new(window) });
-    let (mut index, mut folded) = (Index::default(), Folded { owed, from: through, newest: 0 });
+    let nothing = || Snapshot { through: 0, notes: 0, latest: LatestDigests::default(), owed: Owed::new(window) };
+    let Snapshot { through, notes, latest, owed } = snapshot.unwrap_or_else(nothing);
+    let mut folded = Folded { owed, from: through, notes, latest, pending: VecDeque::new(), newest: 0 };
+    let mut index = Index::default();
     let Some(tail) = tail else { return Ok((index, folded)) };
     for (place, file) in files.iter().enumerate() {
         let (end, newest, bytes) = match files.get(place + 1) {
@@ -46,12 +56,22 @@ pub(super) fn read_owed(
     for (place, file) in files.iter().enumerate().skip(from) {
         let Segment { bytes, end, .. } = index.segments[place];
         fold(file, file.salt(id), bytes, end, &mut folded, &mut index)?;
+        folded.play_before(Seq::MAX);
     }
     if let Some(last) = index.segments.back_mut() {
         folded.newest = folded.newest.max(last.newest);
         last.newest = folded.newest;
     }
     Ok((index, folded))
+}
+
+impl Folded {
+    /// Plays back what was noted before this entry.
+    fn play_before(&mut self, seq: Seq) {
+        while let Some(note) = self.pending.pop_front_if(|note| note.before <= seq) {
+            self.owed.replay(note.event);
+        }
+    }
 }
 
 fn fold(
@@ -89,7 +109,13 @@ fn apply(header: &GroupHeader, body: &[u8], folded: &mut Folded, index: &mut Ind
             for seq in header.first..header.end() {
                 let Some((entry, length)) = entry::decode(rest, seq) else { break };
                 rest = &rest[length..];
-                folded.newest = folded.newest.max(entry.received_at);
+                folded.play_before(seq);
+                if seq >= folded.from {
+                    for target in entry.targets.iter().filter(|target| target.is_fresh()) {
+                        let flow = FlowKey { id: target.flow_id, code: None };
+                        folded.latest.put(flow, topic_hash(entry.topic), content_hash(entry.topic, entry.payload));
+                    }
+                }
                 if let Some(origin) = entry.origin.filter(|_| seq >= folded.from) {
                     folded.owed.record(&origin, content_hash(entry.topic, entry.payload), seq);
                 }
@@ -100,6 +126,14 @@ fn apply(header: &GroupHeader, body: &[u8], folded: &mut Folded, index: &mut Ind
             let mut fields = Fields(body);
             while let (Some(session), Some(through)) = (fields.u64(), fields.u64()) {
                 folded.owed.confirm_through(session, through);
+            }
+        }
+        Kind::Notes => {
+            folded.play_before(Seq::MAX);
+            let known = folded.notes;
+            for (number, note) in notes::decode(body, header.first).filter(|(number, _)| *number >= known) {
+                folded.pending.push_back(note);
+                folded.notes = number + 1;
             }
         }
         Kind::Begin | Kind::Lost | Kind::Unused => {}

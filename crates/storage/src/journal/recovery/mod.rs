@@ -10,6 +10,7 @@ use super::writer::Journal;
 use super::{JournalError, Options};
 use crate::journal::recovery::report::Recovery;
 use crate::journal::state::Shared;
+use crate::journal::state::clock::SteadyClock;
 use crate::journal::state::consumers::{Loaded, PositionFile};
 use crate::journal::state::redelivery::OwedFile;
 use crate::journal::state::runs::Runs;
@@ -55,9 +56,13 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), 
         active: tail.map(|tail| tail.active),
         next_seq,
         voids_from: next_seq,
-        owed: folded.owed,
+        owed: folded.owed.clone(),
+        written: folded.owed,
+        notes: folded.notes,
+        latest: folded.latest,
         owed_file,
         unsettled: 0,
+        clock: SteadyClock::from(if folded.newest > 0 { folded.newest } else { now() }),
         newest: folded.newest,
         buffer: Vec::new(),
         started: false,
@@ -65,7 +70,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), 
     };
     if journal.active.is_none() {
         recovery.fresh = recovery.damaged.is_empty();
-        journal.begin_segment(now())?;
+        journal.begin_segment(journal.clock.now())?;
     }
     recovery.next_seq = next_seq;
     Ok((journal, recovery))

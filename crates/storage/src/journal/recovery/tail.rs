@@ -50,7 +50,9 @@ pub(super) fn mend(
         disk::sync_dir(dir).map_err(|source| JournalError::io("sync", dir, source))?;
         let file = last.file.try_clone().map_err(last.failed("open"))?;
         let (path, base, created_at) = (last.path.clone(), last.base, last.created_at());
-        let active = Active { file, path, base, salt, written, durable: written, untidy: false, created_at };
+        let entries_end = examined.entries_end;
+        let active =
+            Active { file, path, base, salt, written, durable: written, entries_end, untidy: false, created_at };
         return Ok(Some(Tail { active, next }));
     }
     // What is left of a journal without a sound segment is where its numbers stood.
@@ -62,6 +64,8 @@ pub(super) fn mend(
 struct Examined {
     /// After the last sound group.
     end: u64,
+    /// After the last one that is more than notes.
+    entries_end: u64,
     /// The number after the last one that a sound group covers.
     next: Seq,
     sound_groups: u64,
@@ -79,7 +83,7 @@ struct Hole {
 fn examine(file: &File, salt: Salt, base: Seq, length: u64) -> io::Result<Examined> {
     let mut window = Window::default();
     let mut at = SEGMENT_HEADER;
-    let mut examined = Examined { end: at, next: base, ..Examined::default() };
+    let mut examined = Examined { end: at, entries_end: at, next: base, ..Examined::default() };
     let mut bad_from = None;
     loop {
         let found = scan::look(&mut window, file, salt, at, length)?;
@@ -93,6 +97,9 @@ fn examine(file: &File, salt: Salt, base: Seq, length: u64) -> io::Result<Examin
                 }
                 at += header.frame_len();
                 examined.end = at;
+                if header.kind != Kind::Notes {
+                    examined.entries_end = at;
+                }
                 examined.next = examined.next.max(header.end());
                 examined.sound_groups += 1;
                 examined.torn_to = None;

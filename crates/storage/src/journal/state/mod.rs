@@ -1,7 +1,9 @@
 //! What the writer, the readers and the consumers share: which segments there are, and who still needs them.
 
 pub(crate) mod ages;
+pub(crate) mod clock;
 pub(crate) mod consumers;
+pub(crate) mod latest;
 pub(crate) mod redelivery;
 pub(crate) mod runs;
 use super::{JournalError, Seq};
@@ -25,7 +27,7 @@ pub(super) struct Segment {
     pub(super) end: Seq,
     /// Length of its durable part.
     pub(super) bytes: u64,
-    /// When its newest entry came in; the journal's newest for the last segment.
+    /// When its newest entry was appended, by the journal's clock; the journal's newest for the last segment.
     pub(super) newest: Micros,
     pub(super) path: Arc<Path>,
 }

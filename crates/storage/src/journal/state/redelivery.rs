@@ -1,16 +1,19 @@
 //! What senders may send again, on disk: a snapshot whenever a segment is begun, of which only the newest is kept.
 //!
 //! Content of the files ([`Slots`]), little endian: u64 `through` (the snapshot is of the entries before that number; those
-//! from it on are found in the segments), and per session u64 session, u32 count, and per entry u16 packet identifier, u64
-//! content hash, and the distance of its number from that of the entry before (LEB128).
+//! from it on are found in the segments), u64 `notes` (and of so many notes), [`LatestDigests`], and per session u64 session, u32 count, and
+//! per entry u16 packet identifier, u64 content hash, and three LEB128: how much its place in the session, and the count
+//! of its connection, are greater than those of the entry before, and 0 for an entry that is not stored, else 1 and the
+//! distance of its number from that of the stored one before.
 
 use crate::journal::files::slots::{Found, Slots};
 use crate::journal::format::Fields;
+use crate::journal::state::latest::LatestDigests;
 use crate::journal::{JournalError, Seq};
 use hearthgate_domain::redelivery::{Owed, OwedEntry};
 use std::path::Path;
 
-const MAGIC: &[u8; 8] = b"HGOWED1\n";
+const MAGIC: &[u8; 8] = b"HGOWED2\n";
 
 /// The snapshot on disk.
 #[derive(Debug)]
@@ -20,6 +23,9 @@ pub(crate) struct OwedFile(Slots);
 pub(crate) struct Snapshot {
     /// It says nothing of the entries from this number on.
     pub(crate) through: Seq,
+    /// Nor of the notes from this one on.
+    pub(crate) notes: u64,
+    pub(crate) latest: LatestDigests,
     pub(crate) owed: Owed,
 }
 
@@ -37,26 +43,39 @@ impl OwedFile {
     }
 
     /// Makes a snapshot durable of what is owed of the entries before `through`.
-    pub(crate) fn store(&mut self, owed: &Owed, through: Seq) -> Result<(), JournalError> {
-        self.0.store(&Snapshot::encode(owed, through))
+    pub(crate) fn store(
+        &mut self,
+        owed: &Owed,
+        latest: &LatestDigests,
+        through: Seq,
+        notes: u64,
+    ) -> Result<(), JournalError> {
+        self.0.store(&Snapshot::encode(owed, latest, through, notes))
     }
 }
 
 impl Snapshot {
-    fn encode(owed: &Owed, through: Seq) -> Vec<u8> {
-        let mut out = through.to_le_bytes().to_vec();
+    fn encode(owed: &Owed, latest: &LatestDigests, through: Seq, notes: u64) -> Vec<u8> {
+        let mut out = [through.to_le_bytes(), notes.to_le_bytes()].concat();
+        latest.encode(&mut out);
         let mut entries = Vec::new();
         let mut all = owed.snapshot().peekable();
         while let Some(OwedEntry { session, .. }) = all.peek().copied() {
             entries.clear();
-            let (mut count, mut before) = (0_u32, 0);
+            let mut count = 0_u32;
+            let (mut position, mut connection, mut before) = (0, 0, 0);
             // One session after the other.
             while let Some(entry) = all.next_if(|entry| entry.session == session) {
-                let Some(seq) = entry.seq.filter(|seq| *seq < through) else { continue };
+                if entry.seq.is_some_and(|seq| seq >= through) {
+                    continue;
+                }
                 entries.extend_from_slice(&entry.packet_id.to_le_bytes());
                 entries.extend_from_slice(&entry.hash.to_le_bytes());
-                push_number(&mut entries, seq.saturating_sub(before));
-                (count, before) = (count + 1, seq);
+                push_number(&mut entries, entry.position.saturating_sub(position));
+                push_number(&mut entries, u64::from(entry.connection.wrapping_sub(connection)));
+                push_number(&mut entries, entry.seq.map_or(0, |seq| seq.saturating_sub(before).saturating_add(1)));
+                (count, position, connection) = (count + 1, entry.position, entry.connection);
+                before = entry.seq.unwrap_or(before);
             }
             if count > 0 {
                 out.extend_from_slice(&session.to_le_bytes());
@@ -69,18 +88,25 @@ impl Snapshot {
 
     fn decode(content: &[u8], window: usize) -> Option<Self> {
         let mut fields = Fields(content);
-        let through = fields.u64()?;
+        let (through, notes) = (fields.u64()?, fields.u64()?);
+        let latest = LatestDigests::decode(&mut fields)?;
         let mut entries = Vec::new();
         while !fields.0.is_empty() {
             let (session, count) = (fields.u64()?, fields.u32()?);
-            let mut seq: Seq = 0;
+            let (mut position, mut connection, mut before): (u64, u32, Seq) = (0, 0, 0);
             for _ in 0..count {
                 let (packet_id, hash) = (fields.u16()?, fields.u64()?);
-                seq = seq.checked_add(take_number(&mut fields)?)?;
-                entries.push(OwedEntry { session, packet_id, hash, seq: Some(seq) });
+                position = position.checked_add(take_number(&mut fields)?)?;
+                connection = connection.wrapping_add(u32::try_from(take_number(&mut fields)?).ok()?);
+                let seq = match take_number(&mut fields)?.checked_sub(1) {
+                    Some(distance) => Some(before.checked_add(distance)?),
+                    None => None,
+                };
+                before = seq.unwrap_or(before);
+                entries.push(OwedEntry { session, packet_id, hash, seq, position, connection });
             }
         }
-        Some(Snapshot { through, owed: Owed::restore(window, entries) })
+        Some(Snapshot { through, notes, latest, owed: Owed::restore(window, entries) })
     }
 }
 
@@ -118,18 +144,18 @@ mod tests {
             owed.record(&Origin { session, packet_id, dup: false }, u64::from(packet_id) << 50, seq);
         }
         owed.record_unstored(&Origin { session: 9, packet_id: 1, dup: false }, 5);
-        let Snapshot { through, owed: restored } =
-            Snapshot::decode(&Snapshot::encode(&owed, u64::MAX - 1), 100).unwrap();
-        assert_eq!(through, u64::MAX - 1);
+        let Snapshot { through, notes, owed: restored, latest: _ } =
+            Snapshot::decode(&Snapshot::encode(&owed, &LatestDigests::default(), u64::MAX - 1, 5), 100).unwrap();
+        assert_eq!((through, notes), (u64::MAX - 1, 5));
         let sorted = |owed: &Owed| {
             let mut entries: Vec<_> = owed.snapshot().map(|entry| (entry.seq, entry)).collect();
             entries.sort_by_key(|(seq, _)| *seq);
             entries
         };
         let mut expected = sorted(&owed);
-        expected.retain(|(seq, _)| seq.is_some_and(|seq| seq < u64::MAX - 1));
+        expected.retain(|(seq, _)| seq.is_none_or(|seq| seq < u64::MAX - 1));
         assert_eq!(sorted(&restored), expected);
-        assert_eq!(expected.len(), 3);
+        assert_eq!(expected.len(), 4);
     }
 
     #[test]
@@ -139,7 +165,7 @@ mod tests {
             owed.record(&Origin { session: seq % 4, packet_id: (seq / 4 + 1) as u16, dup: false }, seq, seq);
         }
         assert_eq!(owed.len(), 100_000);
-        let bytes = Snapshot::encode(&owed, u64::MAX).len();
-        assert!(bytes < 100_000 * 11 + 100, "{bytes}");
+        let bytes = Snapshot::encode(&owed, &LatestDigests::default(), u64::MAX, 0).len();
+        assert!(bytes < 100_000 * 13 + 100, "{bytes}");
     }
 }

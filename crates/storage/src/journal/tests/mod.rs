@@ -8,7 +8,7 @@ mod ordinary;
 
 use super::*;
 use hearthgate_domain::delivery::{Micros, Origin, QoS};
-use hearthgate_domain::redelivery::OwedEntry;
+use hearthgate_domain::redelivery::{Event, OwedEntry};
 use std::path::{Path, PathBuf};
 
 const ACCEPTED: &[Target<'static>] = &[Target { flow_id: Some(7), verdict: Verdict::Accepted }];

@@ -7,15 +7,18 @@ pub(super) use crate::journal::files::active_segment::Active;
 pub(super) use crate::journal::format::groups::control_header;
 
 use super::recovery;
-use super::{JournalError, Options, Seq};
+use super::{JournalError, LatestDigests, Options, Seq, content_hash};
 use crate::journal::files::disk;
+use crate::journal::format;
 use crate::journal::format::entry::Entry;
 use crate::journal::handle::{Handle, Usage};
 use crate::journal::recovery::report::Recovery;
+use crate::journal::format::notes::Note;
+use crate::journal::state::clock::SteadyClock;
 use crate::journal::state::redelivery::OwedFile;
 use crate::journal::state::{Shared, lock};
 use hearthgate_domain::delivery::Micros;
-use hearthgate_domain::redelivery::Owed;
+use hearthgate_domain::redelivery::{Event, Owed};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::ops::Range;
@@ -27,6 +30,8 @@ use tokio::sync::watch;
 const BUFFER_KEPT: usize = 4 << 20;
 /// What is settled is written beside so many entries, not beside each: until then it does no harm.
 const SETTLED_EVERY: u64 = 64;
+/// So many bytes of notes are taken although the journal is full.
+const NOTES_BEYOND: u64 = 1 << 20;
 /// Sessions of which that is written at once.
 const SETTLED_AT_ONCE: usize = 1_000;
 
@@ -62,10 +67,18 @@ pub struct Journal {
     pub(super) voids_from: Seq,
     /// What senders may send again: see [`Journal::owed`].
     pub(super) owed: Owed,
+    /// The same, as far as it is written.
+    pub(super) written: Owed,
+    /// Digests of what each flow stored last of each topic.
+    pub(super) latest: LatestDigests,
+    /// So many notes were written.
+    pub(super) notes: u64,
     pub(super) owed_file: OwedFile,
     /// Entries since the last that was written of what is settled.
     pub(super) unsettled: u64,
-    /// When the newest entry came in.
+    /// How long something waits is told by it.
+    pub(super) clock: SteadyClock,
+    /// When the newest entry was appended.
     pub(super) newest: Micros,
     pub(super) buffer: Vec<u8>,
     /// Nothing is deleted before the first append, so that consumers can register.
@@ -114,21 +127,88 @@ impl Journal {
         &mut self.owed
     }
 
-    /// Appends entries in one write and tells their numbers. They are neither safe nor visible before
+    /// What senders may send again is once more as the journal has it: what was promised beyond that will not come to be.
+    pub fn forget_promises(&mut self) {
+        self.owed.clone_from(&self.written);
+    }
+
+    /// [Appends](Self::append_with_notes) entries without notes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append(&mut self, entries: &[Entry<'_>]) -> Result<Appended, JournalError> {
+        self.append_with_notes(entries, &[])
+    }
+
+    /// Notes what happened to senders, where there is no entry that tells it; a full journal takes it as long as it is
+    /// little.
+    fn append_notes(&mut self, notes: &[Note]) -> Result<(), JournalError> {
+        let need = format::notes::notes_len(notes);
+        if lock(&self.shared.index).bytes() + need > self.options.max_bytes + NOTES_BEYOND {
+            tracing::debug!(notes = notes.len(), "the journal is full: this is noted with its next segment");
+            self.take_as_written(&[], notes, self.next_seq);
+            return Ok(());
+        }
+        if self.active.is_none() {
+            self.begin_segment(self.newest)?;
+        }
+        let Some(active) = &self.active else { return Ok(()) };
+        let mut group = Vec::new();
+        format::notes::encode(&mut group, notes, self.notes, self.next_seq, active.salt);
+        self.write(&group)?;
+        self.take_as_written(&[], notes, self.next_seq);
+        Ok(())
+    }
+
+    /// Follows what is written.
+    fn take_as_written(&mut self, entries: &[Entry<'_>], notes: &[Note], first: Seq) {
+        self.notes += notes.len() as u64;
+        let mut notes = notes.iter().peekable();
+        for (seq, entry) in (first..).zip(entries) {
+            while let Some(note) = notes.next_if(|note| note.before <= seq) {
+                self.written.replay(note.event);
+            }
+            if let Some(origin) = entry.origin {
+                let hash = content_hash(entry.topic, entry.payload);
+                self.written.replay(Event::Received { origin, hash, seq: Some(seq) });
+            }
+        }
+        notes.for_each(|note| self.written.replay(note.event));
+    }
+
+    /// Digests of what each flow stored last of each topic. Whoever appends entries notes them here after; after a restart
+    /// they are as the entries tell.
+    pub fn latest(&mut self) -> &mut LatestDigests {
+        &mut self.latest
+    }
+
+    /// Keeps [`Journal::latest`] with what the entries do not tell. To be called when everything is synced.
+    ///
+    /// # Errors
+    /// A failed file operation.
+    pub fn keep_latest(&mut self) -> Result<(), JournalError> {
+        self.owed_file.store(&self.written, &self.latest, self.next_seq, self.notes)
+    }
+
+    /// Appends entries in one write, with what happened to senders before and between them, and tells their numbers. They are neither safe nor visible before
     /// [`Journal::sync`].
     ///
     /// # Errors
     /// None of the entries was appended. [`JournalError::Full`] at a bound, [`JournalError::TooLarge`],
     /// [`JournalError::NoSpace`]; [`JournalError::SyncFailed`] when a segment that had to be closed could not be synced:
     /// then unsynced entries of earlier appends are taken back too.
-    pub fn append(&mut self, entries: &[Entry<'_>]) -> Result<Appended, JournalError> {
+    pub fn append_with_notes(&mut self, entries: &[Entry<'_>], notes: &[Note]) -> Result<Appended, JournalError> {
         if entries.is_empty() {
+            if !notes.is_empty() {
+                self.append_notes(notes)?;
+            }
             return Ok(Appended { seqs: self.next_seq..self.next_seq, dropped: None });
         }
         let settled = self.settled_beside(entries.len());
         let need = crate::journal::format::groups::frames_len(entries)?
-            + crate::journal::format::groups::settled_len(&settled);
-        let now = entries.iter().map(|entry| entry.received_at).fold(self.newest, Micros::max);
+            + crate::journal::format::groups::settled_len(&settled)
+            + format::notes::notes_len(notes);
+        let now = self.clock.now();
         self.start();
         let dropped = self.make_room(need, now)?;
         self.segment_for(need, now)?;
@@ -138,6 +218,7 @@ impl Journal {
         buffer.clear();
         let written = match &self.active {
             Some(active) => {
+                format::notes::encode(&mut buffer, notes, self.notes, first, active.salt);
                 crate::journal::format::groups::encode(&mut buffer, entries, first, active.salt);
                 crate::journal::format::groups::encode_settled(&mut buffer, &settled, seqs.end, active.salt);
                 self.write(&buffer)
@@ -148,9 +229,14 @@ impl Journal {
             self.buffer = buffer;
         }
         written?;
-        if let Some(active) = self.active.as_mut().filter(|active| active.base == first) {
-            active.created_at = now;
+        if let Some(active) = &mut self.active {
+            active.entries_end = active.written;
+            if active.base == first {
+                active.created_at = now;
+            }
         }
+        self.take_as_written(entries, notes, first);
+        self.settle_written(&settled);
         self.next_seq = seqs.end;
         self.newest = now;
         lock(&self.shared.index).ages.note(first, now);
@@ -200,16 +286,23 @@ impl Journal {
             let mut group = Vec::new();
             crate::journal::format::groups::encode_settled(&mut group, &settled, self.next_seq, active.salt);
             self.write(&group)?;
+            self.settle_written(&settled);
         }
     }
 
+    fn settle_written(&mut self, settled: &[(u64, Seq)]) {
+        settled.iter().for_each(|(session, through)| self.written.confirm_through(*session, *through));
+        // Only what is told of the other one is written.
+        self.written.take_settled(usize::MAX);
+    }
+
     /// Deletes what is older than [`Options::max_age`] under [`WhenFull::DropOldest`](super::WhenFull::DropOldest), and what nobody needs. To be
-    /// called now and then while nothing is appended; `now` is the clock of `received_at`.
+    /// called now and then while nothing is appended.
     ///
     /// # Errors
     /// A failed file operation.
-    pub fn expire(&mut self, now: Micros) -> Result<Option<Dropped>, JournalError> {
-        if self.started { self.drop_old(now) } else { Ok(None) }
+    pub fn expire(&mut self) -> Result<Option<Dropped>, JournalError> {
+        if self.started { self.drop_old(self.clock.now()) } else { Ok(None) }
     }
 
     /// What is settled, if it is to be written beside so many entries. Should that fail it is not known, which is no harm.

@@ -5,12 +5,15 @@ use crate::journal::JournalError;
 use crate::journal::files::active_segment::Active;
 use crate::journal::files::disk;
 use crate::journal::format::groups::control_header;
-use crate::journal::format::{Kind, SEGMENT_HEADER, Salt, SegmentHeader, push_group, segment_path};
+use crate::journal::format::{GroupHeader, Kind, SEGMENT_HEADER, Salt, SegmentHeader, push_group, segment_path};
 use crate::journal::state::{Segment, lock};
 use hearthgate_domain::delivery::Micros;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// So many bytes of notes may stand behind the last entry.
+const NOTES_AT_MOST: u64 = 256 << 10;
 
 impl Journal {
     /// After a failed sync nothing in the unsynced part can be trusted, although reading it back would succeed. It is cut
@@ -30,6 +33,7 @@ impl Journal {
         lock(&self.shared.index).pending = 0;
         self.voids_from = first;
         self.owed.retract_from(first);
+        self.written.retract_from(first);
         JournalError::SyncFailed { path, first, last, source }
     }
 
@@ -44,6 +48,28 @@ impl Journal {
         }
         self.begin_segment(now)?;
         if self.started { self.shared.reclaim() } else { Ok(()) }
+    }
+
+    /// Begins a new segment when much was noted since the last entry: a snapshot takes less room. An unused number stands
+    /// for the entry that the new segment's name needs. To be called while no numbers are promised.
+    ///
+    /// # Errors
+    /// A failed file operation, or [`JournalError::SyncFailed`].
+    pub fn tidy_notes(&mut self) -> Result<(), JournalError> {
+        let Some(active) = &self.active else { return Ok(()) };
+        let is_full = || lock(&self.shared.index).bytes() > self.options.max_bytes;
+        if active.written - active.entries_end < NOTES_AT_MOST || is_full() {
+            return Ok(());
+        }
+        let mut group = Vec::new();
+        let unused = GroupHeader { count: 1, ..control_header(Kind::Unused, self.next_seq) };
+        push_group(&mut group, active.salt, unused, &[]);
+        self.start();
+        self.write(&group)?;
+        self.next_seq += 1;
+        self.close_segment()?;
+        self.begin_segment(self.newest)?;
+        self.shared.reclaim()
     }
 
     /// With a bound on age, segments span little time, so that they can go when they are old.
@@ -71,8 +97,7 @@ impl Journal {
         let (journal, voids_from) = (self.shared.id, self.voids_from);
         let header = SegmentHeader { journal, base, voids_from, created_at: now };
         let salt = Salt::new(journal, base);
-        // Numbers from there on were not written as they were promised, or are not written yet.
-        self.owed_file.store(&self.owed, voids_from)?;
+        self.owed_file.store(&self.written, &self.latest, voids_from, self.notes)?;
         let mut head = header.encode().to_vec();
         push_group(&mut head, salt, control_header(Kind::Begin, base), &[]);
         let file = create_segment(&self.dir, &path, &head, self.options.segment_bytes).inspect_err(|_| {
@@ -84,7 +109,17 @@ impl Journal {
         let created_at = now;
         let segment = Segment { base, end: base, bytes: written, newest: now, path: path.as_path().into() };
         lock(&self.shared.index).segments.push_back(segment);
-        self.active = Some(Active { file, path, base, salt, written, durable: written, untidy: false, created_at });
+        self.active = Some(Active {
+            file,
+            path,
+            base,
+            salt,
+            written,
+            durable: written,
+            entries_end: written,
+            untidy: false,
+            created_at,
+        });
         Ok(())
     }
 }

@@ -1,0 +1,149 @@
+//! What each flow stored last of each topic, as digests: a retained message comes again with each subscription, and is
+//! stored once.
+//!
+//! A broker does not say of a message that is published whether it keeps it, so all count. The topics that were in use
+//! last are remembered, of all flows together; a retained message on another one is stored again when it comes again.
+
+use crate::journal::format::Fields;
+use std::collections::HashMap;
+
+/// Topics that are remembered at least; at most twice as many, in 8 MB at most.
+const TOPICS: usize = 50_000;
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct LatestDigests {
+    /// Two generations: when the young one is full it becomes the old one, and what was old and not stored since is gone.
+    young: HashMap<Place, u64>,
+    old: HashMap<Place, u64>,
+    /// Digests of the codes that flows had: a number may be given to another flow.
+    codes: HashMap<i64, u64>,
+}
+
+/// Number of a flow (none for all of them together), and digest of a topic.
+type Place = (Option<i64>, u64);
+
+/// A flow, as the digests know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowKey {
+    /// Its number; none for what concerns every flow.
+    pub id: Option<i64>,
+    /// Digest of its code; none when it is not known.
+    pub code: Option<u64>,
+}
+
+impl LatestDigests {
+    /// Digest of what the flow stored last of a topic.
+    #[must_use]
+    pub fn get(&self, flow: FlowKey, topic: u64) -> Option<u64> {
+        if self.is_other(flow) {
+            return None;
+        }
+        let place = (flow.id, topic);
+        self.young.get(&place).or_else(|| self.old.get(&place)).copied()
+    }
+
+    /// The flow has stored a message of this topic with this content. Tells whether its code is new, which the entries of the
+    /// journal do not tell: see [`Journal::keep_latest`](super::super::Journal::keep_latest).
+    pub fn put(&mut self, flow: FlowKey, topic: u64, content: u64) -> bool {
+        if self.is_other(flow) {
+            self.young.retain(|(id, _), _| *id != flow.id);
+            self.old.retain(|(id, _), _| *id != flow.id);
+        }
+        let is_news = match (flow.id, flow.code) {
+            (Some(id), Some(code)) => self.codes.insert(id, code) != Some(code),
+            _ => false,
+        };
+        let place = (flow.id, topic);
+        if let Some(known) = self.young.get_mut(&place) {
+            *known = content;
+            return is_news;
+        }
+        self.old.remove(&place);
+        if self.young.len() >= TOPICS {
+            self.old = std::mem::take(&mut self.young);
+            let LatestDigests { old, codes, .. } = self;
+            let used: std::collections::HashSet<i64> = old.keys().filter_map(|(id, _)| *id).collect();
+            codes.retain(|id, _| used.contains(id) || flow.id == Some(*id));
+        }
+        self.young.insert(place, content);
+        is_news
+    }
+
+    /// The number was another flow's.
+    fn is_other(&self, flow: FlowKey) -> bool {
+        let (Some(id), Some(code)) = (flow.id, flow.code) else { return false };
+        self.codes.get(&id).is_some_and(|known| *known != code)
+    }
+
+    /// For a file.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.codes.len() as u32).to_le_bytes());
+        for (id, code) in &self.codes {
+            out.extend_from_slice(&id.to_le_bytes());
+            out.extend_from_slice(&code.to_le_bytes());
+        }
+        out.extend_from_slice(&((self.old.len() + self.young.len()) as u32).to_le_bytes());
+        for ((id, topic), content) in self.old.iter().chain(&self.young) {
+            out.push(u8::from(id.is_some()));
+            out.extend_from_slice(&id.unwrap_or_default().to_le_bytes());
+            out.extend_from_slice(&topic.to_le_bytes());
+            out.extend_from_slice(&content.to_le_bytes());
+        }
+    }
+
+    /// From a file.
+    pub(in crate::journal) fn decode(fields: &mut Fields<'_>) -> Option<Self> {
+        let mut latest = LatestDigests::default();
+        for _ in 0..fields.u32()? {
+            latest.codes.insert(fields.i64()?, fields.u64()?);
+        }
+        for _ in 0..fields.u32()? {
+            let (has_id, id) = (fields.u8()? != 0, fields.i64()?);
+            let flow = FlowKey { id: has_id.then_some(id), code: None };
+            latest.put(flow, fields.u64()?, fields.u64()?);
+        }
+        Some(latest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLOW: FlowKey = FlowKey { id: Some(1), code: Some(70) };
+
+    #[test]
+    fn the_last_of_each_topic_is_known_to_its_flow_and_comes_back_from_a_file() {
+        let mut latest = LatestDigests::default();
+        latest.put(FLOW, 5, 50);
+        latest.put(FLOW, 5, 51);
+        latest.put(FlowKey { id: None, code: None }, 5, 52);
+        let mut bytes = Vec::new();
+        latest.encode(&mut bytes);
+        let latest = LatestDigests::decode(&mut Fields(&bytes)).unwrap();
+        assert_eq!((latest.get(FLOW, 5), latest.get(FLOW, 6)), (Some(51), None));
+        assert_eq!(latest.get(FlowKey { id: Some(2), code: None }, 5), None);
+        assert_eq!(latest.get(FlowKey { id: None, code: None }, 5), Some(52));
+    }
+
+    #[test]
+    fn a_flow_that_has_the_number_of_another_one_knows_nothing_of_it() {
+        let mut latest = LatestDigests::default();
+        latest.put(FLOW, 5, 50);
+        let other = FlowKey { code: Some(71), ..FLOW };
+        assert_eq!(latest.get(other, 5), None);
+        latest.put(other, 6, 60);
+        assert_eq!((latest.get(other, 5), latest.get(other, 6)), (None, Some(60)));
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let mut latest = LatestDigests::default();
+        for topic in 0..TOPICS as u64 * 3 {
+            latest.put(FlowKey { id: Some((topic % 700) as i64), code: Some(1) }, topic, 1);
+        }
+        assert!(latest.young.len() + latest.old.len() <= 2 * TOPICS && latest.codes.len() <= 700);
+        assert_eq!(latest.get(FlowKey { id: Some(149_999 % 700), code: Some(1) }, 149_999), Some(1));
+    }
+}
