@@ -63,12 +63,12 @@ impl Connection {
             Packet::Unsubscribe { packet_id, filters } => {
                 let codes: Vec<u8> = filters.iter().map(|filter| hub.unsubscribe(self.session, filter)).collect();
                 if let Some(link) = hub.links.get_mut(self.link) {
-                    outgoing::unsuback(&mut link.out, self.version, packet_id, &codes);
+                    outgoing::unsuback(link.out.tail(), self.version, packet_id, &codes);
                 }
             }
             Packet::Ping => {
                 if let Some(link) = hub.links.get_mut(self.link) {
-                    outgoing::pingresp(&mut link.out);
+                    outgoing::pingresp(link.out.tail());
                 }
             }
             Packet::Publish(_) | Packet::Disconnect { .. } => {}
@@ -117,7 +117,7 @@ impl Connection {
             }
         }
         if let Some(link) = hub.links.get_mut(self.link) {
-            outgoing::suback(&mut link.out, self.version, subscribe.packet_id, &codes);
+            outgoing::suback(link.out.tail(), self.version, subscribe.packet_id, &codes);
         }
         for (filter, options, known) in granted {
             hub.send_retained(self.session, filter, options, subscribe.identifier, known);

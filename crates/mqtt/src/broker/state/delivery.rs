@@ -1,5 +1,6 @@
 //! A message goes out: to a connected client, or into its queue.
 
+use super::output::{Output, Payloads};
 use super::{Hub, SOFT_OUTPUT};
 use crate::broker::Loss;
 use crate::broker::packets::outgoing;
@@ -10,8 +11,13 @@ use crate::broker::state::session::{Inflight, LinkKey, Owed, Phase, Session};
 use crate::broker::state::tree::{Group, SessionKey};
 use crate::codec::reason::Reason;
 use hearthgate_domain::delivery::QoS;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// Who has taken nothing for so long gives way to those whose payloads wait for room.
+const MAX_BLOCKED: Duration = Duration::from_secs(10);
 
 impl Hub {
     /// Owes a message to a session. Returns whether its publisher has to wait for the store.
@@ -32,11 +38,11 @@ impl Hub {
             return false;
         }
         let outgoing = &session.outgoing;
-        let weight = message.weight();
+        let weight = message.weight() + 4 * identifiers.len();
         let full = outgoing.queue.len() >= self.limits.max_queued_messages
             || outgoing.bytes() + weight > self.limits.max_queued_bytes.max(weight);
         // Those who are away must not take from those who read.
-        let reads = online && outgoing.bytes() <= SOFT_OUTPUT;
+        let reads = online && outgoing.bytes() + weight <= SOFT_OUTPUT;
         if full || !reads && !self.make_room(key, weight) {
             self.count_dropped(key);
             return false;
@@ -125,17 +131,26 @@ impl Hub {
         let before = link.out.len();
         let window = link.window.min(usize::from(self.limits.max_inflight));
         let outgoing = &mut session.outgoing;
+        let max_payloads = self.limits.max_total_queued_bytes / 2;
+        let mut is_crowded = false;
+        if before == 0 {
+            link.last_written = now;
+        }
         while link.out.len() < SOFT_OUTPUT {
             if outgoing.resent < outgoing.inflight.len() {
                 if outgoing.resent >= window {
                     break;
                 }
                 let inflight = &outgoing.inflight[outgoing.resent];
-                resend(link, inflight, now);
+                is_crowded = !self.payloads.has_room(&inflight.owed.message.payload, max_payloads);
+                if is_crowded {
+                    break;
+                }
+                resend(link, inflight, &self.payloads, now);
                 outgoing.resent += 1;
                 continue;
             }
-            let free_id = outgoing.free_id().filter(|_| outgoing.inflight.len() < window);
+            let free_id = outgoing.free_id().filter(|_| outgoing.open() < window);
             let (bytes, total) = (outgoing.bytes(), self.queued.total());
             let mut packet_id = 0;
             let mut is_pulled = false;
@@ -151,6 +166,10 @@ impl Hub {
                     }
                     continue;
                 };
+                is_crowded = !self.payloads.has_room(&message.payload, max_payloads);
+                if is_crowded {
+                    break;
+                }
                 let after = bytes + message.weight();
                 let is_full = after > self.limits.max_queued_bytes
                     || total + message.weight() > self.limits.max_total_queued_bytes && bytes > SOFT_OUTPUT;
@@ -172,12 +191,16 @@ impl Hub {
                         None => break,
                     }
                 }
+                is_crowded = !self.payloads.has_room(&next.message.payload, max_payloads);
+                if is_crowded {
+                    break;
+                }
                 let Some(owed) = outgoing.pop() else { break };
                 owed
             };
             // What waited from before the client lost a right goes nowhere.
             let is_due = !owed.message.is_expired(now) && session.rights.may_receive(&owed.message.topic);
-            let sent = is_due && send(link, &owed, packet_id, false, now);
+            let sent = is_due && send(link, &owed, packet_id, false, &self.payloads, now);
             if owed.qos == QoS::AtMostOnce {
                 continue;
             }
@@ -198,6 +221,39 @@ impl Hub {
         if link.out.len() > before {
             link.wake();
         }
+        if is_crowded {
+            self.crowded.insert(link_key);
+            self.timers.look_at_outputs();
+        }
+    }
+
+    /// Sends on where a large payload had to wait, now that others may have been written.
+    pub(crate) fn pump_crowded(&mut self) {
+        if self.crowded.is_empty() || self.payloads.is_full(self.limits.max_total_queued_bytes / 2) {
+            return;
+        }
+        for link in std::mem::take(&mut self.crowded) {
+            if let Some(session) = self.links.get(link).and_then(|link| link.session) {
+                self.pump(session, link);
+            }
+        }
+    }
+
+    /// Ends the connections of clients that take nothing, and whose payloads keep those of others waiting.
+    pub(super) fn end_blocked(&mut self, now: Instant) {
+        for (_, link) in &mut self.links {
+            let is_blocked =
+                now.saturating_duration_since(link.last_written) >= MAX_BLOCKED && link.out.holds_payload();
+            if is_blocked && !link.closing {
+                let client = &link.client_id;
+                tracing::warn!(%client, "closed a connection whose client reads nothing: the memory is needed for others");
+                // In the middle of a packet nothing can be said.
+                link.out = Output::default();
+                link.closing = true;
+                link.wake();
+            }
+        }
+        self.pump_crowded();
     }
 
     /// PUBACK or PUBCOMP from a subscriber: the delivery is done.
@@ -240,7 +296,7 @@ impl Hub {
             let sessions = &self.sessions;
             let can_give = |other| {
                 let session: Option<&Session> = sessions.get(other);
-                session.is_some_and(|session| session.outgoing.can_withdraw(session.link.is_none()))
+                session.is_some_and(|session| session.outgoing.can_withdraw())
             };
             let Some(heaviest) = self.queued.find_heaviest(holds + weight, can_give) else { return false };
             self.withdraw_newest(heaviest);
@@ -251,9 +307,7 @@ impl Hub {
     /// Drops what a session was owed last.
     fn withdraw_newest(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        // What was sent on a connection that stands counts towards what its client takes at a time: it stays.
-        let withdrawn = session.outgoing.withdraw(session.link.is_none());
-        if let Some(owed) = withdrawn {
+        if let Some(owed) = session.outgoing.withdraw() {
             if owed.qos != QoS::AtMostOnce && self.sessions[key].is_persistent() {
                 self.store(|delta| delta.settle(owed.number));
             }
@@ -282,23 +336,26 @@ impl Hub {
     }
 }
 
-fn resend(link: &mut super::Link, inflight: &Inflight, now: Instant) {
+fn resend(link: &mut super::Link, inflight: &Inflight, payloads: &Rc<Payloads>, now: Instant) {
     match inflight.phase {
         Phase::Sent => {
-            send(link, &inflight.owed, inflight.packet_id, true, now);
+            send(link, &inflight.owed, inflight.packet_id, true, payloads, now);
         }
         Phase::Released => link.acknowledge(6, inflight.packet_id, Reason::Success),
     }
 }
 
 /// Returns `false` when the message is larger than the client takes.
-fn send(link: &mut super::Link, owed: &Owed, packet_id: u16, dup: bool, now: Instant) -> bool {
+fn send(link: &mut super::Link, owed: &Owed, packet_id: u16, dup: bool, payloads: &Rc<Payloads>, now: Instant) -> bool {
     let expiry = owed.message.remaining(now).flatten();
     // Aliases only where they are sure to arrive in this order, and only if the packet is sent at all.
     let alias = if owed.message.weight() < link.limit as usize { link.alias(&owed.message.topic) } else { None };
     let how =
         Delivery { qos: owed.qos, retain: owed.retain, dup, packet_id, identifiers: &owed.identifiers, expiry, alias };
-    let is_sent = outgoing::publish(&mut link.out, link.version, &owed.message, &how, link.limit);
+    let is_sent = outgoing::publish_header(link.out.tail(), link.version, &owed.message, &how, link.limit);
+    if is_sent {
+        link.out.put_payload(&owed.message.payload, payloads);
+    }
     if !is_sent && matches!(alias, Some((_, false))) {
         // The client has not been told of it: identifiers can make the packet larger than the message.
         link.aliases.remove(&owed.message.topic);

@@ -1,15 +1,16 @@
 //! A connection, as the rest of the broker sees it: output to write, acknowledgements to give.
 
+use super::output::Output;
 use crate::broker::packets::outgoing;
 use crate::broker::state::session::Wait;
 use crate::broker::state::tree::SessionKey;
 use crate::codec::Version;
 use crate::codec::reason::Reason;
-use bytes::BytesMut;
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Waker;
+use tokio::time::Instant;
 
 /// Above this the output takes no more messages; they wait in the session's queue.
 pub(crate) const SOFT_OUTPUT: usize = 64 * 1024;
@@ -31,7 +32,9 @@ pub(crate) struct Link {
     /// `None` once another connection has taken the session over.
     pub(crate) session: Option<SessionKey>,
     pub(crate) client_id: Rc<str>,
-    pub(crate) out: BytesMut,
+    pub(crate) out: Output,
+    /// When the client last took something of it.
+    pub(crate) last_written: Instant,
     pub(super) waker: Option<Waker>,
     /// Held by the connection's task.
     pub(super) alive: Weak<()>,
@@ -72,7 +75,7 @@ impl Link {
     }
 
     pub(crate) fn acknowledge(&mut self, kind: u8, packet_id: u16, reason: Reason) {
-        outgoing::acknowledgement(&mut self.out, self.version, kind, packet_id, reason);
+        outgoing::acknowledgement(self.out.tail(), self.version, kind, packet_id, reason);
     }
 
     /// The alias for a topic, and whether the client knows it; gives one out while there are any.
