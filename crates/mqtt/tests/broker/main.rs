@@ -6,6 +6,7 @@ mod acknowledgement;
 mod bounds;
 mod clients;
 mod connecting;
+mod durability;
 mod harness;
 mod protocol;
 mod publishing;

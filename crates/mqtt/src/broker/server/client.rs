@@ -6,7 +6,7 @@ use crate::broker::packets::outgoing;
 use crate::broker::packets::publish::Publish;
 use crate::broker::state::session::{Received, Wait};
 use crate::broker::state::tree::Route;
-use crate::broker::state::{Farewell, Hub, PendingAck, Published, Publisher};
+use crate::broker::state::{Answer, Farewell, Hub, PendingAck, Published, Publisher};
 use crate::broker::topic;
 use crate::codec::reason::Reason;
 use crate::codec::{Frame, Version, Violation, frame};
@@ -62,9 +62,8 @@ impl Connection {
             Packet::Subscribe(subscribe) => self.subscribe(hub, &subscribe),
             Packet::Unsubscribe { packet_id, filters } => {
                 let codes: Vec<u8> = filters.iter().map(|filter| hub.unsubscribe(self.session, filter)).collect();
-                if let Some(link) = hub.links.get_mut(self.link) {
-                    outgoing::unsuback(link.out.tail(), self.version, packet_id, &codes);
-                }
+                let generation = hub.store_all_of(self.session);
+                hub.reply(self.link, packet_id, Answer::Unsubscribed(codes), generation);
             }
             Packet::Ping => {
                 if let Some(link) = hub.links.get_mut(self.link) {
@@ -116,9 +115,9 @@ impl Connection {
                 Err(reason) => codes.push(reason as u8),
             }
         }
-        if let Some(link) = hub.links.get_mut(self.link) {
-            outgoing::suback(link.out.tail(), self.version, subscribe.packet_id, &codes);
-        }
+        // A client that finds its session again does not subscribe again: what it is told must be kept.
+        let generation = hub.store_all_of(self.session);
+        hub.reply(self.link, subscribe.packet_id, Answer::Subscribed(codes), generation);
         for (filter, options, known) in granted {
             hub.send_retained(self.session, filter, options, subscribe.identifier, known);
         }
@@ -226,12 +225,12 @@ impl Connection {
         wait
     }
 
-    /// PUBREL: the packet id is free again.
+    /// PUBREL: the packet id is free again, and its next use a new message. The client may use it as soon as it has
+    /// PUBCOMP, so that waits for the store; also when the id is unknown, as its release may be what is being stored.
     fn release(&mut self, hub: &mut Hub, packet_id: u16) {
         let known = hub.forget_received(self.session, packet_id);
         let reason = if known { Reason::Success } else { Reason::PacketIdentifierNotFound };
-        if let Some(link) = hub.links.get_mut(self.link) {
-            link.acknowledge(7, packet_id, reason);
-        }
+        let generation = hub.store_all_of(self.session);
+        hub.reply(self.link, packet_id, Answer::Acknowledgement { kind: 7, reason }, generation);
     }
 }

@@ -182,7 +182,7 @@ impl Connection {
             let mut hub = self.hub.borrow_mut();
             let Some(link) = hub.links.get_mut(self.link) else { return Poll::Ready(Event::Closed) };
             link.wait_with(cx.waker());
-            (link.closing, link.out.len() >= CROWDED_OUTPUT)
+            (link.closing, link.waiting_bytes() >= CROWDED_OUTPUT)
         };
         if closing {
             // Nothing of it is worked off any more.
@@ -289,6 +289,10 @@ impl Connection {
                 self.timer.as_mut().reset(now + Duration::from_secs(24 * 3600));
                 continue;
             };
+            // Whose answers wait for the store is not read.
+            if self.hub.borrow().links.get(self.link).is_some_and(|link| link.is_held_up(CROWDED_OUTPUT)) {
+                self.last_active = now;
+            }
             // Whose message waits for room can't be blamed for silence; but it may have gone unread.
             if self.stalled {
                 if self.is_hold_full() && self.stream.is_gone(cx) {

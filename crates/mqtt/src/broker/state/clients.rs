@@ -15,7 +15,7 @@ use crate::link::Heard;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// A connection that was accepted.
@@ -80,7 +80,9 @@ impl Hub {
         session.expiry = expiry;
         session.link = Some(link);
         session.left = None;
-        session.will = connect.will.take();
+        let had_will = std::mem::replace(&mut session.will, connect.will.take()).is_some();
+        let has_will = session.will.is_some();
+        session.keep_alive = keep_alive;
         session.outgoing.begin_connection();
         self.cancel_timers(key);
         self.tell_dropped(key);
@@ -90,6 +92,10 @@ impl Hub {
             self.store(|delta| delta.end_session(number));
         }
         let stored = self.store_session(key);
+        if had_will || has_will {
+            self.store_will(key, None);
+            self.store_now();
+        }
         let announcement = self.announcement(&connect, assigned, expiry, keep_alive);
         let present = is_known && connect.version != Version::V31;
         outgoing::connack(self.links[link].out.tail(), connect.version, present, Reason::Success, &announcement);
@@ -194,24 +200,8 @@ impl Hub {
     }
 
     fn new_session(&mut self, identity: Identity) -> SessionKey {
-        let session = Session {
-            identity: identity.clone(),
-            number: self.number(),
-            origin: identity.origin(),
-            stored: 0,
-            rights: Rights::default(),
-            version: Version::V311,
-            expiry: 0,
-            link: None,
-            left: None,
-            subscriptions: HashMap::new(),
-            subscription_bytes: 0,
-            outgoing: Outgoing::new(self.queued.clone(), self.sessions.vacant_key()),
-            received: HashMap::new(),
-            will: None,
-            dropped: 0,
-        };
-        let key = self.sessions.insert(session);
+        let (number, outgoing) = (self.number(), Outgoing::new(self.queued.clone(), self.sessions.vacant_key()));
+        let key = self.sessions.insert(Session::new(identity.clone(), number, Rights::default(), outgoing));
         self.by_identity.insert(identity, key);
         key
     }
@@ -226,6 +216,8 @@ impl Hub {
             waker: None,
             alive,
             acks: VecDeque::new(),
+            replies: VecDeque::new(),
+            reply_bytes: 0,
             pubacks: 0,
             window: connect.receive_maximum.into(),
             limit: connect.maximum_packet_size,
@@ -250,6 +242,9 @@ impl Hub {
             if delay == 0 || clean_start || self.sessions[key].expiry == 0 {
                 self.publish_will(key);
             }
+        } else if self.sessions[key].expiry == 0 {
+            // Its connection ended with the broker, not by itself, and here it is again.
+            self.forget_will(key);
         }
         if clean_start || self.sessions[key].expiry == 0 {
             self.remove_session(key);
@@ -278,7 +273,7 @@ impl Hub {
         let Some(session_key) = link_session else { return };
         let session = &mut self.sessions[session_key];
         session.link = None;
-        session.left = Some(SystemTime::now());
+        session.left = Some(Instant::now());
         if let Farewell::Orderly { session_expiry: Some(expiry) }
         | Farewell::WithWill { session_expiry: Some(expiry) } = farewell
         {
@@ -290,13 +285,20 @@ impl Hub {
         if let Some(gateway) = self.gateway.as_mut().filter(|_| orderly && expiry == 0) {
             gateway.hear(session.origin, Heard::Gone);
         }
-        if orderly || self.closing {
+        if orderly {
+            self.forget_will(session_key);
+        } else if self.closing {
+            // We end the connection, not the client: the store keeps its will for the next start.
             session.will = None;
         }
-        let delay = session.will.as_ref().map(|will| will.delay.min(expiry));
+        let delay = self.sessions[session_key].will.as_ref().map(|will| will.delay.min(expiry));
         match delay {
             Some(0) => self.publish_will(session_key),
-            Some(seconds) => self.send_will_in(session_key, Duration::from_secs(seconds.into())),
+            Some(seconds) => {
+                let delay = Duration::from_secs(seconds.into());
+                self.store_will(session_key, Some(Instant::now() + delay));
+                self.send_will_in(session_key, delay);
+            }
             None => {}
         }
         self.hand_on_shared(session_key, expiry == 0);

@@ -1,7 +1,7 @@
 //! A message goes out: to a connected client, or into its queue.
 
 use super::output::{Output, Payloads};
-use super::{Hub, SOFT_OUTPUT};
+use super::{Answer, Hub, SOFT_OUTPUT};
 use crate::broker::Loss;
 use crate::broker::packets::outgoing;
 use crate::broker::packets::outgoing::Delivery;
@@ -20,7 +20,8 @@ use tokio::time::Instant;
 const MAX_BLOCKED: Duration = Duration::from_secs(10);
 
 impl Hub {
-    /// Owes a message to a session. Returns whether its publisher has to wait for the store.
+    /// Owes a message to a session. Returns whether its publisher has to wait for the store: also when the subscriber is
+    /// connected, as it may have gone by the time that we are killed.
     pub(super) fn deliver(
         &mut self,
         key: SessionKey,
@@ -61,7 +62,7 @@ impl Hub {
         if let Some(link) = session.link {
             self.pump(key, link);
         }
-        stored && !online
+        stored
     }
 
     /// Owes a message to the next member of a group: a connected one, else one that will be back.
@@ -112,11 +113,17 @@ impl Hub {
                 }
                 // Nobody else: it stays with this session, if that one stays.
                 None => {
+                    // Its new place is behind what is left, and so must its number be: the order of a restart.
+                    let (old, new) = (owed.number, self.number());
                     if let Some(session) = self.sessions.get_mut(key) {
+                        let owed = Owed { number: new, ..owed };
                         let copy = owed.clone();
                         session.outgoing.push(owed);
                         if session.is_persistent() {
-                            self.store(|delta| delta.owe(number, copy));
+                            self.store(|delta| {
+                                delta.settle(old);
+                                delta.owe(number, copy);
+                            });
                         }
                     }
                 }
@@ -124,7 +131,8 @@ impl Hub {
         }
     }
 
-    /// Sends what a client may get now: first what an earlier connection left open, then what waits.
+    /// Sends what a client may get now: first what an earlier connection left open, then what waits. What has to be in
+    /// the store before it is sent gets its id now, and the others behind it theirs, so that one commit does for all.
     pub(crate) fn pump(&mut self, key: SessionKey, link_key: LinkKey) {
         let now = Instant::now();
         let (Some(session), Some(link)) = (self.sessions.get_mut(key), self.links.get_mut(link_key)) else { return };
@@ -137,19 +145,30 @@ impl Hub {
             link.last_written = now;
         }
         while link.out.len() < SOFT_OUTPUT {
-            if outgoing.resent < outgoing.inflight.len() {
-                if outgoing.resent >= window {
-                    break;
+            let is_waiting = match outgoing.inflight.get_mut(outgoing.resent) {
+                Some(_) if outgoing.resent >= window => break,
+                Some(inflight) if inflight.stored > self.committed => {
+                    self.awaiting_store.insert(link_key);
+                    true
                 }
-                let inflight = &outgoing.inflight[outgoing.resent];
-                is_crowded = !self.payloads.has_room(&inflight.owed.message.payload, max_payloads);
-                if is_crowded {
-                    break;
+                Some(inflight) => {
+                    is_crowded = !self.payloads.has_room(&inflight.owed.message.payload, max_payloads);
+                    if is_crowded {
+                        break;
+                    }
+                    if transmit(link, inflight, &self.payloads, now) {
+                        outgoing.resent += 1;
+                    } else if let (Some(skipped), Some(delta)) =
+                        (outgoing.skip(), self.delta.as_mut().filter(|_| session.expiry > 0))
+                    {
+                        // Larger than the client takes: as if it had been delivered ([MQTT-3.1.2-25]).
+                        delta.settle(skipped.owed.number);
+                        self.dirty.notify_one();
+                    }
+                    continue;
                 }
-                resend(link, inflight, &self.payloads, now);
-                outgoing.resent += 1;
-                continue;
-            }
+                None => false,
+            };
             let free_id = outgoing.free_id().filter(|_| outgoing.open() < window);
             let (bytes, total) = (outgoing.bytes(), self.queued.total());
             let mut packet_id = 0;
@@ -173,7 +192,11 @@ impl Hub {
                 let after = bytes + message.weight();
                 let is_full = after > self.limits.max_queued_bytes
                     || total + message.weight() > self.limits.max_total_queued_bytes && bytes > SOFT_OUTPUT;
-                if message.qos.min(pull.qos()) != QoS::AtMostOnce {
+                if message.qos.min(pull.qos()) == QoS::AtMostOnce {
+                    if is_waiting {
+                        break;
+                    }
+                } else {
                     // Whoever holds something unacknowledged goes on with its acknowledgement.
                     match free_id.filter(|_| !is_full || bytes == 0) {
                         Some(free) => packet_id = free,
@@ -185,7 +208,11 @@ impl Hub {
                 pull.take(message, self.next_number)
             } else {
                 let Some(next) = outgoing.queue.front() else { break };
-                if next.qos != QoS::AtMostOnce {
+                if next.qos == QoS::AtMostOnce {
+                    if is_waiting {
+                        break;
+                    }
+                } else {
                     match free_id {
                         Some(free) => packet_id = free,
                         None => break,
@@ -200,23 +227,33 @@ impl Hub {
             };
             // What waited from before the client lost a right goes nowhere.
             let is_due = !owed.message.is_expired(now) && session.rights.may_receive(&owed.message.topic);
-            let sent = is_due && send(link, &owed, packet_id, false, &self.payloads, now);
             if owed.qos == QoS::AtMostOnce {
+                if is_due {
+                    send(link, &owed, 0, false, &self.payloads, now);
+                }
                 continue;
             }
-            let number = owed.number;
-            if sent {
-                if let Some(delta) = self.delta.as_mut().filter(|_| is_pulled && session.expiry > 0) {
+            if !is_due {
+                if let Some(delta) = self.delta.as_mut().filter(|_| !is_pulled && session.expiry > 0) {
+                    delta.settle(owed.number);
+                    self.dirty.notify_one();
+                }
+                continue;
+            }
+            let mut stored = 0;
+            if let Some(delta) = self.delta.as_mut().filter(|_| session.expiry > 0) {
+                if is_pulled {
                     delta.owe(session.number, owed.clone());
                 }
-                outgoing.sent(packet_id, owed);
-                if let Some(delta) = self.delta.as_mut().filter(|_| session.expiry > 0) {
-                    delta.progress(number, packet_id, Phase::Sent);
+                delta.progress(owed.number, packet_id, Phase::Sent);
+                self.dirty.notify_one();
+                if owed.qos == QoS::ExactlyOnce {
+                    stored = self.generation;
+                    self.awaited = self.generation;
+                    self.urgent.notify_one();
                 }
-            } else if let Some(delta) = self.delta.as_mut().filter(|_| !is_pulled) {
-                // Expired, or larger than the client takes: as if it had been delivered ([MQTT-3.1.2-25]).
-                delta.settle(number);
             }
+            outgoing.assign(packet_id, owed, stored);
         }
         if link.out.len() > before {
             link.wake();
@@ -274,19 +311,21 @@ impl Hub {
         if refused {
             return self.finish(key, link_key, packet_id);
         }
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let mut reason = Reason::PacketIdentifierNotFound;
-        if let Some(inflight) = session.outgoing.find(packet_id) {
+        let (mut reason, mut generation) = (Reason::PacketIdentifierNotFound, 0);
+        let found = self.sessions.get_mut(key).and_then(|session| session.outgoing.find(packet_id));
+        if let Some(inflight) = found {
             inflight.phase = Phase::Released;
             reason = Reason::Success;
             let number = inflight.owed.number;
-            if session.is_persistent() {
+            if self.sessions[key].is_persistent() {
                 self.store(|delta| delta.progress(number, packet_id, Phase::Released));
+                generation = self.store_now();
+            }
+            if let Some(inflight) = self.sessions[key].outgoing.find(packet_id) {
+                inflight.stored = generation;
             }
         }
-        if let Some(link) = self.links.get_mut(link_key) {
-            link.acknowledge(6, packet_id, reason);
-        }
+        self.reply(link_key, packet_id, Answer::Acknowledgement { kind: 6, reason }, generation);
     }
 
     /// Makes room for a message of one session where those who hold more than it leave none; `false`: there is none.
@@ -336,12 +375,17 @@ impl Hub {
     }
 }
 
-fn resend(link: &mut super::Link, inflight: &Inflight, payloads: &Rc<Payloads>, now: Instant) {
+/// Sends what is due of a delivery; `false` when the message is larger than the client takes.
+fn transmit(link: &mut super::Link, inflight: &mut Inflight, payloads: &Rc<Payloads>, now: Instant) -> bool {
     match inflight.phase {
         Phase::Sent => {
-            send(link, &inflight.owed, inflight.packet_id, true, payloads, now);
+            let dup = std::mem::replace(&mut inflight.was_sent, true);
+            send(link, &inflight.owed, inflight.packet_id, dup, payloads, now)
         }
-        Phase::Released => link.acknowledge(6, inflight.packet_id, Reason::Success),
+        Phase::Released => {
+            link.acknowledge(6, inflight.packet_id, Reason::Success);
+            true
+        }
     }
 }
 

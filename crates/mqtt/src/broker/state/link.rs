@@ -25,6 +25,35 @@ pub(crate) struct PendingAck {
     pub(crate) wait: Wait,
 }
 
+/// What a client is told once the store has committed what it is told of.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// PUBREL (6) or PUBCOMP (7).
+    Acknowledgement { kind: u8, reason: Reason },
+    /// SUBACK.
+    Subscribed(Vec<u8>),
+    /// UNSUBACK.
+    Unsubscribed(Vec<u8>),
+}
+
+/// An answer that waits for a generation of the store.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) generation: u64,
+    pub(super) packet_id: u16,
+    pub(super) answer: Answer,
+}
+
+impl Reply {
+    fn weight(&self) -> usize {
+        let codes = match &self.answer {
+            Answer::Acknowledgement { .. } => 0,
+            Answer::Subscribed(codes) | Answer::Unsubscribed(codes) => codes.capacity(),
+        };
+        size_of::<Reply>() + codes
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -40,6 +69,9 @@ pub(crate) struct Link {
     pub(super) alive: Weak<()>,
     /// In the order in which the messages came.
     pub(crate) acks: VecDeque<PendingAck>,
+    /// In the order of the packets that they answer.
+    pub(super) replies: VecDeque<Reply>,
+    pub(super) reply_bytes: usize,
     /// How many of `acks` are PUBACKs.
     pub(crate) pubacks: usize,
     /// QoS 1 and 2 messages that the client takes at a time.
@@ -76,6 +108,36 @@ impl Link {
 
     pub(crate) fn acknowledge(&mut self, kind: u8, packet_id: u16, reason: Reason) {
         outgoing::acknowledgement(self.out.tail(), self.version, kind, packet_id, reason);
+    }
+
+    /// Bytes that wait to be written, or to be allowed to.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.out.len() + self.reply_bytes
+    }
+
+    /// The client is not read for the answers that wait for the store, and not for what it does not take.
+    pub(crate) fn is_held_up(&self, crowd: usize) -> bool {
+        self.out.len() < crowd && self.waiting_bytes() >= crowd
+    }
+
+    /// Answers a packet behind what waits already.
+    pub(super) fn reply(&mut self, reply: Reply) {
+        self.reply_bytes += reply.weight();
+        self.replies.push_back(reply);
+    }
+
+    /// Writes the answers that are due; returns whether there are more.
+    pub(super) fn release_replies(&mut self, committed: u64) -> bool {
+        while let Some(reply) = self.replies.pop_front_if(|reply| reply.generation <= committed) {
+            self.reply_bytes -= reply.weight();
+            let Reply { packet_id, answer, generation: _ } = reply;
+            match answer {
+                Answer::Acknowledgement { kind, reason } => self.acknowledge(kind, packet_id, reason),
+                Answer::Subscribed(codes) => outgoing::suback(self.out.tail(), self.version, packet_id, &codes),
+                Answer::Unsubscribed(codes) => outgoing::unsuback(self.out.tail(), self.version, packet_id, &codes),
+            }
+        }
+        !self.replies.is_empty()
     }
 
     /// The alias for a topic, and whether the client knows it; gives one out while there are any.

@@ -24,9 +24,11 @@ pub(crate) mod session;
 mod subscriptions;
 mod timers;
 pub(crate) mod tree;
+mod wills;
 
 pub(crate) use clients::{Accepted, Farewell};
-pub(crate) use link::{Link, PendingAck, SOFT_OUTPUT};
+use link::Reply;
+pub(crate) use link::{Answer, Link, PendingAck, SOFT_OUTPUT};
 pub(crate) use losses::Losses;
 pub(crate) use publish::{Published, Publisher};
 
@@ -84,6 +86,8 @@ pub(crate) struct Hub {
     /// Number of the delta that is being filled.
     generation: u64,
     committed: u64,
+    /// The last generation that someone waits for.
+    awaited: u64,
     /// Bytes of the delta that is being written.
     storing_bytes: usize,
     awaiting_store: HashSet<LinkKey>,
@@ -127,6 +131,7 @@ impl Hub {
             delta: stored.then(Delta::default),
             generation: 1,
             committed: 0,
+            awaited: 0,
             storing_bytes: 0,
             awaiting_store: HashSet::new(),
             unsettled: Vec::new(),
@@ -161,13 +166,8 @@ impl Hub {
                 continue;
             }
             let mut outgoing = Outgoing::new(self.queued.clone(), self.sessions.vacant_key());
-            for inflight in stored.inflight {
-                outgoing.restore(inflight);
-            }
-            for owed in stored.queue {
-                outgoing.push(owed);
-            }
-            let left = stored.left.unwrap_or_else(SystemTime::now);
+            outgoing.restore(stored.inflight, stored.queue);
+            let absent = stored.absent.unwrap_or_default();
             let session = Session {
                 number: stored.number,
                 origin: stored.identity.origin(),
@@ -177,12 +177,13 @@ impl Hub {
                 version: crate::codec::Version::V5,
                 expiry: stored.expiry,
                 link: None,
-                left: Some(left),
+                left: Some(Instant::now().checked_sub(absent).unwrap_or_else(Instant::now)),
                 subscriptions: HashMap::new(),
                 subscription_bytes: 0,
                 outgoing,
                 received: stored.received,
                 will: None,
+                keep_alive: 0,
                 dropped: 0,
             };
             let key = self.sessions.insert(session);
@@ -196,10 +197,10 @@ impl Hub {
                     self.begin_pull(key, filter, options.qos, identifier, true);
                 }
             }
-            let lived = SystemTime::now().duration_since(left).unwrap_or(Duration::ZERO);
-            let lifetime = Duration::from_secs(stored.expiry.into()).saturating_sub(lived);
+            let lifetime = Duration::from_secs(stored.expiry.into()).saturating_sub(absent);
             self.expire_session_in(key, lifetime);
         }
+        self.restore_wills(restored.wills, gatekeeper);
     }
 
     fn number(&mut self) -> u64 {
@@ -281,9 +282,11 @@ impl Hub {
         }
     }
 
-    /// Takes what the store has to write, with its number.
+    /// Takes what the store has to write, with its number. What someone waits for may have become nothing: a message that
+    /// its subscriber acknowledged at once.
     pub(crate) fn take_delta(&mut self) -> Option<(u64, Delta)> {
-        let delta = self.delta.as_mut().filter(|delta| !delta.is_empty())?;
+        let is_awaited = self.awaited >= self.generation;
+        let delta = self.delta.as_mut().filter(|delta| is_awaited || !delta.is_empty())?;
         let delta = std::mem::take(delta);
         self.storing_bytes = delta.bytes();
         self.generation += 1;
@@ -299,6 +302,7 @@ impl Hub {
         self.storing_bytes = 0;
         for link in std::mem::take(&mut self.awaiting_store) {
             self.release_acknowledgements(link);
+            self.release_replies(link);
         }
         self.resume();
     }
@@ -316,8 +320,40 @@ impl Hub {
         if self.delta.is_none() {
             return 0;
         }
+        self.awaited = self.generation;
+        self.dirty.notify_one();
         self.urgent.notify_one();
         self.generation
+    }
+
+    /// The generation that holds everything known of a session now, which someone waits for; 0 when it is not kept.
+    pub(crate) fn store_all_of(&mut self, key: SessionKey) -> u64 {
+        if self.sessions.get(key).is_some_and(Session::is_persistent) { self.store_now() } else { 0 }
+    }
+
+    /// Answers a packet once a generation of the store is committed, and what was asked for before is answered.
+    pub(crate) fn reply(&mut self, key: LinkKey, packet_id: u16, answer: Answer, generation: u64) {
+        if let Some(link) = self.links.get_mut(key) {
+            link.reply(Reply { generation, packet_id, answer });
+            self.release_replies(key);
+        }
+    }
+
+    /// Gives a client the answers that are due, and sends what waited for the store.
+    fn release_replies(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let before = link.out.len();
+        if link.release_replies(self.committed) {
+            self.awaiting_store.insert(key);
+        }
+        if link.out.len() > before {
+            link.wake();
+        }
+        if let Some(session) = link.session
+            && self.sessions.get(session).is_some_and(|session| !session.outgoing.is_idle())
+        {
+            self.pump(session, key);
+        }
     }
 
     fn store_is_full(&self) -> bool {

@@ -216,6 +216,7 @@ impl Hub {
     /// Publishes a session's will, if it still has one.
     pub(super) fn publish_will(&mut self, session: SessionKey) {
         let Some(will) = self.sessions.get_mut(session).and_then(|session| session.will.take()) else { return };
+        self.store_will(session, None);
         if self.awaits_filters && self.early_wills.len() < MAX_EARLY_WILLS {
             return self.early_wills.push(will);
         }

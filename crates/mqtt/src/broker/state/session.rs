@@ -8,10 +8,10 @@ use crate::broker::packets::connect::Will;
 use crate::broker::server::auth::Rights;
 use crate::codec::Version;
 use hearthgate_domain::delivery::QoS;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
+use tokio::time::Instant;
 
 /// Index of a connection in the hub.
 pub(crate) type LinkKey = usize;
@@ -79,18 +79,42 @@ pub(crate) struct Session {
     pub(crate) expiry: u32,
     pub(crate) link: Option<LinkKey>,
     /// When the connection ended.
-    pub(crate) left: Option<SystemTime>,
+    pub(crate) left: Option<Instant>,
     /// By filter as given, `$share/…` included.
     pub(crate) subscriptions: HashMap<Arc<str>, Member>,
     pub(crate) subscription_bytes: usize,
     pub(crate) outgoing: Outgoing,
     pub(crate) received: HashMap<u16, Received>,
     pub(crate) will: Option<Will>,
+    /// Seconds that the client may be silent; 0 is off.
+    pub(crate) keep_alive: u16,
     /// Messages dropped for it since its client was last here.
     pub(crate) dropped: u64,
 }
 
 impl Session {
+    /// A session that ends with its connection, of a client that is not there yet.
+    pub(crate) fn new(identity: Identity, number: u64, rights: Rights, outgoing: Outgoing) -> Self {
+        Session {
+            number,
+            origin: identity.origin(),
+            identity,
+            stored: 0,
+            rights,
+            version: Version::V311,
+            expiry: 0,
+            link: None,
+            left: None,
+            subscriptions: HashMap::new(),
+            subscription_bytes: 0,
+            outgoing,
+            received: HashMap::new(),
+            will: None,
+            keep_alive: 0,
+            dropped: 0,
+        }
+    }
+
     pub(crate) fn is_persistent(&self) -> bool {
         self.expiry > 0
     }
@@ -119,7 +143,7 @@ impl Owed {
 /// How far a QoS 1 or 2 delivery has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// PUBLISH was sent.
+    /// PUBLISH is or was sent.
     Sent,
     /// PUBREL was sent.
     Released,
@@ -131,6 +155,25 @@ pub(crate) struct Inflight {
     pub(crate) packet_id: u16,
     pub(crate) phase: Phase,
     pub(crate) owed: Owed,
+    /// The generation of the store in which the packet id and the phase are kept; 0 when nothing waits for that.
+    ///
+    /// The client of a QoS 2 delivery remembers the id until PUBREL. If we forgot after a crash which message has it, or
+    /// that PUBREL was sent, the client would take another message for a repetition, or a repetition for a new one.
+    pub(crate) stored: u64,
+    /// PUBLISH may have been sent before, on this connection or another.
+    pub(crate) was_sent: bool,
+}
+
+impl Inflight {
+    /// Whether it may be dropped: not what its client has taken at QoS 2 and not completed.
+    fn can_withdraw(&self) -> bool {
+        self.phase == Phase::Sent && (self.owed.qos == QoS::AtLeastOnce || !self.was_sent)
+    }
+}
+
+/// How far one packet id lies behind another, going round.
+fn distance(from: u16, to: u16) -> u32 {
+    (u32::from(to) + 65_535 - u32::from(from)) % 65_535
 }
 
 /// What one client is owed, in order.
@@ -185,7 +228,7 @@ impl Outgoing {
             return Some(owed);
         }
         let index = self.inflight.len().checked_sub(1)?;
-        if self.inflight[index].phase != Phase::Sent {
+        if !self.inflight[index].can_withdraw() {
             return None;
         }
         self.withdrawn += usize::from(index < self.resent);
@@ -194,7 +237,7 @@ impl Outgoing {
 
     /// Whether [`Outgoing::withdraw`] would take anything.
     pub(crate) fn can_withdraw(&self) -> bool {
-        !self.queue.is_empty() || self.inflight.back().is_some_and(|last| last.phase == Phase::Sent)
+        !self.queue.is_empty() || self.inflight.back().is_some_and(Inflight::can_withdraw)
     }
 
     /// A new connection begins: nothing was sent on it.
@@ -214,14 +257,43 @@ impl Outgoing {
         (self.inflight.front().map(|oldest| oldest.packet_id) != Some(next)).then_some(next)
     }
 
-    /// Takes a delivery that is being sent now with an id from [`Outgoing::free_id`].
-    pub(crate) fn sent(&mut self, packet_id: u16, owed: Owed) {
-        self.restore(Inflight { packet_id, phase: Phase::Sent, owed });
-        self.resent = self.inflight.len();
+    /// Gives a delivery that is to be sent next an id from [`Outgoing::free_id`]; it may be sent once `stored` is
+    /// committed.
+    pub(crate) fn assign(&mut self, packet_id: u16, owed: Owed, stored: u64) {
+        self.insert(Inflight { packet_id, phase: Phase::Sent, owed, stored, was_sent: false });
     }
 
-    /// Takes a delivery of an earlier connection, in order.
-    pub(crate) fn restore(&mut self, inflight: Inflight) {
+    /// The next delivery to send on this connection is left out: its client does not take it.
+    pub(crate) fn skip(&mut self) -> Option<Inflight> {
+        self.remove(self.resent)
+    }
+
+    /// Takes the deliveries of a time before a restart, and what waited, both in order of their numbers.
+    ///
+    /// Files of earlier versions may hold ids that do not rise with the numbers, and an id twice: the first one keeps
+    /// it, the others wait for a new one.
+    pub(crate) fn restore(&mut self, mut inflight: Vec<Inflight>, mut queue: Vec<Owed>) {
+        let mut taken = HashSet::new();
+        for again in inflight.extract_if(.., |one| one.packet_id == 0 || !taken.insert(one.packet_id)) {
+            queue.push(again.owed);
+        }
+        queue.sort_by_key(|owed| owed.number);
+        let first = inflight.first().map_or(0, |first| first.packet_id);
+        if !inflight.is_sorted_by_key(|one| distance(first, one.packet_id)) {
+            inflight.sort_by_key(|one| one.packet_id);
+            // The ids go round: the longest run of unused ones lies between the last and the first.
+            let gap = |index: usize| {
+                let before = inflight[(index + inflight.len() - 1) % inflight.len()].packet_id;
+                distance(before, inflight[index].packet_id)
+            };
+            let start = (0..inflight.len()).max_by_key(|&index| gap(index)).unwrap_or_default();
+            inflight.rotate_left(start);
+        }
+        inflight.into_iter().for_each(|one| self.insert(one));
+        queue.into_iter().for_each(|owed| self.push(owed));
+    }
+
+    fn insert(&mut self, inflight: Inflight) {
         self.charge(inflight.owed.weight());
         self.last_id = inflight.packet_id;
         self.inflight.push_back(inflight);
@@ -280,8 +352,8 @@ impl Outgoing {
         if first == packet_id {
             return Some(0);
         }
-        let distance = |id: u16| (u32::from(id) + 65_535 - u32::from(first)) % 65_535;
-        self.inflight.binary_search_by_key(&distance(packet_id), |inflight| distance(inflight.packet_id)).ok()
+        let wanted = distance(first, packet_id);
+        self.inflight.binary_search_by_key(&wanted, |inflight| distance(first, inflight.packet_id)).ok()
     }
 
     fn charge(&mut self, weight: usize) {
@@ -322,13 +394,36 @@ mod tests {
         Owed { number, message: Arc::new(message), qos, retain: false, identifiers: Vec::new(), share }
     }
 
+    fn send(outgoing: &mut Outgoing, packet_id: u16, owed: Owed) {
+        outgoing.assign(packet_id, owed, 0);
+        outgoing.resent += 1;
+    }
+
+    #[test]
+    fn what_was_kept_with_ids_out_of_order_or_twice_is_put_in_order() {
+        let mut outgoing = Outgoing::new(Rc::default(), 0);
+        let kept = |number, packet_id| {
+            let owed = owed(number, false, QoS::AtLeastOnce);
+            Inflight { packet_id, phase: Phase::Sent, owed, stored: 0, was_sent: true }
+        };
+        let inflight = vec![kept(1, 2), kept(2, 65_535), kept(3, 1), kept(4, 2)];
+        outgoing.restore(inflight, vec![owed(3, false, QoS::AtLeastOnce), owed(5, false, QoS::AtLeastOnce)]);
+        let ids: Vec<u16> = outgoing.inflight.iter().map(|inflight| inflight.packet_id).collect();
+        assert_eq!(ids, [65_535, 1, 2]);
+        assert_eq!(outgoing.queue.iter().map(|owed| owed.number).collect::<Vec<_>>(), [3, 4, 5]);
+        assert_eq!(outgoing.free_id(), Some(3));
+        for id in [2, 65_535, 1] {
+            assert_eq!(outgoing.finish(id).map(|inflight| inflight.packet_id), Some(id));
+        }
+    }
+
     #[test]
     fn packet_ids_wrap_and_are_found_in_any_order() {
         let mut outgoing = Outgoing::new(Rc::default(), 0);
         outgoing.last_id = 65_533;
         for number in 0..5 {
             let id = outgoing.free_id().unwrap();
-            outgoing.sent(id, owed(number, false, QoS::AtLeastOnce));
+            send(&mut outgoing, id, owed(number, false, QoS::AtLeastOnce));
         }
         let ids: Vec<u16> = outgoing.inflight.iter().map(|inflight| inflight.packet_id).collect();
         assert_eq!(ids, [65_534, 65_535, 1, 2, 3]);
@@ -342,7 +437,7 @@ mod tests {
     #[test]
     fn an_id_is_not_reused_while_its_delivery_is_open() {
         let mut outgoing = Outgoing::new(Rc::default(), 0);
-        outgoing.sent(5, owed(1, false, QoS::AtLeastOnce));
+        send(&mut outgoing, 5, owed(1, false, QoS::AtLeastOnce));
         outgoing.last_id = 4;
         assert_eq!(outgoing.free_id(), None);
         outgoing.finish(5);
@@ -352,8 +447,8 @@ mod tests {
     #[test]
     fn what_was_withdrawn_counts_until_the_client_has_finished_it() {
         let mut outgoing = Outgoing::new(Rc::default(), 0);
-        outgoing.sent(1, owed(1, false, QoS::AtLeastOnce));
-        outgoing.sent(2, owed(2, false, QoS::AtLeastOnce));
+        send(&mut outgoing, 1, owed(1, false, QoS::AtLeastOnce));
+        send(&mut outgoing, 2, owed(2, false, QoS::AtLeastOnce));
         outgoing.push(owed(3, false, QoS::AtLeastOnce));
         let mut withdraw = || outgoing.withdraw().map(|owed| owed.number);
         assert_eq!((withdraw(), withdraw(), withdraw(), withdraw()), (Some(3), Some(2), Some(1), None));
@@ -367,9 +462,9 @@ mod tests {
     #[test]
     fn what_came_by_a_shared_subscription_can_be_taken_back_except_qos_2_that_was_sent() {
         let mut outgoing = Outgoing::new(Rc::default(), 0);
-        outgoing.sent(1, owed(1, true, QoS::ExactlyOnce));
-        outgoing.sent(2, owed(2, true, QoS::AtLeastOnce));
-        outgoing.sent(3, owed(3, false, QoS::AtLeastOnce));
+        send(&mut outgoing, 1, owed(1, true, QoS::ExactlyOnce));
+        send(&mut outgoing, 2, owed(2, true, QoS::AtLeastOnce));
+        send(&mut outgoing, 3, owed(3, false, QoS::AtLeastOnce));
         outgoing.push(owed(4, true, QoS::ExactlyOnce));
         outgoing.push(owed(5, false, QoS::AtMostOnce));
         let numbers = |taken: Vec<Owed>| taken.iter().map(|owed| owed.number).collect::<Vec<_>>();

@@ -66,7 +66,6 @@ impl Hub {
         if self.sessions[key].is_persistent() {
             let number = self.sessions[key].number;
             self.store(|delta| delta.subscribe(number, name, Some((options, identifier))));
-            self.store_now();
         }
         Ok(known)
     }
@@ -102,7 +101,6 @@ impl Hub {
         if session.is_persistent() {
             let (number, name) = (session.number, Arc::from(filter));
             self.store(|delta| delta.subscribe(number, name, None));
-            self.store_now();
         }
         self.end_pull(key, filter);
         self.drop_subscription(key, filter);

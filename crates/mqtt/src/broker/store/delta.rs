@@ -5,15 +5,16 @@
 use crate::broker::packets::incoming::Options;
 use crate::broker::state::message::Message;
 use crate::broker::state::session::{Identity, Owed, Phase};
+use crate::broker::store::wills::KeptWill;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use tokio::time::Instant;
 
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) identity: Identity,
     pub(crate) expiry: u32,
-    pub(crate) left: Option<SystemTime>,
+    pub(crate) left: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(crate) struct Delta {
     pub(crate) settled: Vec<u64>,
     pub(crate) progress: HashMap<u64, (u16, Phase)>,
     pub(crate) retained: HashMap<Arc<str>, Option<Arc<Message>>>,
+    /// By the numbers of their sessions.
+    pub(crate) wills: HashMap<u64, Option<KeptWill>>,
     bytes: usize,
 }
 
@@ -51,6 +54,7 @@ impl Delta {
             && self.settled.is_empty()
             && self.progress.is_empty()
             && self.retained.is_empty()
+            && self.wills.is_empty()
     }
 
     /// What it takes in memory, about.
@@ -58,7 +62,7 @@ impl Delta {
         self.bytes + 64 * (self.settled.len() + self.progress.len() + self.received.len())
     }
 
-    pub(crate) fn keep_session(&mut self, number: u64, identity: Identity, expiry: u32, left: Option<SystemTime>) {
+    pub(crate) fn keep_session(&mut self, number: u64, identity: Identity, expiry: u32, left: Option<Instant>) {
         self.sessions.insert(number, Some(Kept { identity, expiry, left }));
     }
 
@@ -74,6 +78,15 @@ impl Delta {
             stays
         });
         self.bytes -= freed;
+    }
+
+    /// Keeps the will of a session, or forgets it.
+    pub(crate) fn keep_will(&mut self, session: u64, will: Option<KeptWill>) {
+        let weight = |will: &Option<KeptWill>| will.as_ref().map_or(64, KeptWill::weight);
+        self.bytes += weight(&will);
+        if let Some(previous) = self.wills.insert(session, will) {
+            self.bytes -= weight(&previous);
+        }
     }
 
     pub(crate) fn subscribe(&mut self, session: u64, filter: Arc<str>, options: Option<Granted>) {

@@ -19,6 +19,11 @@ const TABLES: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS messages_of_session ON messages (session)",
     "CREATE TABLE IF NOT EXISTS retained (topic TEXT PRIMARY KEY, payload BLOB NOT NULL, qos INTEGER NOT NULL, \
      properties BLOB NOT NULL, expires_at INTEGER) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS wills (session INTEGER PRIMARY KEY, client_id TEXT NOT NULL, user TEXT, \
+     topic TEXT NOT NULL, payload BLOB NOT NULL, qos INTEGER NOT NULL, retain INTEGER NOT NULL, \
+     properties BLOB NOT NULL, delay INTEGER NOT NULL, expiry INTEGER, keep_alive INTEGER NOT NULL, due_at INTEGER)",
+    "CREATE TABLE IF NOT EXISTS clock (id INTEGER PRIMARY KEY, boot TEXT NOT NULL, uptime INTEGER NOT NULL, \
+     lived INTEGER NOT NULL)",
 ];
 
 /// Makes what is not there yet.
