@@ -19,6 +19,8 @@
 //! - Overlapping subscriptions of a client deliver one copy, with the highest QoS and all identifiers.
 //! - When a client's queue is full, the newer messages for it are dropped, counted and logged; the publisher is not told.
 //!   When all queues together are full, whoever holds most loses its newest messages to those who hold less.
+//! - Large payloads that are being written take memory once each, and half of `limits.max_total_queued_bytes` at most. What
+//!   is beyond waits; a connection that has taken nothing for ten seconds is closed when others wait for its payload.
 //! - When as many sessions are kept as may be, one whose client is away gives way to a new one: of the user who has left
 //!   most of them behind, one without subscriptions if there is any, else the one that is away for longest.
 //! - What comes by a shared subscription goes to members in turn; what a member did not acknowledge (QoS 1) or was not

@@ -129,6 +129,9 @@ pub struct LimitOptions {
     /// Bytes handed to the gateway that it has not acknowledged; beyond it publishers are not read.
     #[serde(deserialize_with = "size")]
     pub max_unacknowledged_bytes: usize,
+    /// Bytes of large packets of which only a part has come, of all connections; at least two packets.
+    #[serde(deserialize_with = "size")]
+    pub max_partial_bytes: usize,
     /// Time for CONNECT to come in.
     #[serde(deserialize_with = "duration")]
     pub connect_timeout: Duration,
@@ -161,6 +164,7 @@ impl Default for LimitOptions {
             max_total_subscription_bytes: 64 * MIB,
             max_sessions: 10_000,
             max_unacknowledged_bytes: 16 * MIB,
+            max_partial_bytes: 16 * MIB,
             connect_timeout: Duration::from_secs(5),
             max_keep_alive: Duration::from_secs(60),
             max_session_expiry: Duration::from_secs(30 * 24 * 3600),

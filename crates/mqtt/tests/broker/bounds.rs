@@ -49,6 +49,29 @@ fn when_all_queues_are_full_who_holds_most_loses_first() {
 }
 
 #[test]
+fn a_connected_client_that_acknowledges_nothing_loses_to_those_who_hold_less() {
+    let mut options = options();
+    options.limits.max_total_queued_bytes = 200 * KIB;
+    let broker = start_with(options, Gateway::Absent);
+    absent(&broker, "dashboard", "alarm/#");
+    let mut hoarder = broker.v4("hoarder");
+    hoarder.subscribe("other/#", 1);
+    let mut publisher = broker.v4("p");
+    for _ in 0..60 {
+        publish_acknowledged(&mut publisher, "other/x", vec![0; 4 * KIB]);
+    }
+    publish_acknowledged(&mut publisher, "alarm/fire", vec![0; 4 * KIB]);
+    let (mut dashboard, _) = broker.connect(&Connect::kept(4, "dashboard"));
+    assert_eq!(dashboard.message_acknowledged().topic, "alarm/fire");
+    // Acknowledging what was withdrawn meanwhile is no mistake, and makes room for more.
+    for _ in 0..40 {
+        hoarder.message_acknowledged();
+    }
+    publish_acknowledged(&mut publisher, "other/y", "x");
+    while hoarder.message_acknowledged().topic != "other/y" {}
+}
+
+#[test]
 fn what_is_dropped_is_told_once_for_each_client_and_message() {
     let mut options = options();
     options.limits.max_queued_messages = 3;
@@ -178,4 +201,46 @@ fn subscriptions_are_bounded_by_the_memory_that_they_take() {
     broker.v4("a").disconnect();
     first.expect_end(0);
     assert_eq!(count(&mut third, 300), 2);
+}
+
+#[test]
+fn a_client_that_does_not_read_keeps_no_more_than_its_share_and_gives_it_back() {
+    let mut options = options();
+    // Half of it for payloads that are being written.
+    options.limits.max_total_queued_bytes = 2 * KIB * KIB;
+    let broker = start_with(options, Gateway::Absent);
+    let (mut stuck, mut reader, mut other) = (broker.v4("stuck"), broker.v4("reader"), broker.v4("other"));
+    stuck.subscribe("big/1", 0);
+    reader.subscribe("big/2", 0);
+    other.subscribe("small", 0);
+    let mut publisher = broker.v4("p");
+    let payload = vec![0; 900 * KIB];
+    while broker.losses.lock().unwrap().is_empty() {
+        publish_acknowledged(&mut publisher, "big/1", &payload);
+    }
+    publish_acknowledged(&mut publisher, "big/2", &payload);
+    publish_acknowledged(&mut publisher, "small", "x");
+    assert_eq!(other.message().text(), "x");
+    reader.expect_nothing();
+    drop(stuck);
+    assert_eq!(reader.message().topic, "big/2");
+}
+
+#[test]
+fn packets_that_do_not_end_make_room_for_those_that_do() {
+    let mut options = options();
+    options.limits.max_partial_bytes = 0;
+    options.limits.max_packet_size = 200 * KIB;
+    let broker = start_with(options, Gateway::Absent);
+    let mut clients: Vec<Client> = (0..6).map(|number| broker.v5(&format!("c{number}"))).collect();
+    let whole = clients[0].publish_bytes(2, "t", 1, &vec![0; 190 * KIB], &[]);
+    for client in &mut clients {
+        client.send(&whole[..150 * KIB]);
+        // Until it has been read.
+        std::thread::sleep(SILENCE);
+    }
+    let mut newest = clients.pop().unwrap();
+    newest.send(&whole[150 * KIB..]);
+    newest.expect_acknowledgement(4, 1);
+    clients[0].expect_end(0x97);
 }

@@ -1,5 +1,6 @@
 //! Clients come and go: CONNECT, takeover, the end of a connection, the end of a session.
 
+use super::output::Output;
 use super::{Hub, Link};
 use crate::broker::Loss;
 use crate::broker::packets::connect::Connect;
@@ -11,7 +12,6 @@ use crate::broker::state::tree::SessionKey;
 use crate::codec::Version;
 use crate::codec::reason::Reason;
 use crate::link::Heard;
-use bytes::BytesMut;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Hub {
         let had_will = std::mem::replace(&mut session.will, connect.will.take()).is_some();
         let has_will = session.will.is_some();
         session.keep_alive = keep_alive;
-        session.outgoing.resent = 0;
+        session.outgoing.begin_connection();
         self.cancel_timers(key);
         self.tell_dropped(key);
         if is_known && expiry == 0 {
@@ -98,7 +98,7 @@ impl Hub {
         }
         let announcement = self.announcement(&connect, assigned, expiry, keep_alive);
         let present = is_known && connect.version != Version::V31;
-        outgoing::connack(&mut self.links[link].out, connect.version, present, Reason::Success, &announcement);
+        outgoing::connack(self.links[link].out.tail(), connect.version, present, Reason::Success, &announcement);
         self.pump(key, link);
         let session = &mut self.sessions[key];
         if !is_known {
@@ -211,7 +211,8 @@ impl Hub {
             version: connect.version,
             session: Some(session),
             client_id: connect.client_id.as_str().into(),
-            out: BytesMut::new(),
+            out: Output::default(),
+            last_written: Instant::now(),
             waker: None,
             alive,
             acks: VecDeque::new(),
@@ -254,7 +255,7 @@ impl Hub {
     pub(crate) fn end_link(&mut self, key: LinkKey, reason: Reason) {
         let Some(link) = self.links.get_mut(key) else { return };
         if !link.closing {
-            outgoing::disconnect(&mut link.out, link.version, reason);
+            outgoing::disconnect(link.out.tail(), link.version, reason);
             link.closing = true;
             link.wake();
         }
@@ -264,7 +265,12 @@ impl Hub {
     pub(crate) fn disconnected(&mut self, key: LinkKey, farewell: Farewell) {
         let Some(link) = self.links.try_remove(key) else { return };
         self.stalled.remove(&key);
-        let Some(session_key) = link.session else { return };
+        self.crowded.remove(&key);
+        self.partials.remove(key);
+        let link_session = link.session;
+        drop(link);
+        self.pump_crowded();
+        let Some(session_key) = link_session else { return };
         let session = &mut self.sessions[session_key];
         session.link = None;
         session.left = Some(Instant::now());

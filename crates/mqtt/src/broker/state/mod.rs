@@ -14,6 +14,8 @@ pub(crate) mod gateway;
 mod link;
 mod losses;
 pub(crate) mod message;
+mod output;
+mod partial;
 mod pool;
 mod publish;
 pub(crate) mod pull;
@@ -45,9 +47,11 @@ use crate::broker::state::tree::{SessionKey, Tree};
 use crate::broker::store::delta::Delta;
 use crate::link::{Outcome, OutcomeSender};
 use hearthgate_domain::delivery::{Inbound, Micros, QoS, Via};
+use output::Payloads;
+use partial::Partials;
 use pool::Pool;
 use slab::Slab;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -93,6 +97,11 @@ pub(crate) struct Hub {
     /// The gateway's own messages whose outcome waits for a generation of the store.
     unsettled: Vec<(u64, OutcomeSender)>,
     stalled: HashSet<LinkKey>,
+    partials: Partials,
+    /// Large payloads that are being written.
+    payloads: Rc<Payloads>,
+    /// Connections whose next payload waits for room among them.
+    crowded: BTreeSet<LinkKey>,
     queued: Rc<Pool>,
     /// Of all sessions.
     subscription_bytes: usize,
@@ -130,6 +139,9 @@ impl Hub {
             awaiting_store: HashSet::new(),
             unsettled: Vec::new(),
             stalled: HashSet::new(),
+            partials: Partials::default(),
+            payloads: Rc::default(),
+            crowded: BTreeSet::new(),
             queued: Rc::default(),
             subscription_bytes: 0,
             next_number: 1,

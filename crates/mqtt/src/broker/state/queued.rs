@@ -16,3 +16,10 @@ pub(crate) struct Owed {
     /// The shared subscription that it came by.
     pub(crate) share: Option<Arc<str>>,
 }
+
+impl Owed {
+    /// What it takes in a queue, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.message.weight() + 4 * self.identifiers.len()
+    }
+}

@@ -7,6 +7,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// How often expired retained messages are cleared away; they are not delivered before that either.
+pub(super) const SWEEP: Duration = Duration::from_secs(60);
+
+/// How often it is looked who keeps the others' payloads waiting.
+pub(super) const LOOK_AT_OUTPUTS: Duration = Duration::from_secs(1);
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Due {
     Will,
@@ -27,6 +33,7 @@ pub(crate) struct Timers {
     pub(super) timers: BTreeMap<(Instant, u64), Timer>,
     pub(super) counter: u64,
     pub(super) sweep: Option<Instant>,
+    pub(super) outputs: Option<Instant>,
     /// Tells the task that waits for the first timer that there is an earlier one.
     pub(crate) changed: Rc<Notify>,
 }
@@ -35,13 +42,21 @@ impl Timers {
     /// When to look again.
     pub(crate) fn next(&self) -> Option<Instant> {
         let first = self.timers.first_key_value().map(|((at, _), _)| *at);
-        [first, self.sweep].into_iter().flatten().min()
+        [first, self.sweep, self.outputs].into_iter().flatten().min()
     }
 
     pub(super) fn add(&mut self, at: Instant, timer: Timer) {
         self.counter += 1;
         self.timers.insert((at, self.counter), timer);
         self.changed.notify_one();
+    }
+
+    /// Looks soon whether anyone blocks others.
+    pub(crate) fn look_at_outputs(&mut self) {
+        if self.outputs.is_none() {
+            self.outputs = Some(Instant::now() + LOOK_AT_OUTPUTS);
+            self.changed.notify_one();
+        }
     }
 
     pub(crate) fn sweep_retained(&mut self) {
@@ -51,6 +66,3 @@ impl Timers {
         }
     }
 }
-
-/// How often expired retained messages are cleared away; they are not delivered before that either.
-pub(super) const SWEEP: Duration = Duration::from_secs(60);

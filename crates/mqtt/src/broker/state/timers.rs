@@ -38,6 +38,12 @@ impl Hub {
     /// Does what is due.
     pub(crate) fn run_timers(&mut self) {
         let now = Instant::now();
+        if self.timers.outputs.is_some_and(|at| at <= now) {
+            self.timers.outputs = None;
+            if !self.crowded.is_empty() {
+                self.end_blocked(now);
+            }
+        }
         if self.timers.sweep.is_some_and(|at| at <= now) {
             self.timers.sweep = None;
             for topic in self.retained.expire(now) {
