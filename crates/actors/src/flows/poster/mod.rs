@@ -12,7 +12,7 @@ mod rendering;
 mod turn;
 
 pub use delivery::{Endpoints, FindSecret};
-pub use rendering::Rendered;
+pub use rendering::{Rendered, body_purpose};
 
 use crate::backoff::Pace;
 use crate::flows::dead_letters;
