@@ -2,14 +2,17 @@
 //!
 //! A template sees `payload` (the message's JSON), `raw` (its text, every digit as it was sent), `topic`, `levels` (the
 //! topic's levels), `captures` (by name), `flow`, `message_id` and `received_at` (RFC 3339, UTC). A name that is not there
-//! is an error. In a URL every inserted value is percent-encoded, so that a topic or payload cannot change the host, the
-//! path or the query; `| safe` turns that off, `| part` does it explicitly. In a body nothing is escaped: use `| tojson`.
+//! is an error. Values are escaped for the place they stand in, and `| safe` turns that off. In a URL they are
+//! percent-encoded, so that a topic or payload cannot change the host, the path or the query; `| part` does it
+//! explicitly. In a JSON body they are JSON values, or within a string the text of one, and the body has to be JSON in the
+//! end; `raw` stands there as the JSON that it is. In any other body nothing is escaped.
 
 use chrono::{DateTime, SecondsFormat};
 use hearthgate_domain::delivery::Micros;
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, context};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 
@@ -18,21 +21,64 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// Instructions that one rendering may take.
 const FUEL: u64 = 200_000;
 const NAME: &str = "template";
+/// Characters of a body that is no JSON that are shown.
+const SHOWN: usize = 40;
+
+thread_local! {
+    /// Where in a JSON body the next value will stand. Rendering does not leave its thread.
+    static PLACE: Cell<JsonPlace> = const { Cell::new(JsonPlace::Outside) };
+}
+
+/// A place in a JSON text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JsonPlace {
+    Outside,
+    InString,
+    /// In a string, after a backslash.
+    Escaped,
+}
+
+impl JsonPlace {
+    fn after(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Outside, b'"') | (Self::Escaped, _) => Self::InString,
+            (Self::InString, b'"') => Self::Outside,
+            (Self::InString, b'\\') => Self::Escaped,
+            (place, _) => place,
+        }
+    }
+}
 
 /// What a template is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A URL, at most 8 KiB.
     Url,
-    /// A body, at most 1 MiB.
+    /// A body that is JSON, at most 1 MiB.
+    Json,
+    /// Any other body, at most 1 MiB, and the topic of a message.
     Body,
 }
 
 impl Purpose {
+    /// What the template of a body is for: the header `Content-Type` says whether it is JSON. Without one the template
+    /// does, with an object, array or string at its beginning.
+    #[must_use]
+    pub fn of_body(source: &str, content_type: Option<&str>) -> Self {
+        let is_json = match content_type {
+            Some(value) => {
+                let kind = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+                kind.ends_with("/json") || kind.ends_with("+json")
+            }
+            None => begins_as_json(source),
+        };
+        if is_json { Purpose::Json } else { Purpose::Body }
+    }
+
     fn most_bytes(self) -> usize {
         match self {
             Purpose::Url => 8 << 10,
-            Purpose::Body => 1 << 20,
+            Purpose::Json | Purpose::Body => 1 << 20,
         }
     }
 }
@@ -65,6 +111,14 @@ pub enum TemplateError {
     /// The text would be too long.
     #[error("the template's text is over {0} bytes")]
     TooLong(usize),
+    /// A body that was to be JSON.
+    #[error("the template makes a body that is no JSON, near {near:?}: {problem}")]
+    NotJson {
+        /// The body around the place.
+        near: String,
+        /// What the parser says, with line and column.
+        problem: serde_json::Error,
+    },
 }
 
 /// A compiled template.
@@ -93,12 +147,17 @@ impl Template {
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(32);
         environment.add_filter("part", |value: &Value| encode(value).map(Value::from_safe_string));
-        if purpose == Purpose::Url {
-            environment.set_formatter(|out, state, value| {
+        let escape: Option<fn(&Value, Option<Value>) -> Result<String, Error>> = match purpose {
+            Purpose::Url => Some(|value, _| encode(value)),
+            Purpose::Json => Some(json_text),
+            Purpose::Body => None,
+        };
+        if let Some(escape) = escape {
+            environment.set_formatter(move |out, state, value| {
                 if value.is_safe() || value.is_undefined() {
                     return minijinja::escape_formatter(out, state, value);
                 }
-                out.write_str(&encode(value)?).map_err(Error::from)
+                out.write_str(&escape(value, state.lookup("raw"))?).map_err(Error::from)
             });
         }
         environment.add_template_owned(NAME, source.to_owned())?;
@@ -111,6 +170,7 @@ impl Template {
     /// [`TemplateError`]: a name that is not there, a loop that takes too long, or too long a text.
     pub fn render(&self, message: &Message<'_>) -> Result<String, TemplateError> {
         let most = self.purpose.most_bytes();
+        PLACE.set(JsonPlace::Outside);
         let mut text = Bounded { bytes: Vec::new(), most, full: false };
         let captures = message.captures.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let levels: Vec<Value> = message.topic.split('/').map(Value::from).collect();
@@ -130,8 +190,54 @@ impl Template {
             return Err(TemplateError::TooLong(most));
         }
         rendered?;
-        Ok(String::from_utf8_lossy(&text.bytes).into_owned())
+        let text = String::from_utf8_lossy(&text.bytes).into_owned();
+        if self.purpose == Purpose::Json {
+            check_json(&text)?;
+        }
+        Ok(text)
     }
+}
+
+/// Whether the first thing that a template writes is the beginning of an object, an array or a string.
+fn begins_as_json(source: &str) -> bool {
+    let mut rest = source.trim_start();
+    loop {
+        let end = match rest.get(..2) {
+            Some("{%") => "%}",
+            Some("{#") => "#}",
+            Some("{{") => return false,
+            _ => return rest.starts_with(['{', '[', '"']),
+        };
+        let Some((_, after)) = rest.split_once(end) else { return false };
+        rest = after.trim_start();
+    }
+}
+
+/// A value for the place in a JSON body that comes next.
+fn json_text(value: &Value, raw: Option<Value>) -> Result<String, Error> {
+    let json = |text: Result<String, serde_json::Error>| {
+        text.map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+    };
+    if PLACE.get() != JsonPlace::Outside {
+        let quoted = json(serde_json::to_string(&value.to_string()))?;
+        return Ok(quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned());
+    }
+    match value.as_str() {
+        // It is JSON as it was sent, digit for digit; unless a template calls something else by its name.
+        Some(text) if raw.as_ref().and_then(Value::as_str) == Some(text) && check_json(text).is_ok() => {
+            Ok(text.to_owned())
+        }
+        _ => json(serde_json::to_string(value)),
+    }
+}
+
+fn check_json(text: &str) -> Result<(), TemplateError> {
+    let Err(problem) = serde_json::from_str::<&serde_json::value::RawValue>(text) else { return Ok(()) };
+    let line = text.lines().nth(problem.line().saturating_sub(1)).unwrap_or_default();
+    // The column counts bytes, and may lie within a character.
+    let at = String::from_utf8_lossy(line.as_bytes().get(..problem.column()).unwrap_or(line.as_bytes()));
+    let skipped = at.chars().count().saturating_sub(SHOWN / 2);
+    Err(TemplateError::NotJson { near: line.chars().skip(skipped).take(SHOWN).collect(), problem })
 }
 
 /// A value as a part of a URL. Dots alone would walk through the path, in whatever way they are written.
@@ -165,6 +271,7 @@ impl io::Write for Bounded {
             return Err(io::Error::other("the text is too long"));
         }
         self.bytes.extend_from_slice(bytes);
+        PLACE.set(bytes.iter().fold(PLACE.get(), |place, byte| place.after(*byte)));
         Ok(bytes.len())
     }
 
@@ -223,6 +330,54 @@ mod tests {
         assert_eq!(json, json!({"n": "a/b?c=d&e", "t": ["x", "y"]}));
         assert_eq!(body("{% for tag in payload.tags %}[{{ tag }}]{% endfor %}"), "[x][y]");
         assert_eq!(body("<{{ payload.name }}>"), "<a/b?c=d&e>", "nothing is escaped");
+    }
+
+    #[test]
+    fn a_value_in_a_json_body_is_a_value_or_text_and_can_add_no_keys() {
+        let payload =
+            json!({"n": "x\",\"role\":\"admin\",\"rest\":\"", "back": "\\", "t": [1, "ü\n"], "on": true, "no": null});
+        let filled = |source: &str| {
+            let message = Message {
+                payload: &payload,
+                raw: r#"{"n": 21.50}"#,
+                topic: "a/b",
+                captures: &[],
+                flow: "F",
+                message_id: "msg_1",
+                received_at: 0,
+            };
+            let purpose = Purpose::of_body(source, None);
+            assert_eq!(purpose, Purpose::Json, "{source}");
+            Template::new(source, purpose).unwrap().render(&message)
+        };
+        let value = |source: &str| -> serde_json::Value { serde_json::from_str(&filled(source).unwrap()).unwrap() };
+        assert_eq!(
+            value(r#"{"name":"{{ payload.n }}","role":"guest"}"#),
+            json!({"name": payload["n"], "role": "guest"})
+        );
+        assert_eq!(value(r#"{"name":{{ payload.n }}}"#), json!({"name": payload["n"]}));
+        assert_eq!(value(r#"{"a\"":"{{ payload.back }}","b":"{{ payload.t }} {{ payload.on }}"}"#)["a\""], json!("\\"));
+        assert_eq!(value("[{{ payload.t }}, {{ payload.on }}, {{ payload.no }}]"), json!([payload["t"], true, null]));
+        assert_eq!(value("[{{ payload.t | tojson }}, {{ topic }}]"), json!([payload["t"], "a/b"]));
+        assert_eq!(filled(r#"{"all":{{ raw }}}"#).unwrap(), r#"{"all":{"n": 21.50}}"#);
+        assert_eq!(value(r#"{"all":"{{ raw }}"}"#), json!({"all": r#"{"n": 21.50}"#}));
+        assert_eq!(filled(r#"[{{ "1, 2" | safe }}]"#).unwrap(), "[1, 2]");
+        let error = filled("{\"a\": 1,\n \"name\": \"{{ payload.n | safe }}\" oops}").unwrap_err().to_string();
+        assert!(error.contains("no JSON, near") && error.contains("line 2") && error.contains("oops"), "{error}");
+    }
+
+    #[test]
+    fn the_content_type_or_the_beginning_says_whether_a_body_is_json() {
+        let is_json = |source, kind| Purpose::of_body(source, kind) == Purpose::Json;
+        for source in ["{\"a\":1}", " [1]", "{% if x %}{}{% endif %}", "{# note #}\n{}"] {
+            assert!(is_json(source, None), "{source}");
+        }
+        for source in ["", "{{ raw }}", "a={{ topic }}", "{% if x", "ü"] {
+            assert!(!is_json(source, None), "{source}");
+        }
+        assert!(is_json("{{ topic }}", Some("application/json; charset=utf-8")));
+        assert!(is_json("{{ topic }}", Some("Application/LD+JSON")));
+        assert!(!is_json("{}", Some("text/plain")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Three forms, told apart as the Python gateway's users know them:
 //! `{"field": "type"}`, `{"properties": {"field": {"type": "t"}}}` with short type names (in both a field's type may
-//! stand alone or as `{"type": "t"}`), and JSON Schema, drafts 4 to
+//! stand alone or as `{"type": "t"}`, `t?` may be absent, `t|null` may be null, `t?|null` both), and JSON Schema, drafts 4 to
 //! 2020-12, which has `$schema`, or `properties` beside any other key. A JSON Schema one of whose properties has a type
 //! that only the short form knows (`str`, `float`, `int`, `bool`) is read as the second form.
 
@@ -29,7 +29,7 @@ pub enum SchemaError {
     /// A type that does not exist.
     #[error(
         "field {field:?} has the unknown type {found:?}; types are string (str), number (float), integer (int), boolean \
-         (bool), object and array"
+         (bool), object and array; \"float?\" may be absent, \"float|null\" null, \"float?|null\" both"
     )]
     UnknownType {
         /// The field.
@@ -63,8 +63,12 @@ pub enum SchemaError {
 pub struct SchemaField {
     /// Its name.
     pub name: Box<str>,
-    /// Its type; none when a JSON Schema allows several, or says nothing of it.
+    /// Its type; none when a JSON Schema allows several, or says nothing of it. Numbers that may be null are numbers.
     pub kind: Option<FieldType>,
+    /// Whether it may be absent; a JSON Schema says that elsewhere.
+    pub is_optional: bool,
+    /// Whether it may be null besides having its type.
+    pub is_nullable: bool,
 }
 
 /// A schema, ready to check payloads.
@@ -131,14 +135,24 @@ impl PayloadSchema {
             pointer: error.instance_path().as_str().into(),
             problem: error.to_string().into(),
         })?;
-        let field = |(name, property): (&String, &Value)| SchemaField {
-            name: name.as_str().into(),
-            kind: property.get("type").and_then(Value::as_str).and_then(FieldType::from_name),
+        let field = |(name, property): (&String, &Value)| {
+            let nullable = nullable_number(property);
+            let kind = nullable.or_else(|| property.get("type")?.as_str().and_then(FieldType::from_name));
+            SchemaField { name: name.as_str().into(), kind, is_optional: false, is_nullable: nullable.is_some() }
         };
         let fields = properties.into_iter().flatten().map(field).collect();
         let warnings = keywords::without_effect(schema, validator.draft());
         Ok(Self { fields, json_schema: Some(Box::new(validator)), warnings })
     }
+}
+
+/// The type of a property whose types are numbers and `null`, such as `["number", "null"]`.
+fn nullable_number(property: &Value) -> Option<FieldType> {
+    let names = property.get("type")?.as_array()?.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?;
+    if !names.contains(&"null") || names.iter().any(|name| !matches!(*name, "null" | "number" | "integer")) {
+        return None;
+    }
+    ["number", "integer"].into_iter().find(|name| names.contains(name)).and_then(FieldType::from_name)
 }
 
 fn has_short_only_type(properties: &Map<String, Value>) -> bool {
@@ -153,13 +167,15 @@ fn short_field(name: &str, kind: &Value) -> Result<SchemaField, SchemaError> {
         let found = kind.map_or("nothing".to_string(), |kind| kind_of(kind).to_string());
         return Err(SchemaError::NoType { field: name.into(), found: found.into() });
     };
-    match FieldType::from_name(found) {
-        Some(kind) => Ok(SchemaField { name: name.into(), kind: Some(kind) }),
+    let (kind, is_nullable) = found.strip_suffix("|null").map_or((found.as_str(), false), |kind| (kind, true));
+    let (kind, is_optional) = kind.strip_suffix('?').map_or((kind, false), |kind| (kind, true));
+    match FieldType::from_name(kind) {
+        Some(kind) => Ok(SchemaField { name: name.into(), kind: Some(kind), is_optional, is_nullable }),
         None => Err(SchemaError::UnknownType { field: name.into(), found: found.as_str().into() }),
     }
 }
 
-/// The short forms: every named field must be there and have its type. Nothing is built.
+/// The short forms: every named field must be there, unless it is optional, and have its type. Nothing is built.
 fn check_types(fields: &[SchemaField], payload: &Payload<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (index, field) in fields.iter().enumerate() {
@@ -168,6 +184,8 @@ fn check_types(fields: &[SchemaField], payload: &Payload<'_>) -> Vec<Violation> 
         let at_its_place = payload.fields().get(index).filter(|sent| *sent.name == *field.name);
         match at_its_place.map(|sent| sent.value).or_else(|| payload.get(&field.name)) {
             Some(value) if kind.admits(value.kind()) => {}
+            Some(value) if field.is_nullable && value.kind() == JsonKind::Null => {}
+            None if field.is_optional => {}
             found => violations.push(Violation::wrong_type(&field.name, kind, found.map(|value| value.kind()))),
         }
     }
@@ -238,6 +256,49 @@ mod tests {
         let schema = PayloadSchema::compile(&json!({"a/b~c": "int"})).unwrap();
         let found = schema.validate(&Payload::parse_text("{}").unwrap()).unwrap_err();
         assert_eq!((found[0].pointer.as_str(), found[0].found.as_str()), ("/a~1b~0c", "nothing"));
+    }
+
+    #[test]
+    fn a_field_of_the_short_form_may_be_optional_and_nullable() {
+        let schema = json!({"a": "int?", "b": "float|null", "c": {"type": "str?|null"}});
+        for payload in [r#"{"b": null}"#, r#"{"a": 1, "b": 2.5, "c": "x"}"#, r#"{"b": 1, "c": null}"#] {
+            assert_eq!(violations(&schema, payload), Vec::<String>::new(), "{payload}");
+        }
+        assert_eq!(
+            violations(&schema, r#"{"a": null, "c": 1}"#),
+            [
+                "field a: expected integer, found null",
+                "field b: expected number, found nothing",
+                "field c: expected string, found integer"
+            ]
+        );
+        let fields = PayloadSchema::compile(&schema).unwrap().fields;
+        let kinds: Vec<_> = fields.iter().map(|field| field.kind.unwrap()).collect();
+        assert_eq!(kinds, [FieldType::Integer, FieldType::Number, FieldType::String]);
+        for wrong in ["float|null?", "float??", "?", "|null", "float |null", "float|text"] {
+            assert!(PayloadSchema::compile(&json!({"a": wrong})).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_may_be_null_is_a_number() {
+        let schema = draft7(&json!({
+            "a": {"type": ["number", "null"]}, "b": {"type": ["null", "integer"]}, "c": {"type": ["string", "null"]},
+            "d": {"type": "number"}, "e": {"type": ["number", "string", "null"]}, "f": {"type": ["null"]},
+        }));
+        let schema = PayloadSchema::compile(&schema).unwrap();
+        let found: Vec<_> = schema.fields().iter().map(|field| (&*field.name, field.kind, field.is_nullable)).collect();
+        assert_eq!(
+            found,
+            [
+                ("a", Some(FieldType::Number), true),
+                ("b", Some(FieldType::Integer), true),
+                ("c", None, false),
+                ("d", Some(FieldType::Number), false),
+                ("e", None, false),
+                ("f", None, false),
+            ]
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::maps;
 use anyhow::Context;
 use chrono::Utc;
 use hearthgate_actors::flows::catalog;
-use hearthgate_actors::flows::poster::Rendered;
+use hearthgate_actors::flows::poster::{Rendered, body_purpose};
 use hearthgate_domain::flow::{Action, Flow};
 use hearthgate_domain::mapping::Codec;
 use hearthgate_domain::payload::{self, Payload};
@@ -169,7 +169,9 @@ fn of_action(message: &Rendered<'_>, action: &Action, payload: &Payload<'_>, for
                 None => Ok(otherwise.to_owned()),
             };
             let url = filled(endpoint.url_template.as_deref(), Purpose::Url, &endpoint.url);
-            let body = filled(endpoint.body_template.as_deref(), Purpose::Body, payload.text());
+            let body = endpoint.body_template.as_deref();
+            let purpose = body.map_or(Purpose::Body, |source| body_purpose(endpoint, source));
+            let body = filled(body, purpose, payload.text());
             let (url, body) = match (url, body) {
                 (Ok(url), Ok(body)) => (url, body),
                 (Err(error), _) | (_, Err(error)) => return json!({"action": name, "error": error}),

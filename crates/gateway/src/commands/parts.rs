@@ -1,6 +1,7 @@
 //! What a flow or an interface needs besides its own text: templates that can be read, secrets, programs, devices.
 
 use crate::wiring::options;
+use hearthgate_actors::flows::poster::body_purpose;
 use hearthgate_domain::flow::{Action, Auth, Flow, FlowRow, HeaderValue, SecretRef};
 use hearthgate_domain::routing::{describe_circle, find_circles};
 use hearthgate_endpoints::template::{Purpose, Template};
@@ -17,7 +18,8 @@ pub(super) fn template_problems(flow: &Flow) -> Vec<String> {
     let mut templates: Vec<(&str, &str, Purpose)> = Vec::new();
     if let Some(endpoint) = &flow.endpoint {
         templates.extend(endpoint.url_template.as_deref().map(|text| ("options.url_template", text, Purpose::Url)));
-        templates.extend(endpoint.body_template.as_deref().map(|text| ("options.body_template", text, Purpose::Body)));
+        let body = endpoint.body_template.as_deref();
+        templates.extend(body.map(|text| ("options.body_template", text, body_purpose(endpoint, text))));
     }
     for action in &flow.actions {
         if let Action::Publish { topic, .. } = action {

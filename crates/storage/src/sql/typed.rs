@@ -40,11 +40,20 @@ enum ColumnKind {
     Json,
 }
 
+/// A column for a field, or for a named level of the topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Column {
+    name: Box<str>,
+    kind: ColumnKind,
+    /// A number that may be null was a JSON column once; such tables stay usable.
+    is_nullable: bool,
+}
+
 /// A typed table of a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypedTable {
     name: Box<str>,
-    columns: Vec<(Box<str>, ColumnKind)>,
+    columns: Vec<Column>,
     /// The named levels of the topic among the columns.
     levels: Vec<Box<str>>,
     /// The field with the event's time.
@@ -79,20 +88,21 @@ impl TypedTable {
         if name.to_ascii_lowercase().starts_with("hearthgate_") {
             return Err(format!("table {name}: names with hearthgate_ are for tables of our own; take another name"));
         }
-        let mut columns: Vec<(Box<str>, ColumnKind)> = Vec::new();
+        let mut columns: Vec<Column> = Vec::new();
         let fields = schema.fields();
         let levels = levels.iter().filter(|level| fields.iter().all(|field| *field.name != ***level));
         let levels: Vec<&str> = levels.copied().collect();
-        let texts = levels.iter().map(|level| (*level, ColumnKind::Text));
-        for (column, kind) in texts.chain(fields.iter().map(|field| (&*field.name, kind(field.kind)))) {
-            let known = OWN_COLUMNS.into_iter().chain(columns.iter().map(|(name, _)| &**name));
+        let texts = levels.iter().map(|level| (*level, ColumnKind::Text, false));
+        let fields = fields.iter().map(|field| (&*field.name, kind(field.kind), field.is_nullable));
+        for (column, kind, is_nullable) in texts.chain(fields) {
+            let known = OWN_COLUMNS.into_iter().chain(columns.iter().map(|column| &*column.name));
             if known.into_iter().any(|other| other.to_lowercase() == column.to_lowercase()) {
                 return Err(format!("table {name}: {column} can't be a column, the name is taken"));
             }
             if column.is_empty() || column.len() > NAME_LIMIT || column.contains('\0') {
                 return Err(format!("table {name}: {column:?} can't be a column; a name has 1 to 63 bytes"));
             }
-            columns.push((column.into(), kind));
+            columns.push(Column { name: column.into(), kind, is_nullable });
         }
         if columns.is_empty() || columns.len() > COLUMN_LIMIT {
             return Err(format!(
@@ -185,8 +195,11 @@ impl TypedTable {
 
     /// The columns of the schema and the named levels: each name, and how it is defined.
     pub(crate) fn definitions(&self, dialect: Dialect) -> Vec<(String, String)> {
-        let define = |(name, kind): &(Box<str>, ColumnKind)| {
-            (name.to_string(), format!("{} {} NULL", quote(dialect, name), sql_type(dialect, *kind)))
+        let define = |column: &Column| {
+            (
+                column.name.to_string(),
+                format!("{} {} NULL", quote(dialect, &column.name), sql_type(dialect, column.kind)),
+            )
         };
         self.columns.iter().map(define).collect()
     }
@@ -198,9 +211,9 @@ impl TypedTable {
 
     /// The columns that can be aggregated; `true` for those that hold yes or no.
     pub(crate) fn measures(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.columns.iter().filter_map(|(name, kind)| match kind {
-            ColumnKind::Real | ColumnKind::Integer => Some((&**name, false)),
-            ColumnKind::Boolean => Some((&**name, true)),
+        self.columns.iter().filter_map(|column| match column.kind {
+            ColumnKind::Real | ColumnKind::Integer => Some((&*column.name, false)),
+            ColumnKind::Boolean => Some((&*column.name, true)),
             ColumnKind::Text | ColumnKind::Json => None,
         })
     }
@@ -213,9 +226,9 @@ impl TypedTable {
     /// The row of a message, with the named levels of its topic. A field that is missing is NULL; so is an event time that can't be read.
     pub fn row(self: &Arc<Self>, levels: &[(&str, &str)], payload: &Payload<'_>) -> TypedRow {
         let level = |name: &str| levels.iter().find(|(level, _)| *level == name).map(|(_, level)| Arc::from(*level));
-        let value = |(name, kind): &(Box<str>, ColumnKind)| match payload.get(name) {
-            Some(value) => text(*kind, &value),
-            None => level(name),
+        let value = |column: &Column| match payload.get(&column.name) {
+            Some(value) => text(column.kind, &value),
+            None => level(&column.name),
         };
         let values = self.columns.iter().map(value).collect();
         let event_time = self.event_time.as_deref().and_then(|field| event_time(&payload.get(field)?).ok());
@@ -225,14 +238,14 @@ impl TypedTable {
     /// A query that fails unless the table has every column that is written. The names are qualified: SQLite takes an
     /// unknown quoted name for a text.
     pub(crate) fn probe(&self, dialect: Dialect) -> String {
-        let names = OWN_COLUMNS.into_iter().skip(1).chain(self.columns.iter().map(|(name, _)| &**name));
+        let names = OWN_COLUMNS.into_iter().skip(1).chain(self.columns.iter().map(|column| &*column.name));
         let names: Vec<String> = names.map(|name| format!("t.{}", quote(dialect, name))).collect();
         format!("SELECT {} FROM {} t WHERE 1 = 0", names.join(", "), quote(dialect, &self.name))
     }
 
     /// A multi-row INSERT; the values are in the order flow code, time of receipt, event time, number, fields.
     pub(crate) fn insert(&self, dialect: Dialect, rows: usize) -> String {
-        let names = OWN_COLUMNS.into_iter().skip(1).chain(self.columns.iter().map(|(name, _)| &**name));
+        let names = OWN_COLUMNS.into_iter().skip(1).chain(self.columns.iter().map(|column| &*column.name));
         let names: Vec<String> = names.map(|name| quote(dialect, name)).collect();
         let insert = format!("INSERT INTO {} ({})", quote(dialect, &self.name), names.join(", "));
         match dialect {
@@ -241,11 +254,7 @@ impl TypedTable {
                 format!("{insert} VALUES {}", vec![row.as_str(); rows].join(","))
             }
             Dialect::Postgres => {
-                let casts = self
-                    .columns
-                    .iter()
-                    .enumerate()
-                    .map(|(at, (_, kind))| format!("f{at}::{}", sql_type(dialect, *kind)));
+                let casts = self.columns.iter().enumerate().map(|(at, column)| self.postgres_value(at, column));
                 let casts: String = casts.fold(String::new(), |all, one| format!("{all}, {one}"));
                 let arrays: String =
                     (0..self.columns.len()).fold(String::new(), |all, at| format!("{all}, ${}::text[]", at + 5));
@@ -256,6 +265,17 @@ impl TypedTable {
                 )
             }
         }
+    }
+
+    /// PostgreSQL casts to no type that the statement does not name, and a number that may be null is one or JSON: the
+    /// table's row type gives its own.
+    fn postgres_value(&self, at: usize, column: &Column) -> String {
+        if !column.is_nullable || !matches!(column.kind, ColumnKind::Real | ColumnKind::Integer) {
+            return format!("f{at}::{}", sql_type(Dialect::Postgres, column.kind));
+        }
+        let (table, name) = (quote(Dialect::Postgres, &self.name), quote(Dialect::Postgres, &column.name));
+        let key = column.name.replace('\'', "''");
+        format!("(json_populate_record(NULL::{table}, json_build_object('{key}', f{at}::json))).{name}")
     }
 
     /// How many values a row has.
@@ -300,9 +320,20 @@ fn text(kind: ColumnKind, value: &Json<'_>) -> Option<Arc<str>> {
     match (kind, value.kind()) {
         (_, JsonKind::Null) => None,
         (ColumnKind::Boolean, JsonKind::Boolean) => Some(if value.text() == "true" { "1" } else { "0" }.into()),
+        // JSON Schema takes 1.0 for an integer, the databases do not.
+        (ColumnKind::Integer, JsonKind::Number) => Some(whole(value.text()).into()),
         // A string in a JSON column is JSON, with its quotes.
         (ColumnKind::Json, _) => Some(value.text().into()),
         _ => Some(field_text(value, ValueFormat::Json).into()),
+    }
+}
+
+/// `1.0` as `1`, as far as a double is exact; any other text as it is.
+fn whole(number: &str) -> String {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match number.parse::<f64>() {
+        Ok(value) if value.fract() == 0.0 && value.abs() < EXACT => (value as i64).to_string(),
+        _ => number.to_owned(),
     }
 }
 

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 on_every_database! {
     rows_have_the_types_of_the_schema
+    numbers_that_may_be_null_are_numbers_in_new_tables_and_in_old_ones
     what_does_not_fit_a_column_is_rejected
     a_missing_table_is_made_with_its_indexes
     a_table_grows_with_its_schema
@@ -65,6 +66,44 @@ async fn rows_have_the_types_of_the_schema(kind: Kind) {
     assert_eq!(count(&format!("last_msg_id = 1 AND {year}")).await, 1);
     assert_eq!(count("last_msg_id = 2 AND temp IS NULL AND ok IS NULL AND event_time IS NULL").await, 1);
     assert_eq!(count(&format!("temp > 4000 AND {column} = last_msg_id AND temp = last_msg_id + 0.5")).await, 1_001);
+}
+
+async fn numbers_that_may_be_null_are_numbers_in_new_tables_and_in_old_ones(kind: Kind) {
+    let Some(test) = TestDatabase::new(kind).await else { return };
+    let (database, ids) = test.with_flows(&["a"]).await;
+    let schema = r#"{"type": "object", "properties":
+        {"temp": {"type": ["number", "null"]}, "it's": {"type": ["integer", "null"]}}}"#;
+    let schema = PayloadSchema::compile(&serde_json::from_str(schema).unwrap()).unwrap();
+    let json = if kind == Kind::Sqlite { "TEXT" } else { "JSON" };
+    let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
+    let mut seq = 0;
+    for (name, is_old) in [("fresh", false), ("adopted", true)] {
+        let table = Arc::new(TypedTable::new(name, &["room"], &schema, Some("at")).unwrap());
+        let ddl = table.ddl(database.dialect());
+        let ddl = if is_old { ddl.replace("DOUBLE PRECISION", json).replace("DOUBLE", json) } else { ddl };
+        for statement in ddl.split_inclusive(";\n") {
+            test.execute(statement).await;
+        }
+        let payloads =
+            [r#"{"temp": 9, "it's": 1.0}"#, r#"{"temp": 21.5, "it's": 7}"#, r#"{"temp": null, "it's": null}"#];
+        let records = payloads.iter().map(|payload| {
+            seq += 1;
+            typed(seq, ids[0], &table, payload)
+        });
+        let records: Vec<_> = records.collect();
+        assert_eq!(writer.write(&Batch { records, through: seq }).await.unwrap().typed_rows, 3);
+        let temp = if is_old { "CAST(CAST(temp AS CHAR(8)) AS DECIMAL(8, 2))" } else { "temp" };
+        let number = if kind == Kind::MySql { "`it's`" } else { "\"it's\"" };
+        for condition in [
+            format!("{temp} = (SELECT MAX({temp}) FROM {name}) AND {temp} = 21.5 AND {number} = 7"),
+            format!("{temp} = 9 AND {number} = 1"),
+            format!("temp IS NULL AND {number} IS NULL"),
+        ] {
+            let count = if kind == Kind::MySql { "CAST(COUNT(*) AS SIGNED)" } else { "COUNT(*)" };
+            let found = test.number(&format!("SELECT {count} FROM {name} WHERE {condition}")).await;
+            assert_eq!(found, 1, "{name}: {condition}");
+        }
+    }
 }
 
 async fn what_does_not_fit_a_column_is_rejected(kind: Kind) {

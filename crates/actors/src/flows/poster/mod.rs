@@ -16,7 +16,7 @@ mod rendering;
 mod turn;
 
 pub use crate::flows::poster::endpoints::{Endpoints, FindSecret};
-pub use rendering::Rendered;
+pub use rendering::{Rendered, body_purpose};
 
 use crate::backoff::Pace;
 use crate::flows::dead_letters;

@@ -222,7 +222,10 @@ impl Posting {
             Some(template) => To::Made(rendering::compile(template, Purpose::Url)?),
             None => To::Fixed(self.place(&endpoint.url)?),
         };
-        let body = endpoint.body_template.as_deref().map(|source| rendering::compile(source, Purpose::Body));
+        let body = endpoint
+            .body_template
+            .as_deref()
+            .map(|source| rendering::compile(source, rendering::body_purpose(endpoint, source)));
         Ok(Target {
             flow: Arc::clone(flow),
             made: Instant::now(),

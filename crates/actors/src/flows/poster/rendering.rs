@@ -1,7 +1,7 @@
 //! A flow's templates with a message put in: URL, body, topic.
 
 use hearthgate_domain::delivery::Micros;
-use hearthgate_domain::flow::Flow;
+use hearthgate_domain::flow::{Endpoint, Flow, HeaderValue};
 use hearthgate_domain::payload::Payload;
 use hearthgate_endpoints::template::{Message, Purpose, Template};
 
@@ -45,6 +45,16 @@ impl Rendered<'_> {
         };
         template.render(&message).map_err(|error| error.to_string())
     }
+}
+
+/// What the template of the endpoint's body is for, by the content type that the flow names.
+#[must_use]
+pub fn body_purpose(endpoint: &Endpoint, source: &str) -> Purpose {
+    let content_type = endpoint.headers.iter().find_map(|(name, value)| match value {
+        HeaderValue::Text(text) if &**name == "content-type" => Some(text.as_str()),
+        HeaderValue::Text(_) | HeaderValue::Secret { .. } => None,
+    });
+    Purpose::of_body(source, content_type)
 }
 
 pub(super) fn compile(template: &str, purpose: Purpose) -> Result<Template, String> {
