@@ -86,10 +86,10 @@ impl Counter {
         Counter(metrics::counter!("hearthgate_flow_delivered_messages_total", &labels))
     }
 
-    /// Messages that the embedded broker let go because of a bound.
+    /// What the embedded broker let go because of a bound.
     #[must_use]
-    pub fn broker_dropped(reason: &'static str) -> Self {
-        Counter(metrics::counter!("hearthgate_broker_dropped_messages_total", "reason" => reason))
+    pub fn broker_losses(what: &'static str) -> Self {
+        Counter(metrics::counter!("hearthgate_broker_losses_total", "outcome" => what))
     }
 
     /// Counts `by` more.

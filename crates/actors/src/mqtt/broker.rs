@@ -49,8 +49,8 @@ impl BrokerActor {
             broker.attach(port);
         }
         // Made now, so that the series are there from the start.
-        let dropped = Loss::ALL.map(|loss| Counter::broker_dropped(loss.label()));
-        broker.observe_losses(Box::new(move |loss| dropped[loss as usize].add(1)));
+        let losses = Loss::ALL.map(|loss| Counter::broker_losses(loss.label()));
+        broker.observe_losses(Box::new(move |loss| losses[loss as usize].add(1)));
         let addresses: Vec<String> = broker.addresses().iter().map(ToString::to_string).collect();
         info!(listen = %addresses.join(", "), "the embedded broker runs");
         let ended = broker.run().into_actor(self).map(|end, act, ctx| {
@@ -84,14 +84,6 @@ impl Handler<Attach> for BrokerActor {
     type Result = ();
 
     fn handle(&mut self, Attach(port): Attach, ctx: &mut Self::Context) {
-        // Not a client is served before the gateway has said what it wants: what matches no filter is acknowledged at
-        // once, and a message that a flow wants must not be taken for such a one. Clients wait in the listener's backlog.
-        let mut wanted = port.wanted.clone();
-        let known = async move { wanted.changed().await.is_ok() }.into_actor(self);
-        ctx.spawn(known.map(move |is_known, act, ctx| {
-            if is_known {
-                act.serve(port, ctx);
-            }
-        }));
+        self.serve(port, ctx);
     }
 }

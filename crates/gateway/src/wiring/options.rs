@@ -153,6 +153,8 @@ pub(crate) fn broker(broker: &Broker, state_dir: &Path) -> BrokerOptions {
         max_queued_messages: broker.limits.max_queued_messages,
         max_total_queued_bytes: size(broker.limits.max_queued_size.0),
         max_retained_messages: broker.limits.max_retained_messages,
+        max_retained_bytes: size(broker.limits.max_retained_size.0),
+        max_sessions: broker.limits.max_sessions,
         max_session_expiry: broker.limits.max_session_expiry.0,
         connect_timeout: broker.connect_timeout.0,
         ..LimitOptions::default()

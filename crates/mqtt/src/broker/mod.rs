@@ -19,6 +19,10 @@
 //! - Overlapping subscriptions of a client deliver one copy, with the highest QoS and all identifiers.
 //! - When a client's queue is full, the newer messages for it are dropped, counted and logged; the publisher is not told.
 //!   When all queues together are full, whoever holds most loses its newest messages to those who hold less.
+//! - Large payloads that are being written take memory once each, and half of `limits.max_total_queued_bytes` at most. What
+//!   is beyond waits; a connection that has taken nothing for ten seconds is closed when others wait for its payload.
+//! - When as many sessions are kept as may be, one whose client is away gives way to a new one: of the user who has left
+//!   most of them behind, one without subscriptions if there is any, else the one that is away for longest.
 //! - What comes by a shared subscription goes to members in turn; what a member did not acknowledge (QoS 1) or was not
 //!   sent yet goes to another connected one when it leaves, else it waits for it.
 //! - A session belongs to the user who began it; another user's client with the same client id has one of its own. What
@@ -104,11 +108,15 @@ pub enum Loss {
     QueueFull,
     /// A message that was delivered and not retained.
     RetainedFull,
+    /// The session of a client that is away, to make room for another's.
+    SessionEvicted,
+    /// A subscription beyond the limits.
+    SubscriptionRefused,
 }
 
 impl Loss {
     /// All kinds.
-    pub const ALL: [Loss; 2] = [Loss::QueueFull, Loss::RetainedFull];
+    pub const ALL: [Loss; 4] = [Loss::QueueFull, Loss::RetainedFull, Loss::SessionEvicted, Loss::SubscriptionRefused];
 
     /// Its name in metrics.
     #[must_use]
@@ -116,6 +124,8 @@ impl Loss {
         match self {
             Loss::QueueFull => "queue_full",
             Loss::RetainedFull => "retained_full",
+            Loss::SessionEvicted => "session_evicted",
+            Loss::SubscriptionRefused => "subscription_refused",
         }
     }
 }

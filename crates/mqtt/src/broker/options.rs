@@ -128,11 +128,20 @@ pub struct LimitOptions {
     pub max_retained_bytes: usize,
     /// Subscriptions of one client.
     pub max_subscriptions: usize,
-    /// Sessions kept, connected or not.
+    /// Bytes that the subscriptions of one client take in memory: about 256 for each level of a filter.
+    #[serde(deserialize_with = "size")]
+    pub max_subscription_bytes: usize,
+    /// Bytes that the subscriptions of all clients take. Up to 4 KiB for each client are beyond this.
+    #[serde(deserialize_with = "size")]
+    pub max_total_subscription_bytes: usize,
+    /// Sessions kept, connected or not. Beyond it, those of clients that are away give way.
     pub max_sessions: usize,
     /// Bytes handed to the gateway that it has not acknowledged; beyond it publishers are not read.
     #[serde(deserialize_with = "size")]
     pub max_unacknowledged_bytes: usize,
+    /// Bytes of large packets of which only a part has come, of all connections; at least two packets.
+    #[serde(deserialize_with = "size")]
+    pub max_partial_bytes: usize,
     /// Time for CONNECT to come in.
     #[serde(deserialize_with = "duration")]
     pub connect_timeout: Duration,
@@ -161,8 +170,11 @@ impl Default for LimitOptions {
             max_retained_messages: 50_000,
             max_retained_bytes: 16 * MIB,
             max_subscriptions: 1_000,
+            max_subscription_bytes: 4 * MIB,
+            max_total_subscription_bytes: 64 * MIB,
             max_sessions: 10_000,
             max_unacknowledged_bytes: 16 * MIB,
+            max_partial_bytes: 16 * MIB,
             connect_timeout: Duration::from_secs(5),
             max_keep_alive: Duration::from_secs(60),
             max_session_expiry: Duration::from_secs(30 * 24 * 3600),

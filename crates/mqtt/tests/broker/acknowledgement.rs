@@ -52,6 +52,27 @@ fn what_the_gateway_does_not_want_is_acknowledged_at_once() {
 }
 
 #[test]
+fn clients_are_served_while_the_gateway_does_not_know_what_it_wants_and_their_messages_wait() {
+    let broker = start_with(options(), Gateway::Undecided);
+    let mut publisher = broker.v4("p");
+    assert_eq!(publisher.subscribe("a", 1), 1);
+    let will = Some((0, "will".to_owned(), b"gone".to_vec(), Vec::new()));
+    drop(broker.connect(&Connect { id: "lost".into(), will, ..Connect::v4() }).0);
+    publisher.publish(2, "a", 1, "x");
+    publisher.send(&[0xc0, 0]);
+    publisher.expect(&[0xd0, 0]);
+    publisher.expect_nothing();
+    broker.handle.subscribe_exactly(vec![Subscription { filter: "#".into(), qos: QoS::ExactlyOnce }]);
+    let message = publisher.message();
+    assert_eq!((message.topic.as_str(), message.text()), ("a", "x"));
+    publisher.acknowledge(4, message.id);
+    publisher.expect_acknowledgement(4, 1);
+    let messages = broker.gateway_messages(2);
+    let topics: std::collections::BTreeSet<&str> = messages.iter().map(|(_, message)| &*message.topic).collect();
+    assert_eq!(topics.into_iter().collect::<Vec<_>>(), ["a", "will"]);
+}
+
+#[test]
 fn a_qos_2_message_reaches_the_gateway_once_and_pubrec_waits_for_it() {
     let broker = start_with(options(), Gateway::Held);
     let mut publisher = broker.v4("p");

@@ -49,6 +49,29 @@ fn when_all_queues_are_full_who_holds_most_loses_first() {
 }
 
 #[test]
+fn a_connected_client_that_acknowledges_nothing_loses_to_those_who_hold_less() {
+    let mut options = options();
+    options.limits.max_total_queued_bytes = 200 * KIB;
+    let broker = start_with(options, Gateway::Absent);
+    absent(&broker, "dashboard", "alarm/#");
+    let mut hoarder = broker.v4("hoarder");
+    hoarder.subscribe("other/#", 1);
+    let mut publisher = broker.v4("p");
+    for _ in 0..60 {
+        publish_acknowledged(&mut publisher, "other/x", vec![0; 4 * KIB]);
+    }
+    publish_acknowledged(&mut publisher, "alarm/fire", vec![0; 4 * KIB]);
+    let (mut dashboard, _) = broker.connect(&Connect::kept(4, "dashboard"));
+    assert_eq!(dashboard.message_acknowledged().topic, "alarm/fire");
+    // Acknowledging what was withdrawn meanwhile is no mistake, and makes room for more.
+    for _ in 0..40 {
+        hoarder.message_acknowledged();
+    }
+    publish_acknowledged(&mut publisher, "other/y", "x");
+    while hoarder.message_acknowledged().topic != "other/y" {}
+}
+
+#[test]
 fn what_is_dropped_is_told_once_for_each_client_and_message() {
     let mut options = options();
     options.limits.max_queued_messages = 3;
@@ -133,4 +156,91 @@ fn what_is_retained_while_retained_messages_are_sent_comes_once_and_last() {
     let last = messages.pop().unwrap();
     assert_eq!((last.topic.as_str(), last.text(), last.retain), ("camera/008", "newer", false));
     assert!(messages.iter().all(|message| message.retain && message.topic != "camera/008"));
+}
+
+#[test]
+fn kept_sessions_of_clients_that_are_away_make_room_for_new_ones() {
+    let mut options = options();
+    options.limits.max_sessions = 3;
+    let broker = start_with(options, Gateway::Absent);
+    let is_kept = |id: &str| broker.connect(&Connect::kept(4, id)).1.present;
+    absent(&broker, "dashboard", "alarm/#");
+    for number in 0..10 {
+        let (client, connack) = broker.connect(&Connect::kept(4, &format!("sketch-{number}")));
+        assert_eq!(connack.code, 0);
+        client.disconnect();
+        broker.v4("clean").disconnect();
+    }
+    assert_eq!(*broker.losses.lock().unwrap(), [Loss::SessionEvicted; 8]);
+    assert!(is_kept("dashboard"), "it waits for something");
+    assert!(is_kept("sketch-9"), "it came last");
+    // Those who are connected keep their place.
+    let _connected: Vec<Client> = ["a", "b", "c"].map(|id| broker.connect(&Connect::kept(4, id)).0).into();
+    assert_eq!(broker.connect(&Connect::kept(4, "d")).1.code, 3);
+    assert_eq!(broker.connect(&Connect { id: "e".into(), ..Connect::v4() }).1.code, 0);
+}
+
+#[test]
+fn subscriptions_are_bounded_by_the_memory_that_they_take() {
+    let mut options = options();
+    options.limits.max_subscription_bytes = 100 * KIB;
+    options.limits.max_total_subscription_bytes = 150 * KIB;
+    let broker = start_with(options, Gateway::Absent);
+    let deep = |number: usize| format!("{number}{}", "/x".repeat(99));
+    let count = |client: &mut Client, from: usize| {
+        (from..).take_while(|number| client.subscribe(&deep(*number), 0) == 0).count()
+    };
+    let (mut first, mut second, mut third) = (broker.v4("a"), broker.v4("b"), broker.v4("c"));
+    // 26 kB each.
+    assert_eq!((count(&mut first, 0), count(&mut second, 100)), (3, 2));
+    assert_eq!(third.subscribe("everyone/gets/a/few", 0), 0);
+    assert_eq!(*broker.losses.lock().unwrap(), [Loss::SubscriptionRefused; 2]);
+    // What is given back is free for all.
+    first.unsubscribe(&deep(0));
+    assert_eq!(count(&mut second, 200), 1);
+    broker.v4("a").disconnect();
+    first.expect_end(0);
+    assert_eq!(count(&mut third, 300), 2);
+}
+
+#[test]
+fn a_client_that_does_not_read_keeps_no_more_than_its_share_and_gives_it_back() {
+    let mut options = options();
+    // Half of it for payloads that are being written.
+    options.limits.max_total_queued_bytes = 2 * KIB * KIB;
+    let broker = start_with(options, Gateway::Absent);
+    let (mut stuck, mut reader, mut other) = (broker.v4("stuck"), broker.v4("reader"), broker.v4("other"));
+    stuck.subscribe("big/1", 0);
+    reader.subscribe("big/2", 0);
+    other.subscribe("small", 0);
+    let mut publisher = broker.v4("p");
+    let payload = vec![0; 900 * KIB];
+    while broker.losses.lock().unwrap().is_empty() {
+        publish_acknowledged(&mut publisher, "big/1", &payload);
+    }
+    publish_acknowledged(&mut publisher, "big/2", &payload);
+    publish_acknowledged(&mut publisher, "small", "x");
+    assert_eq!(other.message().text(), "x");
+    reader.expect_nothing();
+    drop(stuck);
+    assert_eq!(reader.message().topic, "big/2");
+}
+
+#[test]
+fn packets_that_do_not_end_make_room_for_those_that_do() {
+    let mut options = options();
+    options.limits.max_partial_bytes = 0;
+    options.limits.max_packet_size = 200 * KIB;
+    let broker = start_with(options, Gateway::Absent);
+    let mut clients: Vec<Client> = (0..6).map(|number| broker.v5(&format!("c{number}"))).collect();
+    let whole = clients[0].publish_bytes(2, "t", 1, &vec![0; 190 * KIB], &[]);
+    for client in &mut clients {
+        client.send(&whole[..150 * KIB]);
+        // Until it has been read.
+        std::thread::sleep(SILENCE);
+    }
+    let mut newest = clients.pop().unwrap();
+    newest.send(&whole[150 * KIB..]);
+    newest.expect_acknowledgement(4, 1);
+    clients[0].expect_end(0x97);
 }

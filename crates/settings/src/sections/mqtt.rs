@@ -99,6 +99,10 @@ pub struct BrokerLimits {
     pub max_queued_size: Size,
     /// Retained messages.
     pub max_retained_messages: usize,
+    /// Bytes of all retained messages.
+    pub max_retained_size: Size,
+    /// Sessions kept.
+    pub max_sessions: usize,
     /// How long a session may outlive its connection.
     pub max_session_expiry: Period,
 }

@@ -108,8 +108,15 @@ pub(crate) struct Delivery<'a> {
     pub(crate) alias: Option<(u16, bool)>,
 }
 
-/// PUBLISH. Returns `false`, having written nothing, when it would exceed `limit` bytes.
-pub(crate) fn publish(out: &mut BytesMut, version: Version, message: &Message, how: &Delivery<'_>, limit: u32) -> bool {
+/// PUBLISH without its payload, which is to follow. Returns `false`, having written nothing, when the whole would exceed
+/// `limit` bytes.
+pub(crate) fn publish_header(
+    out: &mut BytesMut,
+    version: Version,
+    message: &Message,
+    how: &Delivery<'_>,
+    limit: u32,
+) -> bool {
     let topic = if matches!(how.alias, Some((_, true))) { "" } else { &*message.topic };
     let mut remaining = 2 + topic.len() + message.payload.len() + if how.packet_id == 0 { 0 } else { 2 };
     let mut properties = 0;
@@ -124,7 +131,7 @@ pub(crate) fn publish(out: &mut BytesMut, version: Version, message: &Message, h
     if total > limit as usize || remaining > 268_435_455 {
         return false;
     }
-    out.reserve(total);
+    out.reserve(total - message.payload.len());
     out.put_u8(0x30 | u8::from(how.dup) << 3 | (how.qos as u8) << 1 | u8::from(how.retain));
     variable(out, remaining);
     // Topics are read from two-byte lengths, so they fit into one.
@@ -143,7 +150,6 @@ pub(crate) fn publish(out: &mut BytesMut, version: Version, message: &Message, h
         }
         out.put_slice(&message.properties);
     }
-    out.put_slice(&message.payload);
     true
 }
 

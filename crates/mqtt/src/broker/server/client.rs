@@ -67,7 +67,7 @@ impl Connection {
             }
             Packet::Ping => {
                 if let Some(link) = hub.links.get_mut(self.link) {
-                    outgoing::pingresp(&mut link.out);
+                    outgoing::pingresp(link.out.tail());
                 }
             }
             Packet::Publish(_) | Packet::Disconnect { .. } => {}

@@ -9,7 +9,7 @@ use crate::broker::state::session::LinkKey;
 use crate::broker::state::{Accepted, Farewell, Hub, SOFT_OUTPUT, now_micros};
 use crate::codec::reason::Reason;
 use crate::codec::{Frame, Version, Violation, frame};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -185,6 +185,9 @@ impl Connection {
             (link.closing, link.waiting_bytes() >= CROWDED_OUTPUT)
         };
         if closing {
+            // Nothing of it is worked off any more.
+            self.buffer = BytesMut::new();
+            self.held = BytesMut::new();
             return self.poll_farewell(cx, written.is_ready());
         }
         if self.stalled && self.poll_room() {
@@ -206,12 +209,10 @@ impl Connection {
         loop {
             let Some(link) = hub.links.get_mut(self.link) else { return Poll::Ready(Ok(())) };
             if link.out.is_empty() {
-                if link.out.capacity() > SMALL_READ {
-                    link.out = BytesMut::new();
-                }
+                link.out.shrink(SMALL_READ);
                 break;
             }
-            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &link.out))?;
+            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, link.out.chunk()))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -220,6 +221,7 @@ impl Connection {
                 self.last_active = Instant::now();
             }
             link.out.advance(count);
+            link.last_written = Instant::now();
             self.is_unflushed = true;
             // There is room again for what waits.
             if link.out.len() < SOFT_OUTPUT
@@ -228,6 +230,7 @@ impl Connection {
             {
                 hub.pump(session, self.link);
             }
+            hub.pump_crowded();
         }
         // Tried again until it is done: nothing else would send what the socket had no room for.
         if self.is_unflushed {
@@ -331,6 +334,8 @@ impl Connection {
         if self.buffer.is_empty() && self.pending.is_empty() && self.read_size == SMALL_READ {
             self.shrink();
         }
+        let is_large = self.buffer.len() >= LARGE_READ;
+        hub.note_partial(self.link, if is_large { self.buffer.capacity() } else { 0 });
         hub.release_acknowledgements(self.link);
         result
     }

@@ -48,6 +48,7 @@ async fn run_here(broker: Broker) -> Result<(), BrokerError> {
     let mut store = open_store(&options).await?;
     let mut hub = Hub::new(options.limits.clone(), store.is_some());
     hub.losses = Losses::new(observer);
+    hub.awaits_filters = port.is_some();
     if let Some(store) = &mut store {
         hub.restore(store.load().await.map_err(BrokerError::Store)?, &gatekeeper);
     }
@@ -233,8 +234,6 @@ async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<&mut Port>) -> Result
         let gateway = crate::broker::state::gateway::Gateway::new(hub.limits.max_unacknowledged_bytes);
         let (connection, ready) = (gateway.connection, gateway.ready.clone());
         hub.gateway = Some(gateway);
-        // Before any client is served: what matches no filter is acknowledged at once. Refusals are reported below.
-        hub.set_wanted(&wanted.borrow());
         (connection, ready, hub.room.clone())
     };
     // Sessions are the senders' own: each message's origin names its publisher.
@@ -261,6 +260,10 @@ async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<&mut Port>) -> Result
         }
     };
     let follow_filters = async {
+        if !wanted.has_changed().map_err(gone)? {
+            // Clients are served meanwhile, but what they publish waits, see `Hub::must_wait`.
+            wanted.changed().await.map_err(gone)?;
+        }
         loop {
             let filters = wanted.borrow_and_update().clone();
             let refused = hub.borrow_mut().set_wanted(&filters);

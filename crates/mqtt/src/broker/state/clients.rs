@@ -1,6 +1,8 @@
 //! Clients come and go: CONNECT, takeover, the end of a connection, the end of a session.
 
+use super::output::Output;
 use super::{Hub, Link};
+use crate::broker::Loss;
 use crate::broker::packets::connect::Connect;
 use crate::broker::packets::outgoing;
 use crate::broker::packets::outgoing::Announcement;
@@ -10,7 +12,6 @@ use crate::broker::state::tree::SessionKey;
 use crate::codec::Version;
 use crate::codec::reason::Reason;
 use crate::link::Heard;
-use bytes::BytesMut;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,7 +68,7 @@ impl Hub {
         let expiry = self.session_expiry(&connect);
         let (key, is_known) = match known {
             Some(key) => (key, true),
-            None if self.sessions.len() >= self.limits.max_sessions => return Err(Reason::QuotaExceeded),
+            None if expiry > 0 && !self.make_room_for_session() => return Err(Reason::QuotaExceeded),
             None => (self.new_session(identity), false),
         };
         let keep_alive = self.keep_alive(&connect);
@@ -82,7 +83,7 @@ impl Hub {
         let had_will = std::mem::replace(&mut session.will, connect.will.take()).is_some();
         let has_will = session.will.is_some();
         session.keep_alive = keep_alive;
-        session.outgoing.resent = 0;
+        session.outgoing.begin_connection();
         self.cancel_timers(key);
         self.tell_dropped(key);
         if is_known && expiry == 0 {
@@ -97,7 +98,7 @@ impl Hub {
         }
         let announcement = self.announcement(&connect, assigned, expiry, keep_alive);
         let present = is_known && connect.version != Version::V31;
-        outgoing::connack(&mut self.links[link].out, connect.version, present, Reason::Success, &announcement);
+        outgoing::connack(self.links[link].out.tail(), connect.version, present, Reason::Success, &announcement);
         self.pump(key, link);
         let session = &mut self.sessions[key];
         if !is_known {
@@ -122,6 +123,36 @@ impl Hub {
                 return Ok(true);
             }
         }
+    }
+
+    /// Makes room for one more session that is kept; `false`: all that are kept have their clients connected. What is not
+    /// kept takes no room, it is bounded by the connections.
+    fn make_room_for_session(&mut self) -> bool {
+        let kept = || self.sessions.iter().filter(|(_, session)| session.is_persistent());
+        if self.sessions.len() < self.limits.max_sessions || kept().count() < self.limits.max_sessions {
+            return true;
+        }
+        let absent = || kept().filter(|(_, session)| session.link.is_none());
+        let mut crowds: HashMap<Option<&Arc<str>>, usize> = HashMap::new();
+        for (_, session) in absent() {
+            *crowds.entry(session.identity.user.as_ref()).or_default() += 1;
+        }
+        // Of the user who has left most of them behind: first one that waits for nothing, and who is away for longest.
+        let Some(crowd) = crowds.into_iter().max_by_key(|(_, count)| *count).map(|(user, _)| user) else {
+            return false;
+        };
+        let of_crowd = absent().filter(|(_, session)| session.identity.user.as_ref() == crowd);
+        let oldest =
+            of_crowd.min_by_key(|(_, session)| (!session.subscriptions.is_empty(), session.left, session.number));
+        let Some(key) = oldest.map(|(key, _)| key) else { return false };
+        let total = self.losses.count(Loss::SessionEvicted);
+        if total.is_power_of_two() {
+            let client = &self.sessions[key].identity.client_id;
+            let limit = self.limits.max_sessions;
+            tracing::warn!(%client, total, limit, "ended the session of a client that is away: broker.limits.max_sessions is reached");
+        }
+        self.expire_session(key);
+        true
     }
 
     /// What a client without a name left behind, before there were users, goes on as the session of this user.
@@ -180,7 +211,8 @@ impl Hub {
             version: connect.version,
             session: Some(session),
             client_id: connect.client_id.as_str().into(),
-            out: BytesMut::new(),
+            out: Output::default(),
+            last_written: Instant::now(),
             waker: None,
             alive,
             acks: VecDeque::new(),
@@ -223,7 +255,7 @@ impl Hub {
     pub(crate) fn end_link(&mut self, key: LinkKey, reason: Reason) {
         let Some(link) = self.links.get_mut(key) else { return };
         if !link.closing {
-            outgoing::disconnect(&mut link.out, link.version, reason);
+            outgoing::disconnect(link.out.tail(), link.version, reason);
             link.closing = true;
             link.wake();
         }
@@ -233,7 +265,12 @@ impl Hub {
     pub(crate) fn disconnected(&mut self, key: LinkKey, farewell: Farewell) {
         let Some(link) = self.links.try_remove(key) else { return };
         self.stalled.remove(&key);
-        let Some(session_key) = link.session else { return };
+        self.crowded.remove(&key);
+        self.partials.remove(key);
+        let link_session = link.session;
+        drop(link);
+        self.pump_crowded();
+        let Some(session_key) = link_session else { return };
         let session = &mut self.sessions[session_key];
         session.link = None;
         session.left = Some(Instant::now());
@@ -287,6 +324,7 @@ impl Hub {
         self.hand_on_shared(key, true);
         let Some(session) = self.sessions.try_remove(key) else { return };
         self.by_identity.remove(&session.identity);
+        self.subscription_bytes = self.subscription_bytes.saturating_sub(session.subscription_bytes);
         for filter in session.subscriptions.keys() {
             self.drop_subscription(key, filter);
         }

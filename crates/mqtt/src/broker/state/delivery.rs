@@ -1,5 +1,6 @@
 //! A message goes out: to a connected client, or into its queue.
 
+use super::output::{Output, Payloads};
 use super::{Answer, Hub, SOFT_OUTPUT};
 use crate::broker::Loss;
 use crate::broker::packets::outgoing;
@@ -10,8 +11,13 @@ use crate::broker::state::session::{Inflight, LinkKey, Owed, Phase, Session};
 use crate::broker::state::tree::{Group, SessionKey};
 use crate::codec::reason::Reason;
 use hearthgate_domain::delivery::QoS;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// Who has taken nothing for so long gives way to those whose payloads wait for room.
+const MAX_BLOCKED: Duration = Duration::from_secs(10);
 
 impl Hub {
     /// Owes a message to a session. Returns whether its publisher has to wait for the store: also when the subscriber is
@@ -33,11 +39,11 @@ impl Hub {
             return false;
         }
         let outgoing = &session.outgoing;
-        let weight = message.weight();
+        let weight = message.weight() + 4 * identifiers.len();
         let full = outgoing.queue.len() >= self.limits.max_queued_messages
             || outgoing.bytes() + weight > self.limits.max_queued_bytes.max(weight);
         // Those who are away must not take from those who read.
-        let reads = online && outgoing.bytes() <= SOFT_OUTPUT;
+        let reads = online && outgoing.bytes() + weight <= SOFT_OUTPUT;
         if full || !reads && !self.make_room(key, weight) {
             self.count_dropped(key);
             return false;
@@ -133,6 +139,11 @@ impl Hub {
         let before = link.out.len();
         let window = link.window.min(usize::from(self.limits.max_inflight));
         let outgoing = &mut session.outgoing;
+        let max_payloads = self.limits.max_total_queued_bytes / 2;
+        let mut is_crowded = false;
+        if before == 0 {
+            link.last_written = now;
+        }
         while link.out.len() < SOFT_OUTPUT {
             let is_waiting = match outgoing.inflight.get_mut(outgoing.resent) {
                 Some(_) if outgoing.resent >= window => break,
@@ -141,7 +152,12 @@ impl Hub {
                     true
                 }
                 Some(inflight) => {
-                    if transmit(link, inflight, now) {
+                    is_crowded = inflight.phase == Phase::Sent
+                        && !self.payloads.has_room(&inflight.owed.message.payload, max_payloads);
+                    if is_crowded {
+                        break;
+                    }
+                    if transmit(link, inflight, &self.payloads, now) {
                         outgoing.resent += 1;
                     } else if let (Some(skipped), Some(delta)) =
                         (outgoing.skip(), self.delta.as_mut().filter(|_| session.expiry > 0))
@@ -154,7 +170,7 @@ impl Hub {
                 }
                 None => false,
             };
-            let free_id = outgoing.free_id().filter(|_| outgoing.inflight.len() < window);
+            let free_id = outgoing.free_id().filter(|_| outgoing.open() < window);
             let (bytes, total) = (outgoing.bytes(), self.queued.total());
             let mut packet_id = 0;
             let mut is_pulled = false;
@@ -170,6 +186,10 @@ impl Hub {
                     }
                     continue;
                 };
+                is_crowded = !self.payloads.has_room(&message.payload, max_payloads);
+                if is_crowded {
+                    break;
+                }
                 let after = bytes + message.weight();
                 let is_full = after > self.limits.max_queued_bytes
                     || total + message.weight() > self.limits.max_total_queued_bytes && bytes > SOFT_OUTPUT;
@@ -199,6 +219,10 @@ impl Hub {
                         None => break,
                     }
                 }
+                is_crowded = !self.payloads.has_room(&next.message.payload, max_payloads);
+                if is_crowded {
+                    break;
+                }
                 let Some(owed) = outgoing.pop() else { break };
                 owed
             };
@@ -206,7 +230,7 @@ impl Hub {
             let is_due = !owed.message.is_expired(now) && session.rights.may_receive(&owed.message.topic);
             if owed.qos == QoS::AtMostOnce {
                 if is_due {
-                    send(link, &owed, 0, false, now);
+                    send(link, &owed, 0, false, &self.payloads, now);
                 }
                 continue;
             }
@@ -235,6 +259,39 @@ impl Hub {
         if link.out.len() > before {
             link.wake();
         }
+        if is_crowded {
+            self.crowded.insert(link_key);
+            self.timers.look_at_outputs();
+        }
+    }
+
+    /// Sends on where a large payload had to wait, now that others may have been written.
+    pub(crate) fn pump_crowded(&mut self) {
+        if self.crowded.is_empty() || self.payloads.is_full(self.limits.max_total_queued_bytes / 2) {
+            return;
+        }
+        for link in std::mem::take(&mut self.crowded) {
+            if let Some(session) = self.links.get(link).and_then(|link| link.session) {
+                self.pump(session, link);
+            }
+        }
+    }
+
+    /// Ends the connections of clients that take nothing, and whose payloads keep those of others waiting.
+    pub(super) fn end_blocked(&mut self, now: Instant) {
+        for (_, link) in &mut self.links {
+            let is_blocked =
+                now.saturating_duration_since(link.last_written) >= MAX_BLOCKED && link.out.holds_payload();
+            if is_blocked && !link.closing {
+                let client = &link.client_id;
+                tracing::warn!(%client, "closed a connection whose client reads nothing: the memory is needed for others");
+                // In the middle of a packet nothing can be said.
+                link.out = Output::default();
+                link.closing = true;
+                link.wake();
+            }
+        }
+        self.pump_crowded();
     }
 
     /// PUBACK or PUBCOMP from a subscriber: the delivery is done.
@@ -279,7 +336,7 @@ impl Hub {
             let sessions = &self.sessions;
             let can_give = |other| {
                 let session: Option<&Session> = sessions.get(other);
-                session.is_some_and(|session| session.outgoing.can_withdraw(session.link.is_none()))
+                session.is_some_and(|session| session.outgoing.can_withdraw())
             };
             let Some(heaviest) = self.queued.find_heaviest(holds + weight, can_give) else { return false };
             self.withdraw_newest(heaviest);
@@ -290,9 +347,7 @@ impl Hub {
     /// Drops what a session was owed last.
     fn withdraw_newest(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        // What was sent on a connection that stands counts towards what its client takes at a time: it stays.
-        let withdrawn = session.outgoing.withdraw(session.link.is_none());
-        if let Some(owed) = withdrawn {
+        if let Some(owed) = session.outgoing.withdraw() {
             if owed.qos != QoS::AtMostOnce && self.sessions[key].is_persistent() {
                 self.store(|delta| delta.settle(owed.number));
             }
@@ -322,11 +377,11 @@ impl Hub {
 }
 
 /// Sends what is due of a delivery; `false` when the message is larger than the client takes.
-fn transmit(link: &mut super::Link, inflight: &mut Inflight, now: Instant) -> bool {
+fn transmit(link: &mut super::Link, inflight: &mut Inflight, payloads: &Rc<Payloads>, now: Instant) -> bool {
     match inflight.phase {
         Phase::Sent => {
             let dup = std::mem::replace(&mut inflight.was_sent, true);
-            send(link, &inflight.owed, inflight.packet_id, dup, now)
+            send(link, &inflight.owed, inflight.packet_id, dup, payloads, now)
         }
         Phase::Released => {
             link.acknowledge(6, inflight.packet_id, Reason::Success);
@@ -336,13 +391,16 @@ fn transmit(link: &mut super::Link, inflight: &mut Inflight, now: Instant) -> bo
 }
 
 /// Returns `false` when the message is larger than the client takes.
-fn send(link: &mut super::Link, owed: &Owed, packet_id: u16, dup: bool, now: Instant) -> bool {
+fn send(link: &mut super::Link, owed: &Owed, packet_id: u16, dup: bool, payloads: &Rc<Payloads>, now: Instant) -> bool {
     let expiry = owed.message.remaining(now).flatten();
     // Aliases only where they are sure to arrive in this order, and only if the packet is sent at all.
     let alias = if owed.message.weight() < link.limit as usize { link.alias(&owed.message.topic) } else { None };
     let how =
         Delivery { qos: owed.qos, retain: owed.retain, dup, packet_id, identifiers: &owed.identifiers, expiry, alias };
-    let is_sent = outgoing::publish(&mut link.out, link.version, &owed.message, &how, link.limit);
+    let is_sent = outgoing::publish_header(link.out.tail(), link.version, &owed.message, &how, link.limit);
+    if is_sent {
+        link.out.put_payload(&owed.message.payload, payloads);
+    }
     if !is_sent && matches!(alias, Some((_, false))) {
         // The client has not been told of it: identifiers can make the packet larger than the message.
         link.aliases.remove(&owed.message.topic);

@@ -1,15 +1,16 @@
 //! A connection, as the rest of the broker sees it: output to write, acknowledgements to give.
 
+use super::output::Output;
 use crate::broker::packets::outgoing;
 use crate::broker::state::session::Wait;
 use crate::broker::state::tree::SessionKey;
 use crate::codec::Version;
 use crate::codec::reason::Reason;
-use bytes::BytesMut;
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Waker;
+use tokio::time::Instant;
 
 /// Above this the output takes no more messages; they wait in the session's queue.
 pub(crate) const SOFT_OUTPUT: usize = 64 * 1024;
@@ -60,7 +61,9 @@ pub(crate) struct Link {
     /// `None` once another connection has taken the session over.
     pub(crate) session: Option<SessionKey>,
     pub(crate) client_id: Rc<str>,
-    pub(crate) out: BytesMut,
+    pub(crate) out: Output,
+    /// When the client last took something of it.
+    pub(crate) last_written: Instant,
     pub(super) waker: Option<Waker>,
     /// Held by the connection's task.
     pub(super) alive: Weak<()>,
@@ -104,7 +107,7 @@ impl Link {
     }
 
     pub(crate) fn acknowledge(&mut self, kind: u8, packet_id: u16, reason: Reason) {
-        outgoing::acknowledgement(&mut self.out, self.version, kind, packet_id, reason);
+        outgoing::acknowledgement(self.out.tail(), self.version, kind, packet_id, reason);
     }
 
     /// Bytes that wait to be written, or to be allowed to.
@@ -130,8 +133,8 @@ impl Link {
             let Reply { packet_id, answer, generation: _ } = reply;
             match answer {
                 Answer::Acknowledgement { kind, reason } => self.acknowledge(kind, packet_id, reason),
-                Answer::Subscribed(codes) => outgoing::suback(&mut self.out, self.version, packet_id, &codes),
-                Answer::Unsubscribed(codes) => outgoing::unsuback(&mut self.out, self.version, packet_id, &codes),
+                Answer::Subscribed(codes) => outgoing::suback(self.out.tail(), self.version, packet_id, &codes),
+                Answer::Unsubscribed(codes) => outgoing::unsuback(self.out.tail(), self.version, packet_id, &codes),
             }
         }
         !self.replies.is_empty()

@@ -14,6 +14,8 @@ pub(crate) mod gateway;
 mod link;
 mod losses;
 pub(crate) mod message;
+mod output;
+mod partial;
 mod pool;
 mod publish;
 pub(crate) mod pull;
@@ -31,6 +33,7 @@ pub(crate) use losses::Losses;
 pub(crate) use publish::{Published, Publisher};
 
 use super::options::LimitOptions;
+use super::packets::connect::Will;
 use super::store::Restored;
 use crate::broker::server::auth::Gatekeeper;
 use crate::broker::state::gateway::Gateway;
@@ -40,9 +43,11 @@ use crate::broker::state::tree::{SessionKey, Tree};
 use crate::broker::store::delta::Delta;
 use crate::link::{Outcome, OutcomeSender};
 use hearthgate_domain::delivery::{Inbound, Micros, QoS, Via};
+use output::Payloads;
+use partial::Partials;
 use pool::Pool;
 use slab::Slab;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -70,6 +75,10 @@ pub(crate) struct Hub {
     pub(crate) tree: Tree,
     pub(crate) retained: Retained,
     pub(crate) gateway: Option<Gateway>,
+    /// The gateway has not said yet what it wants: a message that it may want must not be taken for one that nobody does.
+    pub(crate) awaits_filters: bool,
+    /// Wills that wait for that.
+    early_wills: Vec<Will>,
     /// The filters of the gateway.
     wanted: HashMap<Arc<str>, QoS>,
     /// What the store has still to write; `None` without a store.
@@ -85,7 +94,14 @@ pub(crate) struct Hub {
     /// The gateway's own messages whose outcome waits for a generation of the store.
     unsettled: Vec<(u64, OutcomeSender)>,
     stalled: HashSet<LinkKey>,
+    partials: Partials,
+    /// Large payloads that are being written.
+    payloads: Rc<Payloads>,
+    /// Connections whose next payload waits for room among them.
+    crowded: BTreeSet<LinkKey>,
     queued: Rc<Pool>,
+    /// Of all sessions.
+    subscription_bytes: usize,
     next_number: u64,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
@@ -109,6 +125,8 @@ impl Hub {
             tree: Tree::default(),
             retained: Retained::default(),
             gateway: None,
+            awaits_filters: false,
+            early_wills: Vec::new(),
             wanted: HashMap::new(),
             delta: stored.then(Delta::default),
             generation: 1,
@@ -118,7 +136,11 @@ impl Hub {
             awaiting_store: HashSet::new(),
             unsettled: Vec::new(),
             stalled: HashSet::new(),
+            partials: Partials::default(),
+            payloads: Rc::default(),
+            crowded: BTreeSet::new(),
             queued: Rc::default(),
+            subscription_bytes: 0,
             next_number: 1,
             timers: Timers::default(),
             counters: Counters::default(),
@@ -157,6 +179,7 @@ impl Hub {
                 link: None,
                 left: Some(Instant::now().checked_sub(absent).unwrap_or_else(Instant::now)),
                 subscriptions: HashMap::new(),
+                subscription_bytes: 0,
                 outgoing,
                 received: stored.received,
                 will: None,
@@ -209,6 +232,12 @@ impl Hub {
             if known.is_none() {
                 self.send_retained_to_gateway(&filter, qos);
             }
+        }
+        if std::mem::take(&mut self.awaits_filters) {
+            for will in std::mem::take(&mut self.early_wills) {
+                self.send_will(will);
+            }
+            self.resume();
         }
         refused
     }

@@ -13,6 +13,9 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// So many wills wait until the gateway has said what it wants; later ones go to the other subscribers at once.
+const MAX_EARLY_WILLS: usize = 100;
+
 /// What is published.
 #[derive(Debug)]
 pub(crate) struct Published {
@@ -36,7 +39,9 @@ pub(crate) struct Publisher {
 impl Hub {
     /// Whether a message on this route has to wait until there is room.
     pub(crate) fn must_wait(&self, route: &Route) -> bool {
-        route.gateway.is_some() && self.gateway.as_ref().is_some_and(super::Gateway::is_full) || self.store_is_full()
+        self.awaits_filters
+            || route.gateway.is_some() && self.gateway.as_ref().is_some_and(super::Gateway::is_full)
+            || self.store_is_full()
     }
 
     /// Registers a connection to be woken when there is room.
@@ -167,7 +172,7 @@ impl Hub {
         if !self.retained.set(message.clone(), self.limits.max_retained_messages, self.limits.max_retained_bytes) {
             let total = self.losses.count(Loss::RetainedFull);
             if total.is_power_of_two() {
-                tracing::warn!(%topic, total, "no room for a retained message; raise broker.limits.max_retained_messages");
+                tracing::warn!(%topic, total, "no room for a retained message; raise broker.limits.max_retained_messages or max_retained_size");
             }
             // Rather none than one that is out of date.
             let removed = self.retained.remove(&topic);
@@ -212,6 +217,13 @@ impl Hub {
     pub(super) fn publish_will(&mut self, session: SessionKey) {
         let Some(will) = self.sessions.get_mut(session).and_then(|session| session.will.take()) else { return };
         self.store_will(session, None);
+        if self.awaits_filters && self.early_wills.len() < MAX_EARLY_WILLS {
+            return self.early_wills.push(will);
+        }
+        self.send_will(will);
+    }
+
+    pub(super) fn send_will(&mut self, will: Will) {
         let Will { topic, payload, qos, retain, expiry, properties, delay: _ } = will;
         let route = self.tree.route(&topic);
         let (payload, properties, received_at) = (payload.into(), properties.into(), super::now_micros());

@@ -82,6 +82,7 @@ pub(crate) struct Session {
     pub(crate) left: Option<Instant>,
     /// By filter as given, `$share/…` included.
     pub(crate) subscriptions: HashMap<Arc<str>, Member>,
+    pub(crate) subscription_bytes: usize,
     pub(crate) outgoing: Outgoing,
     pub(crate) received: HashMap<u16, Received>,
     pub(crate) will: Option<Will>,
@@ -105,6 +106,7 @@ impl Session {
             link: None,
             left: None,
             subscriptions: HashMap::new(),
+            subscription_bytes: 0,
             outgoing,
             received: HashMap::new(),
             will: None,
@@ -129,6 +131,13 @@ pub(crate) struct Owed {
     pub(crate) identifiers: Vec<u32>,
     /// The shared subscription that it came by.
     pub(crate) share: Option<Arc<str>>,
+}
+
+impl Owed {
+    /// What it takes in a queue, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.message.weight() + 4 * self.identifiers.len()
+    }
 }
 
 /// How far a QoS 1 or 2 delivery has come.
@@ -174,6 +183,8 @@ pub(crate) struct Outgoing {
     pub(crate) inflight: VecDeque<Inflight>,
     /// So many of `inflight`, from the front, were sent on the present connection.
     pub(crate) resent: usize,
+    /// So many were sent on the present connection and withdrawn since: the client will still finish them.
+    withdrawn: usize,
     pub(crate) queue: VecDeque<Owed>,
     /// Retained messages that are taken when there is room for them.
     pub(crate) pulls: VecDeque<Pull>,
@@ -187,7 +198,7 @@ impl Outgoing {
     /// `pool` is that of all sessions, `holder` the one that this belongs to.
     pub(crate) fn new(pool: Rc<Pool>, holder: SessionKey) -> Self {
         let (inflight, queue, pulls) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-        Outgoing { inflight, resent: 0, queue, pulls, bytes: 0, pool, holder, last_id: 0 }
+        Outgoing { inflight, resent: 0, withdrawn: 0, queue, pulls, bytes: 0, pool, holder, last_id: 0 }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -200,30 +211,44 @@ impl Outgoing {
     }
 
     pub(crate) fn push(&mut self, owed: Owed) {
-        self.charge(owed.message.weight());
+        self.charge(owed.weight());
         self.queue.push_back(owed);
     }
 
     pub(crate) fn pop(&mut self) -> Option<Owed> {
         let owed = self.queue.pop_front()?;
-        self.discharge(owed.message.weight());
+        self.discharge(owed.weight());
         Some(owed)
     }
 
-    /// Takes back what came last and was not sent, or, with `sent`, what was sent last and the client has not confirmed.
-    pub(crate) fn withdraw(&mut self, sent: bool) -> Option<Owed> {
+    /// Takes back what came last: it was not sent, or the client has not confirmed it.
+    pub(crate) fn withdraw(&mut self) -> Option<Owed> {
         if let Some(owed) = self.queue.pop_back() {
-            self.discharge(owed.message.weight());
+            self.discharge(owed.weight());
             return Some(owed);
         }
         let index = self.inflight.len().checked_sub(1)?;
-        let can_go = sent && self.inflight[index].can_withdraw();
-        can_go.then(|| self.remove(index)).flatten().map(|inflight| inflight.owed)
+        if !self.inflight[index].can_withdraw() {
+            return None;
+        }
+        self.withdrawn += usize::from(index < self.resent);
+        self.remove(index).map(|inflight| inflight.owed)
     }
 
     /// Whether [`Outgoing::withdraw`] would take anything.
-    pub(crate) fn can_withdraw(&self, sent: bool) -> bool {
-        !self.queue.is_empty() || sent && self.inflight.back().is_some_and(Inflight::can_withdraw)
+    pub(crate) fn can_withdraw(&self) -> bool {
+        !self.queue.is_empty() || self.inflight.back().is_some_and(Inflight::can_withdraw)
+    }
+
+    /// A new connection begins: nothing was sent on it.
+    pub(crate) fn begin_connection(&mut self) {
+        self.resent = 0;
+        self.withdrawn = 0;
+    }
+
+    /// How many deliveries the client has not finished on the present connection, as it sees it.
+    pub(crate) fn open(&self) -> usize {
+        self.inflight.len() + self.withdrawn
     }
 
     /// The next free packet id; `None` when the oldest delivery still holds it.
@@ -269,7 +294,7 @@ impl Outgoing {
     }
 
     fn insert(&mut self, inflight: Inflight) {
-        self.charge(inflight.owed.message.weight());
+        self.charge(inflight.owed.weight());
         self.last_id = inflight.packet_id;
         self.inflight.push_back(inflight);
     }
@@ -280,7 +305,10 @@ impl Outgoing {
     }
 
     pub(crate) fn finish(&mut self, packet_id: u16) -> Option<Inflight> {
-        let index = self.position(packet_id)?;
+        let Some(index) = self.position(packet_id) else {
+            self.withdrawn = self.withdrawn.saturating_sub(1);
+            return None;
+        };
         self.remove(index)
     }
 
@@ -301,7 +329,7 @@ impl Outgoing {
         let queue = std::mem::take(&mut self.queue);
         for owed in queue {
             if owed.share.is_some() {
-                self.discharge(owed.message.weight());
+                self.discharge(owed.weight());
                 taken.push(owed);
             } else {
                 self.queue.push_back(owed);
@@ -312,7 +340,7 @@ impl Outgoing {
 
     fn remove(&mut self, index: usize) -> Option<Inflight> {
         let inflight = self.inflight.remove(index)?;
-        self.discharge(inflight.owed.message.weight());
+        self.discharge(inflight.owed.weight());
         if index < self.resent {
             self.resent -= 1;
         }
@@ -414,6 +442,21 @@ mod tests {
         assert_eq!(outgoing.free_id(), None);
         outgoing.finish(5);
         assert_eq!(outgoing.free_id(), Some(5));
+    }
+
+    #[test]
+    fn what_was_withdrawn_counts_until_the_client_has_finished_it() {
+        let mut outgoing = Outgoing::new(Rc::default(), 0);
+        send(&mut outgoing, 1, owed(1, false, QoS::AtLeastOnce));
+        send(&mut outgoing, 2, owed(2, false, QoS::AtLeastOnce));
+        outgoing.push(owed(3, false, QoS::AtLeastOnce));
+        let mut withdraw = || outgoing.withdraw().map(|owed| owed.number);
+        assert_eq!((withdraw(), withdraw(), withdraw(), withdraw()), (Some(3), Some(2), Some(1), None));
+        assert_eq!((outgoing.open(), outgoing.bytes()), (2, 0));
+        assert!(outgoing.finish(1).is_none());
+        assert_eq!(outgoing.open(), 1);
+        outgoing.begin_connection();
+        assert_eq!(outgoing.open(), 0);
     }
 
     #[test]

@@ -1,13 +1,45 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
 use super::Hub;
+use crate::broker::Loss;
 use crate::broker::packets::incoming::Options;
+use crate::broker::state::session::Session;
 use crate::broker::state::tree::{Member, SessionKey};
 use crate::broker::topic;
 use crate::codec::reason::Reason;
 use std::sync::Arc;
 
+/// Subscriptions of so many bytes are granted to each client, however many others have.
+const GRANTED_BYTES: usize = 4 * 1024;
+
+/// What a subscription takes in memory, about: its filter at the session and in the store's delta, and a node of the tree
+/// for each level.
+fn weight(filter: &str) -> usize {
+    128 + 2 * filter.len() + super::tree::NODE_BYTES * filter.split('/').count()
+}
+
 impl Hub {
+    fn has_room_for(&self, session: &Session, filter: &str) -> bool {
+        let limits = &self.limits;
+        let of_client = session.subscription_bytes + weight(filter);
+        session.subscriptions.len() < limits.max_subscriptions
+            && of_client <= limits.max_subscription_bytes
+            && (of_client <= GRANTED_BYTES
+                || self.subscription_bytes + weight(filter) <= limits.max_total_subscription_bytes)
+    }
+
+    fn report_refused(&mut self, key: SessionKey) {
+        let total = self.losses.count(Loss::SubscriptionRefused);
+        if total.is_power_of_two() {
+            let client = self.sessions.get(key).map(|session| &*session.identity.client_id);
+            tracing::warn!(
+                client,
+                total,
+                "refused a subscription: there are too many of this client or of all, or too long ones"
+            );
+        }
+    }
+
     /// Subscribes a session to one filter; returns whether it had that subscription before.
     pub(crate) fn subscribe(
         &mut self,
@@ -25,7 +57,8 @@ impl Hub {
         }
         let Some(session) = self.sessions.get(key) else { return Err(Reason::UnspecifiedError) };
         let known = session.subscriptions.contains_key(filter);
-        if !known && session.subscriptions.len() >= self.limits.max_subscriptions {
+        if !known && !self.has_room_for(session, filter) {
+            self.report_refused(key);
             return Err(Reason::QuotaExceeded);
         }
         let name: Arc<str> = filter.into();
@@ -45,8 +78,11 @@ impl Hub {
         identifier: Option<u32>,
     ) {
         let member = Member { session: key, options, identifier };
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.subscriptions.insert(filter.clone(), member.clone());
+        if let Some(session) = self.sessions.get_mut(key)
+            && session.subscriptions.insert(filter.clone(), member.clone()).is_none()
+        {
+            session.subscription_bytes += weight(filter);
+            self.subscription_bytes += weight(filter);
         }
         match topic::shared(filter).flatten() {
             Some((_, inner)) => self.tree.subscribe(inner, Some(filter), member),
@@ -60,6 +96,8 @@ impl Hub {
         if session.subscriptions.remove(filter).is_none() {
             return Reason::NoSubscriptionExisted as u8;
         }
+        session.subscription_bytes = session.subscription_bytes.saturating_sub(weight(filter));
+        self.subscription_bytes = self.subscription_bytes.saturating_sub(weight(filter));
         if session.is_persistent() {
             let (number, name) = (session.number, Arc::from(filter));
             self.store(|delta| delta.subscribe(number, name, None));

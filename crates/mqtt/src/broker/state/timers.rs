@@ -12,6 +12,9 @@ use tokio::time::Instant;
 /// How often expired retained messages are cleared away; they are not delivered before that either.
 const SWEEP: Duration = Duration::from_secs(60);
 
+/// How often it is looked who keeps the others' payloads waiting.
+const LOOK_AT_OUTPUTS: Duration = Duration::from_secs(1);
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Due {
     Will,
@@ -32,6 +35,7 @@ pub(crate) struct Timers {
     timers: BTreeMap<(Instant, u64), Timer>,
     counter: u64,
     sweep: Option<Instant>,
+    outputs: Option<Instant>,
     /// Tells the task that waits for the first timer that there is an earlier one.
     pub(crate) changed: Rc<Notify>,
 }
@@ -40,13 +44,21 @@ impl Timers {
     /// When to look again.
     pub(crate) fn next(&self) -> Option<Instant> {
         let first = self.timers.first_key_value().map(|((at, _), _)| *at);
-        [first, self.sweep].into_iter().flatten().min()
+        [first, self.sweep, self.outputs].into_iter().flatten().min()
     }
 
     fn add(&mut self, at: Instant, timer: Timer) {
         self.counter += 1;
         self.timers.insert((at, self.counter), timer);
         self.changed.notify_one();
+    }
+
+    /// Looks soon whether anyone blocks others.
+    pub(crate) fn look_at_outputs(&mut self) {
+        if self.outputs.is_none() {
+            self.outputs = Some(Instant::now() + LOOK_AT_OUTPUTS);
+            self.changed.notify_one();
+        }
     }
 
     pub(crate) fn sweep_retained(&mut self) {
@@ -77,7 +89,8 @@ impl Hub {
         self.timers.add(at, Timer { session, number, due });
     }
 
-    fn expire_session(&mut self, session: SessionKey) {
+    /// Ends a session whose client is away.
+    pub(super) fn expire_session(&mut self, session: SessionKey) {
         if let (Some(gateway), Some(session)) = (&mut self.gateway, self.sessions.get(session)) {
             gateway.hear(session.origin, Heard::Gone);
         }
@@ -87,6 +100,12 @@ impl Hub {
     /// Does what is due.
     pub(crate) fn run_timers(&mut self) {
         let now = Instant::now();
+        if self.timers.outputs.is_some_and(|at| at <= now) {
+            self.timers.outputs = None;
+            if !self.crowded.is_empty() {
+                self.end_blocked(now);
+            }
+        }
         if self.timers.sweep.is_some_and(|at| at <= now) {
             self.timers.sweep = None;
             for topic in self.retained.expire(now) {

@@ -52,11 +52,15 @@ pub(crate) struct Route {
 
 #[derive(Debug, Default)]
 struct Node {
-    children: HashMap<Box<str>, Node>,
+    // Boxed, since most nodes have one child and a table has room for several.
+    children: HashMap<Box<str>, Box<Node>>,
     members: Vec<Member>,
     groups: Vec<Group>,
     gateway: Option<QoS>,
 }
+
+/// What a node takes with its name and its place in the one above, about.
+pub(crate) const NODE_BYTES: usize = 256;
 
 impl Node {
     fn is_empty(&self) -> bool {

@@ -74,7 +74,7 @@ impl Delta {
         let mut freed = 0;
         self.debts.retain(|_, debt| {
             let stays = debt.session != number;
-            freed += if stays { 0 } else { debt.owed.message.weight() };
+            freed += if stays { 0 } else { debt.owed.weight() };
             stays
         });
         self.bytes -= freed;
@@ -102,7 +102,7 @@ impl Delta {
     }
 
     pub(crate) fn owe(&mut self, session: u64, owed: Owed) {
-        self.bytes += owed.message.weight();
+        self.bytes += owed.weight();
         self.debts.insert(owed.number, Debt { session, owed, sent: None });
     }
 
@@ -117,7 +117,7 @@ impl Delta {
 
     pub(crate) fn settle(&mut self, number: u64) {
         match self.debts.remove(&number) {
-            Some(debt) => self.bytes -= debt.owed.message.weight(),
+            Some(debt) => self.bytes -= debt.owed.weight(),
             None => {
                 self.progress.remove(&number);
                 self.settled.push(number);

@@ -1,0 +1,62 @@
+//! Large packets of which only a part has come: they take memory until the rest comes, which it may never do.
+
+use super::Hub;
+use super::session::LinkKey;
+use crate::codec::reason::Reason;
+use std::collections::HashMap;
+
+#[derive(Debug)]
+struct Partial {
+    /// Rises with each packet that begins.
+    began: u64,
+    bytes: usize,
+}
+
+/// The partial packets of all connections.
+#[derive(Debug, Default)]
+pub(super) struct Partials {
+    by_link: HashMap<LinkKey, Partial>,
+    bytes: usize,
+    last: u64,
+}
+
+impl Partials {
+    fn set(&mut self, link: LinkKey, bytes: usize) {
+        self.last += 1;
+        let partial = self.by_link.entry(link).or_insert(Partial { began: self.last, bytes: 0 });
+        self.bytes = (self.bytes + bytes).saturating_sub(partial.bytes);
+        partial.bytes = bytes;
+    }
+
+    pub(super) fn remove(&mut self, link: LinkKey) {
+        if let Some(partial) = self.by_link.remove(&link) {
+            self.bytes = self.bytes.saturating_sub(partial.bytes);
+        }
+    }
+
+    fn oldest(&self) -> Option<LinkKey> {
+        self.by_link.iter().min_by_key(|(_, partial)| partial.began).map(|(link, _)| *link)
+    }
+}
+
+impl Hub {
+    /// A connection holds so many bytes of a large packet that has not come whole; 0 for none. When all of them together
+    /// are too much, the packet that has been coming for longest makes room: who sends at all is done with it soon.
+    pub(crate) fn note_partial(&mut self, link: LinkKey, bytes: usize) {
+        if bytes == 0 {
+            return self.partials.remove(link);
+        }
+        self.partials.set(link, bytes);
+        let limit = self.limits.max_partial_bytes.max(2 * self.limits.max_packet_size);
+        while self.partials.bytes > limit {
+            let Some(oldest) = self.partials.oldest() else { return };
+            self.partials.remove(oldest);
+            let client = self.links.get(oldest).map(|link| link.client_id.clone());
+            tracing::warn!(
+                client = client.as_deref(),
+                "closed a connection with a packet that does not end: the memory is needed for others"
+            );
+            self.end_link(oldest, Reason::QuotaExceeded);
+        }
+    }
+}
