@@ -153,7 +153,8 @@ impl Hub {
                     true
                 }
                 Some(inflight) => {
-                    is_crowded = !self.payloads.has_room(&inflight.owed.message.payload, max_payloads);
+                    is_crowded = inflight.phase == Phase::Sent
+                        && !self.payloads.has_room(&inflight.owed.message.payload, max_payloads);
                     if is_crowded {
                         break;
                     }
