@@ -1,5 +1,6 @@
 //! A real browser: Chromium by its driver, over the WebDriver protocol (W3C).
 
+use crate::http::request;
 use crate::server::installed;
 use crate::{PATIENCE, free_port};
 use serde_json::{Value, json};
@@ -189,7 +190,13 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver ends its browser when it is told to end.
+        // The driver ends its browser with the session, and leaves it behind when it is only ended itself.
+        let place = self.session.strip_prefix("http://127.0.0.1:").and_then(|rest| rest.split_once('/'));
+        if let Some((port, path)) = place
+            && let Ok(port) = port.parse()
+        {
+            drop(request(port, "DELETE", &format!("/{path}")));
+        }
         let asked = Command::new("kill").args(["-TERM", &self.driver.id().to_string()]).status();
         if asked.is_ok() {
             drop(self.driver.wait());
