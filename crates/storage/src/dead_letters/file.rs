@@ -45,6 +45,8 @@ CREATE TABLE IF NOT EXISTS totals (
 INSERT OR IGNORE INTO totals VALUES (1, 0, 0, 0);
 PRAGMA user_version = 2;
 ";
+/// The `user_version` that the schema sets.
+const VERSION: i64 = 2;
 
 /// From the first version, which did not tell apart what of a flow had failed.
 const UPGRADE_1: &str = "
@@ -82,6 +84,9 @@ impl DeadLetters {
             .attempted(format!("open {label}"))?;
         let version: i64 =
             sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.attempted(format!("read {label}"))?;
+        if version > VERSION {
+            return Err(DatabaseError::newer(&label, version, VERSION));
+        }
         if version == 1 {
             sqlx::raw_sql(UPGRADE_1).execute(&pool).await.attempted(format!("upgrade {label}"))?;
         }
