@@ -84,6 +84,7 @@
 mod error;
 pub(crate) mod files;
 mod format;
+mod hold;
 mod reader;
 mod recovery;
 mod state;
@@ -98,6 +99,7 @@ pub use crate::journal::recovery::salvage::Salvaged;
 pub use crate::journal::state::consumers::Start;
 pub use crate::journal::state::{ConsumerUsage, Handle, Usage};
 pub use error::JournalError;
+pub use hold::Hold;
 pub use reader::{Batch, Reader, Skipped, Why};
 pub use recovery::{Damage, Recovery, What};
 pub use writer::{Appended, Dropped, Journal};

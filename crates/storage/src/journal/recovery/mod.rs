@@ -6,7 +6,7 @@ pub(crate) mod salvage;
 mod tail;
 
 use super::writer::Journal;
-use super::{JournalError, Options, Seq};
+use super::{JournalError, Options, Seq, hold};
 use crate::journal::state::Shared;
 use crate::journal::state::consumers::{Loaded, PositionFile};
 use crate::journal::state::redelivery::OwedFile;
@@ -131,6 +131,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), 
         synced: synced_rx,
         positions: Mutex::new(positions),
         position_file: Mutex::new(position_file),
+        hold: hold::open(dir)?,
     });
     let mut journal = Journal {
         dir: dir.to_owned(),
