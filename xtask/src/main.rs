@@ -5,12 +5,14 @@
 mod ci;
 mod command;
 mod external;
+mod package;
 mod services;
 mod test;
 mod tidy;
 mod workspace;
 
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -34,6 +36,12 @@ enum Command {
     Tidy,
     /// What a change must pass: fmt, clippy, tidy, cargo deny, test
     Ci,
+    /// Debian package, archive and Home Assistant app under target/package, with checksums
+    Package {
+        /// Take this program instead of building one
+        #[arg(long, value_name = "FILE")]
+        binary: Option<PathBuf>,
+    },
     /// The benchmark against a bare subscriber (the program `bench` of the package hearthgate-tests)
     Bench {
         /// Passed on
@@ -81,6 +89,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Test { filter } => test::run(&workspace, filter.as_deref()),
         Command::Tidy => tidy::run(&workspace),
         Command::Ci => ci::run(&workspace),
+        Command::Package { binary } => package::run(&workspace, binary),
         Command::Bench { arguments } => external::run(&workspace, "bench", &arguments),
         Command::Torture { arguments } => external::run(&workspace, "torture", &arguments),
     }

@@ -71,6 +71,9 @@ pub enum Command {
         /// Leave out everything that needs a network or a database
         #[arg(long)]
         offline: bool,
+        /// Answer as JSON: one object with all findings
+        #[arg(long)]
+        json: bool,
     },
     /// Show the configuration in force, or its schema
     #[command(subcommand)]
@@ -136,6 +139,93 @@ pub enum Command {
     /// Work on the embedded broker
     #[command(subcommand)]
     Broker(BrokerCommand),
+    /// Write a commented configuration file to start from
+    #[command(after_help = INIT_HELP)]
+    Init(InitArgs),
+    /// Copy everything that must survive into one file, while the gateway runs
+    #[command(after_help = BACKUP_HELP)]
+    Backup {
+        /// The file to write; it must not be there yet
+        file: PathBuf,
+        /// Also the configuration file as it is, with the secrets in it
+        #[arg(long)]
+        with_secrets: bool,
+    },
+    /// Put a backup in the place of what is there; the gateway must be stopped
+    #[command(after_help = RESTORE_HELP)]
+    Restore {
+        /// A file that `hearthgate backup` has written
+        file: PathBuf,
+        /// Only check the file, and say what is in it
+        #[arg(long)]
+        verify: bool,
+        /// Move what is there aside, to a folder beside it
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Collect what a bug report needs into one text file, without secrets
+    #[command(
+        after_help = "Read it before you send it. It holds the version, the machine, the configuration with its \
+        secrets hidden, the findings of `check`, and the state of the running gateway; no payloads, and no log."
+    )]
+    Doctor {
+        /// The file to write; - or absent: standard output
+        file: Option<PathBuf>,
+    },
+    /// Print completions for a shell
+    #[command(after_help = "Examples:\n  \
+        hearthgate completions bash > ~/.local/share/bash-completion/completions/hearthgate\n  \
+        hearthgate completions zsh > ~/.zfunc/_hearthgate\n  \
+        hearthgate completions fish > ~/.config/fish/completions/hearthgate.fish")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one page for each command
+    #[command(after_help = "Example:\n  hearthgate man | man -l -")]
+    Man {
+        /// Folder to write hearthgate.1, hearthgate-check.1, … into
+        folder: Option<PathBuf>,
+    },
+}
+
+const INIT_HELP: &str = "Examples:\n  \
+    hearthgate init                                        with the embedded broker and SQLite\n  \
+    hearthgate init --server mqtt://broker.lan --username gateway\n  \
+    hearthgate init --database postgres://gateway@db.lan/iot --folder /etc/hearthgate\n\n\
+    An existing file is never overwritten. Then: hearthgate check, and hearthgate run.";
+
+const BACKUP_HELP: &str = "Example, every night:\n  \
+    hearthgate backup /var/backups/hearthgate-$(date +%F).tar\n\n\
+    The file holds the journal, the SQLite database, dead letters, sessions and retained messages of the embedded broker, \
+    and what is known to the remote one. A MariaDB or PostgreSQL database is not in it: take its own backup just before. \
+    The file is as secret as the messages in it, and only its owner can read it.";
+
+const RESTORE_HELP: &str = "Example:\n  \
+    systemctl stop hearthgate\n  \
+    hearthgate restore /var/backups/hearthgate-2026-11-27.tar --replace\n  \
+    systemctl start hearthgate\n\n\
+    Nothing is touched before the whole file is checked. What is there is refused, or with --replace moved aside. As root, \
+    the files get the owner of the state folder.";
+
+/// What `init` writes.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The broker, as mqtt.server
+    #[arg(long, value_name = "URL", default_value = "embedded")]
+    pub server: String,
+    /// User at that broker; the password goes into the file secrets/mqtt
+    #[arg(long)]
+    pub username: Option<String>,
+    /// The database, as database.url
+    #[arg(long, value_name = "URL", default_value = "sqlite:data/hearthgate.db")]
+    pub database: String,
+    /// Name of this installation, as gateway.name
+    #[arg(long, default_value = "hearthgate")]
+    pub name: String,
+    /// Folder of the new hearthgate.toml
+    #[arg(long, default_value = ".")]
+    pub folder: PathBuf,
 }
 
 const CONTROL_HELP: &str = "Parts are named as in `hearthgate status`: mqtt, mapper, router, writer, poster, … and each \

@@ -1,14 +1,16 @@
 //! `check`: would the gateway start and do what is configured? One line for each thing, as it is found out.
 
 use super::report::{Mark, Report};
-use super::{control, parts, reach};
+use super::{control, expiry, parts, reach};
 use crate::database;
 use crate::exit::{Exit, Failure};
 use crate::maps;
 use crate::telemetry;
 use crate::wiring::options;
+use chrono::{Local, TimeDelta, Utc};
 use hearthgate_actors::flows::catalog;
 use hearthgate_domain::flow::{Action, Flow, FlowRow};
+use hearthgate_interfaces::DriverConfig;
 use hearthgate_mqtt::session::{Address, ProbeError, try_connect};
 use hearthgate_settings::{Loaded, Server, Settings};
 use hearthgate_storage::sql::TypedTable;
@@ -16,14 +18,21 @@ use std::io::Write;
 use std::path::Path;
 use url::Url;
 
-/// Checks everything, or, `offline`, only what needs no network and no database.
+/// With less than that nothing works for long.
+const DISK_MINIMUM: u64 = 64 << 20;
+/// What renews certificates by itself does so a month before they end, or earlier.
+const EXPIRES_SOON: TimeDelta = TimeDelta::days(21);
+
+/// Checks everything, or, `offline`, only what needs no network and no database. Each finding is a line as it comes, or,
+/// `as_json`, all of them are one object at the end.
 ///
 /// # Errors
 /// Writing fails.
-pub fn run(loaded: &Loaded, offline: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let mut report = Report::new(out);
+pub fn run(loaded: &Loaded, offline: bool, as_json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let mut report = Report::new(out, as_json);
     configuration(loaded, &mut report)?;
     state_dir(&loaded.settings.gateway.state_dir, &mut report)?;
+    disk(&loaded.settings, &mut report)?;
     certificates(&loaded.settings, &mut report)?;
     interfaces(loaded, &mut report)?;
     if offline {
@@ -31,6 +40,7 @@ pub fn run(loaded: &Loaded, offline: bool, out: &mut dyn Write) -> anyhow::Resul
     } else {
         listeners(&loaded.settings, &mut report)?;
         broker(&loaded.settings, &mut report)?;
+        devices(&loaded.settings, &mut report)?;
         tables(&loaded.settings, &mut report)?;
     }
     report.close()
@@ -68,13 +78,76 @@ fn state_dir(folder: &Path, report: &mut Report<'_>) -> anyhow::Result<()> {
     }
 }
 
+/// Whether what may be written in the worst case fits on the disk.
+fn disk(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
+    let state = &settings.gateway.state_dir;
+    let Some(existing) = state.ancestors().find(|folder| folder.exists()) else { return Ok(()) };
+    let space = match rustix::fs::statvfs(existing) {
+        Ok(space) => space.f_bavail.saturating_mul(space.f_frsize),
+        Err(error) => return report.line(Mark::Warning, "disk", format!("{}: {error}", existing.display())),
+    };
+    let mut wanted = settings.dead_letters.max_size.0;
+    if settings.flows.enabled {
+        wanted = wanted.saturating_add(settings.journal.max_size.0);
+    }
+    let (free, needed) = (space >> 20, wanted >> 20);
+    if space < DISK_MINIMUM {
+        let problem = format!("{free} MiB free for {}; make room, or set gateway.state_dir", state.display());
+        report.line(Mark::Wrong, "disk", problem)
+    } else if space < wanted {
+        let problem = format!(
+            "{free} MiB free, and journal.max_size and dead_letters.max_size together are {needed} MiB: make room, or lower them"
+        );
+        report.line(Mark::Warning, "disk", problem)
+    } else {
+        report.line(Mark::Ok, "disk", format!("{free} MiB free"))
+    }
+}
+
+/// A certificate that has ended lets nobody in, and one that ends soon is to be renewed.
+fn lifetime(key: &str, file: &Path, report: &mut Report<'_>) -> anyhow::Result<()> {
+    let Some(end) = expiry::end_of_file(file) else { return Ok(()) };
+    let (left, shown) = (end - Utc::now(), end.with_timezone(&Local).format("%Y-%m-%d %H:%M"));
+    if left < TimeDelta::zero() {
+        report.line(Mark::Wrong, key, format!("{} has ended on {shown}; renew it", file.display()))
+    } else if left < EXPIRES_SOON {
+        report.line(Mark::Warning, key, format!("{} ends on {shown}, in {} days", file.display(), left.num_days()))
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether somebody answers where interfaces connect to.
+fn devices(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
+    if !settings.mapper.enabled {
+        return Ok(());
+    }
+    for (name, config) in settings.interfaces.iter().filter(|(_, config)| config.enabled) {
+        let DriverConfig::Tcp(tcp, _) = &config.driver else { continue };
+        // An address without a port was refused with the configuration.
+        let Some((host, port)) = tcp.address.rsplit_once(':') else { continue };
+        let Ok(port) = port.parse() else { continue };
+        let subject = format!("interface {name}");
+        match reach::tcp(host.trim_matches(['[', ']']), port, tcp.connect_timeout) {
+            Ok(()) => report.line(Mark::Ok, subject, format!("{} answers", tcp.address))?,
+            Err(error) => {
+                report.line(Mark::Unreachable, subject, format!("{}: {error}; set `address`", tcp.address))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The files of both ends of TLS, read as the running gateway reads them.
 fn certificates(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
     if settings.broker.is_enabled()
         && let Some(tls) = options::broker(&settings.broker, &settings.gateway.state_dir).tls
     {
         match tls.check() {
-            Ok(()) => report.line(Mark::Ok, "broker.tls", tls.certificate.display())?,
+            Ok(()) => {
+                report.line(Mark::Ok, "broker.tls", tls.certificate.display())?;
+                lifetime("broker.tls.certificate", &tls.certificate, report)?;
+            }
             Err(error) => report.line(
                 Mark::Wrong,
                 "broker.tls",
@@ -86,7 +159,14 @@ fn certificates(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<
     let is_named = mqtt.tls.ca.is_some() || mqtt.tls.certificate.is_some();
     if mqtt.enabled && mqtt.server != Server::Embedded && is_named {
         match options::tls(settings).client_config() {
-            Ok(_) => report.line(Mark::Ok, "mqtt.tls", "the certificates can be used")?,
+            Ok(_) => {
+                report.line(Mark::Ok, "mqtt.tls", "the certificates can be used")?;
+                for (key, file) in [("mqtt.tls.certificate", &mqtt.tls.certificate), ("mqtt.tls.ca", &mqtt.tls.ca)] {
+                    if let Some(file) = file {
+                        lifetime(key, file, report)?;
+                    }
+                }
+            }
             Err(error) => report.line(
                 Mark::Wrong,
                 "mqtt.tls",

@@ -1,16 +1,21 @@
 //! What each command does.
 
+pub mod backup;
 pub mod check;
 pub mod config;
 pub mod control;
 pub mod data;
 pub mod db;
 pub mod dlq;
+pub mod doctor;
+mod expiry;
 pub mod explain;
 pub mod flow;
 pub mod history;
+pub mod init;
 pub mod interface;
 mod lines;
+pub mod manual;
 pub mod map;
 mod parts;
 pub mod passwd;
@@ -42,7 +47,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             drop(out);
             return start(load);
         }
-        Command::Check { offline } => check::run(&load()?, offline, &mut out)?,
+        Command::Check { offline, json } => check::run(&load()?, offline, json, &mut out)?,
         Command::Explain { topic, payload, json } => explain::run(&load()?, &topic, &payload, json, &mut out)?,
         Command::Config(command) => config::run(&command, load, &mut out)?,
         Command::Map(command) => map::run(&command, io::stdin().lock(), &mut out)?,
@@ -55,6 +60,14 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Stop(part) => control::order(&load()?.settings, &part.name, Order::Stop, &mut out)?,
         Command::Start(part) => control::order(&load()?.settings, &part.name, Order::Start, &mut out)?,
         Command::Interface(command) => interface::run(&command, &mut out)?,
+        Command::Init(arguments) => init::run(&arguments, &mut out)?,
+        Command::Backup { file, with_secrets } => backup::run(&load()?, &file, with_secrets, &mut out)?,
+        Command::Restore { file, verify, replace } => {
+            backup::restore::run(&load()?.settings, &file, verify, replace, &mut out)?
+        }
+        Command::Doctor { file } => doctor::run(&load, file.as_deref(), &mut out)?,
+        Command::Completions { shell } => manual::completions(shell, &mut out)?,
+        Command::Man { folder } => manual::pages(folder.as_deref(), &mut out)?,
         Command::Db(command) => db::run(&load()?.settings, &command, &mut out)?,
         Command::Data(args) => data::run(&load()?.settings, &args, &mut out)?,
         Command::Dlq(command) => dlq::run(&load()?.settings, &command, &mut out)?,

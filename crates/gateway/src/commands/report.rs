@@ -1,6 +1,7 @@
-//! Findings of `check`, line by line as they come.
+//! Findings of `check`, line by line as they come, or as one JSON object at the end.
 
 use crate::exit::Exit;
+use serde_json::{Value, json};
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
@@ -19,14 +20,16 @@ pub(super) enum Mark {
 pub(super) struct Report<'a> {
     out: &'a mut dyn Write,
     colours: bool,
+    /// The findings, when they are wanted as JSON.
+    findings: Option<Vec<Value>>,
     wrong: u32,
     unreachable: u32,
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(out: &'a mut dyn Write) -> Self {
+    pub(super) fn new(out: &'a mut dyn Write, as_json: bool) -> Self {
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { out, colours, wrong: 0, unreachable: 0 }
+        Self { out, colours, findings: as_json.then(Vec::new), wrong: 0, unreachable: 0 }
     }
 
     /// Writes one line at once: a person watches.
@@ -34,17 +37,21 @@ impl<'a> Report<'a> {
     /// # Errors
     /// Writing fails.
     pub(super) fn line(&mut self, mark: Mark, subject: impl Display, detail: impl Display) -> anyhow::Result<()> {
-        let (word, colour) = match mark {
-            Mark::Ok => ("ok", "32"),
-            Mark::Skipped => ("skip", "2"),
-            Mark::Warning => ("warn", "33"),
-            Mark::Wrong => ("WRONG", "31"),
-            Mark::Unreachable => ("DOWN", "31"),
+        let (word, name, colour) = match mark {
+            Mark::Ok => ("ok", "ok", "32"),
+            Mark::Skipped => ("skip", "skipped", "2"),
+            Mark::Warning => ("warn", "warning", "33"),
+            Mark::Wrong => ("WRONG", "wrong", "31"),
+            Mark::Unreachable => ("DOWN", "unreachable", "31"),
         };
         match mark {
             Mark::Wrong => self.wrong += 1,
             Mark::Unreachable => self.unreachable += 1,
             Mark::Ok | Mark::Skipped | Mark::Warning => {}
+        }
+        if let Some(findings) = &mut self.findings {
+            findings.push(json!({"result": name, "subject": subject.to_string(), "detail": detail.to_string()}));
+            return Ok(());
         }
         if self.colours {
             write!(self.out, "\x1b[{colour}m{word:<5}\x1b[0m ")?;
@@ -67,7 +74,14 @@ impl<'a> Report<'a> {
             (wrong, 0) => (Exit::Findings, format!("{wrong} to put right")),
             (wrong, down) => (Exit::Findings, format!("{wrong} to put right, {down} not reachable")),
         };
-        writeln!(self.out, "{text}")?;
+        match self.findings {
+            Some(findings) => {
+                let Report { wrong, unreachable, .. } = self;
+                let answer = json!({"wrong": wrong, "unreachable": unreachable, "findings": findings});
+                writeln!(self.out, "{answer}")?;
+            }
+            None => writeln!(self.out, "{text}")?,
+        }
         Ok(exit)
     }
 }

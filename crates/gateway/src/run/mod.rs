@@ -1,6 +1,7 @@
 //! The running gateway: from the settings to the actors and back to an exit code.
 
 mod banner;
+mod service_manager;
 mod shutdown;
 mod subjects;
 
@@ -11,6 +12,7 @@ use anyhow::Context as _;
 use hearthgate_api::{Metrics, Parts, Server};
 use hearthgate_settings::Loaded;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use service_manager::ServiceManager;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -32,6 +34,7 @@ pub fn run(loaded: &Loaded, level: &Level, usable: impl Fn() -> anyhow::Result<(
     raise_file_limit();
     actix::System::new().block_on(async {
         let mut signals = Signals::new()?;
+        let mut manager = ServiceManager::of_environment();
         let metrics = Metrics::install().context("preparing metrics")?;
         let http = bind_http(loaded)?;
         let running = crate::wiring::start(loaded).await?;
@@ -47,7 +50,13 @@ pub fn run(loaded: &Loaded, level: &Level, usable: impl Fn() -> anyhow::Result<(
             })?),
             None => None,
         };
-        let next = serve(&running, &mut signals, &mut http, usable).await;
+        manager.ready();
+        let next = serve(&running, &mut signals, &mut manager, &mut http, usable).await;
+        match next {
+            // Told that it stops, it would not let us start again.
+            Next::StartAgain => manager.reloading(),
+            Next::End(_) => manager.stopping(),
+        }
         info!("stopping; a second signal ends at once");
         let patience = loaded.settings.gateway.shutdown_timeout.0;
         tokio::select! {
@@ -72,6 +81,7 @@ fn raise_file_limit() {
 async fn serve(
     running: &Running,
     signals: &mut Signals,
+    manager: &mut ServiceManager,
     http: &mut Option<actix_web::dev::Server>,
     usable: impl Fn() -> anyhow::Result<()>,
 ) -> Next {
@@ -92,8 +102,11 @@ async fn serve(
                     return Next::End(Exit::Ok);
                 }
                 info!("reloading flows and maps");
+                manager.reloading();
                 running.reload();
+                manager.ready();
             }
+            () = manager.due() => manager.show_life(&running.registry),
             failure = running.registry.essential_failure() => {
                 error!(part = %failure.actor, reason = %failure.error, "an essential part is given up; the gateway ends");
                 return Next::End(Exit::Internal);

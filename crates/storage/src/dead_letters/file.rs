@@ -16,6 +16,9 @@ const PAGE: u32 = 1_000;
 /// How much of a payload a list shows.
 const PREVIEW: i64 = 256;
 
+/// The `user_version` that the tables set.
+const VERSION: i64 = 2;
+
 /// From the first version, which did not tell apart what of a flow had failed.
 const UPGRADE_1: &str = "
 ALTER TABLE dead_letters ADD COLUMN part TEXT;
@@ -52,6 +55,9 @@ impl DeadLetters {
             .attempted(format!("open {label}"))?;
         let version: i64 =
             sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.attempted(format!("read {label}"))?;
+        if version > VERSION {
+            return Err(DatabaseError::newer(&label, version, VERSION));
+        }
         if version == 1 {
             sqlx::raw_sql(UPGRADE_1).execute(&pool).await.attempted(format!("upgrade {label}"))?;
         }

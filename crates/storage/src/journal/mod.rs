@@ -89,6 +89,7 @@ mod error;
 pub(crate) mod files;
 mod format;
 mod handle;
+mod hold;
 mod reader;
 mod recovery;
 mod state;
@@ -106,6 +107,7 @@ pub use crate::journal::recovery::salvage::Salvaged;
 pub use crate::journal::state::consumers::Start;
 pub use crate::journal::state::latest::{FlowKey, LatestDigests};
 pub use error::JournalError;
+pub use hold::Hold;
 pub use reader::{Batch, Reader, Skipped, Why};
 pub use writer::{Appended, Dropped, Journal};
 

@@ -69,6 +69,14 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// Something of a later version of this program, which this one would damage.
+    pub(crate) fn newer(what: &str, found: i64, known: i64) -> Self {
+        Self::Schema(format!(
+            "{what} has format {found}, and this version of Hearthgate knows formats up to {known}: install the version \
+             that wrote it, or restore a backup that was made before the upgrade"
+        ))
+    }
+
     /// What kind of trouble this is.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -42,7 +42,13 @@ impl Database {
             Pools::MySql(pool) => migrate_mysql(pool).await,
             Pools::Postgres(pool) => POSTGRES.run(pool).await,
         };
-        migrated.map_err(|source| DatabaseError::Migration { attempted: attempted.into(), source })?;
+        migrated.map_err(|source| match source {
+            MigrateError::VersionMissing(found) => {
+                let known = migrator(pools).iter().map(|migration| migration.version).max().unwrap_or(0);
+                DatabaseError::newer(self.label(), found, known)
+            }
+            source => DatabaseError::Migration { attempted: attempted.into(), source },
+        })?;
         if created {
             self.note_samples_due().await?;
         }

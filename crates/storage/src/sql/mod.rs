@@ -5,6 +5,7 @@
 //! UPDATE on `mqtt_servers` and `flows` and SELECT and INSERT on `data`. [`Capabilities`] says what is missing then.
 
 mod changes;
+mod copy;
 mod error;
 mod flows;
 mod grants;
@@ -21,6 +22,7 @@ mod series;
 mod typed;
 
 pub use changes::{ChangeMark, Changes};
+pub use copy::copy_sqlite;
 pub use error::{DatabaseError, ErrorKind};
 pub use flows::MqttServer;
 pub use history::{

@@ -7,7 +7,7 @@ pub(crate) mod salvage;
 mod tail;
 
 use super::writer::Journal;
-use super::{JournalError, Options};
+use super::{JournalError, Options, hold};
 use crate::journal::recovery::report::Recovery;
 use crate::journal::state::Shared;
 use crate::journal::state::clock::SteadyClock;
@@ -47,6 +47,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), 
         synced: synced_rx,
         positions: Mutex::new(positions),
         position_file: Mutex::new(position_file),
+        hold: hold::open(dir)?,
     });
     let mut journal = Journal {
         dir: dir.to_owned(),

@@ -11,8 +11,9 @@ use crate::journal::state::ages::Ages;
 use crate::journal::state::consumers::{PositionFile, Positions};
 use crate::journal::state::runs::Runs;
 use hearthgate_domain::delivery::Micros;
+use rustix::fs::{FlockOperation, flock};
 use std::collections::VecDeque;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -68,6 +69,8 @@ pub(super) struct Shared {
     pub(super) positions: Mutex<Positions>,
     /// Locked before `positions`, and held while the disk is at work.
     pub(super) position_file: Mutex<PositionFile>,
+    /// Shared by whoever copies the journal, see [`Hold`](super::Hold).
+    pub(super) hold: File,
 }
 
 /// A panic elsewhere leaves these maps whole: no step of theirs calls out half-way.
@@ -76,16 +79,20 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// Deletes the segments that nobody needs, never the last one.
+    /// Deletes the segments that nobody needs, never the last one, and none while somebody copies the journal.
     pub(super) fn reclaim(&self) -> Result<(), JournalError> {
         let Some(released) = lock(&self.positions).released_by_all() else { return Ok(()) };
         loop {
             let mut index = lock(&self.index);
             let done = index.segments.front().is_some_and(|front| front.end <= released.saturating_add(1));
-            if !done || index.segments.len() < 2 {
+            if !done || index.segments.len() < 2 || flock(&self.hold, FlockOperation::NonBlockingLockExclusive).is_err()
+            {
                 return Ok(());
             }
-            self.remove_oldest(&mut index)?;
+            let removed = self.remove_oldest(&mut index);
+            // It can't fail for a lock that we have.
+            let _ = flock(&self.hold, FlockOperation::Unlock);
+            removed?;
         }
     }
 

@@ -125,3 +125,17 @@ fn nothing_is_deleted_before_the_first_append_has_seen_all_consumers() {
     assert_eq!(journal.handle().consumers(), ["all"]);
     assert_eq!(segments(dir.path()).len(), count);
 }
+
+#[test]
+fn a_held_journal_keeps_what_is_done_with_until_it_is_let_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), small());
+    let hold = Hold::take(dir.path()).unwrap();
+    let taken = fill(&mut journal);
+    let segments = journal.usage().segments;
+    journal.handle().release("all", taken).unwrap();
+    journal.handle().flush().unwrap();
+    assert_eq!(journal.usage().segments, segments);
+    drop(hold);
+    assert!(fill(&mut journal) > 800, "room is made again by whoever needs it");
+}

@@ -1,0 +1,36 @@
+//! Keeping the journal's segments for as long as a copy is made, from another process too.
+
+use super::JournalError;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+
+/// The file whose lock it is. The lock goes with the process that has it, so none is left behind by a crash.
+const FILE: &str = "hold";
+
+/// While it lives, no segment is deleted that is done with: what is copied one after the other fits together. Segments that
+/// `drop_oldest` gives up are deleted all the same.
+#[derive(Debug)]
+pub struct Hold {
+    /// Holds the lock.
+    _file: File,
+}
+
+impl Hold {
+    /// Holds the journal in `dir`, which may be open elsewhere.
+    ///
+    /// # Errors
+    /// The folder can't be written.
+    pub fn take(dir: &Path) -> Result<Hold, JournalError> {
+        let file = open(dir)?;
+        flock(&file, FlockOperation::LockShared)
+            .map_err(|errno| JournalError::io("hold", &dir.join(FILE), errno.into()))?;
+        Ok(Hold { _file: file })
+    }
+}
+
+pub(super) fn open(dir: &Path) -> Result<File, JournalError> {
+    let path = dir.join(FILE);
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    opened.map_err(|source| JournalError::io("open", &path, source))
+}
