@@ -13,7 +13,7 @@ fn main() -> Result<()> {
     let mut files = Vec::new();
     collect(Path::new("page"), &mut files)?;
     files.sort();
-    let mut table = String::from("pub(crate) const FILES: &[File] = &[\n");
+    let mut table = String::from("pub(crate) const FILES: &[PageFile] = &[\n");
     for (index, file) in files.iter().enumerate() {
         let plain = fs::read(file)?;
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
         let absolute = fs::canonicalize(file)?;
         let _ = writeln!(
             table,
-            "    File {{ name: {name:?}, etag: \"\\\"{etag}\\\"\", plain: include_bytes!({absolute:?}), compressed: \
+            "    PageFile {{ name: {name:?}, etag: \"\\\"{etag}\\\"\", plain: include_bytes!({absolute:?}), compressed: \
              include_bytes!({compressed:?}) }},"
         );
     }

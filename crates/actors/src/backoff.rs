@@ -7,13 +7,13 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// How long to wait before the next attempt.
 #[derive(Debug)]
-pub(crate) struct Pace(Duration);
+pub(crate) struct RestartDelay(Duration);
 
-impl Pace {
+impl RestartDelay {
     /// Starts with the shortest pause.
     #[must_use]
     pub(crate) fn new() -> Self {
-        Pace(FIRST)
+        RestartDelay(FIRST)
     }
 
     /// It worked: the next trouble starts with the shortest pause again.
@@ -33,7 +33,7 @@ impl Pace {
     }
 }
 
-impl Default for Pace {
+impl Default for RestartDelay {
     fn default() -> Self {
         Self::new()
     }
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_half_a_minute_and_start_over_after_a_success() {
-        let mut pace = Pace::new();
+        let mut pace = RestartDelay::new();
         let pauses: Vec<Duration> = (0..9).map(|_| pace.next(0.5)).collect();
         assert_eq!(pauses[0], FIRST);
         assert_eq!(pauses[1], FIRST * 2);

@@ -4,14 +4,14 @@ use tokio::sync::watch;
 
 /// Where a part says what is wrong. Cloning it is cheap; all clones speak of the same part.
 #[derive(Clone, Debug)]
-pub struct Trouble(watch::Sender<String>);
+pub struct Condition(watch::Sender<String>);
 
-impl Trouble {
+impl Condition {
     /// A part without trouble, and where others see how it is: empty when all is well.
     #[must_use]
     pub fn new() -> (Self, watch::Receiver<String>) {
         let (sender, receiver) = watch::channel(String::new());
-        (Trouble(sender), receiver)
+        (Condition(sender), receiver)
     }
 
     /// Notes why it does not work. `true` when that is news: the log is told once, not with each attempt.

@@ -22,23 +22,23 @@ pub(crate) const HARMLESS: usize = 128;
 
 /// Who has a message in hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Holder {
+pub(crate) enum MarkHolder {
     Router,
     Writer,
     Poster,
 }
 
-impl Holder {
-    const ALL: [Holder; 3] = [Holder::Router, Holder::Writer, Holder::Poster];
+impl MarkHolder {
+    const ALL: [MarkHolder; 3] = [MarkHolder::Router, MarkHolder::Writer, MarkHolder::Poster];
 }
 
 /// What a message is known by.
-pub(crate) type Mark = (u64, i64);
+pub(crate) type MessageMark = (u64, i64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Suspect {
     holder: u32,
-    mark: Mark,
+    mark: MessageMark,
     ends: u32,
 }
 
@@ -69,7 +69,7 @@ impl InHand {
     }
 
     /// Works on a message that is noted meanwhile.
-    pub(crate) fn hold<T>(&self, holder: Holder, mark: Mark, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn hold<T>(&self, holder: MarkHolder, mark: MessageMark, work: impl FnOnce() -> T) -> T {
         let Some(file) = &self.file else { return work() };
         let _held = Held { in_hand: self, file, holder };
         self.write(file, &encode(mark, 1, 0), place(holder));
@@ -77,13 +77,13 @@ impl InHand {
     }
 
     /// With which messages processes have ended, and how many.
-    pub(crate) fn suspects(&self, holder: Holder) -> Vec<(Mark, u32)> {
+    pub(crate) fn suspects(&self, holder: MarkHolder) -> Vec<(MessageMark, u32)> {
         let suspects = self.lock();
         suspects.iter().filter(|one| one.holder == holder as u32).map(|one| (one.mark, one.ends)).collect()
     }
 
     /// These will not come again.
-    pub(crate) fn acquit(&self, holder: Holder, is_done: impl Fn(Mark) -> bool) {
+    pub(crate) fn acquit(&self, holder: MarkHolder, is_done: impl Fn(MessageMark) -> bool) {
         let mut suspects = self.lock();
         let before = suspects.len();
         suspects.retain(|one| one.holder != holder as u32 || !is_done(one.mark));
@@ -99,7 +99,7 @@ impl InHand {
             bytes.extend_from_slice(&encode(one.mark, one.holder, one.ends));
         }
         bytes.resize(SUSPECTS * RECORD, 0);
-        self.write(file, &bytes, (Holder::ALL.len() * RECORD) as u64);
+        self.write(file, &bytes, (MarkHolder::ALL.len() * RECORD) as u64);
     }
 
     fn write(&self, file: &File, bytes: &[u8], at: u64) {
@@ -118,7 +118,7 @@ impl InHand {
 struct Held<'a> {
     in_hand: &'a InHand,
     file: &'a File,
-    holder: Holder,
+    holder: MarkHolder,
 }
 
 impl Drop for Held<'_> {
@@ -127,11 +127,11 @@ impl Drop for Held<'_> {
     }
 }
 
-fn place(holder: Holder) -> u64 {
+fn place(holder: MarkHolder) -> u64 {
     (holder as usize * RECORD) as u64
 }
 
-fn encode((one, other): Mark, first: u32, second: u32) -> [u8; RECORD] {
+fn encode((one, other): MessageMark, first: u32, second: u32) -> [u8; RECORD] {
     let mut record = [0; RECORD];
     record[..8].copy_from_slice(&one.to_le_bytes());
     record[8..16].copy_from_slice(&other.to_le_bytes());
@@ -140,7 +140,7 @@ fn encode((one, other): Mark, first: u32, second: u32) -> [u8; RECORD] {
     record
 }
 
-fn decode(record: &[u8; RECORD]) -> (Mark, u32, u32) {
+fn decode(record: &[u8; RECORD]) -> (MessageMark, u32, u32) {
     let (numbers, flags) = record.split_at(16);
     let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
     let flag = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().unwrap_or_default());
@@ -149,7 +149,7 @@ fn decode(record: &[u8; RECORD]) -> (Mark, u32, u32) {
 
 fn read(path: &Path) -> std::io::Result<(File, Vec<Suspect>)> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    let mut bytes = vec![0; (Holder::ALL.len() + SUSPECTS) * RECORD];
+    let mut bytes = vec![0; (MarkHolder::ALL.len() + SUSPECTS) * RECORD];
     let mut length = 0;
     while length < bytes.len() {
         match file.read_at(&mut bytes[length..], length as u64)? {
@@ -158,10 +158,10 @@ fn read(path: &Path) -> std::io::Result<(File, Vec<Suspect>)> {
         }
     }
     let (records, _) = bytes.as_chunks::<RECORD>();
-    let (marks, known) = records.split_at(Holder::ALL.len());
+    let (marks, known) = records.split_at(MarkHolder::ALL.len());
     let known = known.iter().map(decode).filter(|(_, _, ends)| *ends > 0);
     let mut suspects: Vec<Suspect> = known.map(|(mark, holder, ends)| Suspect { holder, mark, ends }).collect();
-    for (holder, record) in Holder::ALL.into_iter().zip(marks) {
+    for (holder, record) in MarkHolder::ALL.into_iter().zip(marks) {
         let (mark, is_held, _) = decode(record);
         if is_held != 1 {
             continue;
@@ -172,7 +172,7 @@ fn read(path: &Path) -> std::io::Result<(File, Vec<Suspect>)> {
         suspects.push(Suspect { holder: holder as u32, mark, ends });
     }
     suspects.drain(..suspects.len().saturating_sub(SUSPECTS));
-    file.write_all_at(&[0; RECORD * Holder::ALL.len()], 0)?;
+    file.write_all_at(&[0; RECORD * MarkHolder::ALL.len()], 0)?;
     Ok((file, suspects))
 }
 
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     /// As if the process ended in the midst of the work.
-    fn end_with(path: &Path, holder: Holder, mark: Mark) {
+    fn end_with(path: &Path, holder: MarkHolder, mark: MessageMark) {
         let in_hand = InHand::open(path);
         in_hand.hold(holder, mark, || {
             std::fs::copy(path, path.with_extension("crashed")).unwrap();
@@ -193,17 +193,17 @@ mod tests {
     fn the_end_of_a_process_is_laid_to_what_it_had_in_hand() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("in-hand");
-        end_with(&path, Holder::Poster, (7, -1));
-        end_with(&path, Holder::Poster, (7, -1));
-        end_with(&path, Holder::Router, (7, -1));
+        end_with(&path, MarkHolder::Poster, (7, -1));
+        end_with(&path, MarkHolder::Poster, (7, -1));
+        end_with(&path, MarkHolder::Router, (7, -1));
         let in_hand = InHand::open(&path);
-        assert_eq!(in_hand.suspects(Holder::Poster), [((7, -1), 2)]);
-        assert_eq!(in_hand.suspects(Holder::Router), [((7, -1), 1)]);
-        in_hand.acquit(Holder::Poster, |mark| mark == (7, -1));
-        in_hand.hold(Holder::Writer, (1, 1), || ());
+        assert_eq!(in_hand.suspects(MarkHolder::Poster), [((7, -1), 2)]);
+        assert_eq!(in_hand.suspects(MarkHolder::Router), [((7, -1), 1)]);
+        in_hand.acquit(MarkHolder::Poster, |mark| mark == (7, -1));
+        in_hand.hold(MarkHolder::Writer, (1, 1), || ());
         let next = InHand::open(&path);
-        assert!(next.suspects(Holder::Poster).is_empty() && next.suspects(Holder::Writer).is_empty());
-        assert_eq!(next.suspects(Holder::Router).len(), 1);
+        assert!(next.suspects(MarkHolder::Poster).is_empty() && next.suspects(MarkHolder::Writer).is_empty());
+        assert_eq!(next.suspects(MarkHolder::Router).len(), 1);
     }
 
     #[test]
@@ -211,11 +211,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("in-hand");
         for seq in 0..SUSPECTS as u64 + 6 {
-            end_with(&path, Holder::Writer, (seq, 0));
+            end_with(&path, MarkHolder::Writer, (seq, 0));
         }
-        let suspects = InHand::open(&path).suspects(Holder::Writer);
+        let suspects = InHand::open(&path).suspects(MarkHolder::Writer);
         assert_eq!((suspects.len(), suspects[0].0), (SUSPECTS, (6, 0)));
         std::fs::write(&path, [0; 5]).unwrap();
-        assert!(InHand::open(&path).suspects(Holder::Writer).is_empty());
+        assert!(InHand::open(&path).suspects(MarkHolder::Writer).is_empty());
     }
 }

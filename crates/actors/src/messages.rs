@@ -1,18 +1,18 @@
 //! All messages between the actors. They cross threads in batches; `Debug` prints counts, never payloads.
 
-use crate::operation::discovery::Target;
+use crate::operation::discovery::RestartTarget;
 use actix::Message;
-use hearthgate_domain::delivery::Outbound;
-use hearthgate_domain::mapping::Codec;
+use hearthgate_domain::delivery::OutboundMessage;
+use hearthgate_domain::mapping::MessageCodec;
 use hearthgate_domain::routing::RoutingTable;
-use hearthgate_interfaces::{Command, Emission};
-use hearthgate_mqtt::link::{Batch, Port, PublishError, Receipt, Subscription, Ticket};
+use hearthgate_interfaces::{DeviceCommand, DeviceMessage};
+use hearthgate_mqtt::link::{DeliveryTag, LinkPort, LinkSubscription, MessageBatch, PublishError, PublishReceipt};
 use hearthgate_storage::dead_letters::NewDeadLetter;
 use std::sync::Arc;
 
 /// Who takes part in an arrival: the broker is acknowledged when each of them has settled it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Consumer {
+pub enum ArrivalConsumer {
     /// The mapper, for the device interfaces.
     Mapper,
     /// The flow router.
@@ -22,26 +22,26 @@ pub enum Consumer {
 /// Messages came in from the broker.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Arrived(pub Arc<Batch>);
+pub struct MessagesArrived(pub Arc<MessageBatch>);
 
 /// A consumer is done with everything through a ticket: mapped and handed over, or durable in the journal.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Settled {
+pub struct MessagesSettled {
     /// Who.
-    pub by: Consumer,
+    pub by: ArrivalConsumer,
     /// How far.
-    pub through: Ticket,
+    pub through: DeliveryTag,
 }
 
 /// A consumer has (re)started: it wants these filters, and everything that it has not settled once more.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Wanted {
+pub struct ConsumerStarted {
     /// Who.
-    pub by: Consumer,
+    pub by: ArrivalConsumer,
     /// All its filters.
-    pub filters: Vec<Subscription>,
+    pub filters: Vec<LinkSubscription>,
     /// Whether unsettled messages must be sent again: at a start, not at a mere change of the filters.
     pub send_again: bool,
 }
@@ -49,31 +49,31 @@ pub struct Wanted {
 /// The senders have our acknowledgements through this ticket.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Confirmed(pub Ticket);
+pub struct AcknowledgementsSent(pub DeliveryTag);
 
 /// Publish these; answered once the session has taken them.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), PublishError>")]
-pub struct Publish(pub Vec<Outbound>);
+pub struct PublishMessages(pub Vec<OutboundMessage>);
 
 /// Publish this; answered once the session has taken it, with the receipt on which its outcome will be told.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<Receipt, PublishError>")]
-pub struct PublishTracked(pub Outbound);
+#[rtype(result = "Result<PublishReceipt, PublishError>")]
+pub struct PublishTracked(pub OutboundMessage);
 
 /// Messages for one device interface, in order.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Commands(pub Vec<Command>);
+pub struct SendCommands(pub Vec<DeviceCommand>);
 
 /// What a device interface has to say; answered once the broker's side has taken it, so that a flood is held back.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), PublishError>")]
-pub struct Emissions {
+pub struct DeviceEmissions {
     /// The interface, as its place among all of them.
     pub interface: usize,
     /// In order.
-    pub messages: Vec<Emission>,
+    pub messages: Vec<DeviceMessage>,
 }
 
 /// A new keyword map for an interface; the old one goes on until then.
@@ -83,7 +83,7 @@ pub struct ReplaceMap {
     /// The interface, as its place among all of them.
     pub interface: usize,
     /// The codec with the new map.
-    pub codec: Arc<Codec>,
+    pub codec: Arc<MessageCodec>,
 }
 
 /// Read the keyword maps again now.
@@ -99,7 +99,7 @@ pub struct ReplaceFlows(pub Arc<RoutingTable>);
 /// Read the flows again now; answered once the router has them, or with the reason why it has not.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), String>")]
-pub struct Reload;
+pub struct ReloadFlows;
 
 /// Take a dead letter through its flow once more, as the flow is now; answered once that is durable, with the number of
 /// flows that took it, or with the reason why none did.
@@ -120,14 +120,14 @@ pub struct RouteAgain(pub NewDeadLetter);
 /// The gateway's own place at the embedded broker.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Attach(pub Port);
+pub struct AttachGateway(pub LinkPort);
 
 /// End the connection in order: what is acknowledged is sent first. Answered when it is done.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Close;
+pub struct CloseConnection;
 
 /// Restart this, by order of somebody who is allowed to.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Restart(pub Target);
+pub struct RestartGateway(pub RestartTarget);

@@ -3,7 +3,7 @@
 
 /// How something ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CountedOutcome {
     /// As it should.
     Ok,
     /// Bad data.
@@ -24,72 +24,72 @@ pub enum Outcome {
     Dead,
 }
 
-impl Outcome {
+impl CountedOutcome {
     fn label(self) -> &'static str {
         match self {
-            Outcome::Ok => "ok",
-            Outcome::Refused => "refused",
-            Outcome::Echo => "echo",
-            Outcome::Empty => "empty",
-            Outcome::Redelivered => "redelivered",
-            Outcome::KeptBack => "kept_back",
-            Outcome::Dropped => "dropped",
-            Outcome::Retried => "retried",
-            Outcome::Dead => "dead",
+            CountedOutcome::Ok => "ok",
+            CountedOutcome::Refused => "refused",
+            CountedOutcome::Echo => "echo",
+            CountedOutcome::Empty => "empty",
+            CountedOutcome::Redelivered => "redelivered",
+            CountedOutcome::KeptBack => "kept_back",
+            CountedOutcome::Dropped => "dropped",
+            CountedOutcome::Retried => "retried",
+            CountedOutcome::Dead => "dead",
         }
     }
 }
 
 /// A counter that only rises.
 #[derive(Clone)]
-pub struct Counter(metrics::Counter);
+pub struct MetricCounter(metrics::Counter);
 
-impl Counter {
+impl MetricCounter {
     /// Messages for an interface.
     #[must_use]
-    pub fn received(interface: &str, outcome: Outcome) -> Self {
+    pub fn received(interface: &str, outcome: CountedOutcome) -> Self {
         let labels = [("interface", interface.to_owned()), ("outcome", outcome.label().to_owned())];
-        Counter(metrics::counter!("hearthgate_interface_received_messages_total", &labels))
+        MetricCounter(metrics::counter!("hearthgate_interface_received_messages_total", &labels))
     }
 
     /// Messages from an interface.
     #[must_use]
-    pub fn emitted(interface: &str, outcome: Outcome) -> Self {
+    pub fn emitted(interface: &str, outcome: CountedOutcome) -> Self {
         let labels = [("interface", interface.to_owned()), ("outcome", outcome.label().to_owned())];
-        Counter(metrics::counter!("hearthgate_interface_emitted_messages_total", &labels))
+        MetricCounter(metrics::counter!("hearthgate_interface_emitted_messages_total", &labels))
     }
 
     /// What a driver counts.
     #[must_use]
     pub fn driver(interface: &str, what: &'static str) -> Self {
         let labels = [("interface", interface.to_owned()), ("outcome", what.to_owned())];
-        Counter(metrics::counter!("hearthgate_interface_events_total", &labels))
+        MetricCounter(metrics::counter!("hearthgate_interface_events_total", &labels))
     }
 
     /// Messages at the journal.
     #[must_use]
-    pub fn journal(outcome: Outcome) -> Self {
-        Counter(metrics::counter!("hearthgate_journal_messages_total", "outcome" => outcome.label()))
+    pub fn journal(outcome: CountedOutcome) -> Self {
+        MetricCounter(metrics::counter!("hearthgate_journal_messages_total", "outcome" => outcome.label()))
     }
 
     /// Messages of a flow, written to the database.
     #[must_use]
-    pub fn stored(flow: &str, outcome: Outcome) -> Self {
+    pub fn stored(flow: &str, outcome: CountedOutcome) -> Self {
         let labels = [("flow", flow.to_owned()), ("outcome", outcome.label().to_owned())];
-        Counter(metrics::counter!("hearthgate_flow_stored_messages_total", &labels))
+        MetricCounter(metrics::counter!("hearthgate_flow_stored_messages_total", &labels))
     }
 
     /// Messages of a flow, on their way to its endpoint.
     #[must_use]
-    pub fn delivered(flow: &str, outcome: Outcome) -> Self {
+    pub fn delivered(flow: &str, outcome: CountedOutcome) -> Self {
         let labels = [("flow", flow.to_owned()), ("outcome", outcome.label().to_owned())];
-        Counter(metrics::counter!("hearthgate_flow_delivered_messages_total", &labels))
+        MetricCounter(metrics::counter!("hearthgate_flow_delivered_messages_total", &labels))
     }
 
     /// What the embedded broker let go because of a bound.
     #[must_use]
     pub fn broker_losses(what: &'static str) -> Self {
-        Counter(metrics::counter!("hearthgate_broker_losses_total", "outcome" => what))
+        MetricCounter(metrics::counter!("hearthgate_broker_losses_total", "outcome" => what))
     }
 
     /// Counts `by` more.

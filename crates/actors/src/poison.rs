@@ -3,7 +3,7 @@
 //! Shared by the actor's incarnations. Only a panic while a message is being worked on is laid to it; one from elsewhere
 //! blames nobody. The end of the whole process is laid to what it had [in hand](crate::in_hand).
 
-use crate::in_hand::{Holder, InHand, Mark};
+use crate::in_hand::{InHand, MarkHolder, MessageMark};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -15,25 +15,25 @@ const ALLOWED: u32 = 2;
 
 /// See the module. `K` is what a message is known by.
 #[derive(Debug)]
-pub(crate) struct Deaths<K> {
+pub(crate) struct PoisonMessages<K> {
     /// Spares the lock in good times.
     is_empty: AtomicBool,
     counts: Mutex<HashMap<K, u32>>,
-    process: Option<(Arc<InHand>, Holder)>,
+    process: Option<(Arc<InHand>, MarkHolder)>,
 }
 
 /// What a message is known by over the end of the process.
-pub(crate) trait Known: Sized {
-    fn mark(&self) -> Mark;
-    fn of_mark(mark: Mark) -> Option<Self>;
+pub(crate) trait PoisonKey: Sized {
+    fn mark(&self) -> MessageMark;
+    fn of_mark(mark: MessageMark) -> Option<Self>;
 }
 
-impl<K: Copy + Eq + Hash + Known> Deaths<K> {
+impl<K: Copy + Eq + Hash + PoisonKey> PoisonMessages<K> {
     /// With the messages that have ended earlier processes while `holder` had them in hand.
-    pub(crate) fn of_process(in_hand: Arc<InHand>, holder: Holder) -> Self {
+    pub(crate) fn of_process(in_hand: Arc<InHand>, holder: MarkHolder) -> Self {
         let suspects = in_hand.suspects(holder).into_iter();
         let counts: HashMap<K, u32> = suspects.filter_map(|(mark, ends)| Some((K::of_mark(mark)?, ends))).collect();
-        Deaths {
+        PoisonMessages {
             is_empty: AtomicBool::new(counts.is_empty()),
             counts: Mutex::new(counts),
             process: Some((in_hand, holder)),
@@ -60,7 +60,7 @@ impl<K: Copy + Eq + Hash + Known> Deaths<K> {
     }
 }
 
-impl<K: Copy + Eq + Hash> Deaths<K> {
+impl<K: Copy + Eq + Hash> PoisonMessages<K> {
     /// Whether no message is suspected.
     pub(crate) fn is_empty(&self) -> bool {
         self.is_empty.load(Ordering::Relaxed)
@@ -116,9 +116,9 @@ impl<K: Copy + Eq + Hash> Deaths<K> {
     }
 }
 
-impl<K> Default for Deaths<K> {
+impl<K> Default for PoisonMessages<K> {
     fn default() -> Self {
-        Deaths { is_empty: AtomicBool::new(true), counts: Mutex::default(), process: None }
+        PoisonMessages { is_empty: AtomicBool::new(true), counts: Mutex::default(), process: None }
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_laid_to_the_messages_in_hand_and_the_second_is_one_too_many() {
-        let deaths = Deaths::default();
+        let deaths = PoisonMessages::default();
         let all = catch_unwind(AssertUnwindSafe(|| {
             futures_util::FutureExt::now_or_never(deaths.risk_all(|| [1, 2], async { die() }))
         }));
@@ -144,16 +144,16 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_ends_well_blames_nobody() {
-        let deaths = Deaths::default();
+        let deaths = PoisonMessages::default();
         assert_eq!((deaths.risk(1, || 5), deaths.risk_all(|| [1], async { 6 }).await), (5, 6));
         assert!(deaths.is_empty());
     }
 
-    impl Known for u64 {
-        fn mark(&self) -> Mark {
+    impl PoisonKey for u64 {
+        fn mark(&self) -> MessageMark {
             (*self, 0)
         }
-        fn of_mark((number, _): Mark) -> Option<Self> {
+        fn of_mark((number, _): MessageMark) -> Option<Self> {
             Some(number)
         }
     }
@@ -162,7 +162,7 @@ mod tests {
     fn a_message_with_which_two_processes_ended_is_given_up_by_the_third() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("in-hand");
-        let open = || Deaths::<u64>::of_process(Arc::new(InHand::open(&path)), Holder::Writer);
+        let open = || PoisonMessages::<u64>::of_process(Arc::new(InHand::open(&path)), MarkHolder::Writer);
         for _ in 0..2 {
             let deaths = open();
             assert!(!deaths.is_deadly(5));
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_done_is_forgotten() {
-        let deaths = Deaths::default();
+        let deaths = PoisonMessages::default();
         deaths.note([1, 2]);
         deaths.note([1, 2]);
         deaths.forget(|message| *message <= 1);

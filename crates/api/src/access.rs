@@ -4,11 +4,11 @@
 //! stranger's name that points here), cross-site requests (an `Origin` that is not ours), and plain reading by scripts
 //! (which CORS headers would permit; we send none).
 
-use crate::problem::Refusal;
-use crate::scope::Scope;
-use crate::sessions::{Sessions, cookie};
-use crate::settings::Settings;
-use crate::table::Rights;
+use crate::problem::RequestRefusal;
+use crate::scope::AccessScope;
+use crate::sessions::{LoginSessions, cookie};
+use crate::settings::ApiOptions;
+use crate::table::OperationRights;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
@@ -33,40 +33,40 @@ pub(crate) async fn gate(
 }
 
 /// What the caller may do, if it is enough.
-fn admit(request: &ServiceRequest) -> Result<Scope, Refusal> {
+fn admit(request: &ServiceRequest) -> Result<AccessScope, RequestRefusal> {
     let (settings, rights, sessions) = (
-        request.app_data::<web::Data<Settings>>(),
-        request.app_data::<web::Data<Rights>>(),
-        request.app_data::<web::Data<Sessions>>(),
+        request.app_data::<web::Data<ApiOptions>>(),
+        request.app_data::<web::Data<OperationRights>>(),
+        request.app_data::<web::Data<LoginSessions>>(),
     );
     let (Some(settings), Some(rights), Some(sessions)) = (settings, rights, sessions) else {
-        return Err(Refusal::Internal("the API was started without its settings"));
+        return Err(RequestRefusal::Internal("the API was started without its settings"));
     };
     let head = Head::of(request);
     check(settings, &head)?;
     let granted = granted(settings, sessions, &head);
     // The very text that the router will match.
     let needed = rights.needed(request.method(), request.match_info().unprocessed());
-    let needed = needed.unwrap_or(if head.changes { Scope::Operate } else { Scope::Open });
+    let needed = needed.unwrap_or(if head.changes { AccessScope::Operate } else { AccessScope::Open });
     match granted {
-        _ if needed == Scope::Open => Ok(granted.unwrap_or(Scope::Open)),
+        _ if needed == AccessScope::Open => Ok(granted.unwrap_or(AccessScope::Open)),
         Ok(scope) if scope >= needed => Ok(scope),
-        Ok(_) => Err(Refusal::ScopeTooNarrow(needed.as_str())),
+        Ok(_) => Err(RequestRefusal::ScopeTooNarrow(needed.as_str())),
         Err(refusal) => Err(refusal),
     }
 }
 
 /// By the token, or by the cookie of whoever logged in with it; all of it where there is no token.
-fn granted(settings: &Settings, sessions: &Sessions, head: &Head<'_>) -> Result<Scope, Refusal> {
-    let Some(token) = settings.token() else { return Ok(Scope::Admin) };
+fn granted(settings: &ApiOptions, sessions: &LoginSessions, head: &Head<'_>) -> Result<AccessScope, RequestRefusal> {
+    let Some(token) = settings.token() else { return Ok(AccessScope::Admin) };
     if let Some(sent) = head.authorization {
-        let sent = strip_bearer(sent).ok_or(Refusal::TokenMissing)?;
+        let sent = strip_bearer(sent).ok_or(RequestRefusal::TokenMissing)?;
         let is_right = bool::from(sent.ct_eq(token.expose_secret().as_bytes()));
-        return if is_right { Ok(Scope::Admin) } else { Err(Refusal::TokenWrong) };
+        return if is_right { Ok(AccessScope::Admin) } else { Err(RequestRefusal::TokenWrong) };
     }
     let cookie = head.headers.and_then(|headers| cookie(headers, &settings.cookie_name()));
     let scope = cookie.and_then(|cookie| sessions.scope_of(cookie, token.expose_secret()));
-    scope.ok_or(Refusal::TokenMissing)
+    scope.ok_or(RequestRefusal::TokenMissing)
 }
 
 /// What of a request decides.
@@ -95,14 +95,14 @@ impl<'a> Head<'a> {
     }
 }
 
-fn check(settings: &Settings, head: &Head<'_>) -> Result<(), Refusal> {
+fn check(settings: &ApiOptions, head: &Head<'_>) -> Result<(), RequestRefusal> {
     check_host(settings, head.host.unwrap_or_default())?;
     if head.changes { check_origin(head) } else { Ok(()) }
 }
 
 /// A name that an attacker's DNS controls can be made to point at us; an address cannot. Beyond loopback, names are checked
 /// once there is a list of them: only the owner knows what the machine is called there, and orders need the token.
-fn check_host(settings: &Settings, host: &str) -> Result<(), Refusal> {
+fn check_host(settings: &ApiOptions, host: &str) -> Result<(), RequestRefusal> {
     let name = without_port(host).to_ascii_lowercase();
     let known = name == "localhost" || settings.names().contains(&name);
     let open = !settings.is_loopback() && settings.names().is_empty();
@@ -110,15 +110,15 @@ fn check_host(settings: &Settings, host: &str) -> Result<(), Refusal> {
         Ok(address) => !settings.is_loopback() || address.to_canonical().is_loopback(),
         Err(_) => known || open,
     };
-    if allowed { Ok(()) } else { Err(Refusal::ForeignHost(host.to_owned())) }
+    if allowed { Ok(()) } else { Err(RequestRefusal::ForeignHost(host.to_owned())) }
 }
 
 /// Programs send neither header; browsers send them with every request that changes something.
-fn check_origin(head: &Head<'_>) -> Result<(), Refusal> {
+fn check_origin(head: &Head<'_>) -> Result<(), RequestRefusal> {
     let ours = |origin: &str| origin.split_once("://").is_some_and(|(_, host)| Some(host) == head.host);
     let foreign = head.origin.is_some_and(|origin| !ours(origin))
         || head.fetch_site.is_some_and(|site| !matches!(site, "same-origin" | "none"));
-    if foreign { Err(Refusal::ForeignOrigin) } else { Ok(()) }
+    if foreign { Err(RequestRefusal::ForeignOrigin) } else { Ok(()) }
 }
 
 fn without_port(host: &str) -> &str {
@@ -141,9 +141,9 @@ mod tests {
 
     const TOKEN: &str = "0123456789abcdef";
 
-    fn settings(bind: &str, token: bool, names: &[&str]) -> Settings {
+    fn settings(bind: &str, token: bool, names: &[&str]) -> ApiOptions {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Settings::new(bind.parse().unwrap(), token.then(|| TOKEN.into()), names).unwrap()
+        ApiOptions::new(bind.parse().unwrap(), token.then(|| TOKEN.into()), names).unwrap()
     }
 
     fn order<'a>(authorization: Option<&'a str>) -> Head<'a> {
@@ -166,7 +166,7 @@ mod tests {
         for host in
             ["evil.example", "evil.example:8787", "localhost.evil.example", "192.168.1.2", "", "127.0.0.1.evil.example"]
         {
-            assert_eq!(check_host(&settings, host), Err(Refusal::ForeignHost(host.into())), "{host:?}");
+            assert_eq!(check_host(&settings, host), Err(RequestRefusal::ForeignHost(host.into())), "{host:?}");
         }
     }
 
@@ -183,13 +183,13 @@ mod tests {
     #[test]
     fn once_a_token_is_set_it_alone_gives_rights() {
         let settings = settings("127.0.0.1:1", true, &[]);
-        let granted = |head| granted(&settings, &Sessions::default(), &head);
-        assert_eq!(granted(order(None)), Err(Refusal::TokenMissing));
-        assert_eq!(granted(order(Some("Basic 0123456789abcdef"))), Err(Refusal::TokenMissing));
+        let granted = |head| granted(&settings, &LoginSessions::default(), &head);
+        assert_eq!(granted(order(None)), Err(RequestRefusal::TokenMissing));
+        assert_eq!(granted(order(Some("Basic 0123456789abcdef"))), Err(RequestRefusal::TokenMissing));
         for wrong in ["Bearer ", "Bearer 0123456789abcdeX", "Bearer 0123456789abcde", "Bearer 0123456789abcdef0"] {
-            assert_eq!(granted(order(Some(wrong))), Err(Refusal::TokenWrong), "{wrong}");
+            assert_eq!(granted(order(Some(wrong))), Err(RequestRefusal::TokenWrong), "{wrong}");
         }
-        assert_eq!(granted(order(Some("bearer 0123456789abcdef"))), Ok(Scope::Admin));
+        assert_eq!(granted(order(Some("bearer 0123456789abcdef"))), Ok(AccessScope::Admin));
     }
 
     #[test]
@@ -198,9 +198,9 @@ mod tests {
         let from = |origin| Head { origin: Some(origin), ..order(None) };
         assert_eq!(check(&settings, &from("http://127.0.0.1:1")), Ok(()));
         for origin in ["http://evil.example", "null", "http://127.0.0.1:2", "http://127.0.0.1:1.evil.example", ""] {
-            assert_eq!(check(&settings, &from(origin)), Err(Refusal::ForeignOrigin), "{origin}");
+            assert_eq!(check(&settings, &from(origin)), Err(RequestRefusal::ForeignOrigin), "{origin}");
         }
         let cross = Head { fetch_site: Some("cross-site"), ..order(None) };
-        assert_eq!(check(&settings, &cross), Err(Refusal::ForeignOrigin));
+        assert_eq!(check(&settings, &cross), Err(RequestRefusal::ForeignOrigin));
     }
 }

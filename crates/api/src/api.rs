@@ -1,13 +1,13 @@
 //! What goes over the wire, for the server and for the command line alike.
 
 use chrono::{DateTime, Utc};
-use hearthgate_supervision::Health;
+use hearthgate_supervision::ActorHealth;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One actor, as in `GET /api/v1/actors/{name}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Actor {
+pub struct ActorView {
     /// Its name, unique in the gateway.
     pub name: String,
     /// `starting`, `running`, `backing_off`, `parked`, `stopped` or `unresponsive`.
@@ -26,9 +26,9 @@ pub struct Actor {
     pub essential: bool,
 }
 
-impl From<&Health> for Actor {
-    fn from(health: &Health) -> Self {
-        Actor {
+impl From<&ActorHealth> for ActorView {
+    fn from(health: &ActorHealth) -> Self {
+        ActorView {
             name: health.name.to_string(),
             status: health.status.as_str().to_owned(),
             restarts: health.restarts,
@@ -43,9 +43,9 @@ impl From<&Health> for Actor {
 
 /// `GET /api/v1/actors`, by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Actors {
+pub struct ActorList {
     /// All of them.
-    pub actors: Vec<Actor>,
+    pub actors: Vec<ActorView>,
 }
 
 /// The answer to an order that the actor took.
@@ -54,13 +54,13 @@ pub struct OrderDone {
     /// `done`, or `already` when there was nothing to do.
     pub outcome: String,
     /// The actor after it.
-    pub actor: Actor,
+    pub actor: ActorView,
 }
 
 /// The answer to `POST /api/v1/flows/reload`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FlowsReloaded {
-    /// Always true: what could not be done is a [`Problem`].
+    /// Always true: what could not be done is a [`ProblemDetails`].
     pub reloaded: bool,
 }
 
@@ -75,7 +75,7 @@ pub struct LetterReplayed {
 
 /// `GET /livez`: 503 when only ending the process can help.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Live {
+pub struct LivenessAnswer {
     /// The verdict.
     pub live: bool,
     /// Essential actors that are parked or do not answer.
@@ -84,7 +84,7 @@ pub struct Live {
 
 /// `GET /readyz`: 503 unless messages can go from end to end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Ready {
+pub struct ReadinessAnswer {
     /// The verdict.
     pub ready: bool,
     /// What keeps it from being ready.
@@ -102,7 +102,7 @@ pub struct PartState {
 
 /// `GET /api/v1/version`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Version {
+pub struct VersionAnswer {
     /// Always `hearthgate`.
     pub name: String,
     /// Semantic version of the gateway.
@@ -111,7 +111,7 @@ pub struct Version {
 
 /// An error, in the form of RFC 9457; `code` is ours and stable, `detail` is for people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Problem {
+pub struct ProblemDetails {
     /// `about:blank`: the status says what kind it is.
     #[serde(rename = "type")]
     pub kind: String,

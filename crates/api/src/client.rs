@@ -2,8 +2,8 @@
 //!
 //! HTTP/1.1 over a socket, without a runtime: `hearthgate status` answers in a millisecond.
 
-use crate::api::{Actor, Actors, FlowsReloaded, LetterReplayed, OrderDone, Problem, Ready};
-use hearthgate_supervision::Command;
+use crate::api::{ActorList, ActorView, FlowsReloaded, LetterReplayed, OrderDone, ProblemDetails, ReadinessAnswer};
+use hearthgate_supervision::OperatorCommand;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use std::fmt::Write as _;
@@ -19,14 +19,14 @@ const LARGEST_ANSWER: u64 = 16 * 1024 * 1024;
 
 /// Talks to one gateway.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct ApiClient {
     address: SocketAddr,
     token: Option<SecretString>,
 }
 
 /// The gateway could not be asked, or said no.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub enum ApiClientError {
     /// Nobody listens there.
     #[error("connecting to the gateway on {0}: does it run, with [http] enabled and this address as [http] listen?")]
     Connect(SocketAddr, #[source] std::io::Error),
@@ -35,7 +35,7 @@ pub enum ClientError {
     Broken(#[source] std::io::Error),
     /// It refused.
     #[error("{}", .0.detail)]
-    Refused(Problem),
+    Refused(ProblemDetails),
     /// Something else listens there.
     #[error("what answered on {address} is no gateway of this version: {what}")]
     Foreign {
@@ -46,7 +46,7 @@ pub enum ClientError {
     },
 }
 
-impl Client {
+impl ApiClient {
     /// For the gateway on `address`. An unspecified address (`0.0.0.0`, as in a `bind`) means this machine.
     pub fn new(mut address: SocketAddr, token: Option<SecretString>) -> Self {
         if address.ip().is_unspecified() {
@@ -55,30 +55,30 @@ impl Client {
                 SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
             });
         }
-        Client { address, token }
+        ApiClient { address, token }
     }
 
     /// All actors.
     ///
     /// # Errors
-    /// See [`ClientError`].
-    pub fn actors(&self) -> Result<Vec<Actor>, ClientError> {
-        self.ask::<Actors>("GET", "/api/v1/actors").map(|answer| answer.actors)
+    /// See [`ApiClientError`].
+    pub fn actors(&self) -> Result<Vec<ActorView>, ApiClientError> {
+        self.ask::<ActorList>("GET", "/api/v1/actors").map(|answer| answer.actors)
     }
 
     /// One actor.
     ///
     /// # Errors
-    /// See [`ClientError`].
-    pub fn actor(&self, name: &str) -> Result<Actor, ClientError> {
+    /// See [`ApiClientError`].
+    pub fn actor(&self, name: &str) -> Result<ActorView, ApiClientError> {
         self.ask("GET", &format!("/api/v1/actors/{}", encoded(name)))
     }
 
     /// Whether messages can go from end to end, and what is in the way.
     ///
     /// # Errors
-    /// See [`ClientError`]; not being ready is none.
-    pub fn ready(&self) -> Result<Ready, ClientError> {
+    /// See [`ApiClientError`]; not being ready is none.
+    pub fn ready(&self) -> Result<ReadinessAnswer, ApiClientError> {
         let (_status, body) = self.exchange("GET", "/readyz")?;
         self.parsed(&body)
     }
@@ -86,44 +86,44 @@ impl Client {
     /// Gives an actor an order and waits until it was carried out.
     ///
     /// # Errors
-    /// See [`ClientError`].
-    pub fn order(&self, name: &str, command: Command) -> Result<OrderDone, ClientError> {
+    /// See [`ApiClientError`].
+    pub fn order(&self, name: &str, command: OperatorCommand) -> Result<OrderDone, ApiClientError> {
         self.ask("POST", &format!("/api/v1/actors/{}/{}", encoded(name), command.as_str()))
     }
 
     /// Has the flows read again, and waits until they are in force.
     ///
     /// # Errors
-    /// See [`ClientError`].
-    pub fn reload_flows(&self) -> Result<FlowsReloaded, ClientError> {
+    /// See [`ApiClientError`].
+    pub fn reload_flows(&self) -> Result<FlowsReloaded, ApiClientError> {
         self.ask("POST", "/api/v1/flows/reload")
     }
 
     /// Replays a dead letter, a second time only with `again`, and waits until its message is safe.
     ///
     /// # Errors
-    /// See [`ClientError`].
-    pub fn replay(&self, id: i64, again: bool) -> Result<LetterReplayed, ClientError> {
+    /// See [`ApiClientError`].
+    pub fn replay(&self, id: i64, again: bool) -> Result<LetterReplayed, ApiClientError> {
         self.ask("POST", &format!("/api/v1/dead-letters/{id}/replay?again={again}"))
     }
 
-    fn ask<T: DeserializeOwned>(&self, method: &str, path: &str) -> Result<T, ClientError> {
+    fn ask<T: DeserializeOwned>(&self, method: &str, path: &str) -> Result<T, ApiClientError> {
         let (status, body) = self.exchange(method, path)?;
-        if status == 200 { self.parsed(&body) } else { Err(ClientError::Refused(self.parsed(&body)?)) }
+        if status == 200 { self.parsed(&body) } else { Err(ApiClientError::Refused(self.parsed(&body)?)) }
     }
 
-    fn parsed<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
+    fn parsed<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ApiClientError> {
         serde_json::from_slice(body).map_err(|error| self.foreign(&error.to_string()))
     }
 
     /// Status and body. `Connection: close` makes the end of the answer the end of the stream (RFC 9112 section 6.3).
-    fn exchange(&self, method: &str, path: &str) -> Result<(u16, Vec<u8>), ClientError> {
-        let refused = |error| ClientError::Connect(self.address, error);
+    fn exchange(&self, method: &str, path: &str) -> Result<(u16, Vec<u8>), ApiClientError> {
+        let refused = |error| ApiClientError::Connect(self.address, error);
         let mut stream = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT).map_err(refused)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(refused)?;
-        stream.write_all(self.head(method, path).as_bytes()).map_err(ClientError::Broken)?;
+        stream.write_all(self.head(method, path).as_bytes()).map_err(ApiClientError::Broken)?;
         let mut answer = Vec::new();
-        stream.take(LARGEST_ANSWER).read_to_end(&mut answer).map_err(ClientError::Broken)?;
+        stream.take(LARGEST_ANSWER).read_to_end(&mut answer).map_err(ApiClientError::Broken)?;
         split(&answer).map_err(|what| self.foreign(what))
     }
 
@@ -137,8 +137,8 @@ impl Client {
         head
     }
 
-    fn foreign(&self, what: &str) -> ClientError {
-        ClientError::Foreign { address: self.address, what: what.to_owned() }
+    fn foreign(&self, what: &str) -> ApiClientError {
+        ApiClientError::Foreign { address: self.address, what: what.to_owned() }
     }
 }
 

@@ -1,18 +1,18 @@
 //! The OpenAPI 3.1 document, made of the table that the router is made of.
 
-use crate::api::Problem;
-use crate::operation::{Answered, Operation};
-use crate::scope::Scope;
+use crate::api::ProblemDetails;
+use crate::operation::{AnswerKind, ApiOperation};
+use crate::scope::AccessScope;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 /// Describes these operations.
-pub(crate) fn document(version: &str, operations: &[Operation]) -> Value {
+pub(crate) fn document(version: &str, operations: &[ApiOperation]) -> Value {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into());
     let mut generator = settings.into_generator();
-    let problem = generator.subschema_for::<Problem>().to_value();
+    let problem = generator.subschema_for::<ProblemDetails>().to_value();
     let mut paths: Map<String, Value> = Map::new();
     for operation in operations {
         let described = describe(operation, &problem, &mut generator);
@@ -41,7 +41,7 @@ pub(crate) fn document(version: &str, operations: &[Operation]) -> Value {
     })
 }
 
-fn describe(operation: &Operation, problem: &Value, generator: &mut SchemaGenerator) -> Value {
+fn describe(operation: &ApiOperation, problem: &Value, generator: &mut SchemaGenerator) -> Value {
     let mut parameters: Vec<Value> = path_parameters(operation.path)
         .map(|name| {
             let kind = if name == "id" && operation.subject == "dead-letters" { "integer" } else { "string" };
@@ -58,14 +58,14 @@ fn describe(operation: &Operation, problem: &Value, generator: &mut SchemaGenera
             "schema": {"type": "string"}}));
     }
     let done = match operation.answer {
-        Answered::Json(schema) => {
+        AnswerKind::Json(schema) => {
             let schema = schema(generator).to_value();
             json!({"description": "Done", "content": {"application/json": {"schema": schema}}})
         }
-        Answered::Text(kind) => json!({"description": "Done", "content": {kind: {"schema": {}}}}),
-        Answered::Nothing => json!({"description": "Done"}),
+        AnswerKind::Text(kind) => json!({"description": "Done", "content": {kind: {"schema": {}}}}),
+        AnswerKind::Nothing => json!({"description": "Done"}),
     };
-    let status = if matches!(operation.answer, Answered::Nothing) { "204" } else { "200" };
+    let status = if matches!(operation.answer, AnswerKind::Nothing) { "204" } else { "200" };
     let mut responses = Map::new();
     responses.insert(status.into(), done);
     if matches!(operation.path, "/livez" | "/readyz") {
@@ -77,7 +77,7 @@ fn describe(operation: &Operation, problem: &Value, generator: &mut SchemaGenera
         "tags": [operation.subject], "summary": operation.summary, "parameters": parameters, "responses": responses,
         "x-scope": operation.scope.as_str(),
     });
-    if operation.scope == Scope::Open {
+    if operation.scope == AccessScope::Open {
         described["security"] = json!([]);
     }
     if let Some(schema) = operation.body {

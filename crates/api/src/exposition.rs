@@ -1,7 +1,7 @@
 //! Figures that are read when they are asked for instead of being counted: the actors', and the process's own.
 
 use crate::metrics::{head, sample};
-use hearthgate_supervision::{Health, Status};
+use hearthgate_supervision::{ActorHealth, ActorStatus};
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,16 +11,18 @@ const TICKS: f64 = 100.0;
 static STARTED: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 
 /// A figure of an actor's health.
-type Figure = fn(&Health) -> u64;
+type Figure = fn(&ActorHealth) -> u64;
 
-pub(crate) fn actors(text: &mut String, actors: &[Health]) {
+pub(crate) fn actors(text: &mut String, actors: &[ActorHealth]) {
     let families: [(&str, &str, &str, Figure); 5] = [
-        ("hearthgate_actor_up", "gauge", "1 when the actor takes messages", |h| u64::from(h.status == Status::Running)),
+        ("hearthgate_actor_up", "gauge", "1 when the actor takes messages", |h| {
+            u64::from(h.status == ActorStatus::Running)
+        }),
         ("hearthgate_actor_parked", "gauge", "1 when the actor failed too often and waits to be resumed", |h| {
-            u64::from(h.status == Status::Parked)
+            u64::from(h.status == ActorStatus::Parked)
         }),
         ("hearthgate_actor_unresponsive", "gauge", "1 when the actor does not take messages though it should", |h| {
-            u64::from(h.status == Status::Unresponsive)
+            u64::from(h.status == ActorStatus::Unresponsive)
         }),
         ("hearthgate_actor_restarts_total", "counter", "starts of the actor after the first", |h| h.restarts),
         ("hearthgate_actor_failures_total", "counter", "panics and errors that ended the actor", |h| h.failures),

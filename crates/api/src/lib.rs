@@ -1,7 +1,7 @@
 //! The HTTP API and the page that uses it: liveness, readiness, the actors and orders to them, metrics, and a view of each
 //! subject; and the client that the command line uses.
 //!
-//! The server is made of [`Parts`] that others fill in: it reads the actors' health from their registry, asks a closure what
+//! The server is made of [`ServerDeps`] that others fill in: it reads the actors' health from their registry, asks a closure what
 //! is ready, and renders what was counted through the `metrics` facade. Listens on loopback only, unless a token is set.
 //!
 //! Never in here: business rules, TLS (that is a reverse proxy's), CORS, the end of the process, and no metric labels but
@@ -28,14 +28,18 @@ mod table;
 mod views;
 pub mod wire;
 
-pub use crate::state::{FlowOrders, Outcome};
-pub use crate::state::{Parts, Readiness};
-pub use api::{Actor, Actors, FlowsReloaded, LetterReplayed, Live, OrderDone, PartState, Problem, Ready, Version};
-pub use client::{Client, ClientError};
-pub use metrics::{InstallError, Metrics};
-pub use scope::Scope;
-pub use server::{AdminError, Server, bind};
-pub use settings::{Settings, SettingsError};
+pub use crate::state::{FlowOrders, OrderResult};
+pub use crate::state::{ReadinessProbe, ServerDeps};
+pub use api::{
+    ActorList, ActorView, FlowsReloaded, LetterReplayed, LivenessAnswer, OrderDone, PartState, ProblemDetails,
+    ReadinessAnswer, VersionAnswer,
+};
+pub use client::{ApiClient, ApiClientError};
+pub use metrics::{InstallError, MetricStore};
+pub use scope::AccessScope;
+pub use server::{AdminError, ApiServer, bind};
+pub use settings::{ApiOptions, ApiOptionsError};
 pub use subjects::{
-    Answer, BrokerView, Failure, FlowStore, LetterStore, Records, Subjects, SystemView, TrafficView, WiringView,
+    ApiSubjects, BrokerView, FlowStore, LetterStore, RecordStore, SubjectAnswer, SubjectFailure, SystemView,
+    TrafficView, WiringView,
 };

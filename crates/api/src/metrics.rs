@@ -1,7 +1,7 @@
 //! Keeps what was counted through the `metrics` facade, and renders it in the Prometheus text form.
 //!
 //! Any crate counts with the facade alone: `metrics::counter!("hearthgate_…", "flow" => code)` once, at start, and then
-//! `handle.increment(1)`, one atomic addition. A handle that was made before [`Metrics::install`] counts nothing, for ever.
+//! `handle.increment(1)`, one atomic addition. A handle that was made before [`MetricStore::install`] counts nothing, for ever.
 
 use metrics::atomics::AtomicU64;
 use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
@@ -23,14 +23,14 @@ const SIZES: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65
 
 /// All series of the process. Clones are the same store.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics(Arc<RwLock<BTreeMap<String, Family>>>);
+pub struct MetricStore(Arc<RwLock<BTreeMap<String, Family>>>);
 
 /// Something else records already.
 #[derive(Debug, thiserror::Error)]
 #[error("installing the metrics store: the process has one already")]
 pub struct InstallError;
 
-impl Metrics {
+impl MetricStore {
     /// A store of its own, for tests: `metrics::with_local_recorder(&store, || …)`.
     pub fn new() -> Self {
         Self::default()
@@ -41,7 +41,7 @@ impl Metrics {
     /// # Errors
     /// [`InstallError`] when called twice.
     pub fn install() -> Result<Self, InstallError> {
-        let store = Metrics::new();
+        let store = MetricStore::new();
         metrics::set_global_recorder(store.clone()).map_err(|_| InstallError)?;
         Ok(store)
     }
@@ -97,7 +97,7 @@ impl Metrics {
     }
 }
 
-impl Recorder for Metrics {
+impl Recorder for MetricStore {
     fn describe_counter(&self, name: KeyName, _: Option<Unit>, help: SharedString) {
         self.describe(&name, &help);
     }
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn counters_and_gauges_are_rendered_with_their_help_and_sorted_labels() {
-        let store = Metrics::new();
+        let store = MetricStore::new();
         with_local_recorder(&store, || {
             describe_counter!("hearthgate_stored_total", "messages stored,\nper flow");
             counter!("hearthgate_stored_total", "outcome" => "stored", "flow" => "AHT10").increment(2);
@@ -296,7 +296,7 @@ hearthgate_stored_total{flow="odd \"\\\n",outcome="refused"} 1
 
     #[test]
     fn a_histogram_counts_a_value_at_its_bound_and_everything_below_it() {
-        let store = Metrics::new();
+        let store = MetricStore::new();
         with_local_recorder(&store, || {
             let latency = histogram!("hearthgate_commit_seconds", "flow" => "a");
             [0.001, 0.002, 70.0].into_iter().for_each(|seconds| latency.record(seconds));
@@ -318,7 +318,7 @@ hearthgate_stored_total{flow="odd \"\\\n",outcome="refused"} 1
 
     #[test]
     fn a_foreign_name_a_topic_as_label_and_a_second_type_are_not_recorded() {
-        let store = Metrics::new();
+        let store = MetricStore::new();
         with_local_recorder(&store, || {
             counter!("stored_total").increment(1);
             counter!("hearthgate_seen_total", "topic" => "a/b").increment(1);

@@ -1,32 +1,32 @@
 //! An operation of the API, as router, gate and document see it.
 
-use crate::scope::Scope;
+use crate::scope::AccessScope;
 use actix_web::Route;
 use actix_web::http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 /// One operation.
-pub(crate) struct Operation {
+pub(crate) struct ApiOperation {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
-    pub(crate) scope: Scope,
+    pub(crate) scope: AccessScope,
     pub(crate) subject: &'static str,
     pub(crate) summary: &'static str,
-    pub(crate) query: &'static [Parameter],
+    pub(crate) query: &'static [QueryParameter],
     pub(crate) body: Option<SchemaOf>,
-    pub(crate) answer: Answered,
+    pub(crate) answer: AnswerKind,
     /// Wants `If-Match`.
     pub(crate) is_versioned: bool,
     pub(crate) route: fn() -> Route,
 }
 
-impl Operation {
+impl ApiOperation {
     pub(crate) fn by(&mut self, route: fn() -> Route) -> &mut Self {
         self.route = route;
         self
     }
 
-    pub(crate) fn query(&mut self, query: &'static [Parameter]) -> &mut Self {
+    pub(crate) fn query(&mut self, query: &'static [QueryParameter]) -> &mut Self {
         self.query = query;
         self
     }
@@ -44,7 +44,7 @@ impl Operation {
 
 /// What an operation answers with, if all is well.
 #[derive(Clone, Copy)]
-pub(crate) enum Answered {
+pub(crate) enum AnswerKind {
     Json(SchemaOf),
     /// Another content type than JSON.
     Text(&'static str),
@@ -52,7 +52,7 @@ pub(crate) enum Answered {
 }
 
 /// A parameter of the query: name, whether it is a number, what it is.
-pub(crate) type Parameter = (&'static str, bool, &'static str);
+pub(crate) type QueryParameter = (&'static str, bool, &'static str);
 
 pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 

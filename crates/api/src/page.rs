@@ -2,7 +2,7 @@
 //!
 //! Nothing in them is secret: whoever may not read sees the form for the token.
 
-use crate::problem::Refusal;
+use crate::problem::RequestRefusal;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -11,7 +11,7 @@ pub(crate) const POLICY: &str = "default-src 'self'; base-uri 'none'; form-actio
                                  object-src 'none'";
 
 /// One file of the page.
-pub(crate) struct File {
+pub(crate) struct PageFile {
     /// Relative to the page's folder.
     pub(crate) name: &'static str,
     /// Names the content.
@@ -30,17 +30,17 @@ pub(crate) fn version() -> String {
 }
 
 /// `GET /`
-pub(crate) async fn index(request: HttpRequest) -> Result<HttpResponse, Refusal> {
+pub(crate) async fn index(request: HttpRequest) -> Result<HttpResponse, RequestRefusal> {
     serve(&request, "index.html")
 }
 
 /// `GET /page/{file}`
-pub(crate) async fn file(request: HttpRequest) -> Result<HttpResponse, Refusal> {
+pub(crate) async fn file(request: HttpRequest) -> Result<HttpResponse, RequestRefusal> {
     serve(&request, request.match_info().query("file"))
 }
 
-fn serve(request: &HttpRequest, name: &str) -> Result<HttpResponse, Refusal> {
-    let file = FILES.iter().find(|file| file.name == name).ok_or(Refusal::NoSuchPath)?;
+fn serve(request: &HttpRequest, name: &str) -> Result<HttpResponse, RequestRefusal> {
+    let file = FILES.iter().find(|file| file.name == name).ok_or(RequestRefusal::NoSuchPath)?;
     let headers = request.headers();
     let mut response = HttpResponse::Ok();
     response

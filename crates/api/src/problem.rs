@@ -1,12 +1,12 @@
 //! Why a request was not served, and how that is said (RFC 9457).
 
-use crate::api::Problem;
+use crate::api::ProblemDetails;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use hearthgate_supervision::ControlError;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum RequestRefusal {
     #[error("this API is not addressed as {0:?}; use its address or localhost")]
     ForeignHost(String),
     #[error("orders from web pages of other sites are refused")]
@@ -57,72 +57,74 @@ pub(crate) enum Refusal {
     Internal(&'static str),
 }
 
-impl Refusal {
+impl RequestRefusal {
     fn code(&self) -> &'static str {
         match self {
-            Refusal::ForeignHost(_) => "foreign-host",
-            Refusal::ForeignOrigin => "foreign-origin",
-            Refusal::TokenMissing => "token-missing",
-            Refusal::TokenWrong => "token-wrong",
-            Refusal::UnknownActor(_) => "unknown-actor",
-            Refusal::UnknownCommand(_) => "unknown-command",
-            Refusal::ScopeTooNarrow(_) => "scope-too-narrow",
-            Refusal::TooManyTries => "too-many-tries",
-            Refusal::NoLogin => "no-login",
-            Refusal::Missing(_) => "missing",
-            Refusal::Invalid(_) => "invalid",
-            Refusal::Conflict(_) => "conflict",
-            Refusal::Outdated => "outdated",
-            Refusal::VersionMissing => "version-missing",
-            Refusal::Unavailable(_) => "unavailable",
-            Refusal::NotHere(_) => "not-here",
-            Refusal::TooManyStreams => "too-many-streams",
-            Refusal::FlowsOff => "flows-off",
-            Refusal::NotDone(_) => "not-done",
-            Refusal::NoSuchPath => "no-such-path",
-            Refusal::WrongMethod(_) => "wrong-method",
-            Refusal::Control(ControlError::Gone(_)) => "actor-gone",
-            Refusal::Control(ControlError::Busy(_)) => "actor-busy",
-            Refusal::Control(ControlError::Unresponsive(_)) => "actor-unresponsive",
-            Refusal::Control(ControlError::Stopped(_)) => "actor-stopped",
-            Refusal::Control(ControlError::NotMade(_)) => "actor-not-made",
-            Refusal::Internal(_) => "internal",
+            RequestRefusal::ForeignHost(_) => "foreign-host",
+            RequestRefusal::ForeignOrigin => "foreign-origin",
+            RequestRefusal::TokenMissing => "token-missing",
+            RequestRefusal::TokenWrong => "token-wrong",
+            RequestRefusal::UnknownActor(_) => "unknown-actor",
+            RequestRefusal::UnknownCommand(_) => "unknown-command",
+            RequestRefusal::ScopeTooNarrow(_) => "scope-too-narrow",
+            RequestRefusal::TooManyTries => "too-many-tries",
+            RequestRefusal::NoLogin => "no-login",
+            RequestRefusal::Missing(_) => "missing",
+            RequestRefusal::Invalid(_) => "invalid",
+            RequestRefusal::Conflict(_) => "conflict",
+            RequestRefusal::Outdated => "outdated",
+            RequestRefusal::VersionMissing => "version-missing",
+            RequestRefusal::Unavailable(_) => "unavailable",
+            RequestRefusal::NotHere(_) => "not-here",
+            RequestRefusal::TooManyStreams => "too-many-streams",
+            RequestRefusal::FlowsOff => "flows-off",
+            RequestRefusal::NotDone(_) => "not-done",
+            RequestRefusal::NoSuchPath => "no-such-path",
+            RequestRefusal::WrongMethod(_) => "wrong-method",
+            RequestRefusal::Control(ControlError::Gone(_)) => "actor-gone",
+            RequestRefusal::Control(ControlError::Busy(_)) => "actor-busy",
+            RequestRefusal::Control(ControlError::Unresponsive(_)) => "actor-unresponsive",
+            RequestRefusal::Control(ControlError::Stopped(_)) => "actor-stopped",
+            RequestRefusal::Control(ControlError::NotMade(_)) => "actor-not-made",
+            RequestRefusal::Internal(_) => "internal",
         }
     }
 }
 
-impl ResponseError for Refusal {
+impl ResponseError for RequestRefusal {
     fn status_code(&self) -> StatusCode {
         match self {
-            Refusal::ForeignHost(_) => StatusCode::MISDIRECTED_REQUEST,
-            Refusal::ForeignOrigin | Refusal::TokenWrong | Refusal::ScopeTooNarrow(_) => StatusCode::FORBIDDEN,
-            Refusal::TooManyTries => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Refusal::Outdated => StatusCode::PRECONDITION_FAILED,
-            Refusal::VersionMissing => StatusCode::PRECONDITION_REQUIRED,
-            Refusal::Unavailable(_) | Refusal::TooManyStreams => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::TokenMissing => StatusCode::UNAUTHORIZED,
-            Refusal::UnknownActor(_)
-            | Refusal::UnknownCommand(_)
-            | Refusal::NoSuchPath
-            | Refusal::NotHere(_)
-            | Refusal::Missing(_) => StatusCode::NOT_FOUND,
-            Refusal::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::Control(ControlError::Stopped(_) | ControlError::NotMade(_))
-            | Refusal::FlowsOff
-            | Refusal::NoLogin
-            | Refusal::Conflict(_)
-            | Refusal::NotDone(_) => StatusCode::CONFLICT,
-            Refusal::Control(ControlError::Gone(_)) => StatusCode::GONE,
-            Refusal::Control(ControlError::Busy(_)) => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::Control(ControlError::Unresponsive(_)) => StatusCode::GATEWAY_TIMEOUT,
-            Refusal::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            RequestRefusal::ForeignHost(_) => StatusCode::MISDIRECTED_REQUEST,
+            RequestRefusal::ForeignOrigin | RequestRefusal::TokenWrong | RequestRefusal::ScopeTooNarrow(_) => {
+                StatusCode::FORBIDDEN
+            }
+            RequestRefusal::TooManyTries => StatusCode::TOO_MANY_REQUESTS,
+            RequestRefusal::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            RequestRefusal::Outdated => StatusCode::PRECONDITION_FAILED,
+            RequestRefusal::VersionMissing => StatusCode::PRECONDITION_REQUIRED,
+            RequestRefusal::Unavailable(_) | RequestRefusal::TooManyStreams => StatusCode::SERVICE_UNAVAILABLE,
+            RequestRefusal::TokenMissing => StatusCode::UNAUTHORIZED,
+            RequestRefusal::UnknownActor(_)
+            | RequestRefusal::UnknownCommand(_)
+            | RequestRefusal::NoSuchPath
+            | RequestRefusal::NotHere(_)
+            | RequestRefusal::Missing(_) => StatusCode::NOT_FOUND,
+            RequestRefusal::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
+            RequestRefusal::Control(ControlError::Stopped(_) | ControlError::NotMade(_))
+            | RequestRefusal::FlowsOff
+            | RequestRefusal::NoLogin
+            | RequestRefusal::Conflict(_)
+            | RequestRefusal::NotDone(_) => StatusCode::CONFLICT,
+            RequestRefusal::Control(ControlError::Gone(_)) => StatusCode::GONE,
+            RequestRefusal::Control(ControlError::Busy(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            RequestRefusal::Control(ControlError::Unresponsive(_)) => StatusCode::GATEWAY_TIMEOUT,
+            RequestRefusal::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
         let status = self.status_code();
-        let problem = Problem {
+        let problem = ProblemDetails {
             kind: "about:blank".into(),
             title: status.canonical_reason().unwrap_or_default().into(),
             status: status.as_u16(),
@@ -131,9 +133,9 @@ impl ResponseError for Refusal {
         };
         let mut response = HttpResponse::build(status);
         match self {
-            Refusal::TokenMissing => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer"))),
-            Refusal::TooManyTries => drop(response.insert_header((header::RETRY_AFTER, "60"))),
-            Refusal::WrongMethod(allowed) => drop(response.insert_header((header::ALLOW, allowed.as_str()))),
+            RequestRefusal::TokenMissing => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer"))),
+            RequestRefusal::TooManyTries => drop(response.insert_header((header::RETRY_AFTER, "60"))),
+            RequestRefusal::WrongMethod(allowed) => drop(response.insert_header((header::ALLOW, allowed.as_str()))),
             _ => {}
         }
         response.content_type("application/problem+json").body(serde_json::to_vec(&problem).unwrap_or_default())

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Scope {
+pub enum AccessScope {
     /// Nothing that concerns anybody: states, versions and figures.
     Open,
     /// See everything that is no secret, payloads and topics too.
@@ -17,13 +17,13 @@ pub enum Scope {
     Admin,
 }
 
-impl Scope {
+impl AccessScope {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Scope::Open => "open",
-            Scope::Read => "read",
-            Scope::Operate => "operate",
-            Scope::Admin => "admin",
+            AccessScope::Open => "open",
+            AccessScope::Read => "read",
+            AccessScope::Operate => "operate",
+            AccessScope::Admin => "admin",
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Binds the API and makes the server that runs it.
 
-use crate::sessions::Sessions;
-use crate::settings::Settings;
-use crate::state::Parts;
-use crate::table::{self, Rights};
+use crate::sessions::LoginSessions;
+use crate::settings::ApiOptions;
+use crate::state::ServerDeps;
+use crate::table::{self, OperationRights};
 use crate::{access, exposition};
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::web::Data;
@@ -25,26 +25,26 @@ pub enum AdminError {
 
 /// The bound API. It answers once [`run`](Server::run) is polled.
 #[derive(Debug)]
-pub struct Server {
+pub struct ApiServer {
     local: SocketAddr,
     listener: TcpListener,
-    settings: Settings,
+    settings: ApiOptions,
 }
 
 /// Binds the API, so that an address in use is an error at start and not a log line later.
 ///
 /// # Errors
 /// See [`AdminError`].
-pub fn bind(settings: Settings) -> Result<Server, AdminError> {
+pub fn bind(settings: ApiOptions) -> Result<ApiServer, AdminError> {
     exposition::note_start();
     let failed = |error| AdminError::Bind(settings.bind(), error);
     let listener = TcpListener::bind(settings.bind()).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
-    Ok(Server { local, listener, settings })
+    Ok(ApiServer { local, listener, settings })
 }
 
-impl Server {
+impl ApiServer {
     /// Where it listens; tells the port when 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
@@ -56,10 +56,10 @@ impl Server {
     ///
     /// # Errors
     /// [`AdminError::Bind`] when the listener cannot be used.
-    pub fn run(self, parts: Parts) -> Result<dev::Server, AdminError> {
-        let Server { local, listener, settings } = self;
-        let sessions = Data::new(Sessions::open(settings.sessions_file()));
-        let (settings, parts, rights) = (Data::new(settings), Data::new(parts), Data::new(Rights::new()));
+    pub fn run(self, parts: ServerDeps) -> Result<dev::Server, AdminError> {
+        let ApiServer { local, listener, settings } = self;
+        let sessions = Data::new(LoginSessions::open(settings.sessions_file()));
+        let (settings, parts, rights) = (Data::new(settings), Data::new(parts), Data::new(OperationRights::new()));
         let app = move || {
             App::new()
                 .app_data(settings.clone())

@@ -4,7 +4,7 @@
 //! `Path` of ours: the browser takes the folder of the address that it posted the token to, which is `…/api/v1` under
 //! whatever prefix a proxy serves us.
 
-use crate::scope::Scope;
+use crate::scope::AccessScope;
 use actix_web::http::header::HeaderMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -32,18 +32,18 @@ const COOKIE_BYTES: usize = 32;
 
 /// One session, as it is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Kept {
+pub(crate) struct KeptLogin {
     /// SHA-256 of the cookie.
     hash: String,
     /// SHA-256 of the token.
     token: String,
-    pub(crate) scope: Scope,
+    pub(crate) scope: AccessScope,
     pub(crate) since: DateTime<Utc>,
     pub(crate) used: DateTime<Utc>,
     pub(crate) address: String,
 }
 
-impl Kept {
+impl KeptLogin {
     /// Names it in lists; says nothing about the cookie.
     pub(crate) fn id(&self) -> &str {
         self.hash.get(..16).unwrap_or_default()
@@ -52,13 +52,13 @@ impl Kept {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions {
-    kept: Mutex<Vec<Kept>>,
+pub(crate) struct LoginSessions {
+    kept: Mutex<Vec<KeptLogin>>,
     tries: Mutex<HashMap<IpAddr, Vec<DateTime<Utc>>>>,
     file: Option<PathBuf>,
 }
 
-impl Sessions {
+impl LoginSessions {
     /// Those of the file, if it can be read; else nobody is logged in.
     pub(crate) fn open(file: Option<PathBuf>) -> Self {
         let read = |file: &PathBuf| match fs::read(file) {
@@ -68,14 +68,14 @@ impl Sessions {
             Err(_) => None,
         };
         let kept = file.as_ref().and_then(read).unwrap_or_default();
-        Sessions { kept: Mutex::new(kept), tries: Mutex::default(), file }
+        LoginSessions { kept: Mutex::new(kept), tries: Mutex::default(), file }
     }
 
     /// The cookie of a new session for whoever showed this token.
     ///
     /// # Errors
     /// The system has no randomness.
-    pub(crate) fn begin(&self, token: &str, scope: Scope, address: &str) -> io::Result<String> {
+    pub(crate) fn begin(&self, token: &str, scope: AccessScope, address: &str) -> io::Result<String> {
         let mut bytes = [0; COOKIE_BYTES];
         File::open("/dev/urandom")?.read_exact(&mut bytes)?;
         let (cookie, now) = (hex(&bytes), Utc::now());
@@ -85,7 +85,7 @@ impl Sessions {
             kept.sort_by_key(|one| std::cmp::Reverse(one.used));
             kept.truncate(AT_MOST - 1);
         }
-        kept.push(Kept {
+        kept.push(KeptLogin {
             hash: hash(&cookie),
             token: hash(token),
             scope,
@@ -98,7 +98,7 @@ impl Sessions {
     }
 
     /// What the cookie's bearer may do, if it is of a session of this token.
-    pub(crate) fn scope_of(&self, cookie: &str, token: &str) -> Option<Scope> {
+    pub(crate) fn scope_of(&self, cookie: &str, token: &str) -> Option<AccessScope> {
         let (hashed, now) = (hash(cookie), Utc::now());
         let mut kept = lock(&self.kept);
         let of_token = hash(token);
@@ -125,9 +125,9 @@ impl Sessions {
     }
 
     /// All that are in force, the newest first, and which of them is the cookie's.
-    pub(crate) fn list(&self, cookie: Option<&str>) -> Vec<(Kept, bool)> {
+    pub(crate) fn list(&self, cookie: Option<&str>) -> Vec<(KeptLogin, bool)> {
         let (now, own) = (Utc::now(), cookie.map(hash));
-        let mut kept: Vec<Kept> = lock(&self.kept).iter().filter(|one| !is_over(one, now)).cloned().collect();
+        let mut kept: Vec<KeptLogin> = lock(&self.kept).iter().filter(|one| !is_over(one, now)).cloned().collect();
         kept.sort_by_key(|one| std::cmp::Reverse(one.used));
         kept.into_iter().map(|one| (one.clone(), own.as_deref() == Some(&one.hash))).collect()
     }
@@ -153,7 +153,7 @@ impl Sessions {
         }
     }
 
-    fn write(&self, kept: &[Kept]) {
+    fn write(&self, kept: &[KeptLogin]) {
         let Some(file) = &self.file else { return };
         let new = file.with_extension("new");
         let written = serde_json::to_vec(kept).map_err(io::Error::other).and_then(|bytes| {
@@ -188,7 +188,7 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-fn is_over(one: &Kept, now: DateTime<Utc>) -> bool {
+fn is_over(one: &KeptLogin, now: DateTime<Utc>) -> bool {
     now - one.used > TimeDelta::days(IDLE_DAYS)
 }
 
@@ -217,11 +217,11 @@ mod tests {
     fn a_session_outlives_the_process_as_a_hash_and_ends_with_its_token() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sessions.json");
-        let cookie = Sessions::open(Some(file.clone())).begin(TOKEN, Scope::Admin, "127.0.0.1").unwrap();
+        let cookie = LoginSessions::open(Some(file.clone())).begin(TOKEN, AccessScope::Admin, "127.0.0.1").unwrap();
         let text = fs::read_to_string(&file).unwrap();
         assert!(!text.contains(&cookie) && !text.contains(TOKEN), "{text}");
-        let later = Sessions::open(Some(file));
-        assert_eq!(later.scope_of(&cookie, TOKEN), Some(Scope::Admin));
+        let later = LoginSessions::open(Some(file));
+        assert_eq!(later.scope_of(&cookie, TOKEN), Some(AccessScope::Admin));
         assert_eq!(later.scope_of(&cookie, "another token of 16"), None);
         assert_eq!(later.scope_of("", TOKEN), None);
         later.end(&cookie);
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn an_address_that_guesses_has_to_wait_with_all_of_its_network() {
-        let sessions = Sessions::default();
+        let sessions = LoginSessions::default();
         let at = |text: &str| text.parse::<IpAddr>().unwrap();
         for _ in 0..TRIES {
             assert!(!sessions.must_wait(at("2001:db8::1")));
@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn there_are_never_more_sessions_than_are_kept() {
-        let sessions = Sessions::default();
+        let sessions = LoginSessions::default();
         for _ in 0..AT_MOST + 5 {
-            sessions.begin(TOKEN, Scope::Read, "").unwrap();
+            sessions.begin(TOKEN, AccessScope::Read, "").unwrap();
         }
         assert_eq!(sessions.list(None).len(), AT_MOST);
     }

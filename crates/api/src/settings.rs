@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Checked settings of the API.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ApiOptions {
     bind: SocketAddr,
     token: Option<SecretString>,
     names: Vec<String>,
@@ -15,30 +15,30 @@ pub struct Settings {
 
 /// The settings would open the gateway to strangers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
+pub enum ApiOptionsError {
     /// Reachable from other machines, and anybody could give orders.
     #[error("{0} is reachable from other machines and there is no token; listen on loopback, or set a token")]
     OpenWithoutToken(SocketAddr),
 }
 
-impl Settings {
+impl ApiOptions {
     /// Checks that only loopback is open without a token. `names` are further host names under which the gateway may be
     /// addressed, such as `gateway.lan`, without port.
     ///
     /// # Errors
-    /// See [`SettingsError`]; each one says what to set.
-    pub fn new(bind: SocketAddr, token: Option<SecretString>, names: Vec<String>) -> Result<Self, SettingsError> {
+    /// See [`ApiOptionsError`]; each one says what to set.
+    pub fn new(bind: SocketAddr, token: Option<SecretString>, names: Vec<String>) -> Result<Self, ApiOptionsError> {
         if token.is_none() && !bind.ip().to_canonical().is_loopback() {
-            return Err(SettingsError::OpenWithoutToken(bind));
+            return Err(ApiOptionsError::OpenWithoutToken(bind));
         }
         let names = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
-        Ok(Settings { bind, token, names, state_dir: None })
+        Ok(ApiOptions { bind, token, names, state_dir: None })
     }
 
     /// Logins to the page are kept in this folder, and outlive the process.
     #[must_use]
     pub fn with_state_dir(self, folder: PathBuf) -> Self {
-        Settings { state_dir: Some(folder), ..self }
+        ApiOptions { state_dir: Some(folder), ..self }
     }
 
     pub(crate) fn sessions_file(&self) -> Option<PathBuf> {
@@ -72,8 +72,8 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn settings(bind: &str, token: Option<&str>) -> Result<(), SettingsError> {
-        Settings::new(bind.parse().unwrap(), token.map(Into::into), Vec::new()).map(drop)
+    fn settings(bind: &str, token: Option<&str>) -> Result<(), ApiOptionsError> {
+        ApiOptions::new(bind.parse().unwrap(), token.map(Into::into), Vec::new()).map(drop)
     }
 
     #[test]
@@ -82,14 +82,14 @@ mod tests {
             assert_eq!(settings(bind, None), Ok(()), "{bind}");
         }
         for bind in ["0.0.0.0:8787", "[::]:8787", "192.168.1.2:80", "[::ffff:10.0.0.1]:1"] {
-            assert_eq!(settings(bind, None), Err(SettingsError::OpenWithoutToken(bind.parse().unwrap())), "{bind}");
+            assert_eq!(settings(bind, None), Err(ApiOptionsError::OpenWithoutToken(bind.parse().unwrap())), "{bind}");
             assert_eq!(settings(bind, Some("0123456789abcdef")), Ok(()), "{bind}");
         }
     }
 
     #[test]
     fn the_token_does_not_show_in_debug_output() {
-        let settings = Settings::new("127.0.0.1:1".parse().unwrap(), Some("0123456789abcdef".into()), Vec::new());
+        let settings = ApiOptions::new("127.0.0.1:1".parse().unwrap(), Some("0123456789abcdef".into()), Vec::new());
         assert!(!format!("{:?}", settings.unwrap()).contains("0123456789abcdef"));
     }
 }

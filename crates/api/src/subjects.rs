@@ -1,19 +1,19 @@
 //! What the views show and what they order, as others fill it in: the wiring knows the parts, the API only asks.
 
-use crate::problem::Refusal;
+use crate::problem::RequestRefusal;
 use crate::wire::*;
-use hearthgate_domain::fate::Fate;
+use hearthgate_domain::fate::MessageFate;
 use serde_json::Value;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 
 /// The end of a question or an order.
-pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
+pub type SubjectAnswer<T> = Pin<Box<dyn Future<Output = Result<T, SubjectFailure>> + Send>>;
 
 /// Why something could not be answered or done, for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum SubjectFailure {
     /// There is no such thing.
     #[error("{0}")]
     Missing(String),
@@ -31,14 +31,14 @@ pub enum Failure {
     Unavailable(String),
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
+impl From<SubjectFailure> for RequestRefusal {
+    fn from(failure: SubjectFailure) -> Self {
         match failure {
-            Failure::Missing(text) => Refusal::Missing(text),
-            Failure::Invalid(text) => Refusal::Invalid(text),
-            Failure::Conflict(text) => Refusal::Conflict(text),
-            Failure::Outdated => Refusal::Outdated,
-            Failure::Unavailable(text) => Refusal::Unavailable(text),
+            SubjectFailure::Missing(text) => RequestRefusal::Missing(text),
+            SubjectFailure::Invalid(text) => RequestRefusal::Invalid(text),
+            SubjectFailure::Conflict(text) => RequestRefusal::Conflict(text),
+            SubjectFailure::Outdated => RequestRefusal::Outdated,
+            SubjectFailure::Unavailable(text) => RequestRefusal::Unavailable(text),
         }
     }
 }
@@ -46,59 +46,59 @@ impl From<Failure> for Refusal {
 /// The wiring as it runs.
 pub trait WiringView: Send + Sync {
     /// Parts and what goes between them.
-    fn graph(&self) -> Answer<Graph>;
+    fn graph(&self) -> SubjectAnswer<WiringGraph>;
     /// The device interfaces.
-    fn interfaces(&self) -> Answer<Vec<InterfaceView>>;
+    fn interfaces(&self) -> SubjectAnswer<Vec<InterfaceView>>;
 }
 
 /// The flows in the database.
 pub trait FlowStore: Send + Sync {
     /// All, disabled ones too.
-    fn list(&self) -> Answer<Vec<FlowView>>;
+    fn list(&self) -> SubjectAnswer<Vec<FlowView>>;
     /// A new one.
-    fn add(&self, flow: FlowInput) -> Answer<FlowView>;
+    fn add(&self, flow: FlowInput) -> SubjectAnswer<FlowView>;
     /// Replaces the flow of this code, if it still is the version that was seen.
-    fn change(&self, code: String, flow: FlowInput, seen: String) -> Answer<FlowView>;
+    fn change(&self, code: String, flow: FlowInput, seen: String) -> SubjectAnswer<FlowView>;
     /// Removes the flow of this code, if it still is the version that was seen.
-    fn remove(&self, code: String, seen: String) -> Answer<()>;
+    fn remove(&self, code: String, seen: String) -> SubjectAnswer<()>;
     /// What it would make of a message; nothing is sent, written or counted.
-    fn test(&self, test: FlowTest) -> Answer<Value>;
+    fn test(&self, test: FlowTest) -> SubjectAnswer<Value>;
 }
 
 /// The dead letters.
 pub trait LetterStore: Send + Sync {
     /// All of them, by flow and reason.
-    fn groups(&self) -> Answer<LetterGroups>;
+    fn groups(&self) -> SubjectAnswer<LetterGroups>;
     /// Some of them, the newest first.
-    fn list(&self, choice: LetterChoice, before: Option<i64>, limit: u32) -> Answer<LetterPage>;
+    fn list(&self, choice: LetterChoice, before: Option<i64>, limit: u32) -> SubjectAnswer<LetterPage>;
     /// One with its whole payload.
-    fn show(&self, id: i64) -> Answer<LetterView>;
+    fn show(&self, id: i64) -> SubjectAnswer<LetterView>;
     /// Replays them, or tells what would become of each.
-    fn replay(&self, choice: LetterChoice, is_dry: bool) -> Answer<LettersReplayed>;
+    fn replay(&self, choice: LetterChoice, is_dry: bool) -> SubjectAnswer<LettersReplayed>;
     /// Removes them; answers how many.
-    fn drop_letters(&self, choice: LetterChoice) -> Answer<u64>;
+    fn drop_letters(&self, choice: LetterChoice) -> SubjectAnswer<u64>;
 }
 
 /// What flows stored.
-pub trait Records: Send + Sync {
+pub trait RecordStore: Send + Sync {
     /// What a flow stores.
-    fn attributes(&self, flow: String) -> Answer<Vec<AttributeView>>;
+    fn attributes(&self, flow: String) -> SubjectAnswer<Vec<AttributeView>>;
     /// The values of an attribute in a window, at most so many points.
-    fn series(&self, question: SeriesQuestion) -> Answer<Series>;
+    fn series(&self, question: SeriesQuestion) -> SubjectAnswer<RecordSeries>;
 }
 
 /// The embedded broker.
 pub trait BrokerView: Send + Sync {
     /// Who is or was connected.
-    fn clients(&self) -> Answer<BrokerState>;
+    fn clients(&self) -> SubjectAnswer<BrokerSummary>;
     /// Ends the connection of this client id.
-    fn disconnect(&self, client: String) -> Answer<()>;
+    fn disconnect(&self, client: String) -> SubjectAnswer<()>;
 }
 
 /// Messages as they pass.
 pub trait TrafficView: Send + Sync {
     /// What passes from now on. Whoever is slow misses some.
-    fn watch(&self) -> broadcast::Receiver<Arc<Fate>>;
+    fn watch(&self) -> broadcast::Receiver<Arc<MessageFate>>;
     /// The topics below a prefix, one level of them.
     fn topics(&self, under: &str) -> TopicLevel;
 }
@@ -108,14 +108,14 @@ pub trait SystemView: Send + Sync {
     /// Every value in force.
     fn configuration(&self) -> ConfigurationView;
     /// The log's level now.
-    fn log_level(&self) -> LogLevel;
+    fn log_level(&self) -> LogLevelView;
     /// Another level for some minutes.
-    fn set_log_level(&self, wanted: LogWanted) -> Answer<LogLevel>;
+    fn set_log_level(&self, wanted: LogWanted) -> SubjectAnswer<LogLevelView>;
 }
 
 /// All of it; what is absent is switched off.
 #[derive(Clone, Default)]
-pub struct Subjects {
+pub struct ApiSubjects {
     /// The wiring.
     pub wiring: Option<Arc<dyn WiringView>>,
     /// The flows.
@@ -123,7 +123,7 @@ pub struct Subjects {
     /// The dead letters.
     pub letters: Option<Arc<dyn LetterStore>>,
     /// What flows stored.
-    pub records: Option<Arc<dyn Records>>,
+    pub records: Option<Arc<dyn RecordStore>>,
     /// The embedded broker.
     pub broker: Option<Arc<dyn BrokerView>>,
     /// Messages as they pass.

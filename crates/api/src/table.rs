@@ -1,12 +1,14 @@
 //! Every operation of the API, once: the router is made of it, the document describes it, and the gate asks it who may.
 
-use crate::api::{Actor, Actors, FlowsReloaded, LetterReplayed, Live, OrderDone, Ready, Version};
+use crate::api::{
+    ActorList, ActorView, FlowsReloaded, LetterReplayed, LivenessAnswer, OrderDone, ReadinessAnswer, VersionAnswer,
+};
 use crate::document::document;
 use crate::operation::schema;
-use crate::operation::{Answered, Operation};
-use crate::problem::Refusal;
-use crate::scope::Scope;
-use crate::state::Parts;
+use crate::operation::{AnswerKind, ApiOperation};
+use crate::problem::RequestRefusal;
+use crate::scope::AccessScope;
+use crate::state::ServerDeps;
 use crate::wire::*;
 use crate::{orders, page, routes, views};
 use actix_web::HttpResponse;
@@ -16,17 +18,22 @@ use actix_web::web::Data;
 use actix_web::web::{self, ServiceConfig};
 use schemars::JsonSchema;
 
-fn json<T: JsonSchema>() -> Answered {
-    Answered::Json(schema::<T>)
+fn json<T: JsonSchema>() -> AnswerKind {
+    AnswerKind::Json(schema::<T>)
 }
 
 /// Builds the table line by line.
-struct Lines(Vec<Operation>);
+struct Lines(Vec<ApiOperation>);
 
 impl Lines {
-    fn add(&mut self, (method, path): (Method, &'static str), scope: Scope, summary: &'static str) -> &mut Operation {
+    fn add(
+        &mut self,
+        (method, path): (Method, &'static str),
+        scope: AccessScope,
+        summary: &'static str,
+    ) -> &mut ApiOperation {
         let subject = path.strip_prefix("/api/v1/").map_or("probes", |rest| rest.split('/').next().unwrap_or(rest));
-        self.0.push(Operation {
+        self.0.push(ApiOperation {
             method,
             path,
             scope,
@@ -34,7 +41,7 @@ impl Lines {
             summary,
             query: &[],
             body: None,
-            answer: Answered::Nothing,
+            answer: AnswerKind::Nothing,
             is_versioned: false,
             route: web::route,
         });
@@ -42,13 +49,25 @@ impl Lines {
         &mut self.0[last]
     }
 
-    fn get(&mut self, path: &'static str, scope: Scope, answer: Answered, summary: &'static str) -> &mut Operation {
+    fn get(
+        &mut self,
+        path: &'static str,
+        scope: AccessScope,
+        answer: AnswerKind,
+        summary: &'static str,
+    ) -> &mut ApiOperation {
         let operation = self.add((Method::GET, path), scope, summary);
         operation.answer = answer;
         operation
     }
 
-    fn post(&mut self, path: &'static str, scope: Scope, answer: Answered, summary: &'static str) -> &mut Operation {
+    fn post(
+        &mut self,
+        path: &'static str,
+        scope: AccessScope,
+        answer: AnswerKind,
+        summary: &'static str,
+    ) -> &mut ApiOperation {
         let operation = self.add((Method::POST, path), scope, summary);
         operation.answer = answer;
         operation
@@ -56,12 +75,12 @@ impl Lines {
 }
 
 /// `GET /api/v1/openapi.json`
-async fn show(parts: Data<Parts>) -> HttpResponse {
+async fn show(parts: Data<ServerDeps>) -> HttpResponse {
     HttpResponse::Ok().json(document(parts.version, &operations()))
 }
 
 /// All operations.
-pub(crate) fn operations() -> Vec<Operation> {
+pub(crate) fn operations() -> Vec<ApiOperation> {
     let mut lines = Lines(Vec::new());
     parts(&mut lines);
     logins(&mut lines);
@@ -73,24 +92,24 @@ pub(crate) fn operations() -> Vec<Operation> {
 }
 
 fn parts(lines: &mut Lines) {
-    let (open, read, operate) = (Scope::Open, Scope::Read, Scope::Operate);
+    let (open, read, operate) = (AccessScope::Open, AccessScope::Read, AccessScope::Operate);
     lines
-        .get("/livez", open, json::<Live>(), "Whether ending the process is all that helps (503)")
+        .get("/livez", open, json::<LivenessAnswer>(), "Whether ending the process is all that helps (503)")
         .by(|| web::get().to(routes::live));
     lines
-        .get("/readyz", open, json::<Ready>(), "Whether messages get from end to end, or why not (503)")
+        .get("/readyz", open, json::<ReadinessAnswer>(), "Whether messages get from end to end, or why not (503)")
         .by(|| web::get().to(routes::ready));
     lines
-        .get("/metrics", open, Answered::Text("text/plain"), "What was counted, for Prometheus")
+        .get("/metrics", open, AnswerKind::Text("text/plain"), "What was counted, for Prometheus")
         .by(|| web::get().to(routes::metrics));
     lines
-        .get("/api/v1/version", open, json::<Version>(), "The gateway's version")
+        .get("/api/v1/version", open, json::<VersionAnswer>(), "The gateway's version")
         .by(|| web::get().to(routes::version));
     lines
-        .get("/api/v1/openapi.json", open, Answered::Text("application/json"), "This document")
+        .get("/api/v1/openapi.json", open, AnswerKind::Text("application/json"), "This document")
         .by(|| web::get().to(show));
-    lines.get("/api/v1/actors", open, json::<Actors>(), "All actors").by(|| web::get().to(routes::actors));
-    lines.get("/api/v1/actors/{name}", open, json::<Actor>(), "One actor").by(|| web::get().to(routes::actor));
+    lines.get("/api/v1/actors", open, json::<ActorList>(), "All actors").by(|| web::get().to(routes::actors));
+    lines.get("/api/v1/actors/{name}", open, json::<ActorView>(), "One actor").by(|| web::get().to(routes::actor));
     lines
         .post(
             "/api/v1/actors/{name}/{command}",
@@ -100,69 +119,76 @@ fn parts(lines: &mut Lines) {
         )
         .by(|| web::post().to(routes::order));
     lines
-        .get("/api/v1/overview", read, json::<Graph>(), "The wiring as it runs")
+        .get("/api/v1/overview", read, json::<WiringGraph>(), "The wiring as it runs")
         .by(|| web::get().to(views::parts::overview));
     lines
-        .get("/api/v1/interfaces", read, json::<Interfaces>(), "The device interfaces")
+        .get("/api/v1/interfaces", read, json::<InterfaceList>(), "The device interfaces")
         .by(|| web::get().to(views::parts::interfaces));
     lines
-        .get("/api/v1/broker", read, json::<BrokerState>(), "The embedded broker and its clients")
+        .get("/api/v1/broker", read, json::<BrokerSummary>(), "The embedded broker and its clients")
         .by(|| web::get().to(views::parts::broker));
     lines
-        .post("/api/v1/broker/clients/{id}/disconnect", operate, Answered::Nothing, "Ends a client's connection")
+        .post("/api/v1/broker/clients/{id}/disconnect", operate, AnswerKind::Nothing, "Ends a client's connection")
         .by(|| web::post().to(views::parts::disconnect));
 }
 
 fn logins(lines: &mut Lines) {
     lines
-        .get("/api/v1/session", Scope::Open, json::<SessionState>(), "What you may do")
+        .get("/api/v1/session", AccessScope::Open, json::<LoginStatus>(), "What you may do")
         .by(|| web::get().to(views::login::show));
     lines
-        .post("/api/v1/session", Scope::Open, json::<SessionState>(), "Logs in: the answer sets a cookie")
+        .post("/api/v1/session", AccessScope::Open, json::<LoginStatus>(), "Logs in: the answer sets a cookie")
         .body::<LoginWanted>()
         .by(|| web::post().to(views::login::log_in));
     lines
-        .add((Method::DELETE, "/api/v1/session"), Scope::Open, "Logs out")
+        .add((Method::DELETE, "/api/v1/session"), AccessScope::Open, "Logs out")
         .by(|| web::delete().to(views::login::log_out));
     lines
-        .get("/api/v1/sessions", Scope::Admin, json::<SessionList>(), "All logins to the page")
+        .get("/api/v1/sessions", AccessScope::Admin, json::<SessionList>(), "All logins to the page")
         .by(|| web::get().to(views::login::list));
     lines
-        .add((Method::DELETE, "/api/v1/sessions/{id}"), Scope::Admin, "Ends a login")
+        .add((Method::DELETE, "/api/v1/sessions/{id}"), AccessScope::Admin, "Ends a login")
         .by(|| web::delete().to(views::login::revoke));
 }
 
 fn flows(lines: &mut Lines) {
-    lines.get("/api/v1/flows", Scope::Read, json::<Flows>(), "All flows").by(|| web::get().to(views::flows::list));
     lines
-        .post("/api/v1/flows", Scope::Admin, json::<FlowView>(), "Adds a flow; it is in force with the answer")
+        .get("/api/v1/flows", AccessScope::Read, json::<FlowList>(), "All flows")
+        .by(|| web::get().to(views::flows::list));
+    lines
+        .post("/api/v1/flows", AccessScope::Admin, json::<FlowView>(), "Adds a flow; it is in force with the answer")
         .body::<FlowInput>()
         .by(|| web::post().to(views::flows::add));
     lines
-        .post("/api/v1/flows/test", Scope::Operate, json::<serde_json::Value>(), "What a flow would make of a message")
+        .post(
+            "/api/v1/flows/test",
+            AccessScope::Operate,
+            json::<serde_json::Value>(),
+            "What a flow would make of a message",
+        )
         .body::<FlowTest>()
         .by(|| web::post().to(views::flows::test));
     lines
-        .post("/api/v1/flows/reload", Scope::Operate, json::<FlowsReloaded>(), "Reads the flows again")
+        .post("/api/v1/flows/reload", AccessScope::Operate, json::<FlowsReloaded>(), "Reads the flows again")
         .by(|| web::post().to(orders::reload));
     lines
-        .get("/api/v1/flows/{code}", Scope::Read, json::<FlowView>(), "One flow, with its version as ETag")
+        .get("/api/v1/flows/{code}", AccessScope::Read, json::<FlowView>(), "One flow, with its version as ETag")
         .by(|| web::get().to(views::flows::show));
-    let change = lines.add((Method::PUT, "/api/v1/flows/{code}"), Scope::Admin, "Replaces a flow");
+    let change = lines.add((Method::PUT, "/api/v1/flows/{code}"), AccessScope::Admin, "Replaces a flow");
     change.answer = json::<FlowView>();
     change.body::<FlowInput>().versioned().by(|| web::put().to(views::flows::change));
     lines
-        .add((Method::DELETE, "/api/v1/flows/{code}"), Scope::Admin, "Removes a flow; what it stored stays")
+        .add((Method::DELETE, "/api/v1/flows/{code}"), AccessScope::Admin, "Removes a flow; what it stored stays")
         .versioned()
         .by(|| web::delete().to(views::flows::remove));
 }
 
 fn letters(lines: &mut Lines) {
     lines
-        .get("/api/v1/dead-letters/groups", Scope::Read, json::<LetterGroups>(), "Dead letters that failed alike")
+        .get("/api/v1/dead-letters/groups", AccessScope::Read, json::<LetterGroups>(), "Dead letters that failed alike")
         .by(|| web::get().to(views::letters::groups));
     lines
-        .get("/api/v1/dead-letters", Scope::Read, json::<LetterPage>(), "Dead letters, the newest first")
+        .get("/api/v1/dead-letters", AccessScope::Read, json::<LetterPage>(), "Dead letters, the newest first")
         .query(&[
             ("group", false, "Of this group only"),
             ("flow", false, "Of this flow only"),
@@ -173,7 +199,7 @@ fn letters(lines: &mut Lines) {
     lines
         .post(
             "/api/v1/dead-letters/replay",
-            Scope::Operate,
+            AccessScope::Operate,
             json::<LettersReplayed>(),
             "Takes letters through their flows again, or tells what would become of each",
         )
@@ -181,21 +207,21 @@ fn letters(lines: &mut Lines) {
         .body::<LetterChoice>()
         .by(|| web::post().to(views::letters::replay));
     lines
-        .post("/api/v1/dead-letters/drop", Scope::Admin, json::<LettersDropped>(), "Removes letters for good")
+        .post("/api/v1/dead-letters/drop", AccessScope::Admin, json::<LettersDropped>(), "Removes letters for good")
         .body::<LetterChoice>()
         .by(|| web::post().to(views::letters::drop_letters));
     lines
-        .get("/api/v1/dead-letters/{id}", Scope::Read, json::<LetterView>(), "A letter with its payload")
+        .get("/api/v1/dead-letters/{id}", AccessScope::Read, json::<LetterView>(), "A letter with its payload")
         .by(|| web::get().to(views::letters::show));
     lines
-        .post("/api/v1/dead-letters/{id}/replay", Scope::Operate, json::<LetterReplayed>(), "Replays one letter")
+        .post("/api/v1/dead-letters/{id}/replay", AccessScope::Operate, json::<LetterReplayed>(), "Replays one letter")
         .query(&[("again", false, "`true`: also if it was replayed before")])
         .by(|| web::post().to(orders::replay));
 }
 
 fn traffic(lines: &mut Lines) {
     lines
-        .get("/api/v1/events", Scope::Read, Answered::Text("text/event-stream"), "The one stream of events")
+        .get("/api/v1/events", AccessScope::Read, AnswerKind::Text("text/event-stream"), "The one stream of events")
         .query(&[
             ("watch", false, "`overview`, `messages`, or both with a comma"),
             ("topic", false, "Messages whose topic this filter matches"),
@@ -205,14 +231,24 @@ fn traffic(lines: &mut Lines) {
         ])
         .by(|| web::get().to(views::live::events));
     lines
-        .get("/api/v1/topics", Scope::Read, json::<TopicLevel>(), "One level of the topics that came by")
+        .get("/api/v1/topics", AccessScope::Read, json::<TopicLevel>(), "One level of the topics that came by")
         .query(&[("under", false, "The prefix, without its last `/`; the top level unless said")])
         .by(|| web::get().to(views::live::topics));
     lines
-        .get("/api/v1/data/{flow}", Scope::Read, json::<Attributes>(), "What a flow stores, with the newest values")
+        .get(
+            "/api/v1/data/{flow}",
+            AccessScope::Read,
+            json::<AttributeList>(),
+            "What a flow stores, with the newest values",
+        )
         .by(|| web::get().to(views::records::attributes));
     lines
-        .get("/api/v1/data/{flow}/{attribute}", Scope::Read, json::<Series>(), "Stored values by windows of time")
+        .get(
+            "/api/v1/data/{flow}/{attribute}",
+            AccessScope::Read,
+            json::<RecordSeries>(),
+            "Stored values by windows of time",
+        )
         .query(&[
             ("from", false, "RFC 3339; a day ago unless said"),
             ("to", false, "RFC 3339; now unless said"),
@@ -223,30 +259,41 @@ fn traffic(lines: &mut Lines) {
 
 fn system(lines: &mut Lines) {
     lines
-        .get("/api/v1/configuration", Scope::Read, json::<ConfigurationView>(), "What is in force, without secrets")
+        .get(
+            "/api/v1/configuration",
+            AccessScope::Read,
+            json::<ConfigurationView>(),
+            "What is in force, without secrets",
+        )
         .by(|| web::get().to(views::system::configuration));
     lines
-        .get("/api/v1/log", Scope::Read, json::<LogLevel>(), "The log's level")
+        .get("/api/v1/log", AccessScope::Read, json::<LogLevelView>(), "The log's level")
         .by(|| web::get().to(views::system::log));
-    let level = lines.add((Method::PUT, "/api/v1/log"), Scope::Operate, "Another level of the log, for some minutes");
-    level.answer = json::<LogLevel>();
+    let level =
+        lines.add((Method::PUT, "/api/v1/log"), AccessScope::Operate, "Another level of the log, for some minutes");
+    level.answer = json::<LogLevelView>();
     level.body::<LogWanted>().by(|| web::put().to(views::system::set_log));
     lines
-        .get("/api/v1/support", Scope::Read, json::<serde_json::Value>(), "All that helps to find a fault, no secrets")
+        .get(
+            "/api/v1/support",
+            AccessScope::Read,
+            json::<serde_json::Value>(),
+            "All that helps to find a fault, no secrets",
+        )
         .by(|| web::get().to(views::system::support));
 }
 
 /// Who may, for the gate: the same patterns as the router has, in the same order.
-pub(crate) struct Rights(Vec<(ResourceDef, Method, Scope)>);
+pub(crate) struct OperationRights(Vec<(ResourceDef, Method, AccessScope)>);
 
-impl Rights {
+impl OperationRights {
     pub(crate) fn new() -> Self {
         let rights = operations().into_iter();
-        Rights(rights.map(|one| (ResourceDef::new(one.path), one.method, one.scope)).collect())
+        OperationRights(rights.map(|one| (ResourceDef::new(one.path), one.method, one.scope)).collect())
     }
 
     /// What an operation needs; absent when there is none at this path with this method.
-    pub(crate) fn needed(&self, method: &Method, path: &str) -> Option<Scope> {
+    pub(crate) fn needed(&self, method: &Method, path: &str) -> Option<AccessScope> {
         let method = if *method == Method::HEAD { &Method::GET } else { method };
         let first = self.0.iter().find(|(pattern, _, _)| pattern.is_match(path))?.0.pattern()?;
         let here = self.0.iter().filter(|(pattern, _, _)| pattern.pattern() == Some(first));
@@ -263,7 +310,7 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
             continue;
         }
         done.push(operation.path);
-        let here: Vec<&Operation> = operations.iter().filter(|other| other.path == operation.path).collect();
+        let here: Vec<&ApiOperation> = operations.iter().filter(|other| other.path == operation.path).collect();
         let mut resource = web::resource(operation.path);
         for other in &here {
             resource = resource.route((other.route)());
@@ -273,24 +320,24 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
             resource = resource.route((get.route)().method(Method::HEAD));
         }
         let allowed = here.iter().map(|other| other.method.as_str()).collect::<Vec<_>>().join(", ");
-        app.service(resource.default_service(web::to(move || refuse(Refusal::WrongMethod(allowed.clone())))));
+        app.service(resource.default_service(web::to(move || refuse(RequestRefusal::WrongMethod(allowed.clone())))));
     }
     #[cfg(feature = "fault-injection")]
     app.service(web::resource("/api/v1/actors/{name}/fault/{kind}").route(web::post().to(routes::fault)));
     app.service(web::resource("/").route(web::get().to(page::index)).route(web::head().to(page::index)));
     app.service(web::resource("/page/{file:.*}").route(web::get().to(page::file)).route(web::head().to(page::file)));
-    let invalid = |error: String| actix_web::Error::from(Refusal::Invalid(error));
-    app.app_data(web::PathConfig::default().error_handler(|_, _| Refusal::NoSuchPath.into()))
+    let invalid = |error: String| actix_web::Error::from(RequestRefusal::Invalid(error));
+    app.app_data(web::PathConfig::default().error_handler(|_, _| RequestRefusal::NoSuchPath.into()))
         .app_data(web::QueryConfig::default().error_handler(move |error, _| invalid(error.to_string())))
         .app_data(
             web::JsonConfig::default().limit(LARGEST_BODY).error_handler(move |error, _| invalid(error.to_string())),
         )
-        .default_service(web::to(|| refuse(Refusal::NoSuchPath)));
+        .default_service(web::to(|| refuse(RequestRefusal::NoSuchPath)));
 }
 
 /// A flow's schema and options, and a payload to test them on.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
 
-async fn refuse(refusal: Refusal) -> Result<HttpResponse, Refusal> {
+async fn refuse(refusal: RequestRefusal) -> Result<HttpResponse, RequestRefusal> {
     Err(refusal)
 }

@@ -37,11 +37,11 @@ impl TryFrom<u8> for QoS {
 }
 
 /// Microseconds since 1970-01-01T00:00:00Z.
-pub type Micros = i64;
+pub type UnixMicros = i64;
 
 /// Who handed a message to us and may hand it over again: needed to recognise a redelivery. Absent at QoS 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct MessageOrigin {
     /// One MQTT session: changes when the sender has forgotten what it still owed.
     pub session: u64,
     /// Packet identifier, 1 to 65535; reused by the sender after our acknowledgement.
@@ -53,7 +53,7 @@ pub struct Origin {
 /// By which of our subscriptions a message came: a broker may send a copy for each that matches (MQTT 3.1.1, section
 /// 3.3.5), and a shared subscription's copies go to one member each. Then each copy is only for those who asked for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Via {
+pub enum SubscriptionIds {
     /// Not said: it is for everybody whose filter matches.
     #[default]
     Any,
@@ -63,27 +63,27 @@ pub enum Via {
     Several(Arc<[u32]>),
 }
 
-impl Via {
+impl SubscriptionIds {
     /// Whether the copy is for those who made the subscription of this identifier.
     #[must_use]
     pub fn includes(&self, identifier: u32) -> bool {
-        *self == Via::Any || self.identifiers().contains(&identifier)
+        *self == SubscriptionIds::Any || self.identifiers().contains(&identifier)
     }
 
     /// Of the subscriptions that it came by, as far as that was said.
     #[must_use]
     pub fn identifiers(&self) -> &[u32] {
         match self {
-            Via::Any => &[],
-            Via::One(one) => std::slice::from_ref(one),
-            Via::Several(several) => several,
+            SubscriptionIds::Any => &[],
+            SubscriptionIds::One(one) => std::slice::from_ref(one),
+            SubscriptionIds::Several(several) => several,
         }
     }
 }
 
 /// A PUBLISH that came in.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Inbound {
+pub struct InboundMessage {
     /// Topic name, valid UTF-8 without wildcards or NUL.
     pub topic: Arc<str>,
     /// The bytes as they were sent.
@@ -93,21 +93,21 @@ pub struct Inbound {
     /// Set on a message that was retained when we subscribed.
     pub retain: bool,
     /// When it was read from the network.
-    pub received_at: Micros,
+    pub received_at: UnixMicros,
     /// Present at QoS 1 and 2, unless nobody could send it again: it is of the embedded broker itself.
-    pub origin: Option<Origin>,
+    pub origin: Option<MessageOrigin>,
     /// By which of our subscriptions it came.
-    pub via: Via,
+    pub via: SubscriptionIds,
     /// Why nobody can use it, if so: too large, or on a topic that is none. It is kept as a dead letter with the first bytes of
     /// its payload, since its sender would send it again for ever if it were not acknowledged.
     pub unusable: Option<Arc<str>>,
     /// The broker may have kept it since this moment, 0 for one that is not known: we were not connected.
-    pub kept_since: Option<Micros>,
+    pub kept_since: Option<UnixMicros>,
 }
 
 /// A message to publish.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Outbound {
+pub struct OutboundMessage {
     /// Topic name.
     pub topic: Arc<str>,
     /// Payload.
@@ -119,13 +119,13 @@ pub struct Outbound {
 }
 
 // Payloads stay out of logs: `Debug` prints their size.
-impl fmt::Debug for Inbound {
+impl fmt::Debug for InboundMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Inbound({} {} B qos{} {:?})", self.topic, self.payload.len(), self.qos as u8, self.origin)
     }
 }
 
-impl fmt::Debug for Outbound {
+impl fmt::Debug for OutboundMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Outbound({} {} B qos{})", self.topic, self.payload.len(), self.qos as u8)
     }

@@ -9,7 +9,7 @@ use thiserror::Error;
 /// A length of time with whole milliseconds, at most a hundred years: what can be added to any clock without overflow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Span(Duration);
+pub struct BoundedDuration(Duration);
 
 /// A text that is no length of time.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -38,7 +38,7 @@ const WRITTEN: [&str; 5] = ["d", "h", "m", "s", "ms"];
 /// In milliseconds.
 const LONGEST: u64 = 36_500 * 86_400_000;
 
-impl Span {
+impl BoundedDuration {
     /// From a duration; what is below a millisecond is cut off.
     #[must_use]
     pub const fn new(duration: Duration) -> Self {
@@ -52,7 +52,7 @@ impl Span {
     }
 }
 
-impl FromStr for Span {
+impl FromStr for BoundedDuration {
     type Err = SpanError;
 
     fn from_str(text: &str) -> Result<Self, SpanError> {
@@ -103,7 +103,7 @@ fn millis(number: &str, factor: u64) -> Option<Option<u64>> {
     Some(millis.and_then(|millis| millis.checked_add(part / scale)))
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for BoundedDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut left = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
         if left == 0 {
@@ -119,13 +119,13 @@ impl fmt::Display for Span {
     }
 }
 
-impl From<Span> for String {
-    fn from(span: Span) -> String {
+impl From<BoundedDuration> for String {
+    fn from(span: BoundedDuration) -> String {
         span.to_string()
     }
 }
 
-impl TryFrom<String> for Span {
+impl TryFrom<String> for BoundedDuration {
     type Error = SpanError;
 
     fn try_from(text: String) -> Result<Self, SpanError> {
@@ -142,7 +142,7 @@ mod tests {
         for (text, millis) in
             [("0s", 0), ("500ms", 500), ("5s", 5_000), ("2m", 120_000), ("1h", 3_600_000), ("3d", 259_200_000)]
         {
-            let span: Span = text.parse().unwrap();
+            let span: BoundedDuration = text.parse().unwrap();
             assert_eq!(span.duration(), Duration::from_millis(millis));
             assert_eq!(span.to_string(), text);
         }
@@ -154,10 +154,10 @@ mod tests {
             ("2w", "14d"),
             ("2 min", "2m"),
         ] {
-            assert_eq!(text.parse::<Span>().unwrap().to_string(), written);
+            assert_eq!(text.parse::<BoundedDuration>().unwrap().to_string(), written);
         }
         for (text, millis) in [("0.5s", 500), ("1.5h", 5_400_000), (".25s", 250), ("1.s", 1_000), ("1.0010s", 1_001)] {
-            assert_eq!(text.parse::<Span>().unwrap().duration(), Duration::from_millis(millis), "{text}");
+            assert_eq!(text.parse::<BoundedDuration>().unwrap().duration(), Duration::from_millis(millis), "{text}");
         }
     }
 
@@ -181,10 +181,10 @@ mod tests {
             "5s,",
             "0.00000000000000000000000001s",
         ] {
-            assert!(matches!(text.parse::<Span>(), Err(SpanError::Malformed(_))), "{text}");
+            assert!(matches!(text.parse::<BoundedDuration>(), Err(SpanError::Malformed(_))), "{text}");
         }
         for text in ["99999999999999999999s", "999999999999999999d", "36501d", "36500d 1ms"] {
-            assert!(matches!(text.parse::<Span>(), Err(SpanError::TooLong(_))), "{text}");
+            assert!(matches!(text.parse::<BoundedDuration>(), Err(SpanError::TooLong(_))), "{text}");
         }
     }
 }

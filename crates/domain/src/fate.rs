@@ -1,6 +1,6 @@
 //! What became of a message, step by step, for whoever looks on.
 
-use crate::delivery::{Micros, QoS};
+use crate::delivery::{QoS, UnixMicros};
 use std::sync::Arc;
 
 /// Bytes of a payload that are shown; what is beyond is left out, and its size told.
@@ -8,7 +8,7 @@ pub const EXCERPT: usize = 2_048;
 
 /// How a flow, or what comes behind it, decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum FateOutcome {
     /// The flow takes it; it is in the journal.
     Accepted,
     /// Kept back by the flow's `on_change`, `min_interval` or rule for retained messages.
@@ -29,37 +29,37 @@ pub enum Outcome {
     Dead,
 }
 
-impl Outcome {
+impl FateOutcome {
     /// For programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Outcome::Accepted => "accepted",
-            Outcome::KeptBack => "kept_back",
-            Outcome::Refused => "refused",
-            Outcome::Repeated => "repeated",
-            Outcome::Unwanted => "unwanted",
-            Outcome::Stored => "stored",
-            Outcome::Delivered => "delivered",
-            Outcome::Retried => "retried",
-            Outcome::Dead => "dead",
+            FateOutcome::Accepted => "accepted",
+            FateOutcome::KeptBack => "kept_back",
+            FateOutcome::Refused => "refused",
+            FateOutcome::Repeated => "repeated",
+            FateOutcome::Unwanted => "unwanted",
+            FateOutcome::Stored => "stored",
+            FateOutcome::Delivered => "delivered",
+            FateOutcome::Retried => "retried",
+            FateOutcome::Dead => "dead",
         }
     }
 
     /// Whether somebody should look at it.
     #[must_use]
     pub fn is_bad(self) -> bool {
-        matches!(self, Outcome::Refused | Outcome::Retried | Outcome::Dead)
+        matches!(self, FateOutcome::Refused | FateOutcome::Retried | FateOutcome::Dead)
     }
 }
 
 /// What one flow made of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct FateStep {
     /// The flow's code; absent: it concerns every flow.
     pub flow: Option<Arc<str>>,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: FateOutcome,
     /// Why, if it was refused.
     pub reason: String,
     /// JSON pointer to the field at fault, or empty.
@@ -68,7 +68,7 @@ pub struct Step {
 
 /// A message and what became of it so far. Later steps come as further fates of the same number in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fate {
+pub struct MessageFate {
     /// Its number in the journal; absent when it is not in there.
     pub seq: Option<u64>,
     /// Its topic.
@@ -82,13 +82,13 @@ pub struct Fate {
     /// Whether the broker had retained it.
     pub retain: bool,
     /// When it came in.
-    pub received_at: Micros,
+    pub received_at: UnixMicros,
     /// When the steps were done.
-    pub at: Micros,
+    pub at: UnixMicros,
     /// It was told before: these are later steps.
     pub is_later: bool,
     /// So many fates before it were not told, because there were too many at once.
     pub missed: u64,
     /// What became of it.
-    pub steps: Vec<Step>,
+    pub steps: Vec<FateStep>,
 }

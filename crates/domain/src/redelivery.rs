@@ -5,7 +5,7 @@
 //! the connection. Then the sender must send it again, with the same packet identifier and DUP set (MQTT 3.1.1 and 5.0,
 //! section 4.4), and we must acknowledge it again but not store it again. Yet DUP does not say that *we* had the
 //! message: the first attempt may have been lost on its way. And a packet identifier may stand for another message by
-//! then. So [`Owed`] keeps for each session what was taken and whose acknowledgement the sender may not have, in the
+//! then. So [`RedeliveryWindow`] keeps for each session what was taken and whose acknowledgement the sender may not have, in the
 //! order of receipt: packet identifier, hash of topic and payload, and sequence number in the journal.
 //!
 //! # The rules
@@ -14,7 +14,7 @@
 //! 3. A packet identifier that comes with another message (DUP clear, or another hash) was free: the sender has the
 //!    acknowledgement of its entry. We acknowledge in order of receipt (section 4.6), and a connection keeps order, so it
 //!    has all earlier acknowledgements of *that connection* too: what was received on it up to that one goes. It says nothing of
-//!    other connections ([`Owed::connected`]): a sender may publish new messages before it sends the old ones again, and
+//!    other connections ([`RedeliveryWindow::connected`]): a sender may publish new messages before it sends the old ones again, and
 //!    then has the acknowledgement of the new ones first. Nor does it say anything that an entry is passed over: what a
 //!    sender sends again, it sends in its own order, and not in the order in which we received it.
 //! 4. What nobody stores is recorded like everything else: it is acknowledged and may be sent again, and its
@@ -22,23 +22,23 @@
 //! 5. An entry goes when `window` more messages were recorded after it. As acknowledgements go out in order, what a sender
 //!    still misses are the last messages that it sent, and no more than the receive maximum (MQTT 5, section 3.3.4)
 //!    allows.
-//! 6. Whoever knows that an acknowledgement arrived says so: [`Owed::confirm_through`] (a client knows it of its broker: a
-//!    PINGRESP answers a PINGREQ that was sent behind the acknowledgement), and [`Owed::released`] (a PUBREL answers our
+//! 6. Whoever knows that an acknowledgement arrived says so: [`RedeliveryWindow::confirm_through`] (a client knows it of its broker: a
+//!    PINGRESP answers a PINGREQ that was sent behind the acknowledgement; it speaks of what came on that connection), and [`RedeliveryWindow::released`] (a PUBREL answers our
 //!    PUBREC).
 //! 7. A sender that is away owes us nothing less for it: its entries stay until it is back, or until its session is known
-//!    to be over ([`Owed::forget_session`]). At most `most` entries are kept of all sessions together. When there are
+//!    to be over ([`RedeliveryWindow::forget_session`]). At most `most` entries are kept of all sessions together. When there are
 //!    more, the sessions with the most of them lose their oldest, down to one common number: however much others
 //!    publish, a sender finds its youngest entries again as long as they are not more than its share: three quarters of
 //!    `most`, divided by the number of senders.
 //!
-//! Whoever keeps new messages and connections on disk, in their order, can play them back ([`Owed::replay`]). What is
-//! dropped from the front of a session's entries can be told to it ([`Owed::take_settled`]). To keep what was dropped
+//! Whoever keeps new messages and connections on disk, in their order, can play them back ([`RedeliveryWindow::replay`]). What is
+//! dropped from the front of a session's entries can be told to it ([`RedeliveryWindow::take_settled`]). To keep what was dropped
 //! would be no harm: it would only widen the ambiguity below.
 //!
 //! # What is promised
 //! For a sender that keeps to MQTT, as long as the session's entries are kept (or restored), and `window` and the
-//! session's share of `most` are not smaller than the number of messages the sender has in flight, those included that it
-//! publishes before it sends the old ones again:
+//! session's share of `most` are at least twice the number of messages that the sender has in flight, those included that
+//! it publishes before it sends the old ones again:
 //! - **Never stored twice.** Every message that we took and that is sent again is recognised. Rules 3 to 6 drop only
 //!   entries that are never sent again.
 //! - **Never lost**, unless the ambiguity below is met. In particular never when the sender's identifiers come in turn
@@ -56,14 +56,14 @@
 //! the acknowledgement (rule 6), and so does a client at QoS 2; of a client of the embedded broker at QoS 1 nothing shows
 //! it before it publishes on that identifier again. What is lost then is the repetition of a message that was stored.
 
-use crate::delivery::Origin;
+use crate::delivery::MessageOrigin;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU64;
 
 /// What was taken of all sessions and may be sent again.
 #[derive(Clone, Debug)]
-pub struct Owed {
+pub struct RedeliveryWindow {
     window: usize,
     most: usize,
     sessions: HashMap<u64, Session>,
@@ -75,8 +75,8 @@ pub struct Owed {
 
 /// Whether a message is new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It was not taken yet: take it, and [`Owed::record`] it (or [`Owed::record_unstored`]) before the next check.
+pub enum RedeliveryVerdict {
+    /// It was not taken yet: take it, and [`RedeliveryWindow::record`] it (or [`RedeliveryWindow::record_unstored`]) before the next check.
     New,
     /// It was taken: acknowledge it, as soon as the first one is durable.
     Redelivered {
@@ -87,7 +87,7 @@ pub enum Verdict {
 
 /// Something that changes what is owed, to be kept elsewhere and [played back](Owed::replay).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum SenderNote {
     /// The session has a new connection.
     Connected {
         /// The session.
@@ -96,7 +96,7 @@ pub enum Event {
     /// A new message was taken.
     Received {
         /// Who sent it.
-        origin: Origin,
+        origin: MessageOrigin,
         /// Of topic and payload.
         hash: u64,
         /// In the journal; none when it was not stored.
@@ -144,14 +144,14 @@ pub const BROKER_WINDOW: usize = 65_535;
 /// So many entries are kept of all senders together, unless said otherwise.
 pub const MAX_ENTRIES: usize = 100_000;
 
-impl Default for Owed {
+impl Default for RedeliveryWindow {
     /// With [`CLIENT_WINDOW`].
     fn default() -> Self {
         Self::new(CLIENT_WINDOW)
     }
 }
 
-impl Owed {
+impl RedeliveryWindow {
     /// Keeps at most `window` entries of a session: the receive maximum that was agreed on, [`CLIENT_WINDOW`], or
     /// [`BROKER_WINDOW`].
     #[must_use]
@@ -217,37 +217,37 @@ impl Owed {
     }
 
     /// Makes a change that was made before, in its order.
-    pub fn replay(&mut self, event: Event) {
+    pub fn replay(&mut self, event: SenderNote) {
         match event {
-            Event::Connected { session } => self.connected(session),
-            Event::Released { session, packet_id } => self.released(session, packet_id),
-            Event::Gone { session } => self.forget_session(session),
+            SenderNote::Connected { session } => self.connected(session),
+            SenderNote::Released { session, packet_id } => self.released(session, packet_id),
+            SenderNote::Gone { session } => self.forget_session(session),
             // It was found to be new then.
-            Event::Received { origin, hash, seq } => self.put(origin.session, origin.packet_id, hash, seq, false),
+            SenderNote::Received { origin, hash, seq } => self.put(origin.session, origin.packet_id, hash, seq, false),
         }
     }
 
     /// Whether a message is new.
-    pub fn check(&mut self, origin: &Origin, hash: u64) -> Verdict {
+    pub fn check(&mut self, origin: &MessageOrigin, hash: u64) -> RedeliveryVerdict {
         let check = |session: &mut Session| {
             if let Some(entry) = session.find(origin.packet_id, hash).filter(|_| origin.dup) {
                 session.sent_again(origin.packet_id);
-                return Verdict::Redelivered { seq: entry.seq() };
+                return RedeliveryVerdict::Redelivered { seq: entry.seq() };
             }
             session.reused(origin.packet_id);
-            Verdict::New
+            RedeliveryVerdict::New
         };
-        self.change(origin.session, check).unwrap_or(Verdict::New)
+        self.change(origin.session, check).unwrap_or(RedeliveryVerdict::New)
     }
 
     /// A new message was handed to the journal as `seq`, which is greater than any before. To be called at once, not
     /// only when it is durable: the connection may be lost and the message sent again in between.
-    pub fn record(&mut self, origin: &Origin, hash: u64, seq: u64) {
+    pub fn record(&mut self, origin: &MessageOrigin, hash: u64, seq: u64) {
         self.put(origin.session, origin.packet_id, hash, Some(seq), true);
     }
 
     /// A new message is acknowledged and not stored. It is recorded too: the rules live on the order of all.
-    pub fn record_unstored(&mut self, origin: &Origin, hash: u64) {
+    pub fn record_unstored(&mut self, origin: &MessageOrigin, hash: u64) {
         self.put(origin.session, origin.packet_id, hash, None, true);
     }
 
@@ -262,8 +262,8 @@ impl Owed {
         self.settled.values_mut().for_each(|through| *through = (*through).min(seq.saturating_sub(1)));
     }
 
-    /// On the session's present connection the sender has the acknowledgement of the message `seq`. By rules 3 and 4 it
-    /// then has those of all earlier messages too. Not to be called for an acknowledgement of an earlier connection.
+    /// On the session's present connection the sender has the acknowledgement of the message `seq`. It then has those of
+    /// all that came on this connection before it. Not to be called for an acknowledgement of an earlier connection.
     pub fn confirm_through(&mut self, session: u64, seq: u64) {
         self.change(session, |session| session.drop_through_seq(seq));
     }
@@ -479,11 +479,18 @@ impl Session {
         self.end += 1;
     }
 
+    /// Only what came on the present connection: of what the sender has not sent again on it yet, its acknowledgement
+    /// says nothing.
     fn drop_through_seq(&mut self, seq: u64) {
-        let until = self.list.iter().take_while(|entry| entry.seq().is_none_or(|known| known <= seq));
-        if let Some(last) = until.filter(|entry| entry.seq.is_some()).last().map(|entry| entry.position) {
-            self.drop_while(|entry| entry.position <= last);
+        let here = Some(self.connection);
+        let confirmed = self.list.iter().find(|entry| entry.seq() == Some(seq) && entry.heard_on == here);
+        let Some(last) = confirmed.map(|entry| entry.heard) else { return };
+        for entry in self.list.iter_mut().filter(|entry| entry.heard_on == here && entry.heard <= last) {
+            if !std::mem::replace(&mut entry.gone, true) {
+                self.positions.remove(&entry.packet_id);
+            }
         }
+        self.drop_gone();
     }
 
     fn drop_from_seq(&mut self, seq: u64) {
@@ -546,22 +553,22 @@ mod tests {
 
     const SESSION: u64 = 9;
 
-    fn origin(packet_id: u16, dup: bool) -> Origin {
-        Origin { session: SESSION, packet_id, dup }
+    fn origin(packet_id: u16, dup: bool) -> MessageOrigin {
+        MessageOrigin { session: SESSION, packet_id, dup }
     }
 
     /// Messages of packet identifiers 1, 2, …, each its own hash and sequence number.
-    fn owed(count: u16) -> Owed {
-        let mut owed = Owed::new(100);
+    fn owed(count: u16) -> RedeliveryWindow {
+        let mut owed = RedeliveryWindow::new(100);
         for id in 1..=count {
-            assert_eq!(owed.check(&origin(id, false), u64::from(id)), Verdict::New);
+            assert_eq!(owed.check(&origin(id, false), u64::from(id)), RedeliveryVerdict::New);
             owed.record(&origin(id, false), u64::from(id), u64::from(id));
         }
         owed
     }
 
-    fn resend(owed: &mut Owed, id: u16) -> bool {
-        owed.check(&origin(id, true), u64::from(id)) == (Verdict::Redelivered { seq: Some(u64::from(id)) })
+    fn resend(owed: &mut RedeliveryWindow, id: u16) -> bool {
+        owed.check(&origin(id, true), u64::from(id)) == (RedeliveryVerdict::Redelivered { seq: Some(u64::from(id)) })
     }
 
     #[test]
@@ -577,17 +584,17 @@ mod tests {
     #[test]
     fn dup_alone_makes_no_redelivery() {
         let mut owed = owed(3);
-        assert_eq!(owed.check(&origin(4, true), 4), Verdict::New);
+        assert_eq!(owed.check(&origin(4, true), 4), RedeliveryVerdict::New);
         assert!(resend(&mut owed, 3));
-        assert_eq!(owed.check(&origin(3, true), 99), Verdict::New);
-        let other_session = Origin { session: 1, ..origin(3, true) };
-        assert_eq!(owed.check(&other_session, 3), Verdict::New);
+        assert_eq!(owed.check(&origin(3, true), 99), RedeliveryVerdict::New);
+        let other_session = MessageOrigin { session: 1, ..origin(3, true) };
+        assert_eq!(owed.check(&other_session, 3), RedeliveryVerdict::New);
     }
 
     #[test]
     fn a_reused_identifier_shows_that_all_before_it_were_acknowledged() {
         let mut owed = owed(5);
-        assert_eq!(owed.check(&origin(3, false), 3), Verdict::New);
+        assert_eq!(owed.check(&origin(3, false), 3), RedeliveryVerdict::New);
         assert_eq!(owed.snapshot().map(|entry| entry.packet_id).collect::<Vec<_>>(), [4, 5]);
         assert!(resend(&mut owed, 4));
     }
@@ -606,39 +613,39 @@ mod tests {
         owed.connected(SESSION);
         // The last one reuses an identifier: its entry and those before it on this connection are acknowledged.
         for (id, dup, hash) in [(8, false, 8), (9, true, 9), (9, false, 10)] {
-            assert_eq!(owed.check(&origin(id, dup), hash), Verdict::New);
+            assert_eq!(owed.check(&origin(id, dup), hash), RedeliveryVerdict::New);
             owed.record(&origin(id, dup), hash, hash);
         }
         assert!(resend(&mut owed, 1) && resend(&mut owed, 2));
-        assert_eq!(owed.check(&origin(20, true), 20), Verdict::New);
+        assert_eq!(owed.check(&origin(20, true), 20), RedeliveryVerdict::New);
         owed.record_unstored(&origin(20, true), 20);
         assert!(resend(&mut owed, 3) && resend(&mut owed, 4));
-        assert_eq!(owed.check(&origin(8, true), 8), Verdict::New);
+        assert_eq!(owed.check(&origin(8, true), 8), RedeliveryVerdict::New);
     }
 
     #[test]
     fn what_is_played_back_leads_to_the_same_entries() {
-        let received = |id, dup, hash, seq| Event::Received { origin: origin(id, dup), hash, seq };
+        let received = |id, dup, hash, seq| SenderNote::Received { origin: origin(id, dup), hash, seq };
         let events = [
             received(1, false, 1, Some(1)),
             received(2, false, 2, None),
-            Event::Connected { session: SESSION },
+            SenderNote::Connected { session: SESSION },
             received(3, true, 3, Some(2)),
             received(2, false, 4, None),
-            Event::Released { session: SESSION, packet_id: 3 },
-            Event::Gone { session: 1 },
+            SenderNote::Released { session: SESSION, packet_id: 3 },
+            SenderNote::Gone { session: 1 },
         ];
-        let mut owed = Owed::new(100);
+        let mut owed = RedeliveryWindow::new(100);
         events.into_iter().for_each(|event| owed.replay(event));
         assert_eq!(
             owed.snapshot().map(|entry| (entry.packet_id, entry.position)).collect::<Vec<_>>(),
             [(1, 0), (2, 3)]
         );
-        let mut restored = Owed::restore(100, owed.snapshot());
+        let mut restored = RedeliveryWindow::restore(100, owed.snapshot());
         assert!(restored.snapshot().eq(owed.snapshot()));
         restored.connected(SESSION);
-        assert_eq!(restored.check(&origin(2, true), 4), Verdict::Redelivered { seq: None });
-        assert_eq!(restored.check(&origin(3, true), 3), Verdict::New);
+        assert_eq!(restored.check(&origin(2, true), 4), RedeliveryVerdict::Redelivered { seq: None });
+        assert_eq!(restored.check(&origin(3, true), 3), RedeliveryVerdict::New);
     }
 
     #[test]
@@ -663,13 +670,13 @@ mod tests {
         let mut owed = owed(2);
         owed.record_unstored(&origin(3, false), 3);
         owed.confirm_through(SESSION, 2);
-        assert_eq!(owed.check(&origin(3, true), 3), Verdict::Redelivered { seq: None });
+        assert_eq!(owed.check(&origin(3, true), 3), RedeliveryVerdict::Redelivered { seq: None });
         assert_eq!(owed.len(), 1);
     }
 
     #[test]
     fn only_the_window_is_kept() {
-        let mut owed = Owed::new(10);
+        let mut owed = RedeliveryWindow::new(10);
         for id in 1..=1_000_u16 {
             owed.record(&origin(id, false), u64::from(id), u64::from(id));
         }
@@ -682,16 +689,16 @@ mod tests {
         let mut owed = owed(5);
         owed.connected(SESSION);
         assert!(resend(&mut owed, 3));
-        let mut restored = Owed::restore(100, owed.snapshot());
+        let mut restored = RedeliveryWindow::restore(100, owed.snapshot());
         restored.connected(SESSION);
         assert_eq!(restored.len(), 5);
         assert!(resend(&mut restored, 3) && resend(&mut restored, 5) && resend(&mut restored, 2));
     }
 
-    fn others(session: u64, owed: &mut Owed, count: u64) {
+    fn others(session: u64, owed: &mut RedeliveryWindow, count: u64) {
         for seq in 1..=count {
-            let origin = Origin { session, packet_id: (seq % 60_000 + 1) as u16, dup: false };
-            assert_eq!(owed.check(&origin, seq), Verdict::New);
+            let origin = MessageOrigin { session, packet_id: (seq % 60_000 + 1) as u16, dup: false };
+            assert_eq!(owed.check(&origin, seq), RedeliveryVerdict::New);
             owed.record(&origin, seq, 1_000 + seq);
         }
     }
@@ -699,7 +706,7 @@ mod tests {
     #[test]
     fn a_sender_that_is_away_is_not_forgotten_however_much_others_publish() {
         let mut owed = owed(15);
-        owed = Owed { window: CLIENT_WINDOW, ..owed }.at_most(100);
+        owed = RedeliveryWindow { window: CLIENT_WINDOW, ..owed }.at_most(100);
         for session in [1, 2, 3] {
             others(session, &mut owed, 10_000);
             assert!(owed.len() <= 100, "{}", owed.len());
@@ -710,9 +717,9 @@ mod tests {
 
     #[test]
     fn of_more_senders_than_entries_may_be_the_last_ones_are_remembered() {
-        let mut owed = Owed::new(10).at_most(100);
+        let mut owed = RedeliveryWindow::new(10).at_most(100);
         for session in 1..=1_000 {
-            let origin = Origin { session, packet_id: 1, dup: false };
+            let origin = MessageOrigin { session, packet_id: 1, dup: false };
             owed.record(&origin, 7, session);
             assert!(owed.len() <= 100);
         }
@@ -722,16 +729,16 @@ mod tests {
 
     #[test]
     fn an_equal_message_whose_identifier_comes_in_turn_again_is_new_although_nothing_was_ever_confirmed() {
-        let mut owed = Owed::default();
-        let origin = |number: u64, dup| Origin { session: 1, packet_id: (number % 65_535 + 1) as u16, dup };
+        let mut owed = RedeliveryWindow::default();
+        let origin = |number: u64, dup| MessageOrigin { session: 1, packet_id: (number % 65_535 + 1) as u16, dup };
         for number in 0..70_000 {
-            assert_eq!(owed.check(&origin(number, false), 7), Verdict::New);
+            assert_eq!(owed.check(&origin(number, false), 7), RedeliveryVerdict::New);
             owed.record(&origin(number, false), 7, number + 1);
         }
         // The next one is lost with the connection, and comes again on the next.
         owed.connected(1);
-        assert_eq!(owed.check(&origin(69_999, true), 7), Verdict::Redelivered { seq: Some(70_000) });
-        assert_eq!(owed.check(&origin(70_000, true), 7), Verdict::New);
+        assert_eq!(owed.check(&origin(69_999, true), 7), RedeliveryVerdict::Redelivered { seq: Some(70_000) });
+        assert_eq!(owed.check(&origin(70_000, true), 7), RedeliveryVerdict::New);
     }
 
     #[test]
@@ -739,7 +746,7 @@ mod tests {
         let mut owed = owed(3);
         owed.released(SESSION, 2);
         assert_eq!(owed.snapshot().map(|entry| entry.packet_id).collect::<Vec<_>>(), [3]);
-        assert_eq!(owed.check(&origin(2, true), 2), Verdict::New);
+        assert_eq!(owed.check(&origin(2, true), 2), RedeliveryVerdict::New);
     }
 
     #[test]

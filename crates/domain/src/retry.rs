@@ -1,14 +1,14 @@
 //! When to try again: a schedule of delays, and a circuit breaker that spares a receiver that is down.
 
-use crate::delivery::Micros;
-use crate::duration::Span;
+use crate::delivery::UnixMicros;
+use crate::duration::BoundedDuration;
 use std::time::Duration;
 use thiserror::Error;
 
 /// The delays before the first attempt and before each further one. After the last a delivery is a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RetrySchedule {
-    delays: Vec<Span>,
+    delays: Vec<BoundedDuration>,
 }
 
 /// Why a list of delays is no schedule.
@@ -33,7 +33,9 @@ const DEFAULT_SECONDS: [u64; 6] = [0, 5, 30, 120, 600, 3_600];
 impl Default for RetrySchedule {
     /// 0 s, 5 s, 30 s, 2 min, 10 min, 1 h.
     fn default() -> Self {
-        Self { delays: DEFAULT_SECONDS.iter().map(|seconds| Span::new(Duration::from_secs(*seconds))).collect() }
+        Self {
+            delays: DEFAULT_SECONDS.iter().map(|seconds| BoundedDuration::new(Duration::from_secs(*seconds))).collect(),
+        }
     }
 }
 
@@ -42,7 +44,7 @@ impl RetrySchedule {
     ///
     /// # Errors
     /// There is none, or there are more than 100.
-    pub fn new(delays: Vec<Span>) -> Result<Self, ScheduleError> {
+    pub fn new(delays: Vec<BoundedDuration>) -> Result<Self, ScheduleError> {
         match delays.len() {
             0 => Err(ScheduleError::Empty),
             1..=MAX_DELAYS => Ok(Self { delays }),
@@ -52,7 +54,7 @@ impl RetrySchedule {
 
     /// The delays, without jitter.
     #[must_use]
-    pub fn delays(&self) -> &[Span] {
+    pub fn delays(&self) -> &[BoundedDuration] {
         &self.delays
     }
 
@@ -70,7 +72,7 @@ impl RetrySchedule {
 
 /// Whether a call may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permission {
+pub enum CallPermission {
     /// Yes.
     Call,
     /// Yes, this one alone: its outcome decides.
@@ -78,7 +80,7 @@ pub enum Permission {
     /// Not before this time.
     Wait {
         /// When to ask again.
-        until: Micros,
+        until: UnixMicros,
     },
     /// Not before the probe that is under way has ended.
     WaitForProbe,
@@ -120,7 +122,7 @@ pub enum BreakerState {
     /// Nothing goes out.
     Open {
         /// Until when.
-        until: Micros,
+        until: UnixMicros,
         /// How long this pause is.
         pause: Duration,
     },
@@ -146,15 +148,15 @@ impl CircuitBreaker {
 
     /// Asks for a call. After `Call` or `Probe` one of [`succeeded`](Self::succeeded), [`failed`](Self::failed) and
     /// [`abandoned`](Self::abandoned) must follow.
-    pub fn ask(&mut self, now: Micros) -> Permission {
+    pub fn ask(&mut self, now: UnixMicros) -> CallPermission {
         match self.state {
-            BreakerState::Closed { .. } => Permission::Call,
-            BreakerState::Open { until, .. } if now < until => Permission::Wait { until },
+            BreakerState::Closed { .. } => CallPermission::Call,
+            BreakerState::Open { until, .. } if now < until => CallPermission::Wait { until },
             BreakerState::Open { pause, .. } => {
                 self.state = BreakerState::Probing { pause };
-                Permission::Probe
+                CallPermission::Probe
             }
-            BreakerState::Probing { .. } => Permission::WaitForProbe,
+            BreakerState::Probing { .. } => CallPermission::WaitForProbe,
         }
     }
 
@@ -164,7 +166,7 @@ impl CircuitBreaker {
     }
 
     /// A call failed. `random`, from 0 to 1, lengthens the pause by up to a fifth.
-    pub fn failed(&mut self, now: Micros, random: f64) {
+    pub fn failed(&mut self, now: UnixMicros, random: f64) {
         match self.state {
             BreakerState::Closed { failures } if failures + 1 < self.settings.failures => {
                 self.state = BreakerState::Closed { failures: failures + 1 };
@@ -177,16 +179,16 @@ impl CircuitBreaker {
     }
 
     /// A call ended without telling anything of the receiver: it was cancelled.
-    pub fn abandoned(&mut self, now: Micros) {
+    pub fn abandoned(&mut self, now: UnixMicros) {
         if let BreakerState::Probing { pause } = self.state {
             self.state = BreakerState::Open { until: now, pause };
         }
     }
 
-    fn open(&mut self, now: Micros, pause: Duration, random: f64) {
+    fn open(&mut self, now: UnixMicros, pause: Duration, random: f64) {
         let pause = pause.min(self.settings.max_pause);
         let lengthened = pause.mul_f64(1.0 + JITTER * random.clamp(0.0, 1.0));
-        let until = now.saturating_add(Micros::try_from(lengthened.as_micros()).unwrap_or(Micros::MAX));
+        let until = now.saturating_add(UnixMicros::try_from(lengthened.as_micros()).unwrap_or(UnixMicros::MAX));
         self.state = BreakerState::Open { until, pause };
     }
 }
@@ -195,7 +197,7 @@ impl CircuitBreaker {
 mod tests {
     use super::*;
 
-    const SECOND: Micros = 1_000_000;
+    const SECOND: UnixMicros = 1_000_000;
 
     #[test]
     fn the_default_schedule_ends_after_an_hour() {
@@ -223,12 +225,12 @@ mod tests {
         }
         breaker.succeeded();
         for _ in 0..3 {
-            assert_eq!(breaker.ask(0), Permission::Call);
+            assert_eq!(breaker.ask(0), CallPermission::Call);
             breaker.failed(0, 0.0);
         }
-        assert_eq!(breaker.ask(4 * SECOND), Permission::Wait { until: 5 * SECOND });
-        assert_eq!(breaker.ask(5 * SECOND), Permission::Probe);
-        assert_eq!(breaker.ask(5 * SECOND), Permission::WaitForProbe);
+        assert_eq!(breaker.ask(4 * SECOND), CallPermission::Wait { until: 5 * SECOND });
+        assert_eq!(breaker.ask(5 * SECOND), CallPermission::Probe);
+        assert_eq!(breaker.ask(5 * SECOND), CallPermission::WaitForProbe);
         breaker.succeeded();
         assert_eq!(breaker.state(), BreakerState::Closed { failures: 0 });
     }
@@ -242,7 +244,7 @@ mod tests {
             let BreakerState::Open { until, .. } = breaker.state() else { panic!("not open: {:?}", breaker.state()) };
             pauses.push((until - now) / SECOND);
             now = until;
-            assert_eq!(breaker.ask(now), Permission::Probe);
+            assert_eq!(breaker.ask(now), CallPermission::Probe);
             breaker.failed(now, 0.0);
         }
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
@@ -252,8 +254,8 @@ mod tests {
     fn an_abandoned_probe_is_followed_by_another() {
         let mut breaker = CircuitBreaker::new(BreakerSettings { failures: 1, ..BreakerSettings::default() });
         breaker.failed(0, 0.0);
-        assert_eq!(breaker.ask(5 * SECOND), Permission::Probe);
+        assert_eq!(breaker.ask(5 * SECOND), CallPermission::Probe);
         breaker.abandoned(6 * SECOND);
-        assert_eq!(breaker.ask(6 * SECOND), Permission::Probe);
+        assert_eq!(breaker.ask(6 * SECOND), CallPermission::Probe);
     }
 }

@@ -108,7 +108,7 @@ impl TopicFilter {
     /// Checks and keeps a filter.
     ///
     /// # Errors
-    /// The rules of section 4.7.1, and `$share/…`, for which there is [`Subscription`].
+    /// The rules of section 4.7.1, and `$share/…`, for which there is [`TopicSubscription`].
     pub fn parse(filter: &str) -> Result<Self, FilterError> {
         if is_shared(filter) {
             return Err(FilterError::Shared { filter: filter.into() });
@@ -174,14 +174,14 @@ impl AsRef<str> for TopicFilter {
 
 /// What a SUBSCRIBE names: a filter, perhaps shared among a group of subscribers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Subscription {
+pub struct TopicSubscription {
     /// The group of `$share/GROUP/FILTER`, each message of which goes to one member.
     pub group: Option<Arc<str>>,
     /// The filter itself.
     pub filter: TopicFilter,
 }
 
-impl Subscription {
+impl TopicSubscription {
     /// Reads `FILTER` or `$share/GROUP/FILTER`.
     ///
     /// # Errors
@@ -283,14 +283,14 @@ mod tests {
 
     #[test]
     fn a_shared_subscription_is_taken_apart() {
-        let shared = Subscription::parse("$share/pool/a/+").unwrap();
+        let shared = TopicSubscription::parse("$share/pool/a/+").unwrap();
         assert_eq!(shared.group.as_deref(), Some("pool"));
         assert_eq!(shared.filter.as_str(), "a/+");
-        assert_eq!(Subscription::parse("a/+").unwrap().group, None);
+        assert_eq!(TopicSubscription::parse("a/+").unwrap().group, None);
         for wrong in ["$share", "$share/", "$share/pool", "$share/pool/", "$share//a", "$share/p+/a"] {
-            assert!(matches!(Subscription::parse(wrong), Err(FilterError::MalformedShare { .. })), "{wrong}");
+            assert!(matches!(TopicSubscription::parse(wrong), Err(FilterError::MalformedShare { .. })), "{wrong}");
         }
-        assert!(Subscription::parse("$share/pool/a/#/b").is_err());
+        assert!(TopicSubscription::parse("$share/pool/a/#/b").is_err());
     }
 
     #[test]

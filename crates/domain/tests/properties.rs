@@ -3,11 +3,11 @@
 
 use hearthgate_domain::flow::{Flow, FlowRow};
 use hearthgate_domain::mapping::internal_msg::InternalMsg;
-use hearthgate_domain::mapping::{Codec, KeywordMaps};
-use hearthgate_domain::payload::{Json, JsonKind, Payload, PayloadError, ValueFormat, field_text};
+use hearthgate_domain::mapping::{KeywordMaps, MessageCodec};
+use hearthgate_domain::payload::{JsonKind, JsonPayload, PayloadError, RawJson, ValueFormat, field_text};
 use hearthgate_domain::routing::FilterTree;
 use hearthgate_domain::schema::PayloadSchema;
-use hearthgate_domain::topic::{Subscription, TopicFilter, validate_topic_name};
+use hearthgate_domain::topic::{TopicFilter, TopicSubscription, validate_topic_name};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -85,16 +85,16 @@ proptest! {
 
     #[test]
     fn a_payload_of_any_bytes_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        drop(Payload::parse(&bytes));
+        drop(JsonPayload::parse(&bytes));
         let mut braced = b"{\"a\":".to_vec();
         braced.extend(&bytes);
-        drop(Payload::parse(&braced));
+        drop(JsonPayload::parse(&braced));
     }
 
     #[test]
     fn the_scanner_and_serde_json_agree_on_what_is_json(bytes in nearly_json()) {
         let reference = serde_json::from_slice::<Map<String, Value>>(&bytes);
-        match (Payload::parse(&bytes), reference) {
+        match (JsonPayload::parse(&bytes), reference) {
             (Ok(payload), Ok(reference)) => prop_assert_eq!(payload.to_value().unwrap(), Value::Object(reference)),
             // A number that is no double is JSON all the same.
             (Ok(payload), Err(_)) => prop_assert!(payload.to_value().is_err()),
@@ -107,7 +107,7 @@ proptest! {
     fn the_text_of_a_field_is_its_value(object in object(), pretty in any::<bool>()) {
         let text = if pretty { serde_json::to_string_pretty(&object) } else { serde_json::to_string(&object) };
         let text = text.unwrap();
-        let payload = Payload::parse_text(&text).unwrap();
+        let payload = JsonPayload::parse_text(&text).unwrap();
         for (field, (name, value)) in payload.fields().iter().zip(&object) {
             prop_assert_eq!(&field.name, name);
             let written = field_text(&field.value, ValueFormat::Json);
@@ -126,7 +126,7 @@ proptest! {
     fn escapes_of_any_text_are_resolved(text in any::<String>()) {
         let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
         let quoted = format!("\"{units}\"");
-        let json = Json::parse(&quoted).unwrap();
+        let json = RawJson::parse(&quoted).unwrap();
         prop_assert_eq!(json.as_str().unwrap(), text);
     }
 
@@ -152,7 +152,7 @@ proptest! {
 
     #[test]
     fn topics_and_filters_of_any_text_are_taken_or_refused(text in any::<String>(), topic in any::<String>()) {
-        if let (Ok(subscription), Ok(())) = (Subscription::parse(&text), validate_topic_name(&topic)) {
+        if let (Ok(subscription), Ok(())) = (TopicSubscription::parse(&text), validate_topic_name(&topic)) {
             let mut tree = FilterTree::new();
             tree.insert(&subscription.filter, ());
             let mut found = false;
@@ -164,7 +164,7 @@ proptest! {
 
     #[test]
     fn any_message_from_the_wire_is_read_or_refused(topic in "[^/]{0,3}(/[^/]{0,3}){5,7}/[CSx]?", payload in nearly_json()) {
-        let codec = Codec::new(Arc::new(KeywordMaps::none("home", Vec::new()).unwrap()), "me");
+        let codec = MessageCodec::new(Arc::new(KeywordMaps::none("home", Vec::new()).unwrap()), "me");
         if let Ok(message) = codec.decode(&topic, &payload) {
             drop(codec.encode(&message));
         }
@@ -180,7 +180,7 @@ proptest! {
         let [function, gateway, location, device, sender] = levels;
         let arguments: Map<String, Value> = arguments.into_iter().filter(|(key, _)| key != "action").collect();
         let message = InternalMsg { iscmd, function, gateway, location, device, sender, action, arguments };
-        let codec = Codec::new(Arc::new(KeywordMaps::none("home", Vec::new()).unwrap()), "me");
+        let codec = MessageCodec::new(Arc::new(KeywordMaps::none("home", Vec::new()).unwrap()), "me");
         let encoded = codec.encode(&message).unwrap();
         prop_assert!(message.arguments.is_empty() || encoded.payload.is_ascii());
         prop_assert_eq!(codec.decode(&encoded.topic, encoded.payload.as_bytes()).unwrap(), message);
@@ -196,7 +196,7 @@ proptest! {
     #[test]
     fn a_schema_of_any_json_is_compiled_or_refused(schema in object(), payload in object()) {
         let text = serde_json::to_string(&payload).unwrap();
-        let payload = Payload::parse_text(&text).unwrap();
+        let payload = JsonPayload::parse_text(&text).unwrap();
         for schema in [Value::Object(schema.clone()), json!({"properties": schema})] {
             if let Ok(schema) = PayloadSchema::compile(&schema) {
                 drop(schema.validate(&payload));
@@ -209,5 +209,5 @@ proptest! {
 fn a_map_file_nested_without_end_is_refused() {
     let deep = format!("{{\"root\": \"r\", \"topics\": {}", "[".repeat(100_000));
     assert!(KeywordMaps::from_json(&deep).is_err());
-    assert!(matches!(Payload::parse_text(&deep), Err(PayloadError::TooDeep { .. })));
+    assert!(matches!(JsonPayload::parse_text(&deep), Err(PayloadError::TooDeep { .. })));
 }

@@ -1,8 +1,8 @@
 //! A simulated sender, a network that is cut and a gateway that is killed at random points: what is sent arrives once.
 #![expect(clippy::unwrap_used, reason = "a test ends with its first surprise, in its helpers too")]
 
-use hearthgate_domain::delivery::Origin;
-use hearthgate_domain::redelivery::{Event as Note, Owed, Verdict};
+use hearthgate_domain::delivery::MessageOrigin;
+use hearthgate_domain::redelivery::{RedeliveryVerdict, RedeliveryWindow, SenderNote as Note};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
@@ -51,7 +51,7 @@ struct World {
     in_flight: VecDeque<Packet>,
     to_gateway: VecDeque<Packet>,
     to_sender: VecDeque<u16>,
-    owed: Owed,
+    owed: RedeliveryWindow,
     /// What happened to the session, of stored messages and of others; the first `durable_notes` survive a kill.
     notes: Vec<Note>,
     durable_notes: usize,
@@ -79,7 +79,7 @@ impl World {
             in_flight: VecDeque::new(),
             to_gateway: VecDeque::new(),
             to_sender: VecDeque::new(),
-            owed: Owed::new(window),
+            owed: RedeliveryWindow::new(window),
             notes: Vec::new(),
             durable_notes: 0,
             journal: Vec::new(),
@@ -147,11 +147,11 @@ impl World {
 
     fn arrive(&mut self) {
         let Some(packet) = self.to_gateway.pop_front() else { return };
-        let origin = Origin { session: SESSION, packet_id: packet.id, dup: packet.dup };
+        let origin = MessageOrigin { session: SESSION, packet_id: packet.id, dup: packet.dup };
         let hash = self.contents[packet.message];
         let seq = match self.owed.check(&origin, hash) {
-            Verdict::Redelivered { seq } => seq,
-            Verdict::New => {
+            RedeliveryVerdict::Redelivered { seq } => seq,
+            RedeliveryVerdict::New => {
                 // From 1, as the journal's are.
                 let seq = self.journal.len() as u64 + 1;
                 let seq = wanted(hash).then_some(seq);
@@ -202,9 +202,9 @@ impl World {
         self.notes.truncate(self.durable_notes);
         // Half of it from a snapshot, the rest is played back.
         let (before, since) = self.notes.split_at(self.notes.len() / 2);
-        let mut played = Owed::new(self.kept);
+        let mut played = RedeliveryWindow::new(self.kept);
         before.iter().for_each(|note| played.replay(*note));
-        self.owed = Owed::restore(self.kept, played.snapshot());
+        self.owed = RedeliveryWindow::restore(self.kept, played.snapshot());
         since.iter().for_each(|note| self.owed.replay(*note));
         self.owed.confirm_through(SESSION, self.confirmed);
         self.reconnect();
@@ -278,7 +278,7 @@ proptest! {
         // As many new ones are within the window as come before those that are sent again.
         let ids = if lowest { Ids::LowestFree } else { Ids::Sequential { range: 1_000 } };
         let mut world = World::new(ids, in_flight, true, (0..count).collect());
-        (world.kept, world.owed) = (200, Owed::new(200));
+        (world.kept, world.owed) = (200, RedeliveryWindow::new(200));
         // Who confirms is a broker, and sends again first.
         let events: Vec<Event> = events.into_iter().filter(|event| !matches!(event, Event::Confirm)).collect();
         let stored = run_world(world, &events);
@@ -294,7 +294,9 @@ proptest! {
         events in events(),
     ) {
         let ids = if lowest { Ids::LowestFree } else { Ids::Sequential { range } };
-        let stored = run(ids, window, contents, &events);
+        let mut world = World::new(ids, window, false, contents);
+        (world.kept, world.owed) = (2 * window, RedeliveryWindow::new(2 * window));
+        let stored = run_world(world, &events);
         prop_assert!(stored.iter().all(|times| *times <= 1), "{stored:?}");
     }
 }

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test ends with its first surprise, in its helpers too")]
 
 use hearthgate_domain::mapping::internal_msg::InternalMsg;
-use hearthgate_domain::mapping::{Codec, KeywordMaps};
-use hearthgate_domain::payload::Payload;
+use hearthgate_domain::mapping::{KeywordMaps, MessageCodec};
+use hearthgate_domain::payload::JsonPayload;
 use hearthgate_domain::routing::FilterTree;
 use hearthgate_domain::schema::PayloadSchema;
 use hearthgate_domain::topic::{TopicFilter, validate_topic_name};
@@ -27,14 +27,14 @@ fn text<'a>(case: &'a Value, key: &str) -> &'a str {
 
 /// Codecs by map file, as the cases name them.
 #[derive(Default)]
-struct Codecs(HashMap<String, Codec>);
+struct Codecs(HashMap<String, MessageCodec>);
 
 impl Codecs {
-    fn of(&mut self, case: &Value) -> &Codec {
+    fn of(&mut self, case: &Value) -> &MessageCodec {
         let (map, name) = (text(case, "map"), text(case, "name"));
         self.0.entry(format!("{map} {name}")).or_insert_with(|| {
             let file = std::fs::read_to_string(vectors().join("mapping").join(map)).unwrap();
-            Codec::new(Arc::new(KeywordMaps::from_json(&file).unwrap()), name)
+            MessageCodec::new(Arc::new(KeywordMaps::from_json(&file).unwrap()), name)
         })
     }
 }
@@ -100,7 +100,7 @@ fn every_payload_schema_answers_as_recorded() {
     for case in &cases {
         let answer = PayloadSchema::compile(&case["schema"]).ok().map(|schema| {
             let sent = case["payload"].to_string();
-            schema.validate(&Payload::parse(sent.as_bytes()).unwrap()).is_ok()
+            schema.validate(&JsonPayload::parse(sent.as_bytes()).unwrap()).is_ok()
         });
         assert_eq!(answer, case["valid"].as_bool(), "{case}");
     }

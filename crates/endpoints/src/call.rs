@@ -10,11 +10,11 @@ use url::{Position, Url};
 
 /// One attempt to deliver a message to an endpoint.
 #[derive(Clone)]
-pub struct Call<'a> {
+pub struct EndpointCall<'a> {
     /// Where to.
-    pub address: &'a Address,
+    pub address: &'a EndpointAddress,
     /// What all calls of the endpoint have in common.
-    pub headers: &'a Headers,
+    pub headers: &'a CallHeaders,
     /// The body, as it is.
     pub body: Bytes,
     /// Sent as `webhook-id`: the same in every attempt for one message, so that the endpoint can recognise a repetition.
@@ -30,14 +30,14 @@ pub struct Call<'a> {
 
 /// A URL that may be called; see [`EndpointClient::address`](crate::EndpointClient::address).
 #[derive(Clone)]
-pub struct Address {
+pub struct EndpointAddress {
     /// Without user name and password.
     pub(crate) url: Url,
     /// `Authorization` of a `user:password@` in the URL; a header of the endpoint's own comes before it.
     pub(crate) authorization: Option<HeaderValue>,
 }
 
-impl Address {
+impl EndpointAddress {
     /// Scheme, host and port: what is up or down as a whole.
     #[must_use]
     pub fn origin(&self) -> &str {
@@ -47,11 +47,11 @@ impl Address {
 
 /// Headers, checked once for all calls of an endpoint.
 #[derive(Clone)]
-pub struct Headers(pub(crate) HeaderMap);
+pub struct CallHeaders(pub(crate) HeaderMap);
 
 /// How the caller identifies itself.
 #[derive(Clone, Debug, Default)]
-pub enum Auth {
+pub enum CallAuth {
     /// Not at all.
     #[default]
     None,
@@ -66,12 +66,12 @@ pub enum Auth {
     },
 }
 
-impl Headers {
+impl CallHeaders {
     /// `Content-Type` is `application/json` unless one of the headers says otherwise.
     ///
     /// # Errors
     /// Names the header that is not valid. Its value may be a secret, and is not repeated.
-    pub fn new(headers: &[(String, String)], auth: &Auth) -> Result<Self, String> {
+    pub fn new(headers: &[(String, String)], auth: &CallAuth) -> Result<Self, String> {
         let mut all = HeaderMap::with_capacity(headers.len() + 6);
         all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (name, value) in headers {
@@ -85,16 +85,16 @@ impl Headers {
             value.set_sensitive(true);
             all.insert(AUTHORIZATION, value);
         }
-        Ok(Headers(all))
+        Ok(CallHeaders(all))
     }
 }
 
-impl Auth {
+impl CallAuth {
     pub(crate) fn header(&self) -> Option<String> {
         match self {
-            Auth::None => None,
-            Auth::Bearer(token) => Some(format!("Bearer {}", token.expose_secret())),
-            Auth::Basic { user, password } => {
+            CallAuth::None => None,
+            CallAuth::Bearer(token) => Some(format!("Bearer {}", token.expose_secret())),
+            CallAuth::Basic { user, password } => {
                 use base64::Engine as _;
                 let pair = format!("{user}:{}", password.expose_secret());
                 Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
@@ -108,19 +108,19 @@ pub(crate) fn valid(name: &str, value: &str) -> Result<HeaderValue, String> {
 }
 
 // URLs, headers and bodies can hold secrets.
-impl fmt::Debug for Call<'_> {
+impl fmt::Debug for EndpointCall<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Call({} {} B)", self.message_id, self.body.len())
     }
 }
 
-impl fmt::Debug for Address {
+impl fmt::Debug for EndpointAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Address({})", self.url.host_str().unwrap_or_default())
     }
 }
 
-impl fmt::Debug for Headers {
+impl fmt::Debug for CallHeaders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }

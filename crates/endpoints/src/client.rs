@@ -1,8 +1,8 @@
 //! Making the call.
 
 use crate::call::valid;
-use crate::hosts::Hosts;
-use crate::{Address, Auth, Call, Outcome};
+use crate::hosts::AllowedHosts;
+use crate::{CallAuth, CallOutcome, EndpointAddress, EndpointCall};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Request, Response, redirect};
 use rustls::{ClientConfig, RootCertStore};
@@ -53,7 +53,7 @@ impl Default for ClientOptions {
 
 /// Why a client could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub enum EndpointClientError {
     /// An entry of the allow-list is no host.
     #[error("allowed_hosts: {0:?} is no host, host:port or *.domain")]
     Host(String),
@@ -69,7 +69,7 @@ pub enum ClientError {
 #[derive(Clone, Debug)]
 pub struct EndpointClient {
     client: Client,
-    hosts: Hosts,
+    hosts: AllowedHosts,
 }
 
 impl EndpointClient {
@@ -77,9 +77,9 @@ impl EndpointClient {
     /// HTTPS fail, and say so.
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
-        let hosts = Hosts::new(&options.allowed_hosts).map_err(ClientError::Host)?;
+    /// [`EndpointClientError`].
+    pub fn new(options: ClientOptions) -> Result<Self, EndpointClientError> {
+        let hosts = AllowedHosts::new(&options.allowed_hosts).map_err(EndpointClientError::Host)?;
         let tls = match options.tls {
             Some(tls) => tls,
             None => system_tls()?,
@@ -105,7 +105,7 @@ impl EndpointClient {
     /// # Errors
     /// It is no URL, neither `http` nor `https`, or its host is not in `allowed_hosts`. In words that do not repeat it: it
     /// may hold secrets.
-    pub fn address(&self, url: &str) -> Result<Address, String> {
+    pub fn address(&self, url: &str) -> Result<EndpointAddress, String> {
         let mut url = Url::parse(url).map_err(|error| format!("the URL is not valid: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!("the URL's scheme is {}, only http and https are called", url.scheme()));
@@ -114,28 +114,28 @@ impl EndpointClient {
             return Err(format!("the host {} is not in allowed_hosts", url.host_str().unwrap_or_default()));
         }
         let authorization = take_credentials(&mut url)?;
-        Ok(Address { url, authorization })
+        Ok(EndpointAddress { url, authorization })
     }
 
     /// Makes one attempt, a POST, and tells what became of it. It ends within the call's timeout, and [`DRAIN_TIME`] more
     /// for the answer's body.
-    pub async fn call(&self, call: &Call<'_>) -> Outcome {
+    pub async fn call(&self, call: &EndpointCall<'_>) -> CallOutcome {
         let request = match request(call) {
             Ok(request) => request,
-            Err(reason) => return Outcome::Refused { status: None, reason },
+            Err(reason) => return CallOutcome::Refused { status: None, reason },
         };
         match tokio::time::timeout(call.timeout, self.client.execute(request)).await {
             Ok(Ok(response)) => read_answer(response, call.timestamp).await,
             Ok(Err(error)) => failure(error),
             Err(_) => {
                 let reason = format!("no answer in time: none within {:?}", call.timeout);
-                Outcome::RetryLater { status: None, after: None, reason }
+                CallOutcome::RetryLater { status: None, after: None, reason }
             }
         }
     }
 }
 
-fn request(call: &Call<'_>) -> Result<Request, String> {
+fn request(call: &EndpointCall<'_>) -> Result<Request, String> {
     let mut request = Request::new(Method::POST, call.address.url.clone());
     let headers = request.headers_mut();
     headers.clone_from(&call.headers.0);
@@ -167,15 +167,15 @@ fn take_credentials(url: &mut Url) -> Result<Option<HeaderValue>, String> {
     let unfit = |()| "the URL can't have a user name".to_owned();
     url.set_password(None).map_err(unfit)?;
     url.set_username("").map_err(unfit)?;
-    let Some(text) = (Auth::Basic { user, password }).header() else { return Ok(None) };
+    let Some(text) = (CallAuth::Basic { user, password }).header() else { return Ok(None) };
     let mut value = valid(AUTHORIZATION.as_str(), &text)?;
     value.set_sensitive(true);
     Ok(Some(value))
 }
 
-fn system_tls() -> Result<ClientConfig, ClientError> {
+fn system_tls() -> Result<ClientConfig, EndpointClientError> {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        return Err(ClientError::Provider);
+        return Err(EndpointClientError::Provider);
     }
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
@@ -191,7 +191,7 @@ fn system_tls() -> Result<ClientConfig, ClientError> {
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 
-async fn read_answer(mut response: Response, now: SystemTime) -> Outcome {
+async fn read_answer(mut response: Response, now: SystemTime) -> CallOutcome {
     let status = response.status();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
     let mut answer = Vec::new();
@@ -200,7 +200,7 @@ async fn read_answer(mut response: Response, now: SystemTime) -> Outcome {
     tracing::trace!(status = status.as_u16(), drained = matches!(drained, Ok(Ok(()))), "answer read");
     let text = String::from_utf8_lossy(&answer);
     let text: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    Outcome::of_answer(status, retry_after.as_deref(), now, &text)
+    CallOutcome::of_answer(status, retry_after.as_deref(), now, &text)
 }
 
 async fn drain(response: &mut Response, answer: &mut Vec<u8>) -> Result<(), reqwest::Error> {
@@ -216,7 +216,7 @@ async fn drain(response: &mut Response, answer: &mut Vec<u8>) -> Result<(), reqw
 }
 
 /// A call without an answer. URLs can hold secrets, so they stay out of the reason.
-fn failure(error: reqwest::Error) -> Outcome {
+fn failure(error: reqwest::Error) -> CallOutcome {
     let unfit = error.is_builder();
     let what = if error.is_timeout() {
         "no answer in time"
@@ -232,8 +232,8 @@ fn failure(error: reqwest::Error) -> Outcome {
     }
     let reason = format!("{what}: {cause}");
     if unfit {
-        Outcome::Refused { status: None, reason }
+        CallOutcome::Refused { status: None, reason }
     } else {
-        Outcome::RetryLater { status: None, after: None, reason }
+        CallOutcome::RetryLater { status: None, after: None, reason }
     }
 }

@@ -5,7 +5,7 @@ use url::{Host, Url};
 /// The hosts that may be called. An entry is a host name or address (`example.org`, `10.0.0.5`, `[::1]`), with `:port`
 /// when only that port may be called, or `*.example.org` for every name below.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Hosts(Vec<Rule>);
+pub(crate) struct AllowedHosts(Vec<Rule>);
 
 #[derive(Clone, Debug)]
 struct Rule {
@@ -14,13 +14,17 @@ struct Rule {
     port: Option<u16>,
 }
 
-impl Hosts {
+impl AllowedHosts {
     /// An empty list allows every host.
     ///
     /// # Errors
     /// The first entry that is no host.
     pub(crate) fn new(entries: &[String]) -> Result<Self, String> {
-        entries.iter().map(|entry| Rule::parse(entry).ok_or_else(|| entry.clone())).collect::<Result<_, _>>().map(Hosts)
+        entries
+            .iter()
+            .map(|entry| Rule::parse(entry).ok_or_else(|| entry.clone()))
+            .collect::<Result<_, _>>()
+            .map(AllowedHosts)
     }
 
     pub(crate) fn allow(&self, url: &Url) -> bool {
@@ -62,7 +66,7 @@ mod tests {
 
     fn allowed(list: &[&str], url: &str) -> bool {
         let list: Vec<String> = list.iter().map(|entry| (*entry).to_owned()).collect();
-        Hosts::new(&list).unwrap().allow(&Url::parse(url).unwrap())
+        AllowedHosts::new(&list).unwrap().allow(&Url::parse(url).unwrap())
     }
 
     #[test]
@@ -88,7 +92,7 @@ mod tests {
     #[test]
     fn what_is_no_host_is_refused() {
         for entry in ["", "http://example.org", "example.org/path", "user@example.org", "*.10.0.0.5", "a b"] {
-            assert_eq!(Hosts::new(&[entry.to_owned()]).unwrap_err(), entry);
+            assert_eq!(AllowedHosts::new(&[entry.to_owned()]).unwrap_err(), entry);
         }
     }
 }

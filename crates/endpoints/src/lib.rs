@@ -10,7 +10,7 @@ mod outcome;
 mod signing;
 pub mod template;
 
-pub use call::{Address, Auth, Call, Headers};
-pub use client::{ClientError, ClientOptions, DRAIN_TIME, EndpointClient};
-pub use outcome::Outcome;
+pub use call::{CallAuth, CallHeaders, EndpointAddress, EndpointCall};
+pub use client::{ClientOptions, DRAIN_TIME, EndpointClient, EndpointClientError};
+pub use outcome::CallOutcome;
 pub use signing::{SecretError, SigningSecret};

@@ -8,7 +8,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// What became of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CallOutcome {
     /// The endpoint has it (2xx).
     Delivered {
         /// HTTP status.
@@ -37,12 +37,12 @@ pub enum Outcome {
     },
 }
 
-impl Outcome {
+impl CallOutcome {
     /// What a status means. `now` is when the call was made; `answer` the beginning of the body.
     pub(crate) fn of_answer(status: StatusCode, retry_after: Option<&str>, now: SystemTime, answer: &str) -> Self {
         let code = status.as_u16();
         if status.is_success() {
-            return Outcome::Delivered { status: code };
+            return CallOutcome::Delivered { status: code };
         }
         let mut reason = status.to_string();
         if !answer.is_empty() {
@@ -50,12 +50,12 @@ impl Outcome {
             reason.push_str(answer);
         }
         match code {
-            410 => Outcome::Gone { reason },
+            410 => CallOutcome::Gone { reason },
             408 | 425 | 429 | 500..=599 => {
                 let after = retry_after.and_then(|value| wait(value, now));
-                Outcome::RetryLater { status: Some(code), after, reason }
+                CallOutcome::RetryLater { status: Some(code), after, reason }
             }
-            _ => Outcome::Refused { status: Some(code), reason },
+            _ => CallOutcome::Refused { status: Some(code), reason },
         }
     }
 }
@@ -76,30 +76,30 @@ fn wait(value: &str, now: SystemTime) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn outcome(status: u16, retry_after: Option<&str>) -> Outcome {
+    fn outcome(status: u16, retry_after: Option<&str>) -> CallOutcome {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        Outcome::of_answer(StatusCode::from_u16(status).unwrap(), retry_after, now, "why")
+        CallOutcome::of_answer(StatusCode::from_u16(status).unwrap(), retry_after, now, "why")
     }
 
     #[test]
     fn every_status_has_its_meaning() {
         for status in 200..300 {
-            assert_eq!(outcome(status, None), Outcome::Delivered { status });
+            assert_eq!(outcome(status, None), CallOutcome::Delivered { status });
         }
         for status in (500..600).chain([408, 425, 429]) {
-            assert!(matches!(outcome(status, None), Outcome::RetryLater { after: None, .. }), "{status}");
+            assert!(matches!(outcome(status, None), CallOutcome::RetryLater { after: None, .. }), "{status}");
         }
-        assert_eq!(outcome(410, None), Outcome::Gone { reason: "410 Gone: why".into() });
+        assert_eq!(outcome(410, None), CallOutcome::Gone { reason: "410 Gone: why".into() });
         let others = (300..500).filter(|status| ![408, 410, 425, 429].contains(status));
         for status in others {
-            assert!(matches!(outcome(status, None), Outcome::Refused { status: Some(_), .. }), "{status}");
+            assert!(matches!(outcome(status, None), CallOutcome::Refused { status: Some(_), .. }), "{status}");
         }
     }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         let after = |value| match outcome(503, Some(value)) {
-            Outcome::RetryLater { after, .. } => after.map(|after| after.as_secs()),
+            CallOutcome::RetryLater { after, .. } => after.map(|after| after.as_secs()),
             other => panic!("{other:?}"),
         };
         assert_eq!(after("120"), Some(120));

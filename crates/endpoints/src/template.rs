@@ -8,7 +8,7 @@
 //! end; `raw` stands there as the JSON that it is. In any other body nothing is escaped.
 
 use chrono::{DateTime, SecondsFormat};
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::UnixMicros;
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, context};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -51,7 +51,7 @@ impl JsonPlace {
 
 /// What a template is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum TemplatePurpose {
     /// A URL, at most 8 KiB.
     Url,
     /// A body that is JSON, at most 1 MiB.
@@ -60,7 +60,7 @@ pub enum Purpose {
     Body,
 }
 
-impl Purpose {
+impl TemplatePurpose {
     /// What the template of a body is for: the header `Content-Type` says whether it is JSON. Without one the template
     /// does, with an object, array or string at its beginning.
     #[must_use]
@@ -72,20 +72,20 @@ impl Purpose {
             }
             None => begins_as_json(source),
         };
-        if is_json { Purpose::Json } else { Purpose::Body }
+        if is_json { TemplatePurpose::Json } else { TemplatePurpose::Body }
     }
 
     fn most_bytes(self) -> usize {
         match self {
-            Purpose::Url => 8 << 10,
-            Purpose::Json | Purpose::Body => 1 << 20,
+            TemplatePurpose::Url => 8 << 10,
+            TemplatePurpose::Json | TemplatePurpose::Body => 1 << 20,
         }
     }
 }
 
 /// What a template is filled with.
 #[derive(Clone, Copy, Debug)]
-pub struct Message<'a> {
+pub struct TemplateMessage<'a> {
     /// The payload, as JSON.
     pub payload: &'a serde_json::Value,
     /// The payload's text.
@@ -99,7 +99,7 @@ pub struct Message<'a> {
     /// The message's identifier.
     pub message_id: &'a str,
     /// When it came in.
-    pub received_at: Micros,
+    pub received_at: UnixMicros,
 }
 
 /// Why a template could not be compiled or filled.
@@ -122,25 +122,25 @@ pub enum TemplateError {
 }
 
 /// A compiled template.
-pub struct Template {
+pub struct BodyTemplate {
     environment: Environment<'static>,
-    purpose: Purpose,
+    purpose: TemplatePurpose,
 }
 
 // The environment is long, and a template can hold secrets.
-impl fmt::Debug for Template {
+impl fmt::Debug for BodyTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Template({:?})", self.purpose)
     }
 }
 
-impl Template {
+impl BodyTemplate {
     /// Compiles a template.
     ///
     /// # Errors
     /// [`TemplateError::Template`] with the line, for a syntax error. An unknown filter or function shows when the template
     /// is filled in.
-    pub fn new(source: &str, purpose: Purpose) -> Result<Self, TemplateError> {
+    pub fn new(source: &str, purpose: TemplatePurpose) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
@@ -148,9 +148,9 @@ impl Template {
         environment.set_recursion_limit(32);
         environment.add_filter("part", |value: &Value| encode(value).map(Value::from_safe_string));
         let escape: Option<fn(&Value, Option<Value>) -> Result<String, Error>> = match purpose {
-            Purpose::Url => Some(|value, _| encode(value)),
-            Purpose::Json => Some(json_text),
-            Purpose::Body => None,
+            TemplatePurpose::Url => Some(|value, _| encode(value)),
+            TemplatePurpose::Json => Some(json_text),
+            TemplatePurpose::Body => None,
         };
         if let Some(escape) = escape {
             environment.set_formatter(move |out, state, value| {
@@ -161,14 +161,14 @@ impl Template {
             });
         }
         environment.add_template_owned(NAME, source.to_owned())?;
-        Ok(Template { environment, purpose })
+        Ok(BodyTemplate { environment, purpose })
     }
 
     /// Fills it in.
     ///
     /// # Errors
     /// [`TemplateError`]: a name that is not there, a loop that takes too long, or too long a text.
-    pub fn render(&self, message: &Message<'_>) -> Result<String, TemplateError> {
+    pub fn render(&self, message: &TemplateMessage<'_>) -> Result<String, TemplateError> {
         let most = self.purpose.most_bytes();
         PLACE.set(JsonPlace::Outside);
         let mut text = Bounded { bytes: Vec::new(), most, full: false };
@@ -191,7 +191,7 @@ impl Template {
         }
         rendered?;
         let text = String::from_utf8_lossy(&text.bytes).into_owned();
-        if self.purpose == Purpose::Json {
+        if self.purpose == TemplatePurpose::Json {
             check_json(&text)?;
         }
         Ok(text)
@@ -250,7 +250,7 @@ fn encode(value: &Value) -> Result<String, Error> {
 }
 
 /// A time that no calendar has shows as the microseconds that it is.
-fn rfc3339(at: Micros) -> String {
+fn rfc3339(at: UnixMicros) -> String {
     match DateTime::from_timestamp_micros(at) {
         Some(time) => time.to_rfc3339_opts(SecondsFormat::Micros, true),
         None => at.to_string(),
@@ -285,10 +285,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn render(source: &str, purpose: Purpose) -> Result<String, TemplateError> {
+    fn render(source: &str, purpose: TemplatePurpose) -> Result<String, TemplateError> {
         let payload = json!({"temp": 21.5, "name": "a/b?c=d&e", "up": "..", "tags": ["x", "y"]});
         let captures = [("room".to_owned(), "küche 1".to_owned())];
-        Template::new(source, purpose)?.render(&Message {
+        BodyTemplate::new(source, purpose)?.render(&TemplateMessage {
             payload: &payload,
             raw: r#"{"temp": 21.50}"#,
             topic: "haus/küche 1/klima",
@@ -300,11 +300,11 @@ mod tests {
     }
 
     fn url(source: &str) -> String {
-        render(source, Purpose::Url).unwrap()
+        render(source, TemplatePurpose::Url).unwrap()
     }
 
     fn body(source: &str) -> String {
-        render(source, Purpose::Body).unwrap()
+        render(source, TemplatePurpose::Body).unwrap()
     }
 
     #[test]
@@ -317,8 +317,8 @@ mod tests {
 
     #[test]
     fn dots_cannot_walk_through_a_url() {
-        assert!(render("http://h/items/{{ payload.up }}/x", Purpose::Url).is_err());
-        assert!(render("http://h/items/{{ payload.up | part }}/x", Purpose::Body).is_err());
+        assert!(render("http://h/items/{{ payload.up }}/x", TemplatePurpose::Url).is_err());
+        assert!(render("http://h/items/{{ payload.up | part }}/x", TemplatePurpose::Body).is_err());
     }
 
     #[test]
@@ -337,7 +337,7 @@ mod tests {
         let payload =
             json!({"n": "x\",\"role\":\"admin\",\"rest\":\"", "back": "\\", "t": [1, "ü\n"], "on": true, "no": null});
         let filled = |source: &str| {
-            let message = Message {
+            let message = TemplateMessage {
                 payload: &payload,
                 raw: r#"{"n": 21.50}"#,
                 topic: "a/b",
@@ -346,9 +346,9 @@ mod tests {
                 message_id: "msg_1",
                 received_at: 0,
             };
-            let purpose = Purpose::of_body(source, None);
-            assert_eq!(purpose, Purpose::Json, "{source}");
-            Template::new(source, purpose).unwrap().render(&message)
+            let purpose = TemplatePurpose::of_body(source, None);
+            assert_eq!(purpose, TemplatePurpose::Json, "{source}");
+            BodyTemplate::new(source, purpose).unwrap().render(&message)
         };
         let value = |source: &str| -> serde_json::Value { serde_json::from_str(&filled(source).unwrap()).unwrap() };
         assert_eq!(
@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn the_content_type_or_the_beginning_says_whether_a_body_is_json() {
-        let is_json = |source, kind| Purpose::of_body(source, kind) == Purpose::Json;
+        let is_json = |source, kind| TemplatePurpose::of_body(source, kind) == TemplatePurpose::Json;
         for source in ["{\"a\":1}", " [1]", "{% if x %}{}{% endif %}", "{# note #}\n{}"] {
             assert!(is_json(source, None), "{source}");
         }
@@ -383,21 +383,21 @@ mod tests {
     #[test]
     fn what_is_not_there_is_an_error_that_names_it_or_its_line() {
         for source in ["{{ payload.humidity }}", "{{ nothing }}", "{{ captures.kind }}", "\n{{ levels[9] }}"] {
-            assert!(render(source, Purpose::Body).is_err(), "{source}");
-            assert!(render(source, Purpose::Url).is_err(), "{source}");
+            assert!(render(source, TemplatePurpose::Body).is_err(), "{source}");
+            assert!(render(source, TemplatePurpose::Url).is_err(), "{source}");
         }
         assert_eq!(body("{{ payload.humidity | default(0) }}"), "0");
-        let error = render("a\n{{ topic | nofilter }}", Purpose::Body).unwrap_err().to_string();
+        let error = render("a\n{{ topic | nofilter }}", TemplatePurpose::Body).unwrap_err().to_string();
         assert!(error.contains("template:2") && error.contains("nofilter"), "{error}");
-        assert!(Template::new("{{ x ", Purpose::Url).is_err());
-        assert!(render("{% include 'other' %}", Purpose::Body).is_err(), "no other files");
+        assert!(BodyTemplate::new("{{ x ", TemplatePurpose::Url).is_err());
+        assert!(render("{% include 'other' %}", TemplatePurpose::Body).is_err(), "no other files");
     }
 
     #[test]
     fn a_template_cannot_run_or_grow_without_bound() {
         let nested = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
-        assert!(matches!(render(nested, Purpose::Body), Err(TemplateError::Template(_))));
+        assert!(matches!(render(nested, TemplatePurpose::Body), Err(TemplateError::Template(_))));
         let long = "{% for a in range(9000) %}{{ topic }}{% endfor %}";
-        assert!(matches!(render(long, Purpose::Url), Err(TemplateError::TooLong(8192))));
+        assert!(matches!(render(long, TemplatePurpose::Url), Err(TemplateError::TooLong(8192))));
     }
 }

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test ends with its first surprise, in its helpers too")]
 
 use bytes::Bytes;
-use hearthgate_endpoints::{Address, Auth, Call, ClientOptions, EndpointClient, Headers, Outcome, SigningSecret};
+use hearthgate_endpoints::{
+    CallAuth, CallHeaders, CallOutcome, ClientOptions, EndpointAddress, EndpointCall, EndpointClient, SigningSecret,
+};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -109,12 +111,12 @@ fn client(options: ClientOptions) -> EndpointClient {
     EndpointClient::new(ClientOptions { proxy_from_environment: false, ..options }).unwrap()
 }
 
-fn plain() -> Headers {
-    Headers::new(&[], &Auth::None).unwrap()
+fn plain() -> CallHeaders {
+    CallHeaders::new(&[], &CallAuth::None).unwrap()
 }
 
-fn call<'a>(address: &'a Address, headers: &'a Headers) -> Call<'a> {
-    Call {
+fn call<'a>(address: &'a EndpointAddress, headers: &'a CallHeaders) -> EndpointCall<'a> {
+    EndpointCall {
         address,
         headers,
         body: Bytes::from_static(br#"{"test": 2432232314}"#),
@@ -125,7 +127,7 @@ fn call<'a>(address: &'a Address, headers: &'a Headers) -> Call<'a> {
     }
 }
 
-async fn post(client: &EndpointClient, url: &str) -> Outcome {
+async fn post(client: &EndpointClient, url: &str) -> CallOutcome {
     client.call(&call(&client.address(url).unwrap(), &plain())).await
 }
 
@@ -134,18 +136,18 @@ async fn one_endpoint_answers_this_and_that() {
     let server = Server::start();
     let client = client(ClientOptions::default());
     let url = server.url();
-    assert_eq!(post(&client, &url).await, Outcome::Delivered { status: 200 });
+    assert_eq!(post(&client, &url).await, CallOutcome::Delivered { status: 200 });
     server.answer(503, "Retry-After: 7\r\n", "come back\r\nlater");
     let reason = "503 Service Unavailable: come back  later".to_owned();
     let after = Some(Duration::from_secs(7));
-    assert_eq!(post(&client, &url).await, Outcome::RetryLater { status: Some(503), after, reason });
+    assert_eq!(post(&client, &url).await, CallOutcome::RetryLater { status: Some(503), after, reason });
     server.answer(422, "", "");
     let reason = "422 Unprocessable Entity".to_owned();
-    assert_eq!(post(&client, &url).await, Outcome::Refused { status: Some(422), reason });
+    assert_eq!(post(&client, &url).await, CallOutcome::Refused { status: Some(422), reason });
     server.answer(410, "", "");
-    assert_eq!(post(&client, &url).await, Outcome::Gone { reason: "410 Gone".into() });
+    assert_eq!(post(&client, &url).await, CallOutcome::Gone { reason: "410 Gone".into() });
     server.answer(204, "", "");
-    assert_eq!(post(&client, &url).await, Outcome::Delivered { status: 204 });
+    assert_eq!(post(&client, &url).await, CallOutcome::Delivered { status: 204 });
     assert_eq!(server.connections.load(Ordering::SeqCst), 1, "the connection is kept, whatever the answer");
 }
 
@@ -155,12 +157,12 @@ async fn a_call_carries_its_headers_signature_and_body() {
     let url = server.url();
     let secret = SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     let headers = [("X-Gateway".to_owned(), "home".to_owned()), ("content-type".to_owned(), "text/plain".to_owned())];
-    let auth = Auth::Basic { user: "me".into(), password: "pass".to_owned().into() };
+    let auth = CallAuth::Basic { user: "me".into(), password: "pass".to_owned().into() };
     let client = client(ClientOptions::default());
     let address = client.address(&url).unwrap();
-    let headers = Headers::new(&headers, &auth).unwrap();
-    client.call(&Call { secret: Some(&secret), ..call(&address, &headers) }).await;
-    let bearer = Headers::new(&[], &Auth::Bearer("token".to_owned().into())).unwrap();
+    let headers = CallHeaders::new(&headers, &auth).unwrap();
+    client.call(&EndpointCall { secret: Some(&secret), ..call(&address, &headers) }).await;
+    let bearer = CallHeaders::new(&[], &CallAuth::Bearer("token".to_owned().into())).unwrap();
     client.call(&call(&address, &bearer)).await;
     let requests = server.requests();
     let first = &requests[0];
@@ -187,8 +189,8 @@ async fn a_user_and_password_in_the_url_are_sent_as_basic_authentication_and_sho
     let server = Server::start();
     let client = client(ClientOptions::default());
     let address = client.address(&server.url().replace("http://", "http://me:p%40ss@")).unwrap();
-    client.call(&call(&address, &Headers::new(&[], &Auth::None).unwrap())).await;
-    let own = Headers::new(&[], &Auth::Bearer("token".to_owned().into())).unwrap();
+    client.call(&call(&address, &CallHeaders::new(&[], &CallAuth::None).unwrap())).await;
+    let own = CallHeaders::new(&[], &CallAuth::Bearer("token".to_owned().into())).unwrap();
     client.call(&call(&address, &own)).await;
     let requests = server.requests();
     assert!(requests[0].contains("authorization: Basic bWU6cEBzcw==\r\n"), "{}", requests[0]);
@@ -202,7 +204,7 @@ async fn a_redirect_is_refused_and_not_followed() {
     let url = server.url();
     server.answer(307, &format!("Location: {url}\r\n"), "");
     let outcome = post(&client(ClientOptions::default()), &url).await;
-    assert!(matches!(outcome, Outcome::Refused { status: Some(307), .. }), "{outcome:?}");
+    assert!(matches!(outcome, CallOutcome::Refused { status: Some(307), .. }), "{outcome:?}");
     assert_eq!(server.requests().len(), 1);
 }
 
@@ -213,11 +215,11 @@ async fn a_hanging_endpoint_is_given_up_and_tried_later() {
     server.set(Answer::Hang);
     let client = client(ClientOptions::default());
     let (address, headers) = (client.address(&url).unwrap(), plain());
-    let outcome = client.call(&Call { timeout: Duration::from_millis(200), ..call(&address, &headers) }).await;
-    let Outcome::RetryLater { status: None, after: None, reason } = outcome else { panic!("{outcome:?}") };
+    let outcome = client.call(&EndpointCall { timeout: Duration::from_millis(200), ..call(&address, &headers) }).await;
+    let CallOutcome::RetryLater { status: None, after: None, reason } = outcome else { panic!("{outcome:?}") };
     assert!(reason.starts_with("no answer in time"), "{reason}");
     server.answer(200, "", "");
-    assert_eq!(post(&client, &url).await, Outcome::Delivered { status: 200 });
+    assert_eq!(post(&client, &url).await, CallOutcome::Delivered { status: 200 });
 }
 
 #[tokio::test]
@@ -226,12 +228,12 @@ async fn no_connection_is_a_reason_to_try_later_and_does_not_show_the_url() {
     let url = format!("http://{free}/hook?token=geheim");
     let client = client(ClientOptions::default());
     let outcome = post(&client, &url).await;
-    let Outcome::RetryLater { status: None, reason, .. } = outcome else { panic!("{outcome:?}") };
+    let CallOutcome::RetryLater { status: None, reason, .. } = outcome else { panic!("{outcome:?}") };
     assert!(reason.starts_with("could not connect") && !reason.contains("geheim"), "{reason}");
     let server = Server::start();
     server.set(Answer::Cut);
     let outcome = post(&client, &server.url()).await;
-    assert!(matches!(outcome, Outcome::RetryLater { status: None, .. }), "{outcome:?}");
+    assert!(matches!(outcome, CallOutcome::RetryLater { status: None, .. }), "{outcome:?}");
     assert_eq!(server.requests().len(), 1, "a call that broke off is not made again behind the caller's back");
 }
 
@@ -242,11 +244,11 @@ async fn a_long_or_endless_answer_is_cut() {
     server.answer(400, "", &"x".repeat(3 << 20));
     let client = client(ClientOptions::default());
     let outcome = post(&client, &url).await;
-    let Outcome::Refused { status: Some(400), reason } = outcome else { panic!("{outcome:?}") };
+    let CallOutcome::Refused { status: Some(400), reason } = outcome else { panic!("{outcome:?}") };
     assert_eq!(reason.len(), "400 Bad Request: ".len() + 1024);
     // Announced, and never sent.
     server.set(Answer::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nbegin".to_vec()));
-    assert_eq!(post(&client, &url).await, Outcome::Delivered { status: 200 });
+    assert_eq!(post(&client, &url).await, CallOutcome::Delivered { status: 200 });
 }
 
 #[test]
@@ -260,8 +262,8 @@ fn what_must_not_or_can_not_be_called_is_refused_before_there_is_a_call() {
     }
     assert!(client.address("http://example.org/").is_ok());
     let headers = [("bad name".to_owned(), String::new())];
-    assert_eq!(Headers::new(&headers, &Auth::None).unwrap_err(), "\"bad name\" is no header name");
+    assert_eq!(CallHeaders::new(&headers, &CallAuth::None).unwrap_err(), "\"bad name\" is no header name");
     let headers = [("x-token".to_owned(), "geheim\n".to_owned())];
-    assert_eq!(Headers::new(&headers, &Auth::None).unwrap_err(), "the value of header x-token is not valid");
+    assert_eq!(CallHeaders::new(&headers, &CallAuth::None).unwrap_err(), "the value of header x-token is not valid");
     assert_eq!(server.connections.load(Ordering::SeqCst), 0);
 }

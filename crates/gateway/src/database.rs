@@ -1,16 +1,16 @@
 //! The database as commands use it: opened for one question, then closed.
 
-use crate::exit::Failure;
+use crate::exit::CommandFailure;
 use anyhow::Context;
 use hearthgate_domain::flow::FlowRow;
-use hearthgate_settings::{DatabaseUrl, Settings};
+use hearthgate_settings::{DatabaseUrl, GatewaySettings};
 use hearthgate_storage::dead_letters::DeadLetterOptions;
 use hearthgate_storage::sql::{Database, DatabaseOptions};
 use std::future::Future;
 
 /// How to reach the configured database.
 #[must_use]
-pub fn options(settings: &Settings) -> DatabaseOptions {
+pub fn options(settings: &GatewaySettings) -> DatabaseOptions {
     let mut options = DatabaseOptions::new(settings.database.url.connection_url(), settings.gateway.state_dir.clone());
     options.max_connections = settings.database.max_connections;
     options.connect_timeout = settings.database.connect_timeout.0;
@@ -20,7 +20,7 @@ pub fn options(settings: &Settings) -> DatabaseOptions {
 
 /// Where dead letters are kept, and how many.
 #[must_use]
-pub fn dead_letter_options(settings: &Settings) -> DeadLetterOptions {
+pub fn dead_letter_options(settings: &GatewaySettings) -> DeadLetterOptions {
     DeadLetterOptions {
         path: settings.gateway.state_dir.join("dead-letters.db"),
         max_letters: settings.dead_letters.max_messages,
@@ -41,10 +41,10 @@ pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Res
 /// Connects without changing anything; `None` when it is an SQLite file that does not exist yet.
 ///
 /// # Errors
-/// [`Failure::Unavailable`] when the database is switched off or can't be reached.
-pub async fn connect(settings: &Settings) -> anyhow::Result<Option<Database>> {
+/// [`CommandFailure::Unavailable`] when the database is switched off or can't be reached.
+pub async fn connect(settings: &GatewaySettings) -> anyhow::Result<Option<Database>> {
     if !settings.database.enabled {
-        return Err(Failure::Unavailable("the database is switched off (database.enabled)".into()).into());
+        return Err(CommandFailure::Unavailable("the database is switched off (database.enabled)".into()).into());
     }
     if let DatabaseUrl::Sqlite(file) = &settings.database.url
         && !file.exists()
@@ -52,14 +52,14 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Option<Database>> {
         return Ok(None);
     }
     let database = Database::connect(&options(settings)).await;
-    database.map(Some).map_err(|error| Failure::Unavailable(format!("{error} (database.url)")).into())
+    database.map(Some).map_err(|error| CommandFailure::Unavailable(format!("{error} (database.url)")).into())
 }
 
 /// All flows, disabled ones too; `None` when there is no database yet, or an empty one that the first start fills.
 ///
 /// # Errors
 /// The database can't be reached or read.
-pub fn flow_rows(settings: &Settings) -> anyhow::Result<Option<Vec<FlowRow>>> {
+pub fn flow_rows(settings: &GatewaySettings) -> anyhow::Result<Option<Vec<FlowRow>>> {
     if !settings.database.enabled {
         return Ok(None);
     }
@@ -71,6 +71,6 @@ pub fn flow_rows(settings: &Settings) -> anyhow::Result<Option<Vec<FlowRow>>> {
         }
         let rows = database.load_flows().await;
         database.close().await;
-        Ok(Some(rows.map_err(|error| Failure::Unavailable(error.to_string()))?))
+        Ok(Some(rows.map_err(|error| CommandFailure::Unavailable(error.to_string()))?))
     })
 }

@@ -1,11 +1,11 @@
 //! How the program ends: the codes of `sysexits.h` that a script can tell apart.
 
-use hearthgate_settings::ConfigError;
+use hearthgate_settings::SettingsError;
 use std::process::ExitCode;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub enum ExitStatus {
     /// Done, nothing to report.
     Ok,
     /// Done, and there is something to put right.
@@ -20,22 +20,22 @@ pub enum Exit {
     Config,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
+impl From<ExitStatus> for ExitCode {
+    fn from(exit: ExitStatus) -> Self {
         ExitCode::from(match exit {
-            Exit::Ok => 0,
-            Exit::Findings => 1,
-            Exit::Usage => 64,
-            Exit::Unavailable => 69,
-            Exit::Internal => 70,
-            Exit::Config => 78,
+            ExitStatus::Ok => 0,
+            ExitStatus::Findings => 1,
+            ExitStatus::Usage => 64,
+            ExitStatus::Unavailable => 69,
+            ExitStatus::Internal => 70,
+            ExitStatus::Config => 78,
         })
     }
 }
 
 /// Why a command could not be carried out; anything else is internal.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum CommandFailure {
     /// The command line was wrong in a way that its parser can't see.
     #[error("{0}")]
     Usage(String),
@@ -52,20 +52,20 @@ pub enum Failure {
 
 /// The exit code for an error.
 #[must_use]
-pub fn exit_of(error: &anyhow::Error) -> Exit {
-    if error.downcast_ref::<ConfigError>().is_some() {
-        return Exit::Config;
+pub fn exit_of(error: &anyhow::Error) -> ExitStatus {
+    if error.downcast_ref::<SettingsError>().is_some() {
+        return ExitStatus::Config;
     }
-    match error.downcast_ref::<Failure>() {
-        Some(Failure::Usage(_)) => return Exit::Usage,
-        Some(Failure::Unavailable(_)) => return Exit::Unavailable,
-        Some(Failure::Refused(_)) => return Exit::Findings,
-        Some(Failure::Config(_)) => return Exit::Config,
+    match error.downcast_ref::<CommandFailure>() {
+        Some(CommandFailure::Usage(_)) => return ExitStatus::Usage,
+        Some(CommandFailure::Unavailable(_)) => return ExitStatus::Unavailable,
+        Some(CommandFailure::Refused(_)) => return ExitStatus::Findings,
+        Some(CommandFailure::Config(_)) => return ExitStatus::Config,
         None => {}
     }
     match error.downcast_ref::<std::io::Error>() {
         // Whoever reads our answers had enough: `hearthgate … | head`.
-        Some(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Ok,
-        Some(_) | None => Exit::Internal,
+        Some(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitStatus::Ok,
+        Some(_) | None => ExitStatus::Internal,
     }
 }

@@ -3,9 +3,9 @@
 use clap::Parser;
 use clap::error::ErrorKind;
 use hearthgate_gateway::allocator;
-use hearthgate_gateway::cli::Cli;
+use hearthgate_gateway::cli::CommandLine;
 use hearthgate_gateway::commands;
-use hearthgate_gateway::exit::{Exit, exit_of};
+use hearthgate_gateway::exit::{ExitStatus, exit_of};
 use hearthgate_interfaces::exec::guard;
 use std::process::ExitCode;
 
@@ -18,9 +18,9 @@ fn main() -> ExitCode {
     allocator::keep_small();
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("hearthgate: a TLS provider was installed before main");
-        return Exit::Internal.into();
+        return ExitStatus::Internal.into();
     }
-    let cli = match Cli::try_parse() {
+    let cli = match CommandLine::try_parse() {
         Ok(cli) => cli,
         Err(error) => return explain_usage(&error),
     };
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let exit = exit_of(&error);
-            if exit != Exit::Ok {
+            if exit != ExitStatus::Ok {
                 eprintln!("hearthgate: {error:#}");
             }
             exit.into()
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 fn explain_usage(error: &clap::Error) -> ExitCode {
     let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     match error.print() {
-        Ok(()) if asked_for => Exit::Ok.into(),
-        Ok(()) | Err(_) => Exit::Usage.into(),
+        Ok(()) if asked_for => ExitStatus::Ok.into(),
+        Ok(()) | Err(_) => ExitStatus::Usage.into(),
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::DriverError;
 use crate::config::{DummyConfig, InterfaceConfig};
-use crate::events::{Closed, Events};
-use crate::port::{DriverEvent, DriverPort, Emission, Level};
-use crate::queue::Command;
+use crate::events::{EventSender, HostGone};
+use crate::port::{DeviceMessage, DriverEvent, DriverLogLevel, DriverPort};
+use crate::queue::DeviceCommand;
 use crate::replies;
 use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ const FIRST_AFTER: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(config: &InterfaceConfig, dummy: &DummyConfig, port: DriverPort) -> Result<(), DriverError> {
     let DriverPort { commands, events, mut stop } = port;
-    let events = Events::new(events);
+    let events = EventSender::new(events);
     let mut commands = commands.lock().await;
     let first = tokio::time::Instant::now() + FIRST_AFTER.min(dummy.period);
     let mut ticks = interval_at(first, dummy.period);
@@ -30,17 +30,17 @@ pub(crate) async fn run(config: &InterfaceConfig, dummy: &DummyConfig, port: Dri
                 listened = received(&events, config, &command).await;
                 commands.finish();
             }
-            _ = ticks.tick() => listened = events.send(DriverEvent::Emit(Emission::from(fixed_message()))).await,
+            _ = ticks.tick() => listened = events.send(DriverEvent::Emit(DeviceMessage::from(fixed_message()))).await,
         }
     }
     Ok(())
 }
 
-async fn received(events: &Events, config: &InterfaceConfig, command: &Command) -> Result<(), Closed> {
+async fn received(events: &EventSender, config: &InterfaceConfig, command: &DeviceCommand) -> Result<(), HostGone> {
     if let Some(reason) = replies::too_old(command, Instant::now(), config.max_command_age) {
         return events.refuse_late(config, &command.message, &reason).await;
     }
-    events.log(Level::Info, || format!("received {}", describe(&command.message))).await
+    events.log(DriverLogLevel::Info, || format!("received {}", describe(&command.message))).await
 }
 
 fn describe(message: &InternalMsg) -> String {

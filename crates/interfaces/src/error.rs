@@ -9,7 +9,7 @@ use std::time::Duration;
 pub enum DriverError {
     /// The options make no sense; [`InterfaceConfig::from_table`] refuses such ones.
     #[error("the interface's options make no sense: {0}")]
-    Config(#[from] config::ConfigError),
+    Config(#[from] config::InterfaceConfigError),
     /// The child process could not be started.
     #[error("starting `{program}` failed: {source}")]
     Start {

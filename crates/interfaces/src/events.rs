@@ -1,8 +1,8 @@
 //! The driver's side of its event channel: counting, refusing, and cutting floods of log lines.
 
 use crate::config::InterfaceConfig;
-use crate::log_limit::{LogLimit, Verdict};
-use crate::port::{Count, DriverEvent, Emission, Level};
+use crate::log_limit::{LogLimit, LogVerdict};
+use crate::port::{DeviceMessage, DriverCount, DriverEvent, DriverLogLevel};
 use crate::replies;
 use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,37 +11,37 @@ use tokio::sync::mpsc;
 
 /// Nobody listens to this driver any more.
 #[derive(Debug)]
-pub(crate) struct Closed;
+pub(crate) struct HostGone;
 
 /// Cheap to clone; all clones share one limit for log lines.
 #[derive(Clone)]
-pub(crate) struct Events {
+pub(crate) struct EventSender {
     sender: mpsc::Sender<DriverEvent>,
     limit: Arc<Mutex<LogLimit>>,
 }
 
-impl Events {
+impl EventSender {
     pub(crate) fn new(sender: mpsc::Sender<DriverEvent>) -> Self {
-        Events { sender, limit: Arc::new(Mutex::new(LogLimit::new(Instant::now()))) }
+        EventSender { sender, limit: Arc::new(Mutex::new(LogLimit::new(Instant::now()))) }
     }
 
     /// Waits while the channel is full.
-    pub(crate) async fn send(&self, event: DriverEvent) -> Result<(), Closed> {
-        self.sender.send(event).await.map_err(|_| Closed)
+    pub(crate) async fn send(&self, event: DriverEvent) -> Result<(), HostGone> {
+        self.sender.send(event).await.map_err(|_| HostGone)
     }
 
-    pub(crate) async fn count(&self, what: Count) -> Result<(), Closed> {
+    pub(crate) async fn count(&self, what: DriverCount) -> Result<(), HostGone> {
         self.send(DriverEvent::Counted { what, by: 1 }).await
     }
 
     /// Logs a line unless there were too many; then it isn't even made.
-    pub(crate) async fn log(&self, level: Level, text: impl FnOnce() -> String) -> Result<(), Closed> {
+    pub(crate) async fn log(&self, level: DriverLogLevel, text: impl FnOnce() -> String) -> Result<(), HostGone> {
         let verdict = self.limit.lock().unwrap_or_else(PoisonError::into_inner).offer(Instant::now());
         match verdict {
-            Verdict::Cut => Ok(()),
-            Verdict::Pass => self.send(DriverEvent::Log { level, text: text() }).await,
-            Verdict::PassAfter(cut) => {
-                self.send(DriverEvent::Counted { what: Count::LogSuppressed, by: cut }).await?;
+            LogVerdict::Cut => Ok(()),
+            LogVerdict::Pass => self.send(DriverEvent::Log { level, text: text() }).await,
+            LogVerdict::PassAfter(cut) => {
+                self.send(DriverEvent::Counted { what: DriverCount::LogSuppressed, by: cut }).await?;
                 let text = format!("{} ({cut} lines before this one were cut)", text());
                 self.send(DriverEvent::Log { level, text }).await
             }
@@ -54,8 +54,8 @@ impl Events {
         config: &InterfaceConfig,
         command: &InternalMsg,
         reason: &str,
-    ) -> Result<(), Closed> {
-        self.refuse_as(Count::CommandRefused, config, command, reason).await
+    ) -> Result<(), HostGone> {
+        self.refuse_as(DriverCount::CommandRefused, config, command, reason).await
     }
 
     /// The same for a command that waited too long.
@@ -64,24 +64,24 @@ impl Events {
         config: &InterfaceConfig,
         command: &InternalMsg,
         reason: &str,
-    ) -> Result<(), Closed> {
-        self.refuse_as(Count::CommandTooOld, config, command, reason).await
+    ) -> Result<(), HostGone> {
+        self.refuse_as(DriverCount::CommandTooOld, config, command, reason).await
     }
 
     async fn refuse_as(
         &self,
-        what: Count,
+        what: DriverCount,
         config: &InterfaceConfig,
         command: &InternalMsg,
         reason: &str,
-    ) -> Result<(), Closed> {
+    ) -> Result<(), HostGone> {
         if !command.iscmd {
             return Ok(());
         }
         self.count(what).await?;
-        self.log(Level::Warn, || format!("{} refused: {reason}", command.action.escape_debug())).await?;
+        self.log(DriverLogLevel::Warn, || format!("{} refused: {reason}", command.action.escape_debug())).await?;
         match replies::refusal(config, command, reason) {
-            Some(answer) => self.send(DriverEvent::Emit(Emission::from(answer))).await,
+            Some(answer) => self.send(DriverEvent::Emit(DeviceMessage::from(answer))).await,
             None => Ok(()),
         }
     }

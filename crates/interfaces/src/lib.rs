@@ -20,9 +20,11 @@ pub mod replies;
 pub mod skeleton;
 mod stream;
 
-pub use config::{DriverConfig, InterfaceConfig, Kind};
-pub use port::{Count, DriverEvent, DriverPort, Emission, Host, Level, StopSender, StopSignal};
-pub use queue::{Command, CommandQueue, CommandSender};
+pub use config::{DriverConfig, DriverKind, InterfaceConfig};
+pub use port::{
+    DeviceMessage, DriverCount, DriverEvent, DriverHost, DriverLogLevel, DriverPort, StopSender, StopSignal,
+};
+pub use queue::{CommandQueue, CommandSender, DeviceCommand};
 
 pub use error::DriverError;
 use std::sync::Arc;
@@ -37,16 +39,16 @@ use std::sync::Arc;
 pub async fn run(
     name: Arc<str>,
     config: Arc<InterfaceConfig>,
-    host: Arc<Host>,
+    host: Arc<DriverHost>,
     port: DriverPort,
 ) -> Result<(), DriverError> {
     match &config.driver {
         DriverConfig::Dummy(dummy) => dummy::run(&config, dummy, port).await,
         DriverConfig::Serial(serial, stream) => {
             let path = host.base_dir.join(&serial.port);
-            stream::run(&config, stream, stream::Connector::Serial(serial, &path), port).await
+            stream::run(&config, stream, stream::DeviceConnector::Serial(serial, &path), port).await
         }
-        DriverConfig::Tcp(tcp, stream) => stream::run(&config, stream, stream::Connector::Tcp(tcp), port).await,
+        DriverConfig::Tcp(tcp, stream) => stream::run(&config, stream, stream::DeviceConnector::Tcp(tcp), port).await,
         DriverConfig::Exec(exec) => exec::run(&name, &config, exec, &host, port).await,
     }
 }

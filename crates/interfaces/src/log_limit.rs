@@ -12,7 +12,7 @@ pub(crate) struct LogLimit {
 
 /// What to do with a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum LogVerdict {
     /// Log it.
     Pass,
     /// Log it, after a line that says how many before it were cut.
@@ -29,18 +29,18 @@ impl LogLimit {
         LogLimit { tokens: BURST, refilled_at: now, suppressed: 0 }
     }
 
-    pub(crate) fn offer(&mut self, now: Instant) -> Verdict {
+    pub(crate) fn offer(&mut self, now: Instant) -> LogVerdict {
         let passed = now.saturating_duration_since(self.refilled_at).max(Duration::ZERO).as_secs_f64();
         self.tokens = (self.tokens + passed * LINES_PER_SECOND).min(BURST);
         self.refilled_at = now;
         if self.tokens < 1.0 {
             self.suppressed += 1;
-            return Verdict::Cut;
+            return LogVerdict::Cut;
         }
         self.tokens -= 1.0;
         match std::mem::take(&mut self.suppressed) {
-            0 => Verdict::Pass,
-            cut => Verdict::PassAfter(cut),
+            0 => LogVerdict::Pass,
+            cut => LogVerdict::PassAfter(cut),
         }
     }
 }
@@ -53,9 +53,9 @@ mod tests {
     fn a_flood_is_cut_and_counted() {
         let start = Instant::now();
         let mut limit = LogLimit::new(start);
-        let passed = (0..100_000).filter(|_| limit.offer(start) != Verdict::Cut).count();
+        let passed = (0..100_000).filter(|_| limit.offer(start) != LogVerdict::Cut).count();
         assert_eq!(passed, 100);
-        assert_eq!(limit.offer(start + Duration::from_secs(1)), Verdict::PassAfter(99_900));
-        assert_eq!(limit.offer(start + Duration::from_secs(1)), Verdict::Pass);
+        assert_eq!(limit.offer(start + Duration::from_secs(1)), LogVerdict::PassAfter(99_900));
+        assert_eq!(limit.offer(start + Duration::from_secs(1)), LogVerdict::Pass);
     }
 }

@@ -49,7 +49,7 @@ impl StopSignal {
 
 /// What the process around the drivers provides.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub struct DriverHost {
     /// Program and first arguments that run `exec_guard::main`, in the gateway `["/proc/self/exe", "__exec-guard"]`.
     pub guard: Vec<std::ffi::OsString>,
     /// A folder that only the gateway's user may write to; the Python runner is put there for child processes.
@@ -70,18 +70,18 @@ pub enum DriverEvent {
         reason: String,
     },
     /// A message to publish.
-    Emit(Emission),
+    Emit(DeviceMessage),
     /// A line for the log, under the interface's name. Repeats are already folded and floods are cut.
     Log {
         /// How important.
-        level: Level,
+        level: DriverLogLevel,
         /// One line.
         text: String,
     },
     /// Something worth a counter happened.
     Counted {
         /// What.
-        what: Count,
+        what: DriverCount,
         /// How many times, at least 1.
         by: u64,
     },
@@ -89,7 +89,7 @@ pub enum DriverEvent {
 
 /// A message from the device, or an answer of the driver, with what it overrides of the interface's settings.
 #[derive(Clone, PartialEq)]
-pub struct Emission {
+pub struct DeviceMessage {
     /// In internal keywords. An empty sender becomes the interface's own name.
     pub message: InternalMsg,
     /// Overrides the interface's `retain`.
@@ -100,13 +100,13 @@ pub struct Emission {
     pub topic: Option<String>,
 }
 
-impl From<InternalMsg> for Emission {
+impl From<InternalMsg> for DeviceMessage {
     fn from(message: InternalMsg) -> Self {
-        Emission { message, retain: None, qos: None, topic: None }
+        DeviceMessage { message, retain: None, qos: None, topic: None }
     }
 }
 
-impl fmt::Debug for Emission {
+impl fmt::Debug for DeviceMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Emission({} {} arguments)", self.message.action, self.message.arguments.len())
     }
@@ -114,7 +114,7 @@ impl fmt::Debug for Emission {
 
 /// How important a log line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub enum DriverLogLevel {
     /// For someone who looks for a fault.
     Debug,
     /// What happens.
@@ -125,10 +125,10 @@ pub enum Level {
     Error,
 }
 
-/// What drivers count; [`Count::name`] is the label for metrics.
+/// What drivers count; [`DriverCount::name`] is the label for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Count {
-    /// A command was answered with an error (late ones are counted as [`Count::CommandTooOld`]).
+pub enum DriverCount {
+    /// A command was answered with an error (late ones are counted as [`DriverCount::CommandTooOld`]).
     CommandRefused,
     /// A command waited longer than `max_command_age`.
     CommandTooOld,
@@ -146,33 +146,33 @@ pub enum Count {
     LogSuppressed,
 }
 
-impl Count {
+impl DriverCount {
     /// The label for metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Count::CommandRefused => "command_refused",
-            Count::CommandTooOld => "command_too_old",
-            Count::FrameUnmatched => "frame_unmatched",
-            Count::FrameIncomplete => "frame_incomplete",
-            Count::FrameTooLong => "frame_too_long",
-            Count::FrameNotText => "frame_not_text",
-            Count::LineInvalid => "line_invalid",
-            Count::LogSuppressed => "log_suppressed",
+            DriverCount::CommandRefused => "command_refused",
+            DriverCount::CommandTooOld => "command_too_old",
+            DriverCount::FrameUnmatched => "frame_unmatched",
+            DriverCount::FrameIncomplete => "frame_incomplete",
+            DriverCount::FrameTooLong => "frame_too_long",
+            DriverCount::FrameNotText => "frame_not_text",
+            DriverCount::LineInvalid => "line_invalid",
+            DriverCount::LogSuppressed => "log_suppressed",
         }
     }
 
     /// For a log line.
     pub(crate) fn describe(self) -> &'static str {
         match self {
-            Count::CommandRefused => "a command was refused",
-            Count::CommandTooOld => "a command waited too long",
-            Count::FrameUnmatched => "no rule knows the frame",
-            Count::FrameIncomplete => "the rest of a frame did not come",
-            Count::FrameTooLong => "the frame is longer than max_length",
-            Count::FrameNotText => "the frame is not UTF-8",
-            Count::LineInvalid => "the line is not of the protocol",
-            Count::LogSuppressed => "log lines were cut",
+            DriverCount::CommandRefused => "a command was refused",
+            DriverCount::CommandTooOld => "a command waited too long",
+            DriverCount::FrameUnmatched => "no rule knows the frame",
+            DriverCount::FrameIncomplete => "the rest of a frame did not come",
+            DriverCount::FrameTooLong => "the frame is longer than max_length",
+            DriverCount::FrameNotText => "the frame is not UTF-8",
+            DriverCount::LineInvalid => "the line is not of the protocol",
+            DriverCount::LogSuppressed => "log lines were cut",
         }
     }
 }

@@ -10,14 +10,14 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 /// A message for the device.
 #[derive(Clone, PartialEq)]
-pub struct Command {
+pub struct DeviceCommand {
     /// In internal keywords, as the interface's map decoded it. Statuses of others come this way too.
     pub message: InternalMsg,
     /// When it came from the broker: its age counts from here.
     pub received_at: Instant,
 }
 
-impl fmt::Debug for Command {
+impl fmt::Debug for DeviceCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Command({} {} arguments)", self.message.action, self.message.arguments.len())
     }
@@ -44,7 +44,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// Oldest first; the one in hand is still among them.
-    waiting: VecDeque<Arc<Command>>,
+    waiting: VecDeque<Arc<DeviceCommand>>,
     is_closed: bool,
 }
 
@@ -61,7 +61,7 @@ impl CommandSender {
     /// # Errors
     /// There is no room; answer it with [`refusal`](crate::replies::refusal).
     #[expect(clippy::result_large_err, reason = "a refused command goes back to its sender as it came")]
-    pub fn try_send(&self, command: Command) -> Result<(), Command> {
+    pub fn try_send(&self, command: DeviceCommand) -> Result<(), DeviceCommand> {
         let mut state = self.0.state();
         if state.waiting.len() >= self.0.room {
             return Err(command);
@@ -88,14 +88,14 @@ impl CommandQueue {
     }
 
     /// Waits until no other run takes commands.
-    pub(crate) async fn lock(&self) -> Commands {
+    pub(crate) async fn lock(&self) -> PendingCommands {
         let turn = Arc::clone(&self.turn).lock_owned().await;
-        Commands { shared: Arc::clone(&self.shared), _turn: turn, in_hand: InHand::default() }
+        PendingCommands { shared: Arc::clone(&self.shared), _turn: turn, in_hand: InHand::default() }
     }
 }
 
 /// The commands as one run of a driver sees them, oldest first. Every method can be cancelled without losing a command.
-pub(crate) struct Commands {
+pub(crate) struct PendingCommands {
     shared: Arc<Shared>,
     _turn: OwnedMutexGuard<()>,
     in_hand: InHand,
@@ -108,9 +108,9 @@ struct InHand {
     handed_over: Arc<AtomicBool>,
 }
 
-impl Commands {
-    /// Takes the oldest command in hand, leaving it in the queue until [`Commands::finish`]. `None`: the sender is gone.
-    pub(crate) async fn begin(&mut self) -> Option<Arc<Command>> {
+impl PendingCommands {
+    /// Takes the oldest command in hand, leaving it in the queue until [`PendingCommands::finish`]. `None`: the sender is gone.
+    pub(crate) async fn begin(&mut self) -> Option<Arc<DeviceCommand>> {
         // A driver that never has to wait for its device must let those go on who fill this queue.
         tokio::task::consume_budget().await;
         loop {
@@ -128,7 +128,7 @@ impl Commands {
         }
     }
 
-    /// Set it when the device has got the command in hand but this run is cut off before it can [`Commands::finish`]: the
+    /// Set it when the device has got the command in hand but this run is cut off before it can [`PendingCommands::finish`]: the
     /// next run will not hand it over again.
     pub(crate) fn handed_over(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.in_hand.handed_over)
@@ -144,7 +144,7 @@ impl Commands {
 
     /// The next command behind the one in hand, as soon as it is older than `max_age`; it leaves the queue. Statuses
     /// never do. Does not complete while there is nothing to expire.
-    pub(crate) async fn next_expired(&mut self, max_age: Duration) -> Arc<Command> {
+    pub(crate) async fn next_expired(&mut self, max_age: Duration) -> Arc<DeviceCommand> {
         loop {
             let expires = match self.oldest_expires(max_age) {
                 Err(expired) => return expired,
@@ -164,7 +164,7 @@ impl Commands {
     }
 
     /// When the oldest command behind the one in hand expires; or that command, if it has.
-    fn oldest_expires(&self, max_age: Duration) -> Result<Option<Instant>, Arc<Command>> {
+    fn oldest_expires(&self, max_age: Duration) -> Result<Option<Instant>, Arc<DeviceCommand>> {
         let mut state = self.shared.state();
         let behind = usize::from(self.in_hand.is_taken);
         let oldest = state.waiting.iter().enumerate().skip(behind).find(|(_, command)| command.message.iscmd);
@@ -179,7 +179,7 @@ impl Commands {
     }
 }
 
-impl Drop for Commands {
+impl Drop for PendingCommands {
     fn drop(&mut self) {
         // This run is over, or cut off with a command in hand. Only what the device has got leaves the queue.
         if self.in_hand.handed_over.load(Ordering::Relaxed) {
@@ -194,8 +194,11 @@ impl Drop for Commands {
 mod tests {
     use super::*;
 
-    fn command(action: &str, received_at: Instant) -> Command {
-        Command { message: InternalMsg { iscmd: true, action: action.into(), ..InternalMsg::default() }, received_at }
+    fn command(action: &str, received_at: Instant) -> DeviceCommand {
+        DeviceCommand {
+            message: InternalMsg { iscmd: true, action: action.into(), ..InternalMsg::default() },
+            received_at,
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Which commands are executed, and what the others are answered. Pure: the caller says what time it is.
 
 use crate::config::InterfaceConfig;
-use crate::queue::Command;
+use crate::queue::DeviceCommand;
 use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ pub const ERROR: &str = "ERROR";
 
 /// What to do with a message for an interface before it is queued.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Admission {
+pub enum ReplyAdmission {
     /// Hand it to the driver.
     Accept,
     /// Forget it: a retained command from before our time.
@@ -20,13 +20,17 @@ pub enum Admission {
 /// Retained commands are dropped unless the interface asks for them: a gate must not open because somebody wanted it
 /// open yesterday. Statuses are let through, retained or not.
 #[must_use]
-pub fn admit(config: &InterfaceConfig, message: &InternalMsg, retained: bool) -> Admission {
-    if retained && message.iscmd && !config.accept_retained { Admission::DropRetained } else { Admission::Accept }
+pub fn admit(config: &InterfaceConfig, message: &InternalMsg, retained: bool) -> ReplyAdmission {
+    if retained && message.iscmd && !config.accept_retained {
+        ReplyAdmission::DropRetained
+    } else {
+        ReplyAdmission::Accept
+    }
 }
 
 /// Why a command must not be executed any more, if so. Statuses are never too old.
 #[must_use]
-pub fn too_old(command: &Command, now: Instant, max_age: Duration) -> Option<String> {
+pub fn too_old(command: &DeviceCommand, now: Instant, max_age: Duration) -> Option<String> {
     let age = now.saturating_duration_since(command.received_at);
     (command.message.iscmd && age > max_age).then(|| {
         format!(
@@ -66,17 +70,17 @@ mod tests {
     #[test]
     fn a_retained_command_is_dropped_unless_the_interface_asks_for_it() {
         let status = InternalMsg { iscmd: false, ..gate_open() };
-        assert_eq!(admit(&config(""), &gate_open(), true), Admission::DropRetained);
-        assert_eq!(admit(&config(""), &gate_open(), false), Admission::Accept);
-        assert_eq!(admit(&config(""), &status, true), Admission::Accept);
-        assert_eq!(admit(&config("accept_retained = true"), &gate_open(), true), Admission::Accept);
+        assert_eq!(admit(&config(""), &gate_open(), true), ReplyAdmission::DropRetained);
+        assert_eq!(admit(&config(""), &gate_open(), false), ReplyAdmission::Accept);
+        assert_eq!(admit(&config(""), &status, true), ReplyAdmission::Accept);
+        assert_eq!(admit(&config("accept_retained = true"), &gate_open(), true), ReplyAdmission::Accept);
     }
 
     #[test]
     fn a_command_is_too_old_after_max_command_age_and_a_status_never() {
         let now = Instant::now();
         let later = now + Duration::from_millis(5_001);
-        let mut command = Command { message: gate_open(), received_at: now };
+        let mut command = DeviceCommand { message: gate_open(), received_at: now };
         assert_eq!(too_old(&command, now + Duration::from_secs(5), Duration::from_secs(5)), None);
         assert!(too_old(&command, later, Duration::from_secs(5)).unwrap().contains("max_command_age is 5.0 s"));
         command.message.iscmd = false;

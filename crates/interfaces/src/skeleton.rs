@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// What the interface is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Language {
+pub enum InterfaceLanguage {
     /// A class in the style of the Python library, run by `hearthgate_exec`.
     Python,
     /// A POSIX shell script that speaks the protocol itself.
@@ -14,7 +14,7 @@ pub enum Language {
 
 /// The files of a new interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skeleton {
+pub struct InterfaceSkeleton {
     /// To write, relative to the configuration file's folder. None of them may be there already.
     pub files: Vec<SkeletonFile>,
     /// To append to the configuration file.
@@ -36,7 +36,7 @@ pub struct SkeletonFile {
 ///
 /// # Errors
 /// The name can not be a topic level, a file name and an identifier at once.
-pub fn skeleton(name: &str, language: Language) -> Result<Skeleton, String> {
+pub fn skeleton(name: &str, language: InterfaceLanguage) -> Result<InterfaceSkeleton, String> {
     check_name(name)?;
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(fits) || name.len() > 40 {
@@ -46,16 +46,19 @@ pub fn skeleton(name: &str, language: Language) -> Result<Skeleton, String> {
     }
     let fill = |template: &str| template.replace("@NAME@", name);
     let (program, text, command) = match language {
-        Language::Python => (
+        InterfaceLanguage::Python => (
             format!("interfaces/{name}_interface.py"),
             fill(PYTHON),
             format!("[\"python3\", \"-m\", \"hearthgate_exec\", \"{name}_interface:{name}Interface\"]"),
         ),
-        Language::Shell => (format!("interfaces/{name}.sh"), fill(SHELL), format!("[\"./{name}.sh\"]")),
+        InterfaceLanguage::Shell => (format!("interfaces/{name}.sh"), fill(SHELL), format!("[\"./{name}.sh\"]")),
     };
-    let program = SkeletonFile { path: program.into(), text, executable: language == Language::Shell };
+    let program = SkeletonFile { path: program.into(), text, executable: language == InterfaceLanguage::Shell };
     let map = SkeletonFile { path: format!("maps/{name}.json").into(), text: fill(MAP), executable: false };
-    Ok(Skeleton { files: vec![program, map], configuration: fill(CONFIGURATION).replace("@COMMAND@", &command) })
+    Ok(InterfaceSkeleton {
+        files: vec![program, map],
+        configuration: fill(CONFIGURATION).replace("@COMMAND@", &command),
+    })
 }
 
 const CONFIGURATION: &str = r#"
@@ -175,7 +178,7 @@ mod tests {
     #[test]
     fn a_name_that_can_not_be_a_file_and_a_class_is_refused() {
         for bad in ["", "a/b", "Radio", "1st", "my radio", "a-b", "../etc"] {
-            assert!(skeleton(bad, Language::Shell).is_err(), "{bad}");
+            assert!(skeleton(bad, InterfaceLanguage::Shell).is_err(), "{bad}");
         }
     }
 
@@ -185,10 +188,10 @@ mod tests {
         struct Document {
             interfaces: std::collections::BTreeMap<String, crate::InterfaceConfig>,
         }
-        for language in [Language::Python, Language::Shell] {
+        for language in [InterfaceLanguage::Python, InterfaceLanguage::Shell] {
             let skeleton = skeleton("radio", language).unwrap();
             let document: Document = toml::from_str(&skeleton.configuration).unwrap();
-            assert_eq!(document.interfaces["radio"].kind(), crate::Kind::Exec);
+            assert_eq!(document.interfaces["radio"].kind(), crate::DriverKind::Exec);
             for file in &skeleton.files {
                 assert!(!file.text.contains('@'), "{}", file.path.display());
             }

@@ -4,8 +4,8 @@
 
 use hearthgate_domain::delivery::QoS;
 use hearthgate_mqtt::broker::BrokerError;
-use hearthgate_mqtt::broker::{Broker, BrokerOptions};
-use hearthgate_mqtt::link::{Event, Subscription, link};
+use hearthgate_mqtt::broker::{BrokerOptions, EmbeddedBroker};
+use hearthgate_mqtt::link::{LinkEvent, LinkSubscription, link};
 use std::io::Read;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,16 +19,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     options.state_dir = arguments.get(1).filter(|folder| !folder.is_empty()).map(Into::into);
     let (handle, port, mut events) = link(64, 64);
-    handle.subscribe_exactly(vec![Subscription { filter: "#".into(), qos: QoS::ExactlyOnce }]);
+    handle.subscribe_exactly(vec![LinkSubscription { filter: "#".into(), qos: QoS::ExactlyOnce }]);
     let closer = handle.clone();
     let gateway = std::thread::spawn(move || {
         while let Some(event) = events.blocking_recv() {
-            if let Event::Messages(batch) = event {
+            if let LinkEvent::Messages(batch) = event {
                 handle.acknowledge(batch.last());
             }
         }
     });
-    let mut broker = Broker::bind(options)?;
+    let mut broker = EmbeddedBroker::bind(options)?;
     broker.attach(port);
     let server = std::thread::spawn(move || -> Result<(), BrokerError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

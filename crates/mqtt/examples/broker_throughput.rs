@@ -2,8 +2,8 @@
 //! that acknowledges batch by batch. `broker_throughput [MESSAGES [WINDOW [SUBSCRIBERS]]]`
 
 use hearthgate_domain::delivery::QoS;
-use hearthgate_mqtt::broker::{Broker, BrokerOptions};
-use hearthgate_mqtt::link::{Event, Subscription, link};
+use hearthgate_mqtt::broker::{BrokerOptions, EmbeddedBroker};
+use hearthgate_mqtt::link::{LinkEvent, LinkSubscription, link};
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,8 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = BrokerOptions { listen: "127.0.0.1:0".into(), ..BrokerOptions::default() };
     let (handle, port, mut events) = link(64, 64);
     let filter = "sensors/#".to_owned();
-    handle.subscribe_exactly(vec![Subscription { filter, qos: QoS::ExactlyOnce }]);
-    let mut broker = Broker::bind(options)?;
+    handle.subscribe_exactly(vec![LinkSubscription { filter, qos: QoS::ExactlyOnce }]);
+    let mut broker = EmbeddedBroker::bind(options)?;
     broker.attach(port);
     let address = broker.addresses()[0];
     std::thread::spawn(move || {
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let gateway = std::thread::spawn(move || {
         let (mut messages, mut batches) = (0, 0);
         while let Some(event) = events.blocking_recv() {
-            if let Event::Messages(batch) = event {
+            if let LinkEvent::Messages(batch) = event {
                 messages += batch.messages.len();
                 batches += 1;
                 handle.acknowledge(batch.last());

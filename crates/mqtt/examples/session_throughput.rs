@@ -5,8 +5,8 @@
 //! shows what the client itself can take. CPU seconds are those of the subscriber's thread alone.
 
 use hearthgate_domain::delivery::QoS;
-use hearthgate_mqtt::link::{self, Event, Subscription};
-use hearthgate_mqtt::session::{self, Protocol, Server, SessionOptions};
+use hearthgate_mqtt::link::{self, LinkEvent, LinkSubscription};
+use hearthgate_mqtt::session::{self, BrokerServer, ProtocolVersion, SessionOptions};
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,7 +22,7 @@ const PAYLOAD: &[u8] = br#"{"temperature":23.5,"humidity":65.2,"battery":98,"seq
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Client {
     Rumqttc,
-    Session(Protocol),
+    Session(ProtocolVersion),
 }
 
 struct Figures {
@@ -48,7 +48,7 @@ fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let count: u32 = arguments.next().map_or(Ok(200_000), |it| it.parse())?;
     let rounds: u32 = arguments.next().map_or(Ok(3), |it| it.parse())?;
-    let clients = [Client::Rumqttc, Client::Session(Protocol::V3), Client::Session(Protocol::V5)];
+    let clients = [Client::Rumqttc, Client::Session(ProtocolVersion::V3), Client::Session(ProtocolVersion::V5)];
     for live in [true, false] {
         println!("{}", if live { "live" } else { "queue" });
         let mut base = 0.0;
@@ -89,8 +89,8 @@ fn round(client: Client, live: bool, count: u32) -> Result<Figures, Failure> {
     thread::spawn(work).join().map_err(|_| "the subscriber panicked")?
 }
 
-async fn ours(port: u16, protocol: Protocol, live: bool, count: u32) -> Result<Figures, Failure> {
-    let mut options = SessionOptions::new(Server::Tcp { host: "127.0.0.1".into(), port }, "subscriber");
+async fn ours(port: u16, protocol: ProtocolVersion, live: bool, count: u32) -> Result<Figures, Failure> {
+    let mut options = SessionOptions::new(BrokerServer::Tcp { host: "127.0.0.1".into(), port }, "subscriber");
     options.protocol = protocol;
     let mut publisher = None;
     if !live {
@@ -104,11 +104,11 @@ async fn ours(port: u16, protocol: Protocol, live: bool, count: u32) -> Result<F
         handle.subscribe_exactly(wanted());
         while let Some(event) = events.recv().await {
             match event {
-                Event::Subscribed(_) if live => {
+                LinkEvent::Subscribed(_) if live => {
                     start = Meter::start();
                     publisher = Some(publish(port, count));
                 }
-                Event::Messages(batch) => {
+                LinkEvent::Messages(batch) => {
                     received += batch.messages.len();
                     handle.acknowledge(batch.last());
                     if received >= count as usize {
@@ -130,8 +130,8 @@ async fn ours(port: u16, protocol: Protocol, live: bool, count: u32) -> Result<F
     Ok(figures)
 }
 
-fn wanted() -> Vec<Subscription> {
-    vec![Subscription { filter: "sensors/#".into(), qos: QoS::AtLeastOnce }]
+fn wanted() -> Vec<LinkSubscription> {
+    vec![LinkSubscription { filter: "sensors/#".into(), qos: QoS::AtLeastOnce }]
 }
 
 /// Leaves a session with the subscription at the broker.
@@ -140,7 +140,7 @@ async fn subscribe_once(options: &SessionOptions) -> Result<(), Failure> {
     let gateway = async {
         handle.subscribe_exactly(wanted());
         while let Some(event) = events.recv().await {
-            if matches!(event, Event::Subscribed(_)) {
+            if matches!(event, LinkEvent::Subscribed(_)) {
                 handle.close();
             }
         }
@@ -152,8 +152,8 @@ async fn subscribe_once(options: &SessionOptions) -> Result<(), Failure> {
 async fn bare(port: u16, live: bool, count: u32) -> Result<Figures, Failure> {
     if !live {
         let options = SessionOptions {
-            protocol: Protocol::V3,
-            ..SessionOptions::new(Server::Tcp { host: "127.0.0.1".into(), port }, "subscriber")
+            protocol: ProtocolVersion::V3,
+            ..SessionOptions::new(BrokerServer::Tcp { host: "127.0.0.1".into(), port }, "subscriber")
         };
         subscribe_once(&options).await?;
         publish(port, count).join().map_err(|_| "the publisher panicked")??;

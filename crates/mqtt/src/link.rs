@@ -3,49 +3,49 @@
 //! Everything that goes towards the broker either replaces what was there (acknowledgements, subscriptions) or is
 //! refused when there is no room (publishing), so that no one ever waits for the other side: waiting both ways deadlocks.
 
-use hearthgate_domain::delivery::{Inbound, Outbound, QoS};
+use hearthgate_domain::delivery::{InboundMessage, OutboundMessage, QoS};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Counts the connections of a process; an acknowledgement that belongs to an earlier one is void.
-pub type Connection = u64;
+pub type ConnectionNumber = u64;
 
 /// A place in the order of arrival on one connection. Numbers start at 1 and rise by one for each message, QoS 0 included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Ticket {
+pub struct DeliveryTag {
     /// The connection on which the message arrived.
-    pub connection: Connection,
+    pub connection: ConnectionNumber,
     /// Its number on that connection.
     pub number: u64,
 }
 
 /// Messages in order of arrival.
 #[derive(Debug)]
-pub struct Batch {
+pub struct MessageBatch {
     /// Ticket of the first message; the others follow by one.
-    pub first: Ticket,
+    pub first: DeliveryTag,
     /// Never empty.
-    pub messages: Vec<Inbound>,
+    pub messages: Vec<InboundMessage>,
     /// What became known of the messages' senders, in order. It is part of the batch, and no event of its own, so that it
     /// keeps its place in the order of arrival also when batches are handed out again.
-    pub news: Vec<News>,
+    pub news: Vec<SenderNews>,
 }
 
 /// Something that became known of a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct News {
+pub struct SenderNews {
     /// Index of the message before which it became known; the number of messages at the end of a batch.
     pub before: usize,
     /// As in the origin of the sender's messages.
     pub session: u64,
     /// What.
-    pub what: Heard,
+    pub what: SenderEvent,
 }
 
 /// What became known of a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum SenderEvent {
     /// The next message is its first with an origin on its connection: what it must send again begins there.
     Connected,
     /// It has our acknowledgement of the message with this packet identifier (PUBREL at QoS 2), and of all before.
@@ -57,25 +57,25 @@ pub enum Heard {
     Gone,
 }
 
-impl Batch {
+impl MessageBatch {
     /// Ticket of the last message: what to acknowledge once all of them are safe.
     #[must_use]
-    pub fn last(&self) -> Ticket {
+    pub fn last(&self) -> DeliveryTag {
         let count = self.messages.len() as u64;
-        Ticket { connection: self.first.connection, number: self.first.number + count.saturating_sub(1) }
+        DeliveryTag { connection: self.first.connection, number: self.first.number + count.saturating_sub(1) }
     }
 }
 
 /// What the broker's side reports.
 #[derive(Debug)]
-pub enum Event {
+pub enum LinkEvent {
     /// A connection stands.
     Connected {
         /// The number that its tickets carry.
-        connection: Connection,
+        connection: ConnectionNumber,
         /// Whether the broker still had our session. If not, it owes us nothing from before.
         session_present: bool,
-        /// Identifies the session; the messages' [`hearthgate_domain::delivery::Origin`] carries it. Keep it where it
+        /// Identifies the session; the messages' [`hearthgate_domain::delivery::MessageOrigin`] carries it. Keep it where it
         /// survives a restart *before* acknowledging anything, and hand it back to the next run: only so can a
         /// redelivery be recognised after a crash. 0 where the sessions are the senders' own (the embedded broker).
         session: u64,
@@ -88,9 +88,9 @@ pub enum Event {
         retry_in: Option<Duration>,
     },
     /// Messages came in.
-    Messages(Batch),
+    Messages(MessageBatch),
     /// The sender, a remote broker, has our acknowledgements up to this ticket: it will not send those messages again.
-    Confirmed(Ticket),
+    Confirmed(DeliveryTag),
     /// Subscriptions that the broker refused, each with its reason.
     Refused(Vec<(String, String)>),
     /// The filters that the broker now holds for us, all of them: remember them, so that the next run can remove those
@@ -109,7 +109,7 @@ pub enum Event {
 }
 
 /// The identifier under which a remote broker that has them is asked for a filter (MQTT 5, section 3.8.2.1.2), so that
-/// [`hearthgate_domain::delivery::Via`] tells by which of them a message came. It follows from the filter alone: a session
+/// [`hearthgate_domain::delivery::SubscriptionIds`] tells by which of them a message came. It follows from the filter alone: a session
 /// that outlives us delivers with the identifiers of an earlier run. Two filters with one identifier (one pair in
 /// 268 million) only matter when both match a topic.
 #[must_use]
@@ -123,7 +123,7 @@ pub fn subscription_identifier(filter: &str) -> u32 {
 
 /// One filter that we want to receive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Subscription {
+pub struct LinkSubscription {
     /// Topic filter.
     pub filter: String,
     /// Highest QoS wanted.
@@ -143,7 +143,7 @@ pub enum PublishError {
 
 /// What became of a message that was handed over to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PublishOutcome {
     /// The broker has it: it has acknowledged it, or it was written at QoS 0, where nothing is acknowledged.
     Acknowledged,
     /// It can't be published, now or later, for this reason: the broker refuses it, or it is over a limit.
@@ -152,13 +152,13 @@ pub enum Outcome {
     GivenUp,
 }
 
-/// Where the outcome of one message is told. Nobody may have asked for it; letting go of it means [`Outcome::GivenUp`].
+/// Where the outcome of one message is told. Nobody may have asked for it; letting go of it means [`PublishOutcome::GivenUp`].
 #[derive(Debug, Default)]
-pub struct OutcomeSender(Option<oneshot::Sender<Outcome>>);
+pub struct OutcomeSender(Option<oneshot::Sender<PublishOutcome>>);
 
 impl OutcomeSender {
     /// Tells the outcome.
-    pub fn tell(self, outcome: Outcome) {
+    pub fn tell(self, outcome: PublishOutcome) {
         if let Some(sender) = self.0 {
             // Who asked may have gone: then nobody waits for it.
             let _ = sender.send(outcome);
@@ -168,56 +168,56 @@ impl OutcomeSender {
 
 /// Where the outcome of one message will be told.
 #[derive(Debug)]
-pub struct Receipt(oneshot::Receiver<Outcome>);
+pub struct PublishReceipt(oneshot::Receiver<PublishOutcome>);
 
-impl Receipt {
+impl PublishReceipt {
     /// Waits for the outcome, however long that takes.
-    pub async fn outcome(self) -> Outcome {
-        self.0.await.unwrap_or(Outcome::GivenUp)
+    pub async fn outcome(self) -> PublishOutcome {
+        self.0.await.unwrap_or(PublishOutcome::GivenUp)
     }
 }
 
 /// A message on its way to the broker's side.
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct OutgoingPublish {
     /// The message.
-    pub message: Outbound,
+    pub message: OutboundMessage,
     /// Where its outcome is told.
     pub told: OutcomeSender,
 }
 
-impl From<Outbound> for Outgoing {
-    fn from(message: Outbound) -> Self {
-        Outgoing { message, told: OutcomeSender::default() }
+impl From<OutboundMessage> for OutgoingPublish {
+    fn from(message: OutboundMessage) -> Self {
+        OutgoingPublish { message, told: OutcomeSender::default() }
     }
 }
 
-impl Outgoing {
+impl OutgoingPublish {
     /// A message, and where its outcome will be told.
     #[must_use]
-    pub fn with_receipt(message: Outbound) -> (Self, Receipt) {
+    pub fn with_receipt(message: OutboundMessage) -> (Self, PublishReceipt) {
         let (sender, receiver) = oneshot::channel();
-        (Outgoing { message, told: OutcomeSender(Some(sender)) }, Receipt(receiver))
+        (OutgoingPublish { message, told: OutcomeSender(Some(sender)) }, PublishReceipt(receiver))
     }
 }
 
 /// The gateway's end. Cloning it is cheap; nothing on it ever waits.
 #[derive(Clone, Debug)]
-pub struct Handle {
-    acknowledged: Arc<watch::Sender<Ticket>>,
-    wanted: Arc<watch::Sender<Arc<[Subscription]>>>,
-    outgoing: mpsc::Sender<Vec<Outgoing>>,
+pub struct LinkHandle {
+    acknowledged: Arc<watch::Sender<DeliveryTag>>,
+    wanted: Arc<watch::Sender<Arc<[LinkSubscription]>>>,
+    outgoing: mpsc::Sender<Vec<OutgoingPublish>>,
     closing: Arc<watch::Sender<bool>>,
 }
 
-impl Handle {
+impl LinkHandle {
     /// Acknowledges every message up to and including `through`. Later calls include earlier ones.
-    pub fn acknowledge(&self, through: Ticket) {
+    pub fn acknowledge(&self, through: DeliveryTag) {
         self.acknowledged.send_replace(through);
     }
 
     /// States the whole set of filters that we want from now on; the broker's side makes the difference.
-    pub fn subscribe_exactly(&self, wanted: Vec<Subscription>) {
+    pub fn subscribe_exactly(&self, wanted: Vec<LinkSubscription>) {
         self.wanted.send_replace(wanted.into());
     }
 
@@ -225,19 +225,21 @@ impl Handle {
     ///
     /// # Errors
     /// [`PublishError::Full`] when there is no room now, [`PublishError::Closed`] after the end; nothing was taken then.
-    pub fn publish(&self, messages: Vec<Outbound>) -> Result<(), PublishError> {
-        self.outgoing.try_send(messages.into_iter().map(Outgoing::from).collect()).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => PublishError::Full,
-            mpsc::error::TrySendError::Closed(_) => PublishError::Closed,
+    pub fn publish(&self, messages: Vec<OutboundMessage>) -> Result<(), PublishError> {
+        self.outgoing.try_send(messages.into_iter().map(OutgoingPublish::from).collect()).map_err(|refused| {
+            match refused {
+                mpsc::error::TrySendError::Full(_) => PublishError::Full,
+                mpsc::error::TrySendError::Closed(_) => PublishError::Closed,
+            }
         })
     }
 
-    /// As [`Handle::publish`], but waits until there is room: for callers who may be held back.
+    /// As [`LinkHandle::publish`], but waits until there is room: for callers who may be held back.
     ///
     /// # Errors
     /// [`PublishError::Closed`] after the end.
-    pub async fn publish_when_room(&self, messages: Vec<Outbound>) -> Result<(), PublishError> {
-        let messages = messages.into_iter().map(Outgoing::from).collect();
+    pub async fn publish_when_room(&self, messages: Vec<OutboundMessage>) -> Result<(), PublishError> {
+        let messages = messages.into_iter().map(OutgoingPublish::from).collect();
         self.outgoing.send(messages).await.map_err(|_| PublishError::Closed)
     }
 
@@ -245,8 +247,8 @@ impl Handle {
     ///
     /// # Errors
     /// [`PublishError::Closed`] after the end.
-    pub async fn publish_with_receipt(&self, message: Outbound) -> Result<Receipt, PublishError> {
-        let (outgoing, receipt) = Outgoing::with_receipt(message);
+    pub async fn publish_with_receipt(&self, message: OutboundMessage) -> Result<PublishReceipt, PublishError> {
+        let (outgoing, receipt) = OutgoingPublish::with_receipt(message);
         self.outgoing.send(vec![outgoing]).await.map_err(|_| PublishError::Closed)?;
         Ok(receipt)
     }
@@ -270,30 +272,39 @@ impl Handle {
 
 /// The broker's end.
 #[derive(Debug)]
-pub struct Port {
+pub struct LinkPort {
     /// The newest acknowledgement; it includes all before it.
-    pub acknowledged: watch::Receiver<Ticket>,
+    pub acknowledged: watch::Receiver<DeliveryTag>,
     /// The newest set of wanted filters.
-    pub wanted: watch::Receiver<Arc<[Subscription]>>,
+    pub wanted: watch::Receiver<Arc<[LinkSubscription]>>,
     /// Messages to publish.
-    pub outgoing: mpsc::Receiver<Vec<Outgoing>>,
+    pub outgoing: mpsc::Receiver<Vec<OutgoingPublish>>,
     /// Turns true once.
     pub closing: watch::Receiver<bool>,
     /// Where to report; bounded, so the broker's side waits here, and only here.
-    pub events: mpsc::Sender<Event>,
+    pub events: mpsc::Sender<LinkEvent>,
 }
 
 /// Makes a link. `outgoing` is the room for batches to publish, `events` the room for reports.
 #[must_use]
-pub fn link(outgoing: usize, events: usize) -> (Handle, Port, mpsc::Receiver<Event>) {
-    let (acknowledged, acknowledged_rx) = watch::channel(Ticket::default());
+pub fn link(outgoing: usize, events: usize) -> (LinkHandle, LinkPort, mpsc::Receiver<LinkEvent>) {
+    let (acknowledged, acknowledged_rx) = watch::channel(DeliveryTag::default());
     let (wanted, wanted_rx) = watch::channel(Arc::from([]));
     let (outgoing, outgoing_rx) = mpsc::channel(outgoing);
     let (closing, closing_rx) = watch::channel(false);
     let (events, events_rx) = mpsc::channel(events);
-    let handle =
-        Handle { acknowledged: Arc::new(acknowledged), wanted: Arc::new(wanted), outgoing, closing: Arc::new(closing) };
-    let port =
-        Port { acknowledged: acknowledged_rx, wanted: wanted_rx, outgoing: outgoing_rx, closing: closing_rx, events };
+    let handle = LinkHandle {
+        acknowledged: Arc::new(acknowledged),
+        wanted: Arc::new(wanted),
+        outgoing,
+        closing: Arc::new(closing),
+    };
+    let port = LinkPort {
+        acknowledged: acknowledged_rx,
+        wanted: wanted_rx,
+        outgoing: outgoing_rx,
+        closing: closing_rx,
+        events,
+    };
     (handle, port, events_rx)
 }

@@ -1,14 +1,14 @@
 //! The process's environment with a `.env` file below it, and the layers that are made of them.
 
-use super::finding::Finding;
-use super::origin::{Origin, Origins};
+use super::finding::ConfigFinding;
+use super::origin::{ValueOrigin, ValueOrigins};
 use config::{Map, Value, ValueKind};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Variables by name. A real one wins over the `.env` file's.
 #[derive(Clone, Debug, Default)]
-pub struct Environment {
+pub struct EnvironmentVariables {
     variables: BTreeMap<String, Variable>,
 }
 
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Variable {
     }
 }
 
-impl Environment {
+impl EnvironmentVariables {
     /// The environment of this process; variables that are not UTF-8 are left out.
     #[must_use]
     pub fn of_process() -> Self {
@@ -46,12 +46,12 @@ impl Environment {
     }
 
     /// Adds the variables of a `.env` file that are not set yet. A missing file is none.
-    pub(crate) fn add_dot_env(&mut self, path: &Path, findings: &mut Vec<Finding>) {
+    pub(crate) fn add_dot_env(&mut self, path: &Path, findings: &mut Vec<ConfigFinding>) {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
             Err(error) => {
-                findings.push(Finding::error("", format!("can't read {}: {error}", path.display())));
+                findings.push(ConfigFinding::error("", format!("can't read {}: {error}", path.display())));
                 return;
             }
         };
@@ -67,10 +67,10 @@ impl Environment {
         self.variables.get(name).map(|variable| variable.value.as_str())
     }
 
-    pub(crate) fn origin(&self, name: &str) -> Origin {
+    pub(crate) fn origin(&self, name: &str) -> ValueOrigin {
         match self.variables.get(name).and_then(|variable| variable.dot_env.clone()) {
-            Some(file) => Origin::DotEnv { file, name: name.to_owned() },
-            None => Origin::Environment(name.to_owned()),
+            Some(file) => ValueOrigin::DotEnv { file, name: name.to_owned() },
+            None => ValueOrigin::Environment(name.to_owned()),
         }
     }
 }
@@ -121,7 +121,11 @@ const PREFIX: &str = "HEARTHGATE__";
 
 /// `HEARTHGATE__SECTION__KEY` as a layer. Names are compared without regard to case with those in `below`, so that an
 /// interface's name may hold capitals.
-pub(crate) fn prefixed(environment: &Environment, below: &Value, origins: &mut Origins) -> Map<String, Value> {
+pub(crate) fn prefixed(
+    environment: &EnvironmentVariables,
+    below: &Value,
+    origins: &mut ValueOrigins,
+) -> Map<String, Value> {
     let mut layer = Map::new();
     for name in environment.variables.keys() {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
@@ -166,9 +170,9 @@ pub(crate) fn insert(into: &mut Map<String, Value>, path: &[String], value: Valu
 
 /// The Python MQTT Gateway's variables as a layer below `HEARTHGATE__…`.
 pub(crate) fn compatible(
-    environment: &Environment,
-    origins: &mut Origins,
-    findings: &mut Vec<Finding>,
+    environment: &EnvironmentVariables,
+    origins: &mut ValueOrigins,
+    findings: &mut Vec<ConfigFinding>,
 ) -> Map<String, Value> {
     let mut layer = Map::new();
     let mut set = |variable: &str, section: &str, key: &str, value: String| {
@@ -204,7 +208,7 @@ pub(crate) fn compatible(
 
 /// What `DB_HOST` says beyond the database, as a layer below the file: an installation of the Python gateway connects to
 /// the broker that its table `mqtt_servers` names.
-pub(crate) fn implied(environment: &Environment, origins: &mut Origins) -> Map<String, Value> {
+pub(crate) fn implied(environment: &EnvironmentVariables, origins: &mut ValueOrigins) -> Map<String, Value> {
     let mut layer = Map::new();
     if environment.get("DB_HOST").is_some() {
         let origin = origins.add(environment.origin("DB_HOST"));
@@ -213,10 +217,10 @@ pub(crate) fn implied(environment: &Environment, origins: &mut Origins) -> Map<S
     layer
 }
 
-fn database_url(environment: &Environment, host: &str) -> Result<String, Box<Finding>> {
+fn database_url(environment: &EnvironmentVariables, host: &str) -> Result<String, Box<ConfigFinding>> {
     let need = |name: &str| {
         environment.get(name).filter(|value| !value.is_empty()).ok_or_else(|| {
-            let finding = Finding::error("database.url", format!("DB_HOST is set, but {name} is not"));
+            let finding = ConfigFinding::error("database.url", format!("DB_HOST is set, but {name} is not"));
             Box::new(finding.remedy("set DB_NAME and DB_USER too, or use HEARTHGATE__DATABASE__URL instead"))
         })
     };
@@ -256,7 +260,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(".env");
         std::fs::write(&file, "A=file\nB=file\n").unwrap();
-        let mut environment = Environment::of([("A", "real")]);
+        let mut environment = EnvironmentVariables::of([("A", "real")]);
         environment.add_dot_env(&file, &mut Vec::new());
         assert_eq!((environment.get("A"), environment.get("B")), (Some("real"), Some("file")));
         assert_eq!(environment.origin("B").to_string(), format!("{}: B", file.display()));

@@ -1,11 +1,11 @@
 //! `${VAR}` and `${VAR:-default}` in the values of a file; `$${` stands for `${` itself.
 
-use super::environment::Environment;
-use super::finding::Finding;
+use super::environment::EnvironmentVariables;
+use super::finding::ConfigFinding;
 
 /// A text with its references filled in.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Expanded {
+pub(crate) struct ExpandedText {
     pub(crate) text: String,
     /// Whether there was any reference.
     pub(crate) replaced: bool,
@@ -21,18 +21,18 @@ pub(crate) enum ExpandError {
 }
 
 impl ExpandError {
-    pub(crate) fn into_finding(self, key: String) -> Finding {
+    pub(crate) fn into_finding(self, key: String) -> ConfigFinding {
         match self {
-            Self::Unset(name) => Finding::error(key, format!("the environment variable {name} is not set"))
+            Self::Unset(name) => ConfigFinding::error(key, format!("the environment variable {name} is not set"))
                 .remedy(format!("set it, or give a default: \"${{{name}:-…}}\"")),
-            Self::Malformed(text) => Finding::error(key, format!("\"{text}\" is not a reference to a variable"))
+            Self::Malformed(text) => ConfigFinding::error(key, format!("\"{text}\" is not a reference to a variable"))
                 .remedy("write \"${NAME}\" or \"${NAME:-default}\"; a plain \"${\" is written \"$${\""),
         }
     }
 }
 
 /// Fills in the references of `text`. What a variable holds is taken as it is, never expanded again.
-pub(crate) fn expand(text: &str, environment: &Environment) -> Result<Expanded, ExpandError> {
+pub(crate) fn expand(text: &str, environment: &EnvironmentVariables) -> Result<ExpandedText, ExpandError> {
     let mut out = String::with_capacity(text.len());
     let mut replaced = false;
     let mut rest = text;
@@ -53,10 +53,10 @@ pub(crate) fn expand(text: &str, environment: &Environment) -> Result<Expanded, 
         }
     }
     out.push_str(rest);
-    Ok(Expanded { text: out, replaced })
+    Ok(ExpandedText { text: out, replaced })
 }
 
-fn value_of(reference: &str, environment: &Environment) -> Result<String, ExpandError> {
+fn value_of(reference: &str, environment: &EnvironmentVariables) -> Result<String, ExpandError> {
     let (name, default) = match reference.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (reference, None),
@@ -82,7 +82,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn expanded(text: &str) -> Result<String, ExpandError> {
-        let environment = Environment::of([("HOST", "db.home"), ("EMPTY", ""), ("TRICK", "${HOST}")]);
+        let environment = EnvironmentVariables::of([("HOST", "db.home"), ("EMPTY", ""), ("TRICK", "${HOST}")]);
         expand(text, &environment).map(|expanded| expanded.text)
     }
 

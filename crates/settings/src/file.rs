@@ -1,15 +1,15 @@
 //! A TOML file as a layer: every value remembers its line, and `${VAR}` is filled in.
 
-use super::environment::Environment;
+use super::environment::EnvironmentVariables;
 use super::expand::expand;
-use super::finding::Finding;
-use super::origin::{Origin, Origins};
+use super::finding::ConfigFinding;
+use super::origin::{ValueOrigin, ValueOrigins};
 use config::{Map, Value, ValueKind};
 use toml_edit::{Document, Item, TableLike};
 
 /// Which file a text is, for the origins.
 #[derive(Clone, Copy)]
-pub(crate) enum Named<'a> {
+pub(crate) enum NamedText<'a> {
     /// The defaults inside the program.
     BuiltIn,
     /// The user's file.
@@ -19,10 +19,10 @@ pub(crate) enum Named<'a> {
 /// Reads the text of a configuration file. What can't be read is told in `findings` and left out.
 pub(crate) fn parse(
     text: &str,
-    named: Named<'_>,
-    environment: &Environment,
-    origins: &mut Origins,
-    findings: &mut Vec<Finding>,
+    named: NamedText<'_>,
+    environment: &EnvironmentVariables,
+    origins: &mut ValueOrigins,
+    findings: &mut Vec<ConfigFinding>,
 ) -> Map<String, Value> {
     let mut reader = Reader { text, named, environment, origins, findings, path: Vec::new() };
     match Document::parse(text) {
@@ -30,7 +30,7 @@ pub(crate) fn parse(
         Err(error) => {
             let origin = reader.origin_at(error.span().map_or(0, |span| span.start), false);
             let message = format!("this is not TOML: {}", error.message().replace('\n', ", "));
-            reader.findings.push(Finding::error("", message).at(Some(&origin)));
+            reader.findings.push(ConfigFinding::error("", message).at(Some(&origin)));
             Map::new()
         }
     }
@@ -38,10 +38,10 @@ pub(crate) fn parse(
 
 struct Reader<'a> {
     text: &'a str,
-    named: Named<'a>,
-    environment: &'a Environment,
-    origins: &'a mut Origins,
-    findings: &'a mut Vec<Finding>,
+    named: NamedText<'a>,
+    environment: &'a EnvironmentVariables,
+    origins: &'a mut ValueOrigins,
+    findings: &'a mut Vec<ConfigFinding>,
     path: Vec<String>,
 }
 
@@ -120,13 +120,13 @@ impl Reader<'_> {
         self.origins.add_header(&self.path, origin);
     }
 
-    fn origin_at(&self, offset: usize, expanded: bool) -> Origin {
+    fn origin_at(&self, offset: usize, expanded: bool) -> ValueOrigin {
         match self.named {
-            Named::BuiltIn => Origin::Default,
-            Named::File(file) => {
+            NamedText::BuiltIn => ValueOrigin::Default,
+            NamedText::File(file) => {
                 let before = &self.text.as_bytes()[..offset.min(self.text.len())];
                 let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-                Origin::File { file: file.to_owned(), line, expanded }
+                ValueOrigin::File { file: file.to_owned(), line, expanded }
             }
         }
     }

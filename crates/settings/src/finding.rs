@@ -1,11 +1,11 @@
 //! What is wrong with a configuration, in a form that tells how to put it right.
 
-use super::origin::Origin;
+use super::origin::ValueOrigin;
 use std::fmt;
 
 /// Whether the gateway can start in spite of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
+pub enum FindingSeverity {
     /// It can't.
     Error,
     /// It can, but probably does not do what was meant.
@@ -14,11 +14,11 @@ pub enum Severity {
 
 /// One thing wrong, or doubtful, in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct ConfigFinding {
     /// How bad it is.
-    pub severity: Severity,
+    pub severity: FindingSeverity,
     /// Where it was written; `None` when it is about something missing.
-    pub origin: Option<Origin>,
+    pub origin: Option<ValueOrigin>,
     /// The key with its section, such as `mqtt.keep_alive`; empty when no single key is meant.
     pub key: String,
     /// What is wrong.
@@ -27,16 +27,16 @@ pub struct Finding {
     pub remedy: Option<String>,
 }
 
-impl Finding {
+impl ConfigFinding {
     pub(crate) fn error(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, origin: None, key: key.into(), message: message.into(), remedy: None }
+        Self { severity: FindingSeverity::Error, origin: None, key: key.into(), message: message.into(), remedy: None }
     }
 
     pub(crate) fn warning(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(key, message) }
+        Self { severity: FindingSeverity::Warning, ..Self::error(key, message) }
     }
 
-    pub(crate) fn at(mut self, origin: Option<&Origin>) -> Self {
+    pub(crate) fn at(mut self, origin: Option<&ValueOrigin>) -> Self {
         self.origin = origin.cloned();
         self
     }
@@ -47,13 +47,13 @@ impl Finding {
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for ConfigFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
-            Some(Origin::Default) | None => {}
+            Some(ValueOrigin::Default) | None => {}
             Some(origin) => write!(f, "{origin}: ")?,
         }
-        if self.severity == Severity::Warning {
+        if self.severity == FindingSeverity::Warning {
             f.write_str("warning: ")?;
         }
         if !self.key.is_empty() {
@@ -69,14 +69,14 @@ impl fmt::Display for Finding {
 
 /// A configuration that can't be used. `Display` shows every finding on a line of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
+pub struct SettingsError {
     /// All that was found, in the order of the file where it is known; at least one is an error.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<ConfigFinding>,
 }
 
-impl fmt::Display for ConfigError {
+impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let errors = self.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+        let errors = self.findings.iter().filter(|finding| finding.severity == FindingSeverity::Error).count();
         match errors {
             1 => f.write_str("the configuration has an error:")?,
             n => write!(f, "the configuration has {n} errors:")?,
@@ -88,7 +88,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl std::error::Error for ConfigError {}
+impl std::error::Error for SettingsError {}
 
 /// The known word that was probably meant.
 pub(crate) fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -115,8 +115,9 @@ mod tests {
 
     #[test]
     fn a_finding_names_file_line_key_and_remedy() {
-        let origin = Origin::File { file: "home.toml".into(), line: 12, expanded: false };
-        let finding = Finding::error("mqtt.sevrer", "unknown key").at(Some(&origin)).remedy("did you mean \"server\"?");
+        let origin = ValueOrigin::File { file: "home.toml".into(), line: 12, expanded: false };
+        let finding =
+            ConfigFinding::error("mqtt.sevrer", "unknown key").at(Some(&origin)).remedy("did you mean \"server\"?");
         assert_eq!(finding.to_string(), "home.toml:12: mqtt.sevrer: unknown key; did you mean \"server\"?");
     }
 }

@@ -19,19 +19,19 @@ mod show;
 mod types;
 mod urls;
 
-pub use environment::Environment;
-pub use finding::{ConfigError, Finding, Severity};
+pub use environment::EnvironmentVariables;
+pub use finding::{ConfigFinding, FindingSeverity, SettingsError};
 pub use masking::{MASK, mask_text, names_secret};
-pub use origin::Origin;
+pub use origin::ValueOrigin;
 pub use schema::schema;
 pub use secret_file::read_secret_file;
 pub use sections::*;
-pub use show::Entry;
-pub use types::{Listen, Period, Size, Switch};
-pub use urls::{DatabaseUrl, Engine, Remote, Server, Transport};
+pub use show::ShownValue;
+pub use types::{AutoSwitch, ByteSize, DurationText, ListenAddress};
+pub use urls::{BrokerUrl, DatabaseEngine, DatabaseUrl, MqttTransport, RemoteBroker};
 
 use config::{Config, Map, Source, Value, ValueKind};
-use origin::Origins;
+use origin::ValueOrigins;
 use std::path::{Path, PathBuf};
 
 /// The commented default configuration: the lowest layer, and the reference of all keys.
@@ -45,11 +45,11 @@ pub const DUMMY_MAP: &str = include_str!("../../../config/maps/dummy.json");
 
 /// Where the layers come from.
 #[derive(Clone, Debug)]
-pub struct Sources {
+pub struct SettingsSources {
     /// The file that `-c` names; absent: the usual places are searched.
     pub file: Option<PathBuf>,
     /// The environment.
-    pub environment: Environment,
+    pub environment: EnvironmentVariables,
     /// `section.key` and value of each flag.
     pub flags: Vec<(String, String)>,
     /// Where relative paths start when there is no file, and where `.env` is looked for.
@@ -58,11 +58,11 @@ pub struct Sources {
 
 /// A usable configuration, and where each of its values comes from.
 #[derive(Clone)]
-pub struct Loaded {
+pub struct LoadedSettings {
     /// The values.
-    pub settings: Settings,
+    pub settings: GatewaySettings,
     /// What is allowed but doubtful.
-    pub warnings: Vec<Finding>,
+    pub warnings: Vec<ConfigFinding>,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
     /// Where relative paths start.
@@ -70,11 +70,11 @@ pub struct Loaded {
     /// Whether nobody has configured anything yet, so that the samples of a first run are wanted.
     pub is_first_run: bool,
     tree: Value,
-    origins: Origins,
+    origins: ValueOrigins,
 }
 
 // The tree holds secrets.
-impl std::fmt::Debug for Loaded {
+impl std::fmt::Debug for LoadedSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Loaded").field("file", &self.file).field("settings", &self.settings).finish_non_exhaustive()
     }
@@ -84,10 +84,10 @@ impl std::fmt::Debug for Loaded {
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
-    let Sources { file, mut environment, flags, working_dir } = sources;
+pub fn load(sources: SettingsSources) -> Result<LoadedSettings, SettingsError> {
+    let SettingsSources { file, mut environment, flags, working_dir } = sources;
     let mut findings = Vec::new();
-    let mut origins = Origins::default();
+    let mut origins = ValueOrigins::default();
     environment.add_dot_env(&working_dir.join(".env"), &mut findings);
 
     let file = file.map_or_else(|| search(&environment, &working_dir), |file| Some(working_dir.join(file)));
@@ -112,14 +112,14 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
     let settings = read_all(&mut tree, &defaults, &origins, &mut findings);
     let Some(mut settings) = settings else { return Err(sorted(findings)) };
     findings.extend(check::complete(&mut settings, &tree, &origins, &base));
-    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+    if findings.iter().any(|finding| finding.severity == FindingSeverity::Error) {
         return Err(sorted(findings));
     }
-    Ok(Loaded { settings, warnings: findings, file, base, is_first_run, tree, origins })
+    Ok(LoadedSettings { settings, warnings: findings, file, base, is_first_run, tree, origins })
 }
 
 /// The first of the usual places that has a file.
-fn search(environment: &Environment, working_dir: &Path) -> Option<PathBuf> {
+fn search(environment: &EnvironmentVariables, working_dir: &Path) -> Option<PathBuf> {
     let home = environment.get("HOME").map(|home| Path::new(home).join(".config"));
     let user = environment.get("XDG_CONFIG_HOME").filter(|path| !path.is_empty()).map(PathBuf::from).or(home);
     [Some(working_dir.to_owned()), user.map(|path| path.join("hearthgate")), Some("/etc/hearthgate".into())]
@@ -130,12 +130,12 @@ fn search(environment: &Environment, working_dir: &Path) -> Option<PathBuf> {
 }
 
 fn default_layer(
-    environment: &Environment,
-    origins: &mut Origins,
-    findings: &mut Vec<Finding>,
+    environment: &EnvironmentVariables,
+    origins: &mut ValueOrigins,
+    findings: &mut Vec<ConfigFinding>,
     is_first_run: bool,
 ) -> Map<String, Value> {
-    let mut layer = file::parse(DEFAULTS, file::Named::BuiltIn, environment, origins, findings);
+    let mut layer = file::parse(DEFAULTS, file::NamedText::BuiltIn, environment, origins, findings);
     if !is_first_run {
         layer.remove("interfaces");
     }
@@ -145,25 +145,25 @@ fn default_layer(
 fn file_layer(
     file: &Path,
     working_dir: &Path,
-    environment: &Environment,
-    origins: &mut Origins,
-    findings: &mut Vec<Finding>,
+    environment: &EnvironmentVariables,
+    origins: &mut ValueOrigins,
+    findings: &mut Vec<ConfigFinding>,
 ) -> Map<String, Value> {
     let name = file.strip_prefix(working_dir).unwrap_or(file).display().to_string();
     match std::fs::read_to_string(file) {
-        Ok(text) => file::parse(&text, file::Named::File(&name), environment, origins, findings),
+        Ok(text) => file::parse(&text, file::NamedText::File(&name), environment, origins, findings),
         Err(error) => {
-            let finding = Finding::error("", format!("can't read the configuration file {name}: {error}"));
+            let finding = ConfigFinding::error("", format!("can't read the configuration file {name}: {error}"));
             findings.push(finding.remedy("name another one with -c"));
             Map::new()
         }
     }
 }
 
-fn flag_layer(flags: &[(String, String)], origins: &mut Origins) -> Map<String, Value> {
+fn flag_layer(flags: &[(String, String)], origins: &mut ValueOrigins) -> Map<String, Value> {
     let mut layer = Map::new();
     for (key, value) in flags {
-        let origin = origins.add(Origin::Flag(format!("--set {key}")));
+        let origin = origins.add(ValueOrigin::Flag(format!("--set {key}")));
         let path: Vec<String> = key.split('.').map(str::to_owned).collect();
         environment::insert(&mut layer, &path, Value::new(Some(&origin), value.as_str()));
     }
@@ -189,18 +189,23 @@ impl Source for Layer {
     }
 }
 
-fn merge(layers: Vec<Map<String, Value>>) -> Result<Value, ConfigError> {
+fn merge(layers: Vec<Map<String, Value>>) -> Result<Value, SettingsError> {
     let builder = layers.into_iter().fold(Config::builder(), |builder, layer| builder.add_source(Layer(layer)));
     match builder.build() {
         Ok(config) => Ok(config.cache),
-        Err(error) => Err(ConfigError { findings: vec![Finding::error("", error.to_string())] }),
+        Err(error) => Err(SettingsError { findings: vec![ConfigFinding::error("", error.to_string())] }),
     }
 }
 
 /// Reads the sections; whatever does not fit is told and replaced by its default, until the rest is read.
-fn read_all(tree: &mut Value, defaults: &Value, origins: &Origins, findings: &mut Vec<Finding>) -> Option<Settings> {
+fn read_all(
+    tree: &mut Value,
+    defaults: &Value,
+    origins: &ValueOrigins,
+    findings: &mut Vec<ConfigFinding>,
+) -> Option<GatewaySettings> {
     loop {
-        let problem = match read::read::<Settings>(tree, origins) {
+        let problem = match read::read::<GatewaySettings>(tree, origins) {
             Ok(settings) => return Some(settings),
             Err(problem) => problem,
         };
@@ -235,12 +240,12 @@ fn restore(tree: &mut Value, defaults: &Value, path: &[String]) -> bool {
     true
 }
 
-fn sorted(mut findings: Vec<Finding>) -> ConfigError {
+fn sorted(mut findings: Vec<ConfigFinding>) -> SettingsError {
     findings.sort_by_key(|finding| match &finding.origin {
-        Some(Origin::File { line, .. }) => (0, *line),
+        Some(ValueOrigin::File { line, .. }) => (0, *line),
         _ => (1, 0),
     });
-    ConfigError { findings }
+    SettingsError { findings }
 }
 
 #[cfg(test)]

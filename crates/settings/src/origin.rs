@@ -5,7 +5,7 @@ use std::fmt;
 
 /// The place that set a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// The built-in default configuration.
     Default,
     /// A line of a configuration file, counted from 1.
@@ -30,7 +30,7 @@ pub enum Origin {
     Flag(String),
 }
 
-impl Origin {
+impl ValueOrigin {
     /// Whether the value is text whose type its reader decides: `"5"` may be a number then.
     #[must_use]
     pub fn is_untyped(&self) -> bool {
@@ -42,7 +42,7 @@ impl Origin {
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -56,31 +56,31 @@ impl fmt::Display for Origin {
 
 /// All origins of one configuration. The `config` crate carries one text with each value; here it is an index.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Origins {
-    all: Vec<Origin>,
+pub(crate) struct ValueOrigins {
+    all: Vec<ValueOrigin>,
     /// Merging drops what a table itself came from, so the headers are kept here, by dotted path.
-    headers: BTreeMap<String, Origin>,
+    headers: BTreeMap<String, ValueOrigin>,
 }
 
-impl Origins {
-    pub(crate) fn add(&mut self, origin: Origin) -> String {
+impl ValueOrigins {
+    pub(crate) fn add(&mut self, origin: ValueOrigin) -> String {
         self.all.push(origin);
         (self.all.len() - 1).to_string()
     }
 
     /// Headers of the defaults are no place that a person can go to.
-    pub(crate) fn add_header(&mut self, path: &[String], origin: Origin) {
-        if origin == Origin::Default {
+    pub(crate) fn add_header(&mut self, path: &[String], origin: ValueOrigin) {
+        if origin == ValueOrigin::Default {
             return;
         }
         self.headers.insert(path.join("."), origin);
     }
 
-    pub(crate) fn of(&self, value: &config::Value) -> Option<&Origin> {
+    pub(crate) fn of(&self, value: &config::Value) -> Option<&ValueOrigin> {
         self.all.get(value.origin()?.parse::<usize>().ok()?)
     }
 
-    pub(crate) fn header(&self, path: &[String]) -> Option<&Origin> {
+    pub(crate) fn header(&self, path: &[String]) -> Option<&ValueOrigin> {
         self.headers.get(&path.join("."))
     }
 }

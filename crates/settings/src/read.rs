@@ -3,8 +3,8 @@
 //! The `config` crate's own deserializer knows the layer's name but neither the line nor the key inside a list, and ends
 //! at the first error; here each problem says where it is, so that all of them can be told at once.
 
-use super::finding::{Finding, closest};
-use super::origin::{Origin, Origins};
+use super::finding::{ConfigFinding, closest};
+use super::origin::{ValueOrigin, ValueOrigins};
 use config::{Value, ValueKind};
 use serde::de::value::StrDeserializer;
 use serde::de::{
@@ -17,16 +17,16 @@ use std::fmt;
 ///
 /// # Errors
 /// The first thing that does not fit, with its path below `value`.
-pub(crate) fn read<T: DeserializeOwned>(value: &Value, origins: &Origins) -> Result<T, Problem> {
+pub(crate) fn read<T: DeserializeOwned>(value: &Value, origins: &ValueOrigins) -> Result<T, ReadProblem> {
     T::deserialize(Node { value, origins })
 }
 
 /// The first thing that does not fit.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub(crate) struct ReadProblem {
     /// Keys from the outermost inwards; positions in lists as `[0]`.
     pub(crate) path: Vec<String>,
-    origin: Option<Origin>,
+    origin: Option<ValueOrigin>,
     what: What,
 }
 
@@ -38,31 +38,31 @@ enum What {
     Other(String),
 }
 
-impl Problem {
+impl ReadProblem {
     fn new(what: What) -> Self {
         Self { path: Vec::new(), origin: None, what }
     }
 
-    fn under(mut self, key: &str, origin: Option<&Origin>) -> Self {
+    fn under(mut self, key: &str, origin: Option<&ValueOrigin>) -> Self {
         self.path.insert(0, key.to_owned());
         self.origin = self.origin.or_else(|| origin.cloned());
         self
     }
 
-    pub(crate) fn into_finding(self, origins: &Origins) -> Finding {
+    pub(crate) fn into_finding(self, origins: &ValueOrigins) -> ConfigFinding {
         // A section is looked for at its header, not at its first key.
         let origin = origins.header(&self.path).cloned().or(self.origin);
         let key = self.path.join(".").replace(".[", "[");
         let finding = match self.what {
             What::UnknownKey(known) => {
                 let written = self.path.last().map_or("", String::as_str);
-                Finding::error(key, "unknown key").remedy(suggestion(written, known))
+                ConfigFinding::error(key, "unknown key").remedy(suggestion(written, known))
             }
             What::UnknownChoice(found, known) => {
-                Finding::error(key, format!("unknown value \"{found}\"")).remedy(suggestion(&found, known))
+                ConfigFinding::error(key, format!("unknown value \"{found}\"")).remedy(suggestion(&found, known))
             }
-            What::Missing(field) => Finding::error(key, format!("the key \"{field}\" is missing")),
-            What::Other(message) => Finding::error(key, message),
+            What::Missing(field) => ConfigFinding::error(key, format!("the key \"{field}\" is missing")),
+            What::Other(message) => ConfigFinding::error(key, message),
         };
         finding.at(origin.as_ref())
     }
@@ -76,15 +76,15 @@ fn suggestion(written: &str, known: &[&str]) -> String {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ReadProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {:?}", self.path.join("."), self.what)
     }
 }
 
-impl std::error::Error for Problem {}
+impl std::error::Error for ReadProblem {}
 
-impl de::Error for Problem {
+impl de::Error for ReadProblem {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::new(What::Other(message.to_string()))
     }
@@ -136,7 +136,7 @@ fn in_words(found: Unexpected<'_>) -> String {
 #[derive(Clone, Copy)]
 struct Node<'a> {
     value: &'a Value,
-    origins: &'a Origins,
+    origins: &'a ValueOrigins,
 }
 
 impl<'a> Node<'a> {
@@ -144,19 +144,19 @@ impl<'a> Node<'a> {
         Node { value, origins: self.origins }
     }
 
-    fn origin(self) -> Option<&'a Origin> {
+    fn origin(self) -> Option<&'a ValueOrigin> {
         self.origins.of(self.value)
     }
 
     /// Text from the environment or a flag, whose type is what the reader asks for.
     fn untyped(self) -> Option<&'a str> {
         match &self.value.kind {
-            ValueKind::String(text) if self.origin().is_some_and(Origin::is_untyped) => Some(text.trim()),
+            ValueKind::String(text) if self.origin().is_some_and(ValueOrigin::is_untyped) => Some(text.trim()),
             _ => None,
         }
     }
 
-    fn as_written<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn as_written<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadProblem> {
         match &self.value.kind {
             ValueKind::Nil => visitor.visit_unit(),
             ValueKind::Boolean(on) => visitor.visit_bool(*on),
@@ -176,7 +176,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn number<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn number<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadProblem> {
         let Some(text) = self.untyped() else { return self.as_written(visitor) };
         if let Ok(number) = text.parse::<u64>() {
             visitor.visit_u64(number)
@@ -192,16 +192,16 @@ impl<'a> Node<'a> {
 
 macro_rules! numbers {
     ($($method:ident)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadProblem> {
             self.number(visitor)
         }
     )*};
 }
 
 impl<'de> Deserializer<'de> for Node<'_> {
-    type Error = Problem;
+    type Error = ReadProblem;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadProblem> {
         // Nobody says what it should be, so it is what it looks like.
         match self.untyped() {
             Some("true") => return visitor.visit_bool(true),
@@ -212,11 +212,11 @@ impl<'de> Deserializer<'de> for Node<'_> {
         self.as_written(visitor)
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadProblem> {
         self.as_written(visitor)
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadProblem> {
         self.as_written(visitor)
     }
 
@@ -225,7 +225,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
         deserialize_i64 deserialize_f32 deserialize_f64
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadProblem> {
         match self.untyped() {
             Some("true" | "yes" | "on" | "1") => visitor.visit_bool(true),
             Some("false" | "no" | "off" | "0") => visitor.visit_bool(false),
@@ -233,7 +233,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadProblem> {
         match &self.value.kind {
             ValueKind::Nil => visitor.visit_none(),
             // So that a layer above can take away what one below has set.
@@ -242,7 +242,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
         }
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadProblem> {
         let Some(text) = self.untyped() else { return self.deserialize_any(visitor) };
         let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         let items: Vec<Value> = inner
@@ -254,7 +254,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
         visitor.visit_seq(Items { node: self, items: &items, next: 0 })
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ReadProblem> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -263,14 +263,14 @@ impl<'de> Deserializer<'de> for Node<'_> {
         _: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Problem> {
+    ) -> Result<V::Value, ReadProblem> {
         match &self.value.kind {
             ValueKind::String(text) => {
-                let choice: StrDeserializer<'_, Problem> = text.as_str().into_deserializer();
+                let choice: StrDeserializer<'_, ReadProblem> = text.as_str().into_deserializer();
                 visitor.visit_enum(choice)
             }
             ValueKind::Table(table) if table.len() == 1 => visitor.visit_enum(Tagged { node: self }),
-            _ => Err(Problem::new(What::Other(format!("expected one of {}", variants.join(", "))))),
+            _ => Err(ReadProblem::new(What::Other(format!("expected one of {}", variants.join(", "))))),
         }
     }
 
@@ -286,9 +286,9 @@ struct Items<'a, 'b> {
 }
 
 impl<'de> SeqAccess<'de> for Items<'_, '_> {
-    type Error = Problem;
+    type Error = ReadProblem;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Problem> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadProblem> {
         let Some(value) = self.items.get(self.next) else { return Ok(None) };
         let node = Node { value, origins: self.node.origins };
         let position = format!("[{}]", self.next);
@@ -308,16 +308,16 @@ struct Entries<'a> {
 }
 
 impl<'de> MapAccess<'de> for Entries<'_> {
-    type Error = Problem;
+    type Error = ReadProblem;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Problem> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadProblem> {
         let Some((key, value)) = self.entries.get(self.next) else { return Ok(None) };
-        let text: StrDeserializer<'_, Problem> = key.as_str().into_deserializer();
+        let text: StrDeserializer<'_, ReadProblem> = key.as_str().into_deserializer();
         let origin = self.node.origins.of(value).or_else(|| first_origin(value, self.node.origins));
         seed.deserialize(text).map(Some).map_err(|problem| problem.under(key, origin))
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Problem> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadProblem> {
         let (key, value) = self.entries[self.next];
         self.next += 1;
         let node = self.node.child(value);
@@ -326,11 +326,11 @@ impl<'de> MapAccess<'de> for Entries<'_> {
 }
 
 /// A table has no origin of its own after merging; what is in it has.
-fn first_origin<'a>(value: &Value, origins: &'a Origins) -> Option<&'a Origin> {
+fn first_origin<'a>(value: &Value, origins: &'a ValueOrigins) -> Option<&'a ValueOrigin> {
     match &value.kind {
         ValueKind::Table(table) => {
-            let line = |origin: &&Origin| match origin {
-                Origin::File { line, .. } => *line,
+            let line = |origin: &&ValueOrigin| match origin {
+                ValueOrigin::File { line, .. } => *line,
                 _ => usize::MAX,
             };
             table.values().filter_map(|inner| first_origin(inner, origins)).min_by_key(line)
@@ -345,17 +345,17 @@ struct Tagged<'a> {
 }
 
 impl<'de, 'a> EnumAccess<'de> for Tagged<'a> {
-    type Error = Problem;
+    type Error = ReadProblem;
     type Variant = TaggedContent<'a>;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, TaggedContent<'a>), Problem> {
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, TaggedContent<'a>), ReadProblem> {
         let ValueKind::Table(table) = &self.node.value.kind else {
-            return Err(Problem::new(What::Other("expected a section".into())));
+            return Err(ReadProblem::new(What::Other("expected a section".into())));
         };
         let Some((key, value)) = table.iter().next() else {
-            return Err(Problem::new(What::Other("expected one key".into())));
+            return Err(ReadProblem::new(What::Other("expected one key".into())));
         };
-        let text: StrDeserializer<'_, Problem> = key.as_str().into_deserializer();
+        let text: StrDeserializer<'_, ReadProblem> = key.as_str().into_deserializer();
         Ok((seed.deserialize(text)?, TaggedContent { node: self.node.child(value) }))
     }
 }
@@ -365,21 +365,21 @@ struct TaggedContent<'a> {
 }
 
 impl<'de> de::VariantAccess<'de> for TaggedContent<'_> {
-    type Error = Problem;
+    type Error = ReadProblem;
 
-    fn unit_variant(self) -> Result<(), Problem> {
+    fn unit_variant(self) -> Result<(), ReadProblem> {
         Ok(())
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Problem> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ReadProblem> {
         seed.deserialize(self.node)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Problem> {
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ReadProblem> {
         self.node.deserialize_seq(visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Problem> {
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, ReadProblem> {
         self.node.deserialize_any(visitor)
     }
 }

@@ -1,6 +1,6 @@
 //! `config schema`: a JSON Schema of the configuration file, for editors.
 
-use super::{DEFAULTS, Settings};
+use super::{DEFAULTS, GatewaySettings};
 use serde_json::{Map, Value, json};
 use toml_edit::Document;
 
@@ -10,7 +10,7 @@ pub fn schema() -> Value {
     let mut schema = schemars::generate::SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = true)
         .into_generator()
-        .into_root_schema_for::<Settings>()
+        .into_root_schema_for::<GatewaySettings>()
         .to_value();
     let defaults = Document::parse(DEFAULTS).map(|document| to_json(document.as_item())).unwrap_or_default();
     relax(&mut schema, Some(&defaults));

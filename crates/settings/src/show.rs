@@ -1,25 +1,25 @@
 //! `config show`: every value in force, with its origin and without its secrets.
 
-use super::Loaded;
+use super::LoadedSettings;
 use super::masking;
-use super::origin::Origin;
+use super::origin::ValueOrigin;
 use config::{Value, ValueKind};
 
 /// One value in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct ShownValue {
     /// Section and key.
     pub key: String,
     /// The value as TOML; `"***"` for a secret.
     pub value: String,
     /// Where it is from.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
 }
 
-impl Loaded {
+impl LoadedSettings {
     /// Every value in force, sorted by key.
     #[must_use]
-    pub fn entries(&self) -> Vec<Entry> {
+    pub fn entries(&self) -> Vec<ShownValue> {
         let mut entries = Vec::new();
         self.walk(&self.tree, "", &mut entries);
         entries.sort_by(|a, b| a.key.cmp(&b.key));
@@ -28,11 +28,11 @@ impl Loaded {
 
     /// Where the value of a key such as `mqtt.server` is from; `None` when it is not set anywhere.
     #[must_use]
-    pub fn origin(&self, key: &str) -> Option<&Origin> {
+    pub fn origin(&self, key: &str) -> Option<&ValueOrigin> {
         super::check::lookup(&self.tree, key).and_then(|value| self.origins.of(value))
     }
 
-    fn walk(&self, value: &Value, path: &str, entries: &mut Vec<Entry>) {
+    fn walk(&self, value: &Value, path: &str, entries: &mut Vec<ShownValue>) {
         if let ValueKind::Table(table) = &value.kind {
             for (key, inner) in table {
                 let path = if path.is_empty() { quoted_key(key) } else { format!("{path}.{}", quoted_key(key)) };
@@ -40,8 +40,8 @@ impl Loaded {
             }
             return;
         }
-        let origin = self.origins.of(value).cloned().unwrap_or(Origin::Default);
-        entries.push(Entry { key: path.to_owned(), value: shown(path, value), origin });
+        let origin = self.origins.of(value).cloned().unwrap_or(ValueOrigin::Default);
+        entries.push(ShownValue { key: path.to_owned(), value: shown(path, value), origin });
     }
 }
 

@@ -35,17 +35,17 @@ impl Home {
         self
     }
 
-    fn load(&self) -> Result<Loaded, ConfigError> {
-        load(Sources {
+    fn load(&self) -> Result<LoadedSettings, SettingsError> {
+        load(SettingsSources {
             file: None,
             // HOME and XDG_CONFIG_HOME are absent, so only the test's own folder is searched.
-            environment: Environment::of(self.variables.iter().map(|(name, value)| (*name, value.as_str()))),
+            environment: EnvironmentVariables::of(self.variables.iter().map(|(name, value)| (*name, value.as_str()))),
             flags: self.flags.clone(),
             working_dir: self.folder.path().to_owned(),
         })
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> GatewaySettings {
         self.load().unwrap_or_else(|error| panic!("{error}")).settings
     }
 
@@ -61,7 +61,7 @@ fn the_defaults_alone_are_a_usable_configuration() {
     assert!(loaded.is_first_run);
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     let settings = loaded.settings;
-    assert_eq!(settings.mqtt.server, Server::Embedded);
+    assert_eq!(settings.mqtt.server, BrokerUrl::Embedded);
     assert!(settings.broker.is_enabled());
     assert_eq!(settings.interfaces["dummy"].kind().as_str(), "dummy");
     assert_eq!(settings.gateway.state_dir, home.folder.path().join("data"));
@@ -259,7 +259,7 @@ fn an_installation_of_the_python_gateway_is_understood() {
     let loaded = home.load().unwrap_or_else(|error| panic!("{error}"));
     assert!(!loaded.is_first_run);
     let settings = loaded.settings;
-    assert_eq!(settings.mqtt.server, Server::Database);
+    assert_eq!(settings.mqtt.server, BrokerUrl::Database);
     assert!(!settings.broker.is_enabled() && settings.interfaces.is_empty());
     assert_eq!(
         settings.database.url.connection_url().expose_secret(),
@@ -291,9 +291,9 @@ fn relative_paths_start_at_the_configuration_file() {
     let sub = folder.path().join("etc");
     std::fs::create_dir(&sub).unwrap();
     std::fs::write(sub.join("my.toml"), "[mqtt.tls]\nca = \"certs/ca.pem\"\n[mqtt]\nserver = \"mqtts://b\"\n").unwrap();
-    let loaded = load(Sources {
+    let loaded = load(SettingsSources {
         file: Some("etc/my.toml".into()),
-        environment: Environment::default(),
+        environment: EnvironmentVariables::default(),
         flags: Vec::new(),
         working_dir: folder.path().to_owned(),
     })
@@ -356,9 +356,9 @@ fn a_wrong_option_of_an_interface_is_named_with_its_line() {
 
 #[test]
 fn a_file_that_c_names_must_be_there() {
-    let error = load(Sources {
+    let error = load(SettingsSources {
         file: Some("nowhere.toml".into()),
-        environment: Environment::default(),
+        environment: EnvironmentVariables::default(),
         flags: Vec::new(),
         working_dir: std::env::temp_dir(),
     })

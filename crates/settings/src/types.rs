@@ -1,6 +1,6 @@
 //! Values that carry their unit or their rule: durations, sizes, addresses, URLs.
 
-use hearthgate_domain::duration::Span;
+use hearthgate_domain::duration::BoundedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use std::borrow::Cow;
@@ -45,9 +45,9 @@ pub(crate) use read_from_text;
 
 /// A length of time, written as `"500ms"`, `"5s"`, `"1h30m"`, `"7d"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Period(pub Duration);
+pub struct DurationText(pub Duration);
 
-impl Period {
+impl DurationText {
     /// For settings where zero means never.
     #[must_use]
     pub fn unless_zero(self) -> Option<Duration> {
@@ -55,27 +55,27 @@ impl Period {
     }
 }
 
-impl FromStr for Period {
+impl FromStr for DurationText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(|span: Span| Self(span.duration())).map_err(|error| error.to_string())
+        text.parse().map(|span: BoundedDuration| Self(span.duration())).map_err(|error| error.to_string())
     }
 }
 
-impl From<Period> for Duration {
-    fn from(period: Period) -> Duration {
+impl From<DurationText> for Duration {
+    fn from(period: DurationText) -> Duration {
         period.0
     }
 }
 
-impl fmt::Display for Period {
+impl fmt::Display for DurationText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Span::new(self.0).fmt(f)
+        BoundedDuration::new(self.0).fmt(f)
     }
 }
 
-read_from_text!(Period, "Duration", "a duration such as \"5s\", \"500ms\" or \"1h30m\"", {
+read_from_text!(DurationText, "Duration", "a duration such as \"5s\", \"500ms\" or \"1h30m\"", {
     "type": "string",
     "pattern": "^\\s*([0-9.]+\\s*(ms|s|m|min|h|d|w)\\s*)+$",
     "examples": ["500ms", "5s", "1h30m", "7d"]
@@ -83,9 +83,9 @@ read_from_text!(Period, "Duration", "a duration such as \"5s\", \"500ms\" or \"1
 
 /// A number of bytes, written as `"64KiB"`, `"16MiB"`, `"1GB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(pub u64);
+pub struct ByteSize(pub u64);
 
-impl Size {
+impl ByteSize {
     /// The size as a count for buffers in memory; saturates on 32-bit machines.
     #[must_use]
     pub fn as_usize(self) -> usize {
@@ -93,7 +93,7 @@ impl Size {
     }
 }
 
-impl FromStr for Size {
+impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -125,7 +125,7 @@ fn leading_number(text: &str) -> Option<(f64, &str)> {
     Some((digits.parse().ok()?, rest.trim_start()))
 }
 
-impl fmt::Display for Size {
+impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
             if self.0 >= 1 << shift && self.0.is_multiple_of(1 << shift) {
@@ -136,7 +136,7 @@ impl fmt::Display for Size {
     }
 }
 
-read_from_text!(Size, "Size", "a size such as \"64KiB\", \"16MiB\" or \"1GiB\"", {
+read_from_text!(ByteSize, "Size", "a size such as \"64KiB\", \"16MiB\" or \"1GiB\"", {
     "type": "string",
     "pattern": "^\\s*[0-9.]+\\s*(B|kB|KB|MB|GB|KiB|MiB|GiB|TiB)$",
     "examples": ["64KiB", "16MiB", "1GiB"]
@@ -144,9 +144,9 @@ read_from_text!(Size, "Size", "a size such as \"64KiB\", \"16MiB\" or \"1GiB\"",
 
 /// An address and port to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen(pub SocketAddr);
+pub struct ListenAddress(pub SocketAddr);
 
-impl FromStr for Listen {
+impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -158,20 +158,20 @@ impl FromStr for Listen {
     }
 }
 
-impl fmt::Display for Listen {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-read_from_text!(Listen, "Listen", "an IP address and a port such as \"127.0.0.1:1883\"", {
+read_from_text!(ListenAddress, "Listen", "an IP address and a port such as \"127.0.0.1:1883\"", {
     "type": "string",
     "examples": ["127.0.0.1:1883", "[::]:1883"]
 });
 
 /// On, off, or decided by the rest of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Switch {
+pub enum AutoSwitch {
     /// Always on.
     On,
     /// Always off.
@@ -180,22 +180,22 @@ pub enum Switch {
     Auto,
 }
 
-impl<'de> Deserialize<'de> for Switch {
+impl<'de> Deserialize<'de> for AutoSwitch {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct BoolOrAuto;
         impl Visitor<'_> for BoolOrAuto {
-            type Value = Switch;
+            type Value = AutoSwitch;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("true, false or \"auto\"")
             }
-            fn visit_bool<E: de::Error>(self, on: bool) -> Result<Switch, E> {
-                Ok(if on { Switch::On } else { Switch::Off })
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<AutoSwitch, E> {
+                Ok(if on { AutoSwitch::On } else { AutoSwitch::Off })
             }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Switch, E> {
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<AutoSwitch, E> {
                 match text {
-                    "true" => Ok(Switch::On),
-                    "false" => Ok(Switch::Off),
-                    "auto" => Ok(Switch::Auto),
+                    "true" => Ok(AutoSwitch::On),
+                    "false" => Ok(AutoSwitch::Off),
+                    "auto" => Ok(AutoSwitch::Auto),
                     other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
                 }
             }
@@ -204,7 +204,7 @@ impl<'de> Deserialize<'de> for Switch {
     }
 }
 
-impl JsonSchema for Switch {
+impl JsonSchema for AutoSwitch {
     fn schema_name() -> Cow<'static, str> {
         "Switch".into()
     }
@@ -224,34 +224,34 @@ mod tests {
     #[test]
     fn a_size_without_a_unit_is_refused() {
         for text in ["", "5", "MiB", "5 mib", "-1MiB", "99999999TiB"] {
-            assert!(text.parse::<Size>().is_err(), "{text:?} was accepted");
+            assert!(text.parse::<ByteSize>().is_err(), "{text:?} was accepted");
         }
-        assert_eq!("1.5KiB".parse::<Size>().unwrap(), Size(1536));
+        assert_eq!("1.5KiB".parse::<ByteSize>().unwrap(), ByteSize(1536));
     }
 
     #[test]
     fn localhost_is_an_address_to_listen_on_and_a_host_name_is_not() {
-        assert_eq!("localhost:1883".parse::<Listen>().unwrap().0.port(), 1883);
-        assert!("broker.home:1883".parse::<Listen>().is_err());
-        assert!("127.0.0.1".parse::<Listen>().is_err());
+        assert_eq!("localhost:1883".parse::<ListenAddress>().unwrap().0.port(), 1883);
+        assert!("broker.home:1883".parse::<ListenAddress>().is_err());
+        assert!("127.0.0.1".parse::<ListenAddress>().is_err());
     }
 
     proptest! {
         #[test]
         fn a_printed_duration_reads_back(millis in 0_u64..10_000_000_000) {
-            let period = Period(Duration::from_millis(millis));
-            let back = period.to_string().parse::<Period>().unwrap().0;
+            let period = DurationText(Duration::from_millis(millis));
+            let back = period.to_string().parse::<DurationText>().unwrap().0;
             prop_assert_eq!(back, period.0);
         }
 
         #[test]
         fn a_printed_size_reads_back(bytes in 0_u64..1 << 50) {
-            prop_assert_eq!(Size(bytes).to_string().parse::<Size>().unwrap(), Size(bytes));
+            prop_assert_eq!(ByteSize(bytes).to_string().parse::<ByteSize>().unwrap(), ByteSize(bytes));
         }
 
         #[test]
         fn no_text_makes_a_value_panic(text in ".*") {
-            let read = (text.parse::<Period>(), text.parse::<Size>(), text.parse::<Listen>());
+            let read = (text.parse::<DurationText>(), text.parse::<ByteSize>(), text.parse::<ListenAddress>());
             prop_assert!(format!("{read:?}").len() > 1, "it has a debug form");
         }
     }

@@ -13,20 +13,20 @@ use url::Url;
 
 /// Which broker the gateway's own session connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Server {
+pub enum BrokerUrl {
     /// The broker inside this process, without a network in between.
     Embedded,
     /// The first enabled row of the table `mqtt_servers`.
     Database,
     /// A broker elsewhere.
-    Remote(Remote),
+    Remote(RemoteBroker),
 }
 
 /// Address of a broker elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remote {
+pub struct RemoteBroker {
     /// How to speak to it.
-    pub transport: Transport,
+    pub transport: MqttTransport,
     /// Host name or address, without brackets.
     pub host: String,
     /// TCP port.
@@ -37,7 +37,7 @@ pub struct Remote {
 
 /// What carries MQTT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum MqttTransport {
     /// TCP.
     Tcp,
     /// TLS over TCP.
@@ -48,7 +48,7 @@ pub enum Transport {
     Wss,
 }
 
-impl Transport {
+impl MqttTransport {
     /// Whether certificates matter.
     #[must_use]
     pub fn encrypted(self) -> bool {
@@ -70,7 +70,7 @@ impl Transport {
 
 const SERVER_FORMS: &str = "\"embedded\", \"database\", or a URL such as \"mqtt://host:1883\", \"mqtts://host\", \"ws://host/mqtt\", \"wss://host\"";
 
-impl FromStr for Server {
+impl FromStr for BrokerUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -82,10 +82,10 @@ impl FromStr for Server {
         let wrong = || format!("expected {SERVER_FORMS}, found \"{}\"", without_userinfo(text));
         let url = Url::parse(text).map_err(|_| wrong())?;
         let (transport, port) = match url.scheme() {
-            "mqtt" | "tcp" => (Transport::Tcp, 1883),
-            "mqtts" | "ssl" | "tls" => (Transport::Tls, 8883),
-            "ws" => (Transport::Ws, 80),
-            "wss" => (Transport::Wss, 443),
+            "mqtt" | "tcp" => (MqttTransport::Tcp, 1883),
+            "mqtts" | "ssl" | "tls" => (MqttTransport::Tls, 8883),
+            "ws" => (MqttTransport::Ws, 80),
+            "wss" => (MqttTransport::Wss, 443),
             _ => return Err(wrong()),
         };
         if !url.username().is_empty() || url.password().is_some() {
@@ -93,17 +93,17 @@ impl FromStr for Server {
         }
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
         let path = match (transport, url.path()) {
-            (Transport::Tcp | Transport::Tls, "" | "/") => String::new(),
-            (Transport::Tcp | Transport::Tls, _) => return Err(wrong()),
-            (Transport::Ws | Transport::Wss, "" | "/") => "/mqtt".into(),
-            (Transport::Ws | Transport::Wss, path) => path.into(),
+            (MqttTransport::Tcp | MqttTransport::Tls, "" | "/") => String::new(),
+            (MqttTransport::Tcp | MqttTransport::Tls, _) => return Err(wrong()),
+            (MqttTransport::Ws | MqttTransport::Wss, "" | "/") => "/mqtt".into(),
+            (MqttTransport::Ws | MqttTransport::Wss, path) => path.into(),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self::Remote(Remote { transport, host, port: url.port().unwrap_or(port), path }))
+        Ok(Self::Remote(RemoteBroker { transport, host, port: url.port().unwrap_or(port), path }))
     }
 }
 
-impl fmt::Display for Server {
+impl fmt::Display for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Embedded => f.write_str("embedded"),
@@ -113,7 +113,7 @@ impl fmt::Display for Server {
     }
 }
 
-impl fmt::Display for Remote {
+impl fmt::Display for RemoteBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { transport, host, port, path } = self;
         let scheme = transport.scheme();
@@ -125,7 +125,7 @@ impl fmt::Display for Remote {
     }
 }
 
-read_from_text!(Server, "Server", "\"embedded\", \"database\" or a URL such as \"mqtt://host:1883\"", {
+read_from_text!(BrokerUrl, "Server", "\"embedded\", \"database\" or a URL such as \"mqtt://host:1883\"", {
     "type": "string",
     "pattern": "^(embedded|database|(mqtts?|wss?|tcp|ssl|tls)://.+)$",
     "examples": ["embedded", "mqtt://localhost:1883", "mqtts://broker.example.com", "database"]
@@ -133,7 +133,7 @@ read_from_text!(Server, "Server", "\"embedded\", \"database\" or a URL such as \
 
 /// Which kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
+pub enum DatabaseEngine {
     /// A file.
     Sqlite,
     /// MySQL or MariaDB.
@@ -150,7 +150,7 @@ pub enum DatabaseUrl {
     /// A server.
     Server {
         /// Which kind.
-        engine: Engine,
+        engine: DatabaseEngine,
         /// The URL without a password.
         url: Url,
         /// The password.
@@ -161,9 +161,9 @@ pub enum DatabaseUrl {
 impl DatabaseUrl {
     /// Which kind of database it is.
     #[must_use]
-    pub fn engine(&self) -> Engine {
+    pub fn engine(&self) -> DatabaseEngine {
         match self {
-            Self::Sqlite(_) => Engine::Sqlite,
+            Self::Sqlite(_) => DatabaseEngine::Sqlite,
             Self::Server { engine, .. } => *engine,
         }
     }
@@ -226,11 +226,11 @@ impl FromStr for DatabaseUrl {
         }
         let mut url = Url::parse(text).map_err(|_| wrong())?;
         let engine = match url.scheme() {
-            "mysql" => Engine::MySql,
+            "mysql" => DatabaseEngine::MySql,
             "mariadb" => {
                 return format!("mysql{}", &text["mariadb".len()..]).parse();
             }
-            "postgres" | "postgresql" => Engine::Postgres,
+            "postgres" | "postgresql" => DatabaseEngine::Postgres,
             _ => return Err(wrong()),
         };
         if url.host_str().is_none_or(str::is_empty) || url.path().trim_matches('/').is_empty() {
@@ -278,9 +278,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn remote(text: &str) -> Remote {
+    fn remote(text: &str) -> RemoteBroker {
         match text.parse().unwrap() {
-            Server::Remote(remote) => remote,
+            BrokerUrl::Remote(remote) => remote,
             other => panic!("{other:?}"),
         }
     }
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_user_in_the_brokers_url_is_refused_without_showing_the_password() {
-        let error = "mqtt://me:geheim@broker".parse::<Server>().unwrap_err();
+        let error = "mqtt://me:geheim@broker".parse::<BrokerUrl>().unwrap_err();
         assert!(error.contains("mqtt.username") && !error.contains("geheim"), "{error}");
     }
 
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn mariadb_is_another_name_for_mysql() {
-        assert_eq!("mariadb://gw@db/home".parse::<DatabaseUrl>().unwrap().engine(), Engine::MySql);
+        assert_eq!("mariadb://gw@db/home".parse::<DatabaseUrl>().unwrap().engine(), DatabaseEngine::MySql);
     }
 
     #[test]
@@ -333,7 +333,7 @@ mod tests {
 
         #[test]
         fn no_url_makes_it_panic(text in ".*", secret in "[a-z0-9/@:]{8}") {
-            let read = (text.parse::<Server>(), text.parse::<DatabaseUrl>(), without_userinfo(&secret).into_owned());
+            let read = (text.parse::<BrokerUrl>(), text.parse::<DatabaseUrl>(), without_userinfo(&secret).into_owned());
             prop_assert!(format!("{read:?}").len() > 1, "it has a debug form");
         }
     }

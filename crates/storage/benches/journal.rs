@@ -4,22 +4,22 @@
 //! is built on, not in a memory file system.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use hearthgate_domain::delivery::{Origin, QoS};
-use hearthgate_storage::journal::{Entry, Journal, Options, Start, Target, Verdict};
+use hearthgate_domain::delivery::{MessageOrigin, QoS};
+use hearthgate_storage::journal::{ConsumerStart, EntryTarget, Journal, JournalEntry, JournalOptions, TargetVerdict};
 use std::hint::black_box;
 use tempfile::TempDir;
 
 const PAYLOAD: &[u8] = br#"{"temperature":21.50,"humidity":48,"battery":3.01,"n":12345}"#;
-const TARGETS: &[Target<'static>] = &[Target { flow_id: Some(1), verdict: Verdict::Accepted }];
+const TARGETS: &[EntryTarget<'static>] = &[EntryTarget { flow_id: Some(1), verdict: TargetVerdict::Accepted }];
 
-fn entries(count: usize) -> Vec<Entry<'static>> {
-    let entry = |number: usize| Entry {
+fn entries(count: usize) -> Vec<JournalEntry<'static>> {
+    let entry = |number: usize| JournalEntry {
         topic: "home/livingroom/climate",
         payload: PAYLOAD,
         received_at: 1_700_000_000_000_000,
         qos: QoS::AtLeastOnce,
         retain: false,
-        origin: Some(Origin { session: 1, packet_id: (number % 65_535) as u16 + 1, dup: false }),
+        origin: Some(MessageOrigin { session: 1, packet_id: (number % 65_535) as u16 + 1, dup: false }),
         targets: TARGETS,
     };
     (0..count).map(entry).collect()
@@ -27,7 +27,7 @@ fn entries(count: usize) -> Vec<Entry<'static>> {
 
 fn journal() -> (TempDir, Journal) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    let (journal, _) = Journal::open(dir.path(), Options::default()).expect("a journal");
+    let (journal, _) = Journal::open(dir.path(), JournalOptions::default()).expect("a journal");
     (dir, journal)
 }
 
@@ -58,7 +58,7 @@ fn append(criterion: &mut Criterion) {
 fn read(criterion: &mut Criterion) {
     let (_dir, mut journal) = journal();
     let handle = journal.handle();
-    handle.register("bench", Start::Oldest).expect("a consumer");
+    handle.register("bench", ConsumerStart::Oldest).expect("a consumer");
     let entries = entries(500);
     for _ in 0..200 {
         journal.append(&entries).expect("room");

@@ -6,7 +6,7 @@
 #![expect(clippy::print_stdout, reason = "the figures are the answer")]
 
 use hearthgate_domain::flow::FlowRow;
-use hearthgate_storage::sql::{Batch, Database, DatabaseOptions, Record, RecordWriter};
+use hearthgate_storage::sql::{Database, DatabaseOptions, FlowRecord, RecordBatch, RecordWriter};
 use sqlx::{AssertSqlSafe, Connection as _};
 use std::error::Error;
 use std::sync::Arc;
@@ -73,16 +73,16 @@ async fn written(database: &Database, flow: i64, messages: usize, size: usize) -
     while next <= end {
         let through = end.min(next + size as u64 - 1);
         let records = (next..=through).map(|seq| one(seq, flow, &code, &names)).collect();
-        writer.write(&Batch { records, through }).await?;
+        writer.write(&RecordBatch { records, through }).await?;
         next = through + 1;
     }
     Ok(messages as f64 / start.elapsed().as_secs_f64())
 }
 
-fn one(seq: u64, flow_id: i64, flow_code: &Arc<str>, names: &[Arc<str>; 3]) -> Record {
+fn one(seq: u64, flow_id: i64, flow_code: &Arc<str>, names: &[Arc<str>; 3]) -> FlowRecord {
     let values: [Arc<str>; 3] =
         [format!("{}.5", seq % 40).into(), format!("{}.20", seq % 100).into(), seq.to_string().into()];
-    Record {
+    FlowRecord {
         seq,
         flow_id,
         flow_code: Arc::clone(flow_code),

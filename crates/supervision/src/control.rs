@@ -11,7 +11,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 
 /// What an operator can want of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Command {
+pub enum OperatorCommand {
     /// Begin a life, if there is none.
     Start,
     /// End its life in order and stay down; the mailbox stays open and bounded.
@@ -22,27 +22,27 @@ pub enum Command {
     Resume,
 }
 
-impl Command {
+impl OperatorCommand {
     /// The name in the API and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
-            Command::Start => "start",
-            Command::Stop => "stop",
-            Command::Restart => "restart",
-            Command::Resume => "resume",
+            OperatorCommand::Start => "start",
+            OperatorCommand::Stop => "stop",
+            OperatorCommand::Restart => "restart",
+            OperatorCommand::Resume => "resume",
         }
     }
 }
 
-impl std::str::FromStr for Command {
+impl std::str::FromStr for OperatorCommand {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "start" => Ok(Command::Start),
-            "stop" => Ok(Command::Stop),
-            "restart" => Ok(Command::Restart),
-            "resume" => Ok(Command::Resume),
+            "start" => Ok(OperatorCommand::Start),
+            "stop" => Ok(OperatorCommand::Stop),
+            "restart" => Ok(OperatorCommand::Restart),
+            "resume" => Ok(OperatorCommand::Resume),
             other => Err(format!("an actor can be told to start, stop, restart or resume, not to {other:?}")),
         }
     }
@@ -50,7 +50,7 @@ impl std::str::FromStr for Command {
 
 /// The order was understood and the actor is as wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum OperatorAnswer {
     /// It was carried out.
     Done,
     /// There was nothing to do.
@@ -83,37 +83,37 @@ pub enum ControlError {
 #[derive(Clone, Debug)]
 pub struct ControlHandle {
     name: Arc<str>,
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<CommandEnvelope>,
     patience: Duration,
 }
 
 impl ControlHandle {
-    /// See [`Command::Start`].
-    pub async fn start(&self) -> Result<Answer, ControlError> {
-        self.order(Command::Start).await
+    /// See [`OperatorCommand::Start`].
+    pub async fn start(&self) -> Result<OperatorAnswer, ControlError> {
+        self.order(OperatorCommand::Start).await
     }
 
-    /// See [`Command::Stop`]. Answered once the actor has ended.
-    pub async fn stop(&self) -> Result<Answer, ControlError> {
-        self.order(Command::Stop).await
+    /// See [`OperatorCommand::Stop`]. Answered once the actor has ended.
+    pub async fn stop(&self) -> Result<OperatorAnswer, ControlError> {
+        self.order(OperatorCommand::Stop).await
     }
 
-    /// See [`Command::Restart`]. Answered once the old life has ended and the next was begun.
-    pub async fn restart(&self) -> Result<Answer, ControlError> {
-        self.order(Command::Restart).await
+    /// See [`OperatorCommand::Restart`]. Answered once the old life has ended and the next was begun.
+    pub async fn restart(&self) -> Result<OperatorAnswer, ControlError> {
+        self.order(OperatorCommand::Restart).await
     }
 
-    /// See [`Command::Resume`].
-    pub async fn resume(&self) -> Result<Answer, ControlError> {
-        self.order(Command::Resume).await
+    /// See [`OperatorCommand::Resume`].
+    pub async fn resume(&self) -> Result<OperatorAnswer, ControlError> {
+        self.order(OperatorCommand::Resume).await
     }
 
     /// Gives any order. Waits for its answer at most `stop_timeout` and two seconds.
     ///
     /// # Errors
     /// See [`ControlError`]; the order was then not carried out.
-    pub async fn order(&self, command: Command) -> Result<Answer, ControlError> {
-        self.send(Wish::Command(command)).await
+    pub async fn order(&self, command: OperatorCommand) -> Result<OperatorAnswer, ControlError> {
+        self.send(ActorCommand::Command(command)).await
     }
 
     /// Makes the actor panic, fail or freeze. Answered when the fault is about to happen.
@@ -121,17 +121,17 @@ impl ControlHandle {
     /// # Errors
     /// [`ControlError::Stopped`] when the actor is not up.
     #[cfg(feature = "fault-injection")]
-    pub async fn inject(&self, fault: crate::Fault) -> Result<Answer, ControlError> {
-        self.send(Wish::Fault(fault)).await
+    pub async fn inject(&self, fault: crate::InjectedFault) -> Result<OperatorAnswer, ControlError> {
+        self.send(ActorCommand::Fault(fault)).await
     }
 
     pub(crate) fn is_gone(&self) -> bool {
         self.orders.is_closed()
     }
 
-    async fn send(&self, wish: Wish) -> Result<Answer, ControlError> {
+    async fn send(&self, wish: ActorCommand) -> Result<OperatorAnswer, ControlError> {
         let (answer, answered) = oneshot::channel();
-        self.orders.try_send(Order { wish, answer }).map_err(|error| match error {
+        self.orders.try_send(CommandEnvelope { wish, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ControlError::Busy(Arc::clone(&self.name)),
             mpsc::error::TrySendError::Closed(_) => ControlError::Gone(Arc::clone(&self.name)),
         })?;
@@ -144,20 +144,20 @@ impl ControlHandle {
 }
 
 #[derive(Debug)]
-pub(crate) enum Wish {
-    Command(Command),
+pub(crate) enum ActorCommand {
+    Command(OperatorCommand),
     #[cfg(feature = "fault-injection")]
-    Fault(crate::Fault),
+    Fault(crate::InjectedFault),
 }
 
 #[derive(Debug)]
-pub(crate) struct Order {
-    pub(crate) wish: Wish,
-    answer: oneshot::Sender<Result<Answer, ControlError>>,
+pub(crate) struct CommandEnvelope {
+    pub(crate) wish: ActorCommand,
+    answer: oneshot::Sender<Result<OperatorAnswer, ControlError>>,
 }
 
-impl Order {
-    pub(crate) fn answer(self, answer: Result<Answer, ControlError>) {
+impl CommandEnvelope {
+    pub(crate) fn answer(self, answer: Result<OperatorAnswer, ControlError>) {
         // Who gave the order may have gone meanwhile; nobody else wants the answer.
         let _ = self.answer.send(answer);
     }
@@ -165,11 +165,11 @@ impl Order {
 
 /// The guard's end of the line.
 #[derive(Debug)]
-pub(crate) struct Orders(mpsc::Receiver<Order>);
+pub(crate) struct CommandReceiver(mpsc::Receiver<CommandEnvelope>);
 
-impl Orders {
+impl CommandReceiver {
     /// The next order that somebody still waits for; `None` when no handle is left.
-    pub(crate) async fn next(&mut self) -> Option<Order> {
+    pub(crate) async fn next(&mut self) -> Option<CommandEnvelope> {
         loop {
             let order = self.0.recv().await?;
             if !order.answer.is_closed() {
@@ -179,7 +179,7 @@ impl Orders {
     }
 }
 
-pub(crate) fn line(name: Arc<str>, stop_timeout: Duration) -> (ControlHandle, Orders) {
+pub(crate) fn line(name: Arc<str>, stop_timeout: Duration) -> (ControlHandle, CommandReceiver) {
     let (orders, receiver) = mpsc::channel(WAITING_ORDERS);
-    (ControlHandle { name, orders, patience: stop_timeout.saturating_add(MARGIN) }, Orders(receiver))
+    (ControlHandle { name, orders, patience: stop_timeout.saturating_add(MARGIN) }, CommandReceiver(receiver))
 }

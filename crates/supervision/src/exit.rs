@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 ///
 /// For a lost resource, not for bad data: a message that is refused is the actor's everyday business.
 #[derive(Clone, Debug, Default)]
-pub struct Exit(Arc<Mutex<Option<String>>>);
+pub struct ActorExit(Arc<Mutex<Option<String>>>);
 
-impl Exit {
+impl ActorExit {
     /// Ends this incarnation with `error`: no further message is handled, spawned futures are dropped, and the policy
     /// decides when the next one starts. Of several errors the first is reported.
     pub fn fail<A>(&self, ctx: &mut Context<A>, error: impl Display)

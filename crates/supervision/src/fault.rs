@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// What to make an actor do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum InjectedFault {
     /// Panic.
     Panic,
     /// Fail, as with [`Exit::fail`](crate::Exit::fail).

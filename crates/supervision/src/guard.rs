@@ -1,12 +1,14 @@
 //! Carries one actor from life to life.
 
-use crate::control::{Answer, Command, ControlError, ControlHandle, Order, Orders, Wish};
-use crate::exit::{Exit, panic_message};
-use crate::health::{Health, LastWord, Reporter};
-use crate::incarnation::{Body, End};
-use crate::mailbox::Turn;
-use crate::policy::{Decision, Failures, Policy};
-use crate::pulse::Pulse;
+use crate::control::{
+    ActorCommand, CommandEnvelope, CommandReceiver, ControlError, ControlHandle, OperatorAnswer, OperatorCommand,
+};
+use crate::exit::{ActorExit, panic_message};
+use crate::health::{ActorHealth, HealthReporter, LastWord};
+use crate::incarnation::{ActorBody, IncarnationEnd};
+use crate::mailbox::MailboxTurn;
+use crate::policy::{FailureWindow, RestartDecision, RestartPolicy};
+use crate::pulse::ActorHeartbeat;
 use actix::dev::channel::AddressReceiver;
 use actix::prelude::*;
 use std::future::poll_fn;
@@ -17,40 +19,40 @@ use tokio::sync::watch;
 
 /// A guarded actor, from outside.
 #[derive(Debug)]
-pub struct Guarded<A: Actor> {
+pub struct GuardedActor<A: Actor> {
     /// Valid for as long as the process lives, whatever happens to the actor.
     pub addr: Addr<A>,
     /// Where the actor stands, also while it is down.
-    pub health: watch::Receiver<Health>,
+    pub health: watch::Receiver<ActorHealth>,
     /// Orders to it.
     pub control: ControlHandle,
 }
 
 /// What a guard is made of, ready to be sent to the actor's thread.
-pub(crate) struct Guard {
+pub(crate) struct ActorGuard {
     pub(crate) name: Arc<str>,
-    pub(crate) policy: Policy,
-    pub(crate) reporter: Arc<Reporter>,
-    pub(crate) pulse: Arc<Pulse>,
-    pub(crate) orders: Orders,
+    pub(crate) policy: RestartPolicy,
+    pub(crate) reporter: Arc<HealthReporter>,
+    pub(crate) pulse: Arc<ActorHeartbeat>,
+    pub(crate) orders: CommandReceiver,
     /// Speaks when this is dropped, wherever that happens.
     #[expect(dead_code, reason = "held for its drop")]
     pub(crate) last_word: LastWord,
 }
 
-impl Guard {
+impl ActorGuard {
     /// Makes the actor and guards it; to be called on the actor's thread.
     pub(crate) fn begin<A, F>(self, front: AddressReceiver<A>, build: F)
     where
         A: Supervised + Actor<Context = Context<A>>,
-        F: FnOnce(Exit) -> A,
+        F: FnOnce(ActorExit) -> A,
     {
-        let exit = Exit::default();
+        let exit = ActorExit::default();
         let made = catch_unwind(AssertUnwindSafe(|| build(exit.clone())));
         match made {
             Ok(actor) => {
-                let body = Body::new(actor, front, exit, Turn::new(Arc::clone(&self.pulse)));
-                own(Warden { body, guard: self, failures: Failures::default(), restarts: false }.watch_over());
+                let body = ActorBody::new(actor, front, exit, MailboxTurn::new(Arc::clone(&self.pulse)));
+                own(Warden { body, guard: self, failures: FailureWindow::default(), restarts: false }.watch_over());
             }
             Err(panic) => own(self.mourn(front, panic_message(&*panic))),
         }
@@ -79,9 +81,9 @@ enum Phase {
 }
 
 struct Warden<A: Supervised + Actor<Context = Context<A>>> {
-    body: Body<A>,
-    guard: Guard,
-    failures: Failures,
+    body: ActorBody<A>,
+    guard: ActorGuard,
+    failures: FailureWindow,
     restarts: bool,
 }
 
@@ -115,8 +117,8 @@ impl<A: Supervised + Actor<Context = Context<A>>> Warden<A> {
                 end = poll_fn(|task| body.poll_turn(task, &guard.reporter)) => Ok(end),
             };
             match end {
-                Ok(End::Failed(failure)) => return self.failed(&failure),
-                Ok(End::Clean) => {
+                Ok(IncarnationEnd::Failed(failure)) => return self.failed(&failure),
+                Ok(IncarnationEnd::Clean) => {
                     self.clear();
                     self.guard.reporter.stopped();
                     return Phase::Stopped;
@@ -131,28 +133,28 @@ impl<A: Supervised + Actor<Context = Context<A>>> Warden<A> {
     }
 
     /// An order to a living actor.
-    async fn obey(&mut self, order: Order) -> Option<Phase> {
+    async fn obey(&mut self, order: CommandEnvelope) -> Option<Phase> {
         match order.wish {
-            Wish::Command(Command::Start | Command::Resume) => {
-                order.answer(Ok(Answer::Already));
+            ActorCommand::Command(OperatorCommand::Start | OperatorCommand::Resume) => {
+                order.answer(Ok(OperatorAnswer::Already));
                 None
             }
-            Wish::Command(Command::Stop) => {
+            ActorCommand::Command(OperatorCommand::Stop) => {
                 self.end_in_order().await;
                 self.guard.reporter.stopped();
-                order.answer(Ok(Answer::Done));
+                order.answer(Ok(OperatorAnswer::Done));
                 Some(Phase::Stopped)
             }
-            Wish::Command(Command::Restart) => {
+            ActorCommand::Command(OperatorCommand::Restart) => {
                 self.end_in_order().await;
                 self.failures.clear();
-                order.answer(Ok(Answer::Done));
+                order.answer(Ok(OperatorAnswer::Done));
                 Some(Phase::Live)
             }
             #[cfg(feature = "fault-injection")]
-            Wish::Fault(fault) => {
+            ActorCommand::Fault(fault) => {
                 self.body.turn().inject(fault);
-                order.answer(Ok(Answer::Done));
+                order.answer(Ok(OperatorAnswer::Done));
                 None
             }
         }
@@ -166,10 +168,10 @@ impl<A: Supervised + Actor<Context = Context<A>>> Warden<A> {
             biased;
             end = poll_fn(|task| body.poll_turn(task, &guard.reporter)) => end,
             () = tokio::time::sleep(guard.policy.stop_timeout) => {
-                End::Failed(format!("did not stop within {:?} and was cut off", guard.policy.stop_timeout))
+                IncarnationEnd::Failed(format!("did not stop within {:?} and was cut off", guard.policy.stop_timeout))
             }
         };
-        if let End::Failed(failure) = end {
+        if let IncarnationEnd::Failed(failure) = end {
             self.guard.reporter.note(&failure);
         }
         self.clear();
@@ -187,11 +189,11 @@ impl<A: Supervised + Actor<Context = Context<A>>> Warden<A> {
         let policy = &self.guard.policy;
         let nth = self.failures.record(Instant::now(), policy.window);
         match policy.decide(nth, fastrand::f64()) {
-            Decision::RestartAfter(delay) => {
+            RestartDecision::RestartAfter(delay) => {
                 self.guard.reporter.backing_off(failure, delay);
                 Phase::BackOff(delay)
             }
-            Decision::Park => {
+            RestartDecision::Park => {
                 self.failures.clear();
                 self.guard.reporter.parked(failure, policy.cool_down);
                 Phase::Parked
@@ -222,22 +224,22 @@ impl<A: Supervised + Actor<Context = Context<A>>> Warden<A> {
                 return Phase::Live;
             };
             match order.wish {
-                Wish::Command(Command::Resume) if !resumable => {
+                ActorCommand::Command(OperatorCommand::Resume) if !resumable => {
                     order.answer(Err(ControlError::Stopped(Arc::clone(&self.guard.name))));
                 }
-                Wish::Command(Command::Stop) if !resumable => order.answer(Ok(Answer::Already)),
-                Wish::Command(Command::Stop) => {
+                ActorCommand::Command(OperatorCommand::Stop) if !resumable => order.answer(Ok(OperatorAnswer::Already)),
+                ActorCommand::Command(OperatorCommand::Stop) => {
                     self.guard.reporter.stopped();
-                    order.answer(Ok(Answer::Done));
+                    order.answer(Ok(OperatorAnswer::Done));
                     return Phase::Stopped;
                 }
-                Wish::Command(Command::Start | Command::Resume | Command::Restart) => {
+                ActorCommand::Command(OperatorCommand::Start | OperatorCommand::Resume | OperatorCommand::Restart) => {
                     self.failures.clear();
-                    order.answer(Ok(Answer::Done));
+                    order.answer(Ok(OperatorAnswer::Done));
                     return Phase::Live;
                 }
                 #[cfg(feature = "fault-injection")]
-                Wish::Fault(_) => order.answer(Err(ControlError::Stopped(Arc::clone(&self.guard.name)))),
+                ActorCommand::Fault(_) => order.answer(Err(ControlError::Stopped(Arc::clone(&self.guard.name)))),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What is known of an actor, readable at any time, and how it comes to be known.
 
-use crate::pulse::Pulse;
+use crate::pulse::ActorHeartbeat;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 /// Where an actor stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Status {
+pub enum ActorStatus {
     /// An incarnation was begun and does not take messages yet.
     Starting,
     /// It takes messages.
@@ -24,21 +24,21 @@ pub enum Status {
     Unresponsive,
 }
 
-impl Status {
+impl ActorStatus {
     /// The name in logs, metrics and the API.
     pub fn as_str(self) -> &'static str {
         match self {
-            Status::Starting => "starting",
-            Status::Running => "running",
-            Status::BackingOff => "backing_off",
-            Status::Parked => "parked",
-            Status::Stopped => "stopped",
-            Status::Unresponsive => "unresponsive",
+            ActorStatus::Starting => "starting",
+            ActorStatus::Running => "running",
+            ActorStatus::BackingOff => "backing_off",
+            ActorStatus::Parked => "parked",
+            ActorStatus::Stopped => "stopped",
+            ActorStatus::Unresponsive => "unresponsive",
         }
     }
 }
 
-impl std::fmt::Display for Status {
+impl std::fmt::Display for ActorStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
@@ -46,11 +46,11 @@ impl std::fmt::Display for Status {
 
 /// The state of one guarded actor; cheap to clone.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Health {
+pub struct ActorHealth {
     /// The name it was started under.
     pub name: Arc<str>,
     /// Where it stands.
-    pub status: Status,
+    pub status: ActorStatus,
     /// Incarnations begun after the first one.
     pub restarts: u64,
     /// Failures so far, whether a restart followed or not.
@@ -76,30 +76,30 @@ pub struct Escalation {
 
 /// What all reporters of one registry share: that something changed, and that all is lost.
 #[derive(Debug)]
-pub(crate) struct Board {
+pub(crate) struct HealthBoard {
     pub(crate) revision: watch::Sender<u64>,
     pub(crate) escalation: watch::Sender<Option<Escalation>>,
 }
 
-impl Default for Board {
+impl Default for HealthBoard {
     fn default() -> Self {
-        Board { revision: watch::Sender::new(0), escalation: watch::Sender::new(None) }
+        HealthBoard { revision: watch::Sender::new(0), escalation: watch::Sender::new(None) }
     }
 }
 
 /// Publishes one actor's health and logs each change once. Written to by its guard and by the watchdog.
 #[derive(Debug)]
-pub(crate) struct Reporter {
-    health: watch::Sender<Health>,
-    board: Arc<Board>,
-    pulse: Arc<Pulse>,
+pub(crate) struct HealthReporter {
+    health: watch::Sender<ActorHealth>,
+    board: Arc<HealthBoard>,
+    pulse: Arc<ActorHeartbeat>,
 }
 
-impl Reporter {
-    pub(crate) fn new(name: Arc<str>, essential: bool, board: Arc<Board>, pulse: Arc<Pulse>) -> Self {
-        let health = Health {
+impl HealthReporter {
+    pub(crate) fn new(name: Arc<str>, essential: bool, board: Arc<HealthBoard>, pulse: Arc<ActorHeartbeat>) -> Self {
+        let health = ActorHealth {
             name,
-            status: Status::Starting,
+            status: ActorStatus::Starting,
             restarts: 0,
             failures: 0,
             last_error: None,
@@ -107,19 +107,19 @@ impl Reporter {
             next_restart: None,
             essential,
         };
-        Reporter { health: watch::Sender::new(health), board, pulse }
+        HealthReporter { health: watch::Sender::new(health), board, pulse }
     }
 
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Health> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<ActorHealth> {
         self.health.subscribe()
     }
 
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> ActorStatus {
         self.health.borrow().status
     }
 
     pub(crate) fn starting(&self, first: bool) {
-        self.enter(Status::Starting, |h| h.restarts += u64::from(!first));
+        self.enter(ActorStatus::Starting, |h| h.restarts += u64::from(!first));
     }
 
     /// Called after every turn in which messages could be taken: news only after the start and after a stall.
@@ -128,16 +128,16 @@ impl Reporter {
             return;
         }
         let before = self.status();
-        self.enter(Status::Running, |_| {});
+        self.enter(ActorStatus::Running, |_| {});
         let health = self.health.borrow();
         match before {
-            Status::Unresponsive => warn!(actor = %health.name, "actor takes messages again"),
+            ActorStatus::Unresponsive => warn!(actor = %health.name, "actor takes messages again"),
             _ => info!(actor = %health.name, restarts = health.restarts, "actor is running"),
         }
     }
 
     pub(crate) fn backing_off(&self, failure: &str, delay: Duration) {
-        self.enter(Status::BackingOff, |h| {
+        self.enter(ActorStatus::BackingOff, |h| {
             h.failures += 1;
             h.last_error = Some(failure.into());
             h.next_restart = SystemTime::now().checked_add(delay);
@@ -147,7 +147,7 @@ impl Reporter {
     }
 
     pub(crate) fn parked(&self, failure: &str, cool_down: Option<Duration>) {
-        self.enter(Status::Parked, |h| {
+        self.enter(ActorStatus::Parked, |h| {
             h.failures += 1;
             h.last_error = Some(failure.into());
             h.next_restart = cool_down.and_then(|wait| SystemTime::now().checked_add(wait));
@@ -165,7 +165,7 @@ impl Reporter {
     }
 
     pub(crate) fn stopped(&self) {
-        self.enter(Status::Stopped, |_| {});
+        self.enter(ActorStatus::Stopped, |_| {});
         info!(actor = %self.health.borrow().name, "actor stopped");
     }
 
@@ -178,9 +178,9 @@ impl Reporter {
     /// Called by the watchdog. No news for an actor that is down, or already known to be stuck.
     pub(crate) fn unresponsive(&self, reason: &str) {
         let changed = self.health.send_if_modified(|h| {
-            let stuck = matches!(h.status, Status::Running | Status::Starting);
+            let stuck = matches!(h.status, ActorStatus::Running | ActorStatus::Starting);
             if stuck {
-                h.status = Status::Unresponsive;
+                h.status = ActorStatus::Unresponsive;
                 h.last_error = Some(reason.into());
                 h.since = SystemTime::now();
                 self.pulse.shown_running.store(false, Ordering::Relaxed);
@@ -193,8 +193,8 @@ impl Reporter {
         }
     }
 
-    fn enter(&self, status: Status, change: impl FnOnce(&mut Health)) {
-        self.pulse.shown_running.store(status == Status::Running, Ordering::Relaxed);
+    fn enter(&self, status: ActorStatus, change: impl FnOnce(&mut ActorHealth)) {
+        self.pulse.shown_running.store(status == ActorStatus::Running, Ordering::Relaxed);
         self.health.send_modify(|h| {
             h.status = status;
             h.since = SystemTime::now();
@@ -206,11 +206,11 @@ impl Reporter {
 }
 
 /// Held by the guard's task: when that ends, however it ends, the actor's health says so.
-pub(crate) struct LastWord(pub(crate) Arc<Reporter>);
+pub(crate) struct LastWord(pub(crate) Arc<HealthReporter>);
 
 impl Drop for LastWord {
     fn drop(&mut self) {
-        if !matches!(self.0.status(), Status::Stopped | Status::Parked) {
+        if !matches!(self.0.status(), ActorStatus::Stopped | ActorStatus::Parked) {
             self.0.stopped();
         }
     }

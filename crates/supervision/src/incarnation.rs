@@ -2,9 +2,9 @@
 //!
 //! `ContextFut` owns the actor, and its `restart()` is the one way to drop what an ended life left in its context.
 
-use crate::exit::{Exit, panic_message};
-use crate::health::Reporter;
-use crate::mailbox::{Pump, Turn};
+use crate::exit::{ActorExit, panic_message};
+use crate::health::HealthReporter;
+use crate::mailbox::{MailboxPump, MailboxTurn};
 use actix::dev::channel::{self, AddressReceiver};
 use actix::dev::{AsyncContextParts, ContextFut, ContextParts};
 use actix::prelude::*;
@@ -17,18 +17,18 @@ use std::task::{self, Poll, Waker};
 
 /// How a life ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum IncarnationEnd {
     /// `ctx.stop()` or `ctx.terminate()`.
     Clean,
-    /// A panic, or [`Exit::fail`].
+    /// A panic, or [`ActorExit::fail`].
     Failed(String),
 }
 
-pub(crate) struct Body<A: Actor<Context = Context<A>>> {
+pub(crate) struct ActorBody<A: Actor<Context = Context<A>>> {
     fut: ContextFut<A, Context<A>>,
     front: Rc<RefCell<AddressReceiver<A>>>,
-    turn: Rc<Turn>,
-    exit: Exit,
+    turn: Rc<MailboxTurn>,
+    exit: ActorExit,
     /// Between `begin` and the end of that life.
     live: bool,
     /// Nothing of an earlier life is left in the context.
@@ -39,13 +39,13 @@ pub(crate) struct Body<A: Actor<Context = Context<A>>> {
     _inner: Addr<A>,
 }
 
-impl<A: Supervised + Actor<Context = Context<A>>> Body<A> {
-    pub(crate) fn new(actor: A, front: AddressReceiver<A>, exit: Exit, turn: Turn) -> Self {
+impl<A: Supervised + Actor<Context = Context<A>>> ActorBody<A> {
+    pub(crate) fn new(actor: A, front: AddressReceiver<A>, exit: ActorExit, turn: MailboxTurn) -> Self {
         let (inner, inner_rx) = channel::channel(1);
         let mut ctx = Context::with_receiver(inner_rx);
         // `ctx.address()` gives out the address that outlives this life.
         *ctx.parts() = ContextParts::new(front.sender_producer());
-        let mut body = Body {
+        let mut body = ActorBody {
             fut: ctx.into_future(actor),
             _open: Addr::new(front.sender()),
             front: Rc::new(RefCell::new(front)),
@@ -70,7 +70,11 @@ impl<A: Supervised + Actor<Context = Context<A>>> Body<A> {
     }
 
     /// Lets the actor work until it has nothing to do, or its share of the thread is used up.
-    pub(crate) fn poll_turn(&mut self, task: &mut task::Context<'_>, reporter: &Reporter) -> Poll<End> {
+    pub(crate) fn poll_turn(
+        &mut self,
+        task: &mut task::Context<'_>,
+        reporter: &HealthReporter,
+    ) -> Poll<IncarnationEnd> {
         self.turn.begin();
         // Unwind safety: after a panic nothing but `restart()` touches the context, and `restarting()` is where the actor
         // puts its own state right.
@@ -83,10 +87,10 @@ impl<A: Supervised + Actor<Context = Context<A>>> Body<A> {
                 }
                 return Poll::Pending;
             }
-            (Ok(Poll::Ready(())), None) => End::Clean,
-            (Ok(_), Some(error)) => End::Failed(error),
-            (Err(panic), None) => End::Failed(panic_message(&*panic)),
-            (Err(panic), Some(error)) => End::Failed(format!("{error}; then {}", panic_message(&*panic))),
+            (Ok(Poll::Ready(())), None) => IncarnationEnd::Clean,
+            (Ok(_), Some(error)) => IncarnationEnd::Failed(error),
+            (Err(panic), None) => IncarnationEnd::Failed(panic_message(&*panic)),
+            (Err(panic), Some(error)) => IncarnationEnd::Failed(format!("{error}; then {}", panic_message(&*panic))),
         };
         self.live = false;
         Poll::Ready(end)
@@ -120,21 +124,21 @@ impl<A: Supervised + Actor<Context = Context<A>>> Body<A> {
     }
 
     #[cfg(feature = "fault-injection")]
-    pub(crate) fn turn(&self) -> &Turn {
+    pub(crate) fn turn(&self) -> &MailboxTurn {
         &self.turn
     }
 
-    pub(crate) fn pulse(&self) -> Arc<crate::pulse::Pulse> {
+    pub(crate) fn pulse(&self) -> Arc<crate::pulse::ActorHeartbeat> {
         Arc::clone(&self.turn.pulse)
     }
 
     fn install_pump(&mut self) {
-        let pump = Pump { front: Rc::clone(&self.front), turn: Rc::clone(&self.turn), exit: self.exit.clone() };
+        let pump = MailboxPump { front: Rc::clone(&self.front), turn: Rc::clone(&self.turn), exit: self.exit.clone() };
         self.fut.ctx().spawn(pump);
     }
 }
 
-impl<A: Actor<Context = Context<A>>> Drop for Body<A> {
+impl<A: Actor<Context = Context<A>>> Drop for ActorBody<A> {
     /// `ContextFut`'s own drop runs the actor once more, outside any guard, and would even start one that is down.
     fn drop(&mut self) {
         if self.live {

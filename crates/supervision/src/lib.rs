@@ -2,11 +2,11 @@
 //!
 //! The guard owns the actor's mailbox and polls the actor under `catch_unwind`. A panic, a reported failure or an
 //! operator's order ends one *incarnation*; the next one begins behind the same address, with the queued messages still
-//! queued and in order. A pure [`Policy`] decides when, [`Health`] tells what is going on even while the actor is down, and
+//! queued and in order. A pure [`RestartPolicy`] decides when, [`ActorHealth`] tells what is going on even while the actor is down, and
 //! a watchdog thread notices an actor that no longer takes its messages.
 //!
 //! Never in here: business rules, configuration, I/O, the end of the process (who ends it waits on
-//! [`Registry::essential_failure`]). No message is ever replayed: the one in hand when an actor dies is lost to the actor,
+//! [`ActorRegistry::essential_failure`]). No message is ever replayed: the one in hand when an actor dies is lost to the actor,
 //! and its sender sees `MailboxError::Closed`, which means "outcome unknown".
 
 #[cfg(panic = "abort")]
@@ -25,11 +25,11 @@ mod pulse;
 mod registry;
 mod watchdog;
 
-pub use control::{Answer, Command, ControlError, ControlHandle};
-pub use exit::Exit;
+pub use control::{ControlError, ControlHandle, OperatorAnswer, OperatorCommand};
+pub use exit::ActorExit;
 #[cfg(feature = "fault-injection")]
-pub use fault::Fault;
-pub use guard::Guarded;
-pub use health::{Escalation, Health, Status};
-pub use policy::{Decision, Failures, Policy};
-pub use registry::{Entry, Registry, StartError};
+pub use fault::InjectedFault;
+pub use guard::GuardedActor;
+pub use health::{ActorHealth, ActorStatus, Escalation};
+pub use policy::{FailureWindow, RestartDecision, RestartPolicy};
+pub use registry::{ActorRegistry, RegistryEntry, StartError};

@@ -2,10 +2,10 @@
 //!
 //! actix's own mailbox goes on as long as there are messages: an actor under steady load would never give its thread back,
 //! its timers would starve, and it could not be told from a frozen one. The receiver belongs to the guard instead; each
-//! incarnation draws from it through a [`Pump`] in its context.
+//! incarnation draws from it through a [`MailboxPump`] in its context.
 
-use crate::exit::Exit;
-use crate::pulse::Pulse;
+use crate::exit::ActorExit;
+use crate::pulse::ActorHeartbeat;
 use actix::dev::{EnvelopeProxy, channel::AddressReceiver};
 use actix::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -18,17 +18,17 @@ use std::task::{self, Poll};
 const MESSAGES_A_TURN: u32 = 64;
 
 /// What guard and pump know of the turn they are in.
-pub(crate) struct Turn {
+pub(crate) struct MailboxTurn {
     left: Cell<u32>,
     served: Cell<bool>,
     #[cfg(feature = "fault-injection")]
-    fault: Cell<Option<crate::Fault>>,
-    pub(crate) pulse: Arc<Pulse>,
+    fault: Cell<Option<crate::InjectedFault>>,
+    pub(crate) pulse: Arc<ActorHeartbeat>,
 }
 
-impl Turn {
-    pub(crate) fn new(pulse: Arc<Pulse>) -> Self {
-        Turn {
+impl MailboxTurn {
+    pub(crate) fn new(pulse: Arc<ActorHeartbeat>) -> Self {
+        MailboxTurn {
             left: Cell::new(0),
             served: Cell::new(false),
             #[cfg(feature = "fault-injection")]
@@ -49,7 +49,7 @@ impl Turn {
     }
 
     #[cfg(feature = "fault-injection")]
-    pub(crate) fn inject(&self, fault: crate::Fault) {
+    pub(crate) fn inject(&self, fault: crate::InjectedFault) {
         self.fault.set(Some(fault));
     }
 
@@ -62,14 +62,14 @@ impl Turn {
 
 /// Lives in an actor's context as its first future, never ends by itself, and is dropped with the incarnation; what is queued
 /// stays in the receiver for the next one.
-pub(crate) struct Pump<A: Actor> {
+pub(crate) struct MailboxPump<A: Actor> {
     pub(crate) front: Rc<RefCell<AddressReceiver<A>>>,
-    pub(crate) turn: Rc<Turn>,
+    pub(crate) turn: Rc<MailboxTurn>,
     #[cfg_attr(not(feature = "fault-injection"), expect(dead_code, reason = "an injected error goes through it"))]
-    pub(crate) exit: Exit,
+    pub(crate) exit: ActorExit,
 }
 
-impl<A> ActorFuture<A> for Pump<A>
+impl<A> ActorFuture<A> for MailboxPump<A>
 where
     A: Actor<Context = Context<A>>,
 {
@@ -98,14 +98,14 @@ where
 }
 
 #[cfg(feature = "fault-injection")]
-impl<A: Actor<Context = Context<A>>> Pump<A> {
+impl<A: Actor<Context = Context<A>>> MailboxPump<A> {
     #[expect(clippy::panic, reason = "a test asked for it")]
     fn suffer(&self, ctx: &mut Context<A>) {
         match self.turn.fault.take() {
             None => {}
-            Some(crate::Fault::Panic) => panic!("injected panic"),
-            Some(crate::Fault::Error) => self.exit.fail(ctx, "injected error"),
-            Some(crate::Fault::Freeze(time)) => std::thread::sleep(time),
+            Some(crate::InjectedFault::Panic) => panic!("injected panic"),
+            Some(crate::InjectedFault::Error) => self.exit.fail(ctx, "injected error"),
+            Some(crate::InjectedFault::Freeze(time)) => std::thread::sleep(time),
         }
     }
 }

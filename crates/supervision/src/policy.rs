@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// How one actor is restarted, watched and ended.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Policy {
+pub struct RestartPolicy {
     /// Wait before the first restart; doubles with each failure within `window`.
     pub initial_backoff: Duration,
     /// The wait never exceeds this.
@@ -30,9 +30,9 @@ pub struct Policy {
     pub stop_timeout: Duration,
 }
 
-impl Default for Policy {
+impl Default for RestartPolicy {
     fn default() -> Self {
-        Policy {
+        RestartPolicy {
             initial_backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(30),
             jitter: 0.2,
@@ -48,31 +48,31 @@ impl Default for Policy {
 
 /// What follows a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum RestartDecision {
     /// Start the next incarnation after this wait.
     RestartAfter(Duration),
     /// Stay down, mailbox open, until resumed or until the cool-down (if any) is over.
     Park,
 }
 
-impl Policy {
+impl RestartPolicy {
     /// Decides on the `nth` failure (1 is the first) within the window. `chance` is a random number from 0.0 to 1.0.
-    pub fn decide(&self, nth: u32, chance: f64) -> Decision {
+    pub fn decide(&self, nth: u32, chance: f64) -> RestartDecision {
         if nth > self.max_restarts {
-            return Decision::Park;
+            return RestartDecision::Park;
         }
         let doublings = nth.saturating_sub(1).min(31);
         let backoff = self.initial_backoff.saturating_mul(1 << doublings).min(self.max_backoff);
         let cut = self.jitter.clamp(0.0, 1.0) * chance.clamp(0.0, 1.0);
-        Decision::RestartAfter(backoff.mul_f64(1.0 - cut))
+        RestartDecision::RestartAfter(backoff.mul_f64(1.0 - cut))
     }
 }
 
 /// The failures of one actor that still count.
 #[derive(Clone, Debug, Default)]
-pub struct Failures(VecDeque<Instant>);
+pub struct FailureWindow(VecDeque<Instant>);
 
-impl Failures {
+impl FailureWindow {
     /// Adds a failure at `now`; returns how many lie within `window`, this one included.
     pub fn record(&mut self, now: Instant, window: Duration) -> u32 {
         self.0.retain(|at| now.duration_since(*at) < window);
@@ -94,28 +94,28 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn policy() -> Policy {
-        Policy {
+    fn policy() -> RestartPolicy {
+        RestartPolicy {
             initial_backoff: ms(100),
             max_backoff: ms(1000),
             jitter: 0.5,
             max_restarts: 6,
             window: ms(60_000),
-            ..Policy::default()
+            ..RestartPolicy::default()
         }
     }
 
     #[test]
     fn the_wait_doubles_up_to_the_maximum_and_then_the_actor_parks() {
         let table = [
-            (1, Decision::RestartAfter(ms(100))),
-            (2, Decision::RestartAfter(ms(200))),
-            (3, Decision::RestartAfter(ms(400))),
-            (4, Decision::RestartAfter(ms(800))),
-            (5, Decision::RestartAfter(ms(1000))),
-            (6, Decision::RestartAfter(ms(1000))),
-            (7, Decision::Park),
-            (u32::MAX, Decision::Park),
+            (1, RestartDecision::RestartAfter(ms(100))),
+            (2, RestartDecision::RestartAfter(ms(200))),
+            (3, RestartDecision::RestartAfter(ms(400))),
+            (4, RestartDecision::RestartAfter(ms(800))),
+            (5, RestartDecision::RestartAfter(ms(1000))),
+            (6, RestartDecision::RestartAfter(ms(1000))),
+            (7, RestartDecision::Park),
+            (u32::MAX, RestartDecision::Park),
         ];
         for (nth, expected) in table {
             assert_eq!(policy().decide(nth, 0.0), expected, "failure {nth}");
@@ -126,10 +126,10 @@ mod tests {
     fn chance_only_ever_shortens_the_wait_and_never_below_its_share() {
         let table = [(0.0, 0.5, 100), (0.5, 0.5, 75), (1.0, 0.5, 50), (7.0, 0.5, 50), (1.0, 0.0, 100), (1.0, 3.0, 0)];
         for (chance, jitter, expected) in table {
-            let policy = Policy { jitter, ..policy() };
+            let policy = RestartPolicy { jitter, ..policy() };
             assert_eq!(
                 policy.decide(1, chance),
-                Decision::RestartAfter(ms(expected)),
+                RestartDecision::RestartAfter(ms(expected)),
                 "chance {chance}, jitter {jitter}"
             );
         }
@@ -137,28 +137,34 @@ mod tests {
 
     #[test]
     fn no_restarts_allowed_means_parking_at_the_first_failure() {
-        assert_eq!(Policy { max_restarts: 0, ..policy() }.decide(1, 0.0), Decision::Park);
+        assert_eq!(RestartPolicy { max_restarts: 0, ..policy() }.decide(1, 0.0), RestartDecision::Park);
     }
 
     #[test]
     fn huge_figures_do_not_overflow() {
-        let policy = Policy {
+        let policy = RestartPolicy {
             initial_backoff: Duration::MAX,
             max_backoff: Duration::MAX,
             jitter: 0.0,
             max_restarts: u32::MAX,
             ..policy()
         };
-        let half =
-            Policy { initial_backoff: ms(100), max_backoff: Duration::from_secs(u64::MAX / 4), ..policy.clone() };
-        assert!(matches!(half.decide(u32::MAX, 0.0), Decision::RestartAfter(_)));
-        assert_eq!(Policy { max_backoff: ms(5), ..policy }.decide(40, 0.0), Decision::RestartAfter(ms(5)));
+        let half = RestartPolicy {
+            initial_backoff: ms(100),
+            max_backoff: Duration::from_secs(u64::MAX / 4),
+            ..policy.clone()
+        };
+        assert!(matches!(half.decide(u32::MAX, 0.0), RestartDecision::RestartAfter(_)));
+        assert_eq!(
+            RestartPolicy { max_backoff: ms(5), ..policy }.decide(40, 0.0),
+            RestartDecision::RestartAfter(ms(5))
+        );
     }
 
     #[test]
     fn a_failure_counts_until_its_window_has_passed() {
         let start = Instant::now();
-        let mut failures = Failures::default();
+        let mut failures = FailureWindow::default();
         let counted: Vec<u32> =
             [0, 10, 20, 59_999, 60_000, 60_015, 200_000].map(|at| failures.record(start + ms(at), ms(60_000))).to_vec();
         assert_eq!(counted, [1, 2, 3, 4, 4, 4, 1]);
@@ -166,7 +172,7 @@ mod tests {
 
     #[test]
     fn an_order_from_outside_makes_earlier_failures_forgotten() {
-        let mut failures = Failures::default();
+        let mut failures = FailureWindow::default();
         failures.record(Instant::now(), ms(60_000));
         failures.clear();
         assert_eq!(failures.record(Instant::now(), ms(60_000)), 1);

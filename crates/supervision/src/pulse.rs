@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 #[derive(Debug, Default)]
-pub(crate) struct Pulse {
+pub(crate) struct ActorHeartbeat {
     asked: AtomicU64,
     pub(crate) thread: AtomicU64,
     pub(crate) mailbox: AtomicU64,
@@ -16,7 +16,7 @@ pub(crate) struct Pulse {
     pub(crate) shown_running: AtomicBool,
 }
 
-impl Pulse {
+impl ActorHeartbeat {
     /// The guard is being polled, so its thread is not blocked.
     pub(crate) fn thread_answers(&self) {
         self.thread.store(self.asked.load(Ordering::Relaxed), Ordering::Relaxed);

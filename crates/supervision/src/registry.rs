@@ -1,12 +1,12 @@
 //! All guarded actors by name: what the Supervisor actor and the admin API read, and what the watchdog watches.
 
 use crate::control::{self, ControlHandle};
-use crate::exit::Exit;
-use crate::guard::{Guard, Guarded};
-use crate::health::{Board, Escalation, Health, Reporter};
-use crate::policy::Policy;
-use crate::pulse::Pulse;
-use crate::watchdog::{self, Watched};
+use crate::exit::ActorExit;
+use crate::guard::{ActorGuard, GuardedActor};
+use crate::health::{ActorHealth, Escalation, HealthBoard, HealthReporter};
+use crate::policy::RestartPolicy;
+use crate::pulse::ActorHeartbeat;
+use crate::watchdog::{self, WatchedActor};
 use actix::dev::channel;
 use actix::prelude::*;
 use std::collections::BTreeMap;
@@ -17,13 +17,13 @@ use tokio::sync::watch;
 
 /// Starts guarded actors and knows them by name. Clones are the same registry.
 #[derive(Clone, Debug, Default)]
-pub struct Registry(Arc<Inner>);
+pub struct ActorRegistry(Arc<Inner>);
 
 /// One actor in the registry.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct RegistryEntry {
     /// Where it stands.
-    pub health: watch::Receiver<Health>,
+    pub health: watch::Receiver<ActorHealth>,
     /// Orders to it.
     pub control: ControlHandle,
 }
@@ -39,7 +39,7 @@ pub enum StartError {
     Watchdog(#[source] std::io::Error),
 }
 
-impl Registry {
+impl ActorRegistry {
     /// An empty registry.
     pub fn new() -> Self {
         Self::default()
@@ -61,12 +61,12 @@ impl Registry {
         name: impl Into<Arc<str>>,
         arbiter: &ArbiterHandle,
         capacity: usize,
-        policy: Policy,
+        policy: RestartPolicy,
         build: F,
-    ) -> Result<Guarded<A>, StartError>
+    ) -> Result<GuardedActor<A>, StartError>
     where
         A: Supervised + Actor<Context = Context<A>>,
-        F: FnOnce(Exit) -> A + Send + 'static,
+        F: FnOnce(ActorExit) -> A + Send + 'static,
     {
         let name = name.into();
         let mut actors = self.0.actors();
@@ -74,35 +74,35 @@ impl Registry {
             return Err(StartError::NameTaken(name));
         }
         self.watch()?;
-        let pulse = Arc::new(Pulse::default());
+        let pulse = Arc::new(ActorHeartbeat::default());
         let reporter =
-            Reporter::new(Arc::clone(&name), policy.essential, Arc::clone(&self.0.board), Arc::clone(&pulse));
+            HealthReporter::new(Arc::clone(&name), policy.essential, Arc::clone(&self.0.board), Arc::clone(&pulse));
         let reporter = Arc::new(reporter);
         let (control, orders) = control::line(Arc::clone(&name), policy.stop_timeout);
-        let watched = Watched::new(Arc::clone(&pulse), Arc::clone(&reporter), policy.stall_timeout);
+        let watched = WatchedActor::new(Arc::clone(&pulse), Arc::clone(&reporter), policy.stall_timeout);
         let guarded = reporter.subscribe();
         actors.insert(Arc::clone(&name), Known { watched, control: control.clone() });
         drop(actors);
 
         let (sender, front) = channel::channel(capacity);
         let last_word = crate::health::LastWord(Arc::clone(&reporter));
-        let guard = Guard { name, policy, reporter, pulse, orders, last_word };
+        let guard = ActorGuard { name, policy, reporter, pulse, orders, last_word };
         // On an arbiter that has ended, the guard is dropped here and its last word is "stopped".
         arbiter.spawn_fn(move || guard.begin(front, build));
         self.0.board.revision.send_modify(|n| *n += 1);
-        Ok(Guarded { addr: Addr::new(sender), health: guarded, control })
+        Ok(GuardedActor { addr: Addr::new(sender), health: guarded, control })
     }
 
     /// The health of all actors, by name.
-    pub fn list(&self) -> Vec<Health> {
+    pub fn list(&self) -> Vec<ActorHealth> {
         self.0.actors().values().map(|known| known.watched.reporter.subscribe().borrow().clone()).collect()
     }
 
     /// One actor.
-    pub fn get(&self, name: &str) -> Option<Entry> {
+    pub fn get(&self, name: &str) -> Option<RegistryEntry> {
         let actors = self.0.actors();
         let known = actors.get(name)?;
-        Some(Entry { health: known.watched.reporter.subscribe(), control: known.control.clone() })
+        Some(RegistryEntry { health: known.watched.reporter.subscribe(), control: known.control.clone() })
     }
 
     /// Forgets an actor, as when its interface was removed from the configuration. Stop it first: this does not.
@@ -181,7 +181,7 @@ fn next_period(registry: &Weak<Inner>) -> Option<Duration> {
 #[derive(Debug, Default)]
 struct Inner {
     actors: Mutex<BTreeMap<Arc<str>, Known>>,
-    board: Arc<Board>,
+    board: Arc<HealthBoard>,
     /// Dropped with the registry, which ends the watchdog.
     watchdog: Mutex<Option<SyncSender<()>>>,
 }
@@ -195,6 +195,6 @@ impl Inner {
 
 #[derive(Debug)]
 struct Known {
-    watched: Watched,
+    watched: WatchedActor,
     control: ControlHandle,
 }

@@ -1,7 +1,7 @@
 //! The watchdog: it looks at each actor, and reports the one that does not answer.
 
-use crate::health::{Reporter, Status};
-use crate::pulse::Pulse;
+use crate::health::{ActorStatus, HealthReporter};
+use crate::pulse::ActorHeartbeat;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,30 +12,30 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 
 /// The watchdog's view of one actor.
 #[derive(Debug)]
-pub(crate) struct Watched {
-    pub(crate) pulse: Arc<Pulse>,
-    pub(crate) reporter: Arc<Reporter>,
+pub(crate) struct WatchedActor {
+    pub(crate) pulse: Arc<ActorHeartbeat>,
+    pub(crate) reporter: Arc<HealthReporter>,
     pub(crate) stall_timeout: Duration,
     /// Counted in looks, not read from a clock: a process that was stopped and continued has not stalled.
     silent: Duration,
 }
 
-impl Watched {
-    pub(crate) fn new(pulse: Arc<Pulse>, reporter: Arc<Reporter>, stall_timeout: Duration) -> Self {
-        Watched { pulse, reporter, stall_timeout, silent: Duration::ZERO }
+impl WatchedActor {
+    pub(crate) fn new(pulse: Arc<ActorHeartbeat>, reporter: Arc<HealthReporter>, stall_timeout: Duration) -> Self {
+        WatchedActor { pulse, reporter, stall_timeout, silent: Duration::ZERO }
     }
 
     /// One look, `period` after the one before.
     pub(crate) fn look(&mut self, period: Duration) {
         let answered = match self.reporter.status() {
             // Down on purpose: nothing is asked of it.
-            Status::BackingOff | Status::Parked | Status::Stopped => {
+            ActorStatus::BackingOff | ActorStatus::Parked | ActorStatus::Stopped => {
                 self.silent = Duration::ZERO;
                 return;
             }
             // It may wait for what it needs to start; only a blocked thread is wrong.
-            Status::Starting => self.pulse.answered(&self.pulse.thread),
-            Status::Running | Status::Unresponsive => self.pulse.answered(&self.pulse.mailbox),
+            ActorStatus::Starting => self.pulse.answered(&self.pulse.thread),
+            ActorStatus::Running | ActorStatus::Unresponsive => self.pulse.answered(&self.pulse.mailbox),
         };
         if answered {
             self.silent = Duration::ZERO;

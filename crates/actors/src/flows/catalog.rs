@@ -3,17 +3,17 @@
 //! Flows are reloaded by difference: a flow that did not change stays the very same object, so nothing that is under way is
 //! disturbed. A reload that fails keeps the old set. Without the database the last known flows are used, from a file.
 
-use crate::backoff::Pace;
-use crate::condition::Trouble;
+use crate::backoff::RestartDelay;
+use crate::condition::Condition;
 use crate::flows::known_flows::KnownFlows;
-use crate::flows::lineage::Lineage;
-use crate::messages::{Reload, ReplaceFlows};
+use crate::flows::lineage::DatabaseLineage;
+use crate::messages::{ReloadFlows, ReplaceFlows};
 use actix::prelude::*;
 use hearthgate_domain::flow::{Flow, FlowRow};
-use hearthgate_domain::routing::{Resting, RoutingTable, describe_circle, find_circles};
+use hearthgate_domain::routing::{RestingFlow, RoutingTable, describe_circle, find_circles};
 use hearthgate_storage::journal;
-use hearthgate_storage::sql::{Changes, Database, DatabaseOptions, FlowHistory, MqttServer, TypedTable};
-use hearthgate_supervision::Exit;
+use hearthgate_storage::sql::{ChangeNotifications, Database, DatabaseOptions, FlowHistory, MqttServer, TypedTable};
+use hearthgate_supervision::ActorExit;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -27,7 +27,7 @@ const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the actor works with.
 #[derive(Clone)]
-pub struct Deps {
+pub struct CatalogDeps {
     /// How to reach the database.
     pub options: DatabaseOptions,
     /// Told when there is a connection.
@@ -41,19 +41,19 @@ pub struct Deps {
     /// Which database it was, to notice another one.
     pub identity: PathBuf,
     /// What waits in it is for the flows of the database from last time.
-    pub journal: journal::Handle,
+    pub journal: journal::JournalHandle,
     /// Flows that could not be loaded, each with the reason.
     pub unloadable: watch::Sender<Vec<(String, String)>>,
     /// Why the flows may be out of date, for readiness; empty when all is well.
-    pub trouble: Trouble,
+    pub trouble: Condition,
     /// Told which broker the table `mqtt_servers` names, when that is to be known.
     pub server: Option<watch::Sender<Option<MqttServer>>>,
 }
 
 /// See the module.
 pub struct CatalogActor {
-    deps: Deps,
-    exit: Exit,
+    deps: CatalogDeps,
+    exit: ActorExit,
     asked: Asked,
 }
 
@@ -78,7 +78,7 @@ impl Asked {
 impl CatalogActor {
     /// An actor that connects as soon as it is started.
     #[must_use]
-    pub fn new(deps: Deps, exit: Exit) -> Self {
+    pub fn new(deps: CatalogDeps, exit: ActorExit) -> Self {
         CatalogActor { deps, exit, asked: Asked::default() }
     }
 }
@@ -89,8 +89,8 @@ impl Actor for CatalogActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         let deps = self.deps.clone();
         let known = KnownFlows::read(deps.cache.clone());
-        let lineage = Lineage::new(deps.identity.clone(), deps.journal.clone());
-        let work = Work { deps, asked: self.asked.clone(), table: None, known, lineage, pace: Pace::new() };
+        let lineage = DatabaseLineage::new(deps.identity.clone(), deps.journal.clone());
+        let work = Work { deps, asked: self.asked.clone(), table: None, known, lineage, pace: RestartDelay::new() };
         ctx.spawn(work.run().into_actor(self).map(|end, act, ctx| match end {
             Ok(never) => match never {},
             Err(reason) => act.exit.fail(ctx, reason),
@@ -100,10 +100,10 @@ impl Actor for CatalogActor {
 
 impl Supervised for CatalogActor {}
 
-impl Handler<Reload> for CatalogActor {
+impl Handler<ReloadFlows> for CatalogActor {
     type Result = ResponseFuture<Result<(), String>>;
 
-    fn handle(&mut self, _: Reload, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: ReloadFlows, _: &mut Self::Context) -> Self::Result {
         let (done, answer) = oneshot::channel();
         self.asked.waiting.borrow_mut().push(done);
         self.asked.wake.notify_one();
@@ -119,13 +119,13 @@ impl Handler<Reload> for CatalogActor {
 }
 
 struct Work {
-    deps: Deps,
+    deps: CatalogDeps,
     asked: Asked,
     /// The flows in force; none before the first load.
     table: Option<Arc<RoutingTable>>,
     known: KnownFlows,
-    lineage: Lineage,
-    pace: Pace,
+    lineage: DatabaseLineage,
+    pace: RestartDelay,
 }
 
 impl Work {
@@ -204,7 +204,7 @@ impl Work {
 
     /// Connects, however long it takes; the last known flows are used meanwhile.
     async fn connect(&mut self) -> Result<Database, String> {
-        let mut pace = Pace::new();
+        let mut pace = RestartDelay::new();
         loop {
             match Database::open(&self.deps.options).await {
                 Ok(database) => {
@@ -231,7 +231,7 @@ impl Work {
     }
 
     /// Waits until the flows should be loaded again; false when changes are no longer told.
-    async fn wait(&self, changes: Option<&mut Changes>) -> bool {
+    async fn wait(&self, changes: Option<&mut ChangeNotifications>) -> bool {
         let told = async {
             match changes {
                 Some(changes) => changes.next().await,
@@ -266,8 +266,8 @@ impl Work {
                     }
                     flows.push(flow);
                 }
-                Ok(flow) => resting.push(Resting { id, code, flow: Some(flow) }),
-                Err(_) if !row.enabled => resting.push(Resting { id, code, flow: None }),
+                Ok(flow) => resting.push(RestingFlow { id, code, flow: Some(flow) }),
+                Err(_) if !row.enabled => resting.push(RestingFlow { id, code, flow: None }),
                 Err(reason) => match self.last_good(row) {
                     Some((good, flow)) => {
                         unloadable.push((code, format!("{reason}; it goes on as it was before")));
@@ -276,7 +276,7 @@ impl Work {
                     }
                     None => {
                         unloadable.push((code.clone(), reason));
-                        resting.push(Resting { id, code, flow: None });
+                        resting.push(RestingFlow { id, code, flow: None });
                     }
                 },
             }

@@ -1,15 +1,17 @@
 //! DeadLetterActor: carries refused messages from the journal to the dead letters, where they can be looked at and replayed.
 
-use crate::backoff::Pace;
-use crate::flows::commit::Decision;
+use crate::backoff::RestartDelay;
+use crate::flows::commit::RouteDecision;
 use crate::messages::{ReplayLetter, RouteAgain};
 use actix::prelude::*;
-use hearthgate_domain::delivery::{Inbound, Micros};
-use hearthgate_domain::flow::{Flow, Part};
+use hearthgate_domain::delivery::{InboundMessage, UnixMicros};
+use hearthgate_domain::flow::{ActionKind, Flow};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter, OpenClaim};
-use hearthgate_storage::journal::{self, Salvaged, Seq, Skipped, StoredEntry, Target, Verdict, Why};
-use hearthgate_supervision::Exit;
+use hearthgate_storage::journal::{
+    self, EntryTarget, SalvagedEntry, Seq, SkipReason, SkippedEntries, StoredEntry, TargetVerdict,
+};
+use hearthgate_supervision::ActorExit;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{error, warn};
@@ -25,9 +27,9 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// What the actor works with.
 #[derive(Clone)]
-pub struct Deps {
+pub struct DeadLetterDeps {
     /// The journal.
-    pub journal: journal::Handle,
+    pub journal: journal::JournalHandle,
     /// The flows by number.
     pub table: watch::Receiver<Arc<RoutingTable>>,
     /// Where they go.
@@ -38,14 +40,14 @@ pub struct Deps {
 
 /// See the module.
 pub struct DeadLetterActor {
-    deps: Deps,
-    exit: Exit,
+    deps: DeadLetterDeps,
+    exit: ActorExit,
 }
 
 impl DeadLetterActor {
     /// An actor that goes to work as soon as it is started.
     #[must_use]
-    pub fn new(deps: Deps, exit: Exit) -> Self {
+    pub fn new(deps: DeadLetterDeps, exit: ActorExit) -> Self {
         DeadLetterActor { deps, exit }
     }
 }
@@ -79,7 +81,7 @@ impl Handler<ReplayLetter> for DeadLetterActor {
 }
 
 /// The letter is claimed before its message is taken. Killed in between, the next start finds out whether it was.
-async fn replay(deps: Deps, order: ReplayLetter) -> Result<usize, String> {
+async fn replay(deps: DeadLetterDeps, order: ReplayLetter) -> Result<usize, String> {
     let ReplayLetter { id, again } = order;
     let found = deps.letters.get(id).await.map_err(|error| error.to_string())?;
     let found = found.ok_or_else(|| format!("there is no dead letter {id}"))?;
@@ -107,7 +109,7 @@ async fn replay(deps: Deps, order: ReplayLetter) -> Result<usize, String> {
 
 /// Decides the replays that were under way when an earlier incarnation, or the whole process, ended: those whose message is
 /// in the journal were taken, the others are letters as before.
-async fn settle_claims(deps: Deps) -> Result<(), String> {
+async fn settle_claims(deps: DeadLetterDeps) -> Result<(), String> {
     for OpenClaim { id, after } in deps.letters.open_claims().await.map_err(|error| error.to_string())? {
         let found = deps.letters.get(id).await.map_err(|error| error.to_string())?;
         let is_taken = match found {
@@ -126,7 +128,7 @@ async fn settle_claims(deps: Deps) -> Result<(), String> {
 
 /// Whether the message of a letter that was replayed came into the journal after this entry. Where that was deleted since,
 /// it was carried out.
-fn is_in_journal(journal: &journal::Handle, after: Seq, letter: &NewDeadLetter) -> Result<bool, String> {
+fn is_in_journal(journal: &journal::JournalHandle, after: Seq, letter: &NewDeadLetter) -> Result<bool, String> {
     let is_it = |entry: &StoredEntry<'_>| {
         entry.origin.is_none()
             && entry.received_at == letter.received_at
@@ -136,7 +138,7 @@ fn is_in_journal(journal: &journal::Handle, after: Seq, letter: &NewDeadLetter) 
     let mut reader = journal.reader_after(after);
     loop {
         let read = reader.next_batch_where(BATCH, BATCH_BYTES, is_it).map_err(|error| error.to_string())?;
-        if !read.entries.is_empty() || read.skipped.iter().any(|skipped| skipped.why == Why::Gone) {
+        if !read.entries.is_empty() || read.skipped.iter().any(|skipped| skipped.why == SkipReason::Gone) {
             return Ok(true);
         }
         if read.caught_up {
@@ -145,21 +147,21 @@ fn is_in_journal(journal: &journal::Handle, after: Seq, letter: &NewDeadLetter) 
     }
 }
 
-async fn run(mut deps: Deps) -> Result<(), String> {
+async fn run(mut deps: DeadLetterDeps) -> Result<(), String> {
     // A letter of the last run names its flow, so the flows must be loaded first. Under another name it would be kept again.
     if deps.table.changed().await.is_err() {
         return Ok(());
     }
     let mut reader = deps.journal.reader(CONSUMER).map_err(|error| error.to_string())?;
-    let mut pace = Pace::new();
+    let mut pace = RestartDelay::new();
     loop {
         let (letters, through, caught_up) = {
             let is_refused = |entry: &journal::StoredEntry<'_>| {
-                entry.targets.iter().any(|target| matches!(target.verdict, Verdict::Refused { .. }))
+                entry.targets.iter().any(|target| matches!(target.verdict, TargetVerdict::Refused { .. }))
             };
             let read = reader.next_batch_where(BATCH, BATCH_BYTES, is_refused).map_err(|error| error.to_string())?;
             let table = Arc::clone(&deps.table.borrow());
-            let salvaged = read.skipped.iter().flat_map(|skipped| &skipped.salvaged).filter_map(Salvaged::entry);
+            let salvaged = read.skipped.iter().flat_map(|skipped| &skipped.salvaged).filter_map(SalvagedEntry::entry);
             let entries = salvaged.chain(read.entries.iter().copied());
             let letters: Vec<_> = entries.flat_map(|entry| refused(&deps.journal, &table, &entry)).collect();
             (letters, read.through, read.caught_up)
@@ -182,10 +184,10 @@ async fn run(mut deps: Deps) -> Result<(), String> {
     }
 }
 
-fn refused(journal: &journal::Handle, table: &RoutingTable, entry: &StoredEntry<'_>) -> Vec<NewDeadLetter> {
+fn refused(journal: &journal::JournalHandle, table: &RoutingTable, entry: &StoredEntry<'_>) -> Vec<NewDeadLetter> {
     let refused = entry.targets.iter().filter_map(|target| match target.verdict {
-        Verdict::Accepted | Verdict::Replayed(_) => None,
-        Verdict::Refused { reason, pointer } => {
+        TargetVerdict::Accepted | TargetVerdict::Replayed(_) => None,
+        TargetVerdict::Refused { reason, pointer } => {
             let pointer = (!pointer.is_empty()).then(|| pointer.to_owned());
             Some(NewDeadLetter { pointer, ..letter(journal, table, entry, target.flow_id, reason) })
         }
@@ -196,17 +198,17 @@ fn refused(journal: &journal::Handle, table: &RoutingTable, entry: &StoredEntry<
 /// Tells what a consumer of the journal was not given. Of that the messages whose bytes can still be told apart become dead
 /// letters, for each of these parts that was due of them and not done before: nobody knows whether they are as they came in.
 pub(crate) fn salvaged(
-    journal: &journal::Handle,
+    journal: &journal::JournalHandle,
     table: &RoutingTable,
-    skipped: &[Skipped],
-    parts: &[Part],
+    skipped: &[SkippedEntries],
+    parts: &[ActionKind],
     is_done: impl Fn(i64, Seq) -> bool,
 ) -> Vec<NewDeadLetter> {
     let mut letters = Vec::new();
-    for Skipped { seqs, why, salvaged } in skipped {
+    for SkippedEntries { seqs, why, salvaged } in skipped {
         let (from, to, readable) = (seqs.start, seqs.end - 1, salvaged.len());
         error!(from, to, ?why, ?parts, readable, "journal entries are lost");
-        for entry in salvaged.iter().filter_map(Salvaged::entry) {
+        for entry in salvaged.iter().filter_map(SalvagedEntry::entry) {
             for (flow_id, part) in entry.targets.iter().flat_map(|target| due(target, table, parts)) {
                 if !is_done(flow_id, entry.seq) {
                     let letter = letter(journal, table, &entry, Some(flow_id), DAMAGED);
@@ -226,18 +228,22 @@ pub(crate) fn salvaged(
 }
 
 /// Which of these parts a target wants. Of a flow that is gone the one that every flow has is left.
-fn due<'a>(target: Target<'a>, table: &'a RoutingTable, parts: &'a [Part]) -> impl Iterator<Item = (i64, Part)> + 'a {
+fn due<'a>(
+    target: EntryTarget<'a>,
+    table: &'a RoutingTable,
+    parts: &'a [ActionKind],
+) -> impl Iterator<Item = (i64, ActionKind)> + 'a {
     let flow_id = target.flow_id;
-    let is_due = move |part: &&Part| {
+    let is_due = move |part: &&ActionKind| {
         let known = |id| table.flow(id).map(|flow| flow.does(**part)).or_else(|| resting_does(table, id, **part));
-        target.verdict.is_due(**part) && flow_id.and_then(known).unwrap_or(**part == Part::Store)
+        target.verdict.is_due(**part) && flow_id.and_then(known).unwrap_or(**part == ActionKind::Store)
     };
     parts.iter().filter(is_due).filter_map(move |part| Some((flow_id?, *part)))
 }
 
 /// The dead letter of a message in the journal.
 pub(crate) fn letter(
-    journal: &journal::Handle,
+    journal: &journal::JournalHandle,
     table: &RoutingTable,
     entry: &StoredEntry<'_>,
     flow_id: Option<i64>,
@@ -259,7 +265,7 @@ pub(crate) fn letter(
 }
 
 /// Why a part of a flow can't be carried out, if the flow doesn't have it (any more).
-pub(crate) fn lacks(flow: &Flow, part: Part) -> Option<String> {
+pub(crate) fn lacks(flow: &Flow, part: ActionKind) -> Option<String> {
     let (code, action) = (&flow.code, part.name());
     (!flow.does(part)).then(|| {
         format!(
@@ -286,7 +292,7 @@ pub(crate) fn rests(table: &RoutingTable, flow_id: i64) -> String {
 }
 
 /// What a flow does that is not in force, as far as that is known.
-pub(crate) fn resting_does(table: &RoutingTable, flow_id: i64, part: Part) -> Option<bool> {
+pub(crate) fn resting_does(table: &RoutingTable, flow_id: i64, part: ActionKind) -> Option<bool> {
     table.resting(flow_id)?.flow.as_ref().map(|flow| flow.does(part))
 }
 
@@ -294,16 +300,16 @@ pub(crate) fn resting_does(table: &RoutingTable, flow_id: i64, part: Part) -> Op
 pub(crate) fn not_journaled(
     journal: Uuid,
     table: &RoutingTable,
-    message: &Inbound,
-    decision: &Decision,
+    message: &InboundMessage,
+    decision: &RouteDecision,
     reason: &str,
 ) -> Option<NewDeadLetter> {
     let (flow_code, reason, pointer) = match decision {
-        Decision::Accepted(flow) => (Some(flow.code.to_string()), reason, None),
-        Decision::Refused { flow_id, reason, pointer } => {
+        RouteDecision::Accepted(flow) => (Some(flow.code.to_string()), reason, None),
+        RouteDecision::Refused { flow_id, reason, pointer } => {
             (flow_id.map(|id| code(table, id)), reason.as_str(), Some(pointer.clone()))
         }
-        Decision::KeptBack => return None,
+        RouteDecision::KeptBack => return None,
     };
     Some(NewDeadLetter {
         journal,
@@ -336,7 +342,7 @@ pub(crate) async fn keep(to: &DeadLetters, letters: &[NewDeadLetter]) -> Result<
 }
 
 /// The wall clock.
-pub(crate) fn now() -> Micros {
+pub(crate) fn now() -> UnixMicros {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)
+    UnixMicros::try_from(since.as_micros()).unwrap_or(UnixMicros::MAX)
 }

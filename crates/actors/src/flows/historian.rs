@@ -5,13 +5,13 @@
 //! time from those who write. Whatever it does can be cut off anywhere and is taken up again; several gateways on one
 //! database may do it at once.
 
-use crate::backoff::Pace;
-use crate::condition::Trouble;
+use crate::backoff::RestartDelay;
+use crate::condition::Condition;
 use actix::prelude::*;
 use hearthgate_domain::flow::Flow;
 use hearthgate_domain::routing::RoutingTable;
-use hearthgate_storage::sql::{Database, DatabaseError, FlowHistory, Step};
-use hearthgate_supervision::Exit;
+use hearthgate_storage::sql::{Database, DatabaseError, FlowHistory, RollupStep};
+use hearthgate_supervision::ActorExit;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
@@ -30,25 +30,25 @@ const CLOCK_DOUBT: Duration = Duration::from_secs(3_600);
 
 /// What the actor works with.
 #[derive(Clone)]
-pub struct Deps {
+pub struct HistorianDeps {
     /// The database, once there is one.
     pub database: watch::Receiver<Option<Database>>,
     /// The flows.
     pub table: watch::Receiver<Arc<RoutingTable>>,
     /// What keeps it from its work, for readiness; empty when all is well.
-    pub trouble: Trouble,
+    pub trouble: Condition,
 }
 
 /// See the module.
 pub struct HistorianActor {
-    deps: Deps,
-    exit: Exit,
+    deps: HistorianDeps,
+    exit: ActorExit,
 }
 
 impl HistorianActor {
     /// An actor that works as soon as it is started.
     #[must_use]
-    pub fn new(deps: Deps, exit: Exit) -> Self {
+    pub fn new(deps: HistorianDeps, exit: ActorExit) -> Self {
         HistorianActor { deps, exit }
     }
 }
@@ -69,7 +69,7 @@ impl Actor for HistorianActor {
 impl Supervised for HistorianActor {}
 
 struct Work {
-    deps: Deps,
+    deps: HistorianDeps,
     clock: Clock,
     /// Nobody has to look for the index any more.
     has_index: bool,
@@ -78,7 +78,7 @@ struct Work {
 impl Work {
     /// Goes on until the gateway ends.
     async fn run(mut self) -> Result<(), String> {
-        let mut pace = Pace::new();
+        let mut pace = RestartDelay::new();
         loop {
             let database = match self.deps.database.wait_for(Option::is_some).await {
                 Ok(database) => database.clone(),
@@ -123,9 +123,9 @@ impl Work {
                 continue;
             }
             // Rows that outlive their windows go last.
-            while self.paced(async |now| database.roll_up(&history, now).await).await? == Step::Done {}
+            while self.paced(async |now| database.roll_up(&history, now).await).await? == RollupStep::Done {}
             if self.clock.is_trusted() {
-                while self.paced(async |now| database.prune(&history, now).await).await? == Step::Done {}
+                while self.paced(async |now| database.prune(&history, now).await).await? == RollupStep::Done {}
             }
         }
         Ok(())
@@ -134,12 +134,12 @@ impl Work {
     /// One piece of work, and the rest after it.
     async fn paced(
         &mut self,
-        piece: impl AsyncFnOnce(i64) -> Result<Step, DatabaseError>,
-    ) -> Result<Step, DatabaseError> {
+        piece: impl AsyncFnOnce(i64) -> Result<RollupStep, DatabaseError>,
+    ) -> Result<RollupStep, DatabaseError> {
         let now = self.clock.now();
         let begun = Instant::now();
         let step = piece(now).await?;
-        if step == Step::Done {
+        if step == RollupStep::Done {
             tokio::time::sleep((begun.elapsed() * REST).min(LONGEST_REST)).await;
         }
         Ok(step)

@@ -4,7 +4,7 @@
 //! or has others under their numbers. It is named, and nothing is written to it.
 
 use hearthgate_domain::flow::FlowRow;
-use hearthgate_storage::journal::{Handle, Verdict};
+use hearthgate_storage::journal::{JournalHandle, TargetVerdict};
 use hearthgate_storage::sql::Database;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -21,16 +21,16 @@ const NAMED: usize = 5;
 
 /// Knows the database from last time.
 #[derive(Clone, Debug)]
-pub(crate) struct Lineage {
+pub(crate) struct DatabaseLineage {
     /// Holds its identity.
     path: PathBuf,
-    journal: Handle,
+    journal: JournalHandle,
 }
 
-impl Lineage {
+impl DatabaseLineage {
     /// The identity is kept in this file.
-    pub(crate) fn new(path: PathBuf, journal: Handle) -> Self {
-        Lineage { path, journal }
+    pub(crate) fn new(path: PathBuf, journal: JournalHandle) -> Self {
+        DatabaseLineage { path, journal }
     }
 
     /// Looks at a database that has these flows, where `known` are those from last time, and remembers it.
@@ -104,7 +104,7 @@ impl Lineage {
 }
 
 /// The numbers of the flows that messages in the journal wait for.
-fn waiting(journal: &Handle) -> Result<BTreeSet<i64>, String> {
+fn waiting(journal: &JournalHandle) -> Result<BTreeSet<i64>, String> {
     let usage = journal.usage();
     let from = usage.consumers.iter().map(|consumer| consumer.released).min().unwrap_or(0);
     let mut reader = journal.reader_after(from);
@@ -112,7 +112,7 @@ fn waiting(journal: &Handle) -> Result<BTreeSet<i64>, String> {
     loop {
         let read = reader.next_batch(BATCH, BATCH_BYTES).map_err(|error| error.to_string())?;
         let targets = read.entries.iter().flat_map(|entry| entry.targets.iter());
-        let due = targets.filter(|target| !matches!(target.verdict, Verdict::Refused { .. }));
+        let due = targets.filter(|target| !matches!(target.verdict, TargetVerdict::Refused { .. }));
         found.extend(due.filter_map(|target| target.flow_id));
         if read.caught_up {
             return Ok(found);
@@ -161,7 +161,7 @@ fn write(path: &Path, identity: &str) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use hearthgate_domain::delivery::QoS;
-    use hearthgate_storage::journal::{Entry, Journal, Options, Start, Target};
+    use hearthgate_storage::journal::{ConsumerStart, EntryTarget, Journal, JournalEntry, JournalOptions};
     use hearthgate_storage::sql::DatabaseOptions;
 
     fn flow(id: i64, code: &str) -> FlowRow {
@@ -169,8 +169,8 @@ mod tests {
     }
 
     fn append(journal: &mut Journal, flow_id: i64) {
-        let targets = [Target { flow_id: Some(flow_id), verdict: Verdict::Accepted }];
-        let entry = Entry {
+        let targets = [EntryTarget { flow_id: Some(flow_id), verdict: TargetVerdict::Accepted }];
+        let entry = JournalEntry {
             topic: "t",
             payload: b"{}",
             received_at: 0,
@@ -191,9 +191,9 @@ mod tests {
     #[tokio::test]
     async fn another_database_is_refused_while_it_lacks_flows_or_has_them_under_other_numbers() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut journal, _) = Journal::open(folder.path().join("journal"), Options::default()).unwrap();
-        journal.handle().register("records", Start::Oldest).unwrap();
-        let lineage = Lineage::new(folder.path().join("database.id"), journal.handle());
+        let (mut journal, _) = Journal::open(folder.path().join("journal"), JournalOptions::default()).unwrap();
+        journal.handle().register("records", ConsumerStart::Oldest).unwrap();
+        let lineage = DatabaseLineage::new(folder.path().join("database.id"), journal.handle());
         let (first, second) = (database(folder.path(), "a.db").await, database(folder.path(), "b.db").await);
         let known = [flow(1, "A"), flow(2, "B")];
 

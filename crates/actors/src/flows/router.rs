@@ -1,28 +1,30 @@
 //! FlowRouterActor: finds each message's flows, checks it against their schemas, and makes it durable before it is settled.
 //!
-//! While one group of messages is being written by a blocking job at the [`Desk`], the next is prepared: no linger, and
+//! While one group of messages is being written by a blocking job at the [`JournalCommitter`], the next is prepared: no linger, and
 //! the busier it gets the larger the groups are.
 
-use crate::condition::Trouble;
-use crate::flows::commit::{Decision, Desk, Group, Written};
+use crate::condition::Condition;
+use crate::flows::commit::{CommitGroup, CommitOutcome, JournalCommitter, RouteDecision};
 use crate::flows::{dead_letters, poster};
-use crate::in_hand::{HARMLESS, Holder, InHand, Mark};
-use crate::messages::{Arrived, Confirmed, Consumer, ReplaceFlows, RouteAgain, Settled, Wanted};
-use crate::metrics::{Counter, Outcome};
-use crate::mqtt::progress::{Admission, Progress};
-use crate::mqtt::subscription_ids::Interests;
-use crate::poison::{Deaths, Known};
-use crate::traffic::{self, Traffic};
+use crate::in_hand::{HARMLESS, InHand, MarkHolder, MessageMark};
+use crate::messages::{
+    AcknowledgementsSent, ArrivalConsumer, ConsumerStarted, MessagesArrived, MessagesSettled, ReplaceFlows, RouteAgain,
+};
+use crate::metrics::{CountedOutcome, MetricCounter};
+use crate::mqtt::progress::{BatchAdmission, ConsumerProgress};
+use crate::mqtt::subscription_ids::SubscriptionRegistry;
+use crate::poison::{PoisonKey, PoisonMessages};
+use crate::traffic::{self, TrafficTap};
 use actix::prelude::*;
-use hearthgate_domain::delivery::{Inbound, QoS, Via};
+use hearthgate_domain::delivery::{InboundMessage, QoS, SubscriptionIds};
 use hearthgate_domain::flow::Flow;
-use hearthgate_domain::payload::Payload;
+use hearthgate_domain::payload::JsonPayload;
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_domain::topic::TopicFilter;
-use hearthgate_mqtt::link::{Batch, Subscription, Ticket, subscription_identifier};
+use hearthgate_mqtt::link::{DeliveryTag, LinkSubscription, MessageBatch, subscription_identifier};
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
-use hearthgate_storage::journal::{JournalError, Target, Verdict, content_hash};
-use hearthgate_supervision::Exit;
+use hearthgate_storage::journal::{EntryTarget, JournalError, TargetVerdict, content_hash};
+use hearthgate_supervision::ActorExit;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,54 +38,54 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Content(u64);
 
-impl Known for Content {
-    fn mark(&self) -> Mark {
+impl PoisonKey for Content {
+    fn mark(&self) -> MessageMark {
         (self.0, 0)
     }
 
-    fn of_mark((hash, _): Mark) -> Option<Self> {
+    fn of_mark((hash, _): MessageMark) -> Option<Self> {
         Some(Content(hash))
     }
 }
 
 /// What the actor works with.
-pub struct Deps {
+pub struct RouterDeps {
     /// Where messages become durable.
-    pub desk: Arc<Mutex<Desk>>,
+    pub desk: Arc<Mutex<JournalCommitter>>,
     /// The flows, shared with those who act on them.
     pub table: watch::Sender<Arc<RoutingTable>>,
     /// Where progress is reported.
-    pub settled: Recipient<Settled>,
+    pub settled: Recipient<MessagesSettled>,
     /// Where filters are announced.
-    pub wanted: Recipient<Wanted>,
+    pub wanted: Recipient<ConsumerStarted>,
     /// What has been taken in; shared by the incarnations.
-    pub progress: Arc<Progress>,
+    pub progress: Arc<ConsumerProgress>,
     /// Why nothing can be written, for readiness; empty when all is well.
-    pub trouble: Trouble,
+    pub trouble: Condition,
     /// Where messages go for which the journal has no room.
     pub letters: DeadLetters,
     /// Whether these are all new ones while it is full.
     pub rejects: bool,
     /// The filters of the interfaces.
-    pub interests: Arc<Interests>,
+    pub interests: Arc<SubscriptionRegistry>,
     /// Our place among several gateways.
-    pub sharing: Sharing,
+    pub sharing: FlowSharing,
     /// Where it is told what became of messages.
-    pub traffic: Traffic,
+    pub traffic: TrafficTap,
     /// What ended the process before.
     pub in_hand: Arc<InHand>,
 }
 
 /// Whether several gateways share the flows' messages.
 #[derive(Clone, Debug, Default)]
-pub struct Sharing {
+pub struct FlowSharing {
     /// The group of the shared subscriptions (MQTT 5, section 4.8.2).
     pub group: Option<String>,
     /// Nothing more is subscribed to; what the broker still holds for us is taken in.
     pub is_leaving: bool,
 }
 
-impl Sharing {
+impl FlowSharing {
     /// The filter to subscribe to, for a flow's.
     fn filter(&self, filter: &TopicFilter) -> String {
         match &self.group {
@@ -95,14 +97,14 @@ impl Sharing {
 
 /// See the module.
 pub struct FlowRouterActor {
-    deps: Deps,
-    exit: Exit,
+    deps: RouterDeps,
+    exit: ActorExit,
     /// What is prepared while a job writes.
-    group: Group,
+    group: CommitGroup,
     writing: bool,
     /// Whether the flows are known. Before that nothing is taken: a message would find no flow and be let go.
     has_flows: bool,
-    confirmed: Option<Ticket>,
+    confirmed: Option<DeliveryTag>,
     found: Vec<Arc<Flow>>,
     /// By which subscription each flow gets its messages, by its number.
     identifiers: HashMap<i64, u32>,
@@ -110,36 +112,36 @@ pub struct FlowRouterActor {
     wanted: HashSet<u32>,
     counters: Counters,
     /// Messages with which processes have ended.
-    deaths: Deaths<Content>,
+    deaths: PoisonMessages<Content>,
 }
 
 struct Counters {
-    journaled: Counter,
-    redelivered: Counter,
-    kept_back: Counter,
-    empty: Counter,
-    refused: Counter,
-    dropped: Counter,
+    journaled: MetricCounter,
+    redelivered: MetricCounter,
+    kept_back: MetricCounter,
+    empty: MetricCounter,
+    refused: MetricCounter,
+    dropped: MetricCounter,
 }
 
 impl FlowRouterActor {
     /// An actor that routes by the table in `deps`.
     #[must_use]
-    pub fn new(deps: Deps, exit: Exit) -> Self {
+    pub fn new(deps: RouterDeps, exit: ActorExit) -> Self {
         let counters = Counters {
-            journaled: Counter::journal(Outcome::Ok),
-            redelivered: Counter::journal(Outcome::Redelivered),
-            kept_back: Counter::journal(Outcome::KeptBack),
-            empty: Counter::journal(Outcome::Empty),
-            refused: Counter::journal(Outcome::Refused),
-            dropped: Counter::journal(Outcome::Dropped),
+            journaled: MetricCounter::journal(CountedOutcome::Ok),
+            redelivered: MetricCounter::journal(CountedOutcome::Redelivered),
+            kept_back: MetricCounter::journal(CountedOutcome::KeptBack),
+            empty: MetricCounter::journal(CountedOutcome::Empty),
+            refused: MetricCounter::journal(CountedOutcome::Refused),
+            dropped: MetricCounter::journal(CountedOutcome::Dropped),
         };
         let found = Vec::new();
-        let deaths = Deaths::of_process(Arc::clone(&deps.in_hand), Holder::Router);
+        let deaths = PoisonMessages::of_process(Arc::clone(&deps.in_hand), MarkHolder::Router);
         FlowRouterActor {
             deps,
             exit,
-            group: Group::default(),
+            group: CommitGroup::default(),
             writing: false,
             has_flows: false,
             confirmed: None,
@@ -152,7 +154,7 @@ impl FlowRouterActor {
     }
 
     /// What the found flows make of a message; it may be the one with which processes end.
-    fn decide(&self, message: &Inbound) -> Vec<Decision> {
+    fn decide(&self, message: &InboundMessage) -> Vec<RouteDecision> {
         if message.payload.len() <= HARMLESS {
             return decide(message, &self.found);
         }
@@ -160,7 +162,7 @@ impl FlowRouterActor {
         if self.deaths.is_deadly(content) {
             let reason = "the gateway has ended twice while it read this message".to_owned();
             error!(topic = %message.topic, reason, "dead letter");
-            return vec![Decision::Refused { flow_id: None, reason, pointer: String::new() }];
+            return vec![RouteDecision::Refused { flow_id: None, reason, pointer: String::new() }];
         }
         let decisions = self.deaths.hold(content, || decide(message, &self.found));
         self.deaths.acquit(|suspect| *suspect == content);
@@ -168,8 +170,8 @@ impl FlowRouterActor {
     }
 
     /// Keeps those of the found flows that this copy of the message is for.
-    fn keep_addressed(&mut self, via: &Via) {
-        if *via == Via::Any {
+    fn keep_addressed(&mut self, via: &SubscriptionIds) {
+        if *via == SubscriptionIds::Any {
             return;
         }
         let identifiers = &self.identifiers;
@@ -185,14 +187,14 @@ impl FlowRouterActor {
         }
     }
 
-    fn route(&mut self, batch: &Arc<Batch>, from: usize) {
+    fn route(&mut self, batch: &Arc<MessageBatch>, from: usize) {
         let table = Arc::clone(&self.deps.table.borrow());
         for (index, message) in batch.messages.iter().enumerate().skip(from) {
             if let Some(reason) = &message.unusable {
                 warn!(topic = %message.topic, %reason, "dead letter");
                 self.counters.refused.add(1);
                 let reason = reason.to_string();
-                self.group.push(index, [Decision::Refused { flow_id: None, reason, pointer: String::new() }]);
+                self.group.push(index, [RouteDecision::Refused { flow_id: None, reason, pointer: String::new() }]);
                 continue;
             }
             table.matching(&message.topic, &mut self.found);
@@ -208,11 +210,11 @@ impl FlowRouterActor {
                 }
                 continue;
             }
-            let ticket = Ticket { connection: batch.first.connection, number: batch.first.number + index as u64 };
+            let ticket = DeliveryTag { connection: batch.first.connection, number: batch.first.number + index as u64 };
             if self.deps.progress.is_deadly(ticket) {
                 let reason = "this message has stopped the router twice".to_owned();
                 error!(topic = %message.topic, reason, "dead letter");
-                self.group.push(index, [Decision::Refused { flow_id: None, reason, pointer: String::new() }]);
+                self.group.push(index, [RouteDecision::Refused { flow_id: None, reason, pointer: String::new() }]);
                 continue;
             }
             self.deps.progress.taking(ticket.number);
@@ -221,7 +223,8 @@ impl FlowRouterActor {
             let refused = &self.counters.refused;
             let decisions = self.decide(message);
             refused
-                .add(decisions.iter().filter(|decision| matches!(decision, Decision::Refused { .. })).count() as u64);
+                .add(decisions.iter().filter(|decision| matches!(decision, RouteDecision::Refused { .. })).count()
+                    as u64);
             self.group.push(index, decisions);
         }
     }
@@ -249,7 +252,7 @@ impl FlowRouterActor {
         self.write_group(group, ctx);
     }
 
-    fn write_group(&mut self, mut group: Group, ctx: &mut Context<Self>) {
+    fn write_group(&mut self, mut group: CommitGroup, ctx: &mut Context<Self>) {
         let desk = Arc::clone(&self.deps.desk);
         let confirmed = self.confirmed.take();
         let job = tokio::task::spawn_blocking(move || {
@@ -259,7 +262,7 @@ impl FlowRouterActor {
             }
             if group.is_empty() {
                 let kept = desk.keep_settled();
-                return (group, kept.map(|()| Written::default()));
+                return (group, kept.map(|()| CommitOutcome::default()));
             }
             let written = desk.write(&mut group);
             (group, written)
@@ -271,7 +274,7 @@ impl FlowRouterActor {
         }));
     }
 
-    fn on_written(&mut self, group: &Group, written: &Written, ctx: &mut Context<Self>) {
+    fn on_written(&mut self, group: &CommitGroup, written: &CommitOutcome, ctx: &mut Context<Self>) {
         self.deps.trouble.clear();
         self.counters.journaled.add(written.appended as u64);
         self.counters.redelivered.add(written.redelivered as u64);
@@ -291,7 +294,7 @@ impl FlowRouterActor {
     }
 
     /// Nothing is settled meanwhile, so the broker keeps what comes, and nothing is lost.
-    fn on_trouble(&mut self, group: Group, reason: &JournalError, ctx: &mut Context<Self>) {
+    fn on_trouble(&mut self, group: CommitGroup, reason: &JournalError, ctx: &mut Context<Self>) {
         let is_full = matches!(reason, JournalError::Full { .. });
         let text = match is_full {
             true => format!("{reason}; {}", self.holders()),
@@ -331,7 +334,7 @@ impl FlowRouterActor {
     }
 
     /// The next messages of a group, for which the journal has no room, become dead letters at once, and are settled.
-    fn refuse(&mut self, mut group: Group, count: usize, reason: &str, ctx: &mut Context<Self>) {
+    fn refuse(&mut self, mut group: CommitGroup, count: usize, reason: &str, ctx: &mut Context<Self>) {
         let to = self.deps.letters.clone();
         let journal = lock(&self.deps.desk).journal_id();
         let table = Arc::clone(&self.deps.table.borrow());
@@ -361,43 +364,44 @@ impl FlowRouterActor {
 
     fn settle(&self, ctx: &mut Context<Self>) {
         let through = lock(&self.deps.desk).safe();
-        if self.deps.settled.try_send(Settled { by: Consumer::Router, through }).is_err() {
+        if self.deps.settled.try_send(MessagesSettled { by: ArrivalConsumer::Router, through }).is_err() {
             ctx.run_later(Duration::from_millis(5), |act, ctx| act.settle(ctx));
         }
     }
 
     fn announce(&self, send_again: bool, ctx: &mut Context<Self>) {
         let table = Arc::clone(&self.deps.table.borrow());
-        let Sharing { is_leaving, .. } = self.deps.sharing;
-        let subscription = |filter| Subscription { filter: self.deps.sharing.filter(filter), qos: QoS::ExactlyOnce };
+        let FlowSharing { is_leaving, .. } = self.deps.sharing;
+        let subscription =
+            |filter| LinkSubscription { filter: self.deps.sharing.filter(filter), qos: QoS::ExactlyOnce };
         let filters = table.filters().filter(|_| !is_leaving).map(subscription).collect();
-        if self.deps.wanted.try_send(Wanted { by: Consumer::Router, filters, send_again }).is_err() {
+        if self.deps.wanted.try_send(ConsumerStarted { by: ArrivalConsumer::Router, filters, send_again }).is_err() {
             ctx.run_later(Duration::from_millis(50), move |act, ctx| act.announce(send_again, ctx));
         }
     }
 }
 
-fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
+fn lock(desk: &Mutex<JournalCommitter>) -> MutexGuard<'_, JournalCommitter> {
     desk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What each flow makes of a message. One flow's refusal touches no other.
-fn decide(message: &Inbound, flows: &[Arc<Flow>]) -> Vec<Decision> {
-    let payload = match Payload::parse(&message.payload) {
+fn decide(message: &InboundMessage, flows: &[Arc<Flow>]) -> Vec<RouteDecision> {
+    let payload = match JsonPayload::parse(&message.payload) {
         Ok(payload) => payload,
         Err(reason) => {
             warn!(topic = %message.topic, %reason, "dead letter: refused for every flow");
-            return vec![Decision::Refused { flow_id: None, reason: reason.to_string(), pointer: String::new() }];
+            return vec![RouteDecision::Refused { flow_id: None, reason: reason.to_string(), pointer: String::new() }];
         }
     };
     let decide = |flow: &Arc<Flow>| match flow.schema.validate(&payload) {
-        Ok(()) => Decision::Accepted(Arc::clone(flow)),
+        Ok(()) => RouteDecision::Accepted(Arc::clone(flow)),
         Err(violations) => {
             let pointer = violations.first().map(|violation| violation.pointer.to_string()).unwrap_or_default();
             let reasons: Vec<String> = violations.iter().map(ToString::to_string).collect();
             let reason = reasons.join("; ");
             warn!(flow = %flow.code, topic = %message.topic, %reason, "dead letter");
-            Decision::Refused { flow_id: Some(flow.id), reason, pointer }
+            RouteDecision::Refused { flow_id: Some(flow.id), reason, pointer }
         }
     };
     flows.iter().map(decide).collect()
@@ -408,7 +412,7 @@ impl Actor for FlowRouterActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.deps.progress.restarted();
-        self.group = Group::default();
+        self.group = CommitGroup::default();
         self.writing = false;
         // A job of the incarnation before may still be writing; its end decides from where on we take messages.
         let desk = Arc::clone(&self.deps.desk);
@@ -427,21 +431,21 @@ impl Actor for FlowRouterActor {
 
 impl Supervised for FlowRouterActor {}
 
-impl Handler<Arrived> for FlowRouterActor {
+impl Handler<MessagesArrived> for FlowRouterActor {
     type Result = ();
 
-    fn handle(&mut self, Arrived(batch): Arrived, ctx: &mut Self::Context) {
+    fn handle(&mut self, MessagesArrived(batch): MessagesArrived, ctx: &mut Self::Context) {
         if !self.has_flows {
             return; // it is sent again when we say what we want
         }
         match self.deps.progress.admit(&batch) {
-            Admission::From(index) => {
+            BatchAdmission::From(index) => {
                 self.route(&batch, index);
                 self.deps.progress.advance(batch.last());
                 self.group.close_batch(batch, index);
                 self.write(ctx);
             }
-            Admission::Duplicate | Admission::Gap => {
+            BatchAdmission::Duplicate | BatchAdmission::Gap => {
                 if !self.writing {
                     self.settle(ctx);
                 }
@@ -459,13 +463,15 @@ impl Handler<RouteAgain> for FlowRouterActor {
         let journaled = self.counters.journaled.clone();
         Box::pin(async move {
             let (message, decisions) = replayed(letter.clone(), &table)?;
-            let accepted = decisions.iter().filter(|decision| matches!(decision, Decision::Accepted(_))).count();
+            let accepted = decisions.iter().filter(|decision| matches!(decision, RouteDecision::Accepted(_))).count();
             let job = tokio::task::spawn_blocking(move || {
-                let targets: Vec<Target<'_>> = decisions
+                let targets: Vec<EntryTarget<'_>> = decisions
                     .iter()
-                    .filter_map(Decision::target)
+                    .filter_map(RouteDecision::target)
                     .map(|target| match (target.verdict, letter.part) {
-                        (Verdict::Accepted, Some(part)) => Target { verdict: Verdict::Replayed(part), ..target },
+                        (TargetVerdict::Accepted, Some(part)) => {
+                            EntryTarget { verdict: TargetVerdict::Replayed(part), ..target }
+                        }
                         _ => target,
                     })
                     .collect();
@@ -482,7 +488,7 @@ impl Handler<RouteAgain> for FlowRouterActor {
 ///
 /// # Errors
 /// No flow takes it, and why.
-fn replayed(letter: NewDeadLetter, table: &RoutingTable) -> Result<(Inbound, Vec<Decision>), String> {
+fn replayed(letter: NewDeadLetter, table: &RoutingTable) -> Result<(InboundMessage, Vec<RouteDecision>), String> {
     let mut found = Vec::new();
     table.matching(&letter.topic, &mut found);
     if let Some(code) = &letter.flow_code {
@@ -497,35 +503,35 @@ fn replayed(letter: NewDeadLetter, table: &RoutingTable) -> Result<(Inbound, Vec
     {
         return Err(reason);
     }
-    let message = Inbound {
+    let message = InboundMessage {
         topic: letter.topic.into(),
         payload: letter.payload,
         qos: QoS::AtLeastOnce,
         retain: false,
         received_at: letter.received_at,
         origin: None,
-        via: Via::Any,
+        via: SubscriptionIds::Any,
         unusable: None,
         kept_since: None,
     };
     let decisions = decide(&message, &found);
-    if decisions.iter().any(|decision| matches!(decision, Decision::Accepted(_))) {
+    if decisions.iter().any(|decision| matches!(decision, RouteDecision::Accepted(_))) {
         return Ok((message, decisions));
     }
     let reasons: Vec<&str> = decisions
         .iter()
         .filter_map(|decision| match decision {
-            Decision::Refused { reason, .. } => Some(reason.as_str()),
-            Decision::Accepted(_) | Decision::KeptBack => None,
+            RouteDecision::Refused { reason, .. } => Some(reason.as_str()),
+            RouteDecision::Accepted(_) | RouteDecision::KeptBack => None,
         })
         .collect();
     Err(format!("it is refused as before: {}", reasons.join("; ")))
 }
 
-impl Handler<Confirmed> for FlowRouterActor {
+impl Handler<AcknowledgementsSent> for FlowRouterActor {
     type Result = ();
 
-    fn handle(&mut self, Confirmed(ticket): Confirmed, ctx: &mut Self::Context) {
+    fn handle(&mut self, AcknowledgementsSent(ticket): AcknowledgementsSent, ctx: &mut Self::Context) {
         self.confirmed = Some(ticket);
         self.write(ctx);
     }

@@ -4,24 +4,24 @@
 //! journal keeps what comes; there is no other path for bad times. Bad data never stops it: a record that the database
 //! refuses becomes a dead letter before the rest is committed.
 
-use crate::backoff::Pace;
-use crate::condition::Trouble;
+use crate::backoff::RestartDelay;
+use crate::condition::Condition;
 use crate::flows::dead_letters;
-use crate::in_hand::{HARMLESS, Holder, InHand, Mark};
-use crate::metrics::{Counter, Outcome};
-use crate::poison::{Deaths, Known};
-use crate::traffic::Traffic;
+use crate::in_hand::{HARMLESS, InHand, MarkHolder, MessageMark};
+use crate::metrics::{CountedOutcome, MetricCounter};
+use crate::poison::{PoisonKey, PoisonMessages};
+use crate::traffic::TrafficTap;
 use actix::prelude::*;
-use hearthgate_domain::fate::Outcome as Told;
-use hearthgate_domain::flow::{Flow, Part};
-use hearthgate_domain::payload::{Payload, ValueFormat};
+use hearthgate_domain::fate::FateOutcome as Told;
+use hearthgate_domain::flow::{ActionKind, Flow};
+use hearthgate_domain::payload::{JsonPayload, ValueFormat};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
-use hearthgate_storage::journal::{self, Reader, Seq, StoredEntry, Verdict};
+use hearthgate_storage::journal::{self, JournalReader, Seq, StoredEntry, TargetVerdict};
 use hearthgate_storage::sql::{
-    Batch, Committed, Database, ErrorKind, Record, RecordWriter, Rejected, TypedTable, WriteError,
+    CommitCounts, Database, ErrorKind, FlowRecord, RecordBatch, RecordWriter, RejectedRecord, TypedTable, WriteError,
 };
-use hearthgate_supervision::Exit;
+use hearthgate_supervision::ActorExit;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,9 +40,9 @@ const IDLE: Duration = Duration::from_millis(50);
 
 /// What the actor works with.
 #[derive(Clone)]
-pub struct Deps {
+pub struct WriterDeps {
     /// The journal.
-    pub journal: journal::Handle,
+    pub journal: journal::JournalHandle,
     /// The database, once there is one.
     pub database: watch::Receiver<Option<Database>>,
     /// The flows by number.
@@ -56,35 +56,35 @@ pub struct Deps {
     /// How values that are no strings are written.
     pub value_format: ValueFormat,
     /// Why nothing is written, for readiness; empty when all is well.
-    pub trouble: Trouble,
+    pub trouble: Condition,
     /// Where it is told what is stored.
-    pub traffic: Traffic,
+    pub traffic: TrafficTap,
     /// What ended the process before.
     pub in_hand: Arc<InHand>,
 }
 
-impl Known for (Seq, i64) {
-    fn mark(&self) -> Mark {
+impl PoisonKey for (Seq, i64) {
+    fn mark(&self) -> MessageMark {
         *self
     }
 
-    fn of_mark(mark: Mark) -> Option<Self> {
+    fn of_mark(mark: MessageMark) -> Option<Self> {
         Some(mark)
     }
 }
 
 /// See the module.
 pub struct RecordWriterActor {
-    deps: Deps,
-    exit: Exit,
-    deaths: Arc<Deaths<(Seq, i64)>>,
+    deps: WriterDeps,
+    exit: ActorExit,
+    deaths: Arc<PoisonMessages<(Seq, i64)>>,
 }
 
 impl RecordWriterActor {
     /// An actor that writes as soon as it is started.
     #[must_use]
-    pub fn new(deps: Deps, exit: Exit) -> Self {
-        let deaths = Deaths::of_process(Arc::clone(&deps.in_hand), Holder::Writer);
+    pub fn new(deps: WriterDeps, exit: ActorExit) -> Self {
+        let deaths = PoisonMessages::of_process(Arc::clone(&deps.in_hand), MarkHolder::Writer);
         // Those of another journal have nothing to do with ours.
         let newest = *deps.journal.synced().borrow();
         deaths.acquit(|(seq, _): &(Seq, i64)| *seq > newest);
@@ -115,9 +115,9 @@ impl Actor for RecordWriterActor {
 impl Supervised for RecordWriterActor {}
 
 struct Work {
-    deps: Deps,
-    deaths: Arc<Deaths<(Seq, i64)>>,
-    counters: HashMap<i64, Counter>,
+    deps: WriterDeps,
+    deaths: Arc<PoisonMessages<(Seq, i64)>>,
+    counters: HashMap<i64, MetricCounter>,
     tables: Tables,
     /// Through which entry all is written.
     written: u64,
@@ -143,7 +143,7 @@ impl Tables {
 impl Work {
     /// Goes on until the gateway ends, through any outage of the database.
     async fn run(mut self) -> Result<(), String> {
-        let mut pace = Pace::new();
+        let mut pace = RestartDelay::new();
         loop {
             let Some(database) = self.database().await else { return Ok(()) };
             let journal = self.deps.journal.clone();
@@ -164,14 +164,14 @@ impl Work {
     }
 
     /// Writes what is in the journal until something goes wrong.
-    async fn drain(&mut self, writer: &mut RecordWriter, pace: &mut Pace) -> Result<End, String> {
+    async fn drain(&mut self, writer: &mut RecordWriter, pace: &mut RestartDelay) -> Result<End, String> {
         let position = match writer.recover().await {
             Ok(position) => position,
             Err(error) => return Ok(End::Trouble(error.to_string())),
         };
         self.release(position)?;
         let mut reader = self.deps.journal.reader_after(position);
-        let mut batch = Batch { through: position, ..Batch::default() };
+        let mut batch = RecordBatch { through: position, ..RecordBatch::default() };
         loop {
             let (refused, caught_up) = self.add_next(&mut batch, &mut reader)?;
             dead_letters::keep(&self.deps.letters, &refused).await?;
@@ -210,8 +210,8 @@ impl Work {
 
     /// Whether a batch should be written now: it brings rows, or it is large. A message is suspected of having killed the
     /// writer: then each is written by itself.
-    fn is_due(&self, batch: &Batch) -> bool {
-        let brings_rows = |record: &Record| record.store || record.typed.is_some();
+    fn is_due(&self, batch: &RecordBatch) -> bool {
+        let brings_rows = |record: &FlowRecord| record.store || record.typed.is_some();
         batch.records.iter().any(brings_rows)
             || batch.records.len() >= self.deps.batch
             || batch.through >= self.written + RELEASE_EVERY
@@ -222,8 +222,8 @@ impl Work {
     async fn store(
         &mut self,
         writer: &mut RecordWriter,
-        batch: &mut Batch,
-        pace: &mut Pace,
+        batch: &mut RecordBatch,
+        pace: &mut RestartDelay,
     ) -> Result<Option<String>, String> {
         let through = batch.through;
         if through > self.written {
@@ -245,30 +245,36 @@ impl Work {
             self.release(through)?;
             self.deaths.acquit(|(seq, _)| *seq <= through);
         }
-        *batch = Batch { through, ..Batch::default() };
+        *batch = RecordBatch { through, ..RecordBatch::default() };
         Ok(None)
     }
 
     /// Adds the next records to a batch; answers those that can not be written, and whether there is nothing more. While a
     /// message is suspected of having killed the writer each is taken by itself, so that the next death tells which it was.
-    fn add_next(&mut self, batch: &mut Batch, reader: &mut Reader) -> Result<(Vec<NewDeadLetter>, bool), String> {
+    fn add_next(
+        &mut self,
+        batch: &mut RecordBatch,
+        reader: &mut JournalReader,
+    ) -> Result<(Vec<NewDeadLetter>, bool), String> {
         let table = Arc::clone(&self.deps.table.borrow());
         let deaths = Arc::clone(&self.deaths);
         let most = if deaths.is_empty() { self.deps.batch } else { 1 };
         let read = reader.next_batch(most, BATCH_BYTES).map_err(|error| error.to_string())?;
-        let Batch { records, through } = batch;
+        let RecordBatch { records, through } = batch;
         records.reserve(read.entries.len());
         let mut refused =
-            dead_letters::salvaged(&self.deps.journal, &table, &read.skipped, &[Part::Store], |_, _| false);
+            dead_letters::salvaged(&self.deps.journal, &table, &read.skipped, &[ActionKind::Store], |_, _| false);
         for entry in &read.entries {
             for target in entry.targets.iter() {
-                let Some(flow_id) = target.flow_id.filter(|_| target.verdict.is_due(Part::Store)) else { continue };
+                let Some(flow_id) = target.flow_id.filter(|_| target.verdict.is_due(ActionKind::Store)) else {
+                    continue;
+                };
                 let made = match table.flow(flow_id) {
                     Some(_) if deaths.is_deadly((entry.seq, flow_id)) => {
                         Err("this message has stopped the writer twice".to_owned())
                     }
-                    Some(flow) => match dead_letters::lacks(flow, Part::Store) {
-                        Some(reason) if target.verdict == Verdict::Replayed(Part::Store) => Err(reason),
+                    Some(flow) => match dead_letters::lacks(flow, ActionKind::Store) {
+                        Some(reason) if target.verdict == TargetVerdict::Replayed(ActionKind::Store) => Err(reason),
                         Some(_) | None => {
                             let message = (entry.seq, flow_id);
                             let work = || self.record(entry, flow, records.last());
@@ -279,7 +285,7 @@ impl Work {
                         }
                     },
                     // What a flow does beside storing is given up by the poster.
-                    None if dead_letters::resting_does(&table, flow_id, Part::Store) == Some(false) => continue,
+                    None if dead_letters::resting_does(&table, flow_id, ActionKind::Store) == Some(false) => continue,
                     None => Err(dead_letters::rests(&table, flow_id)),
                 };
                 match made {
@@ -289,9 +295,9 @@ impl Work {
                         warn!(flow = letter.flow_code, seq = entry.seq, reason, "dead letter");
                         // What a flow did that is gone is not known: the poster gives up the same letter.
                         let is_known = table.flow(flow_id).is_some()
-                            || dead_letters::resting_does(&table, flow_id, Part::Store).is_some();
-                        let is_whole = !is_known && target.verdict == Verdict::Accepted;
-                        refused.push(NewDeadLetter { part: (!is_whole).then_some(Part::Store), ..letter });
+                            || dead_letters::resting_does(&table, flow_id, ActionKind::Store).is_some();
+                        let is_whole = !is_known && target.verdict == TargetVerdict::Accepted;
+                        refused.push(NewDeadLetter { part: (!is_whole).then_some(ActionKind::Store), ..letter });
                     }
                 }
             }
@@ -300,14 +306,19 @@ impl Work {
         Ok((refused, read.caught_up))
     }
 
-    fn record(&mut self, entry: &StoredEntry<'_>, flow: &Arc<Flow>, before: Option<&Record>) -> Result<Record, String> {
+    fn record(
+        &mut self,
+        entry: &StoredEntry<'_>,
+        flow: &Arc<Flow>,
+        before: Option<&FlowRecord>,
+    ) -> Result<FlowRecord, String> {
         #[cfg(feature = "fault-injection")]
         assert!(!entry.topic.ends_with("/fault/writer"), "injected by the topic");
         let store = flow.store.as_ref().is_some_and(|store| store.attributes);
         let table = self.tables.of(flow)?;
         let (mut fields, mut typed) = (Vec::new(), None);
         if store || table.is_some() {
-            let payload = Payload::parse(entry.payload).map_err(|error| error.to_string())?;
+            let payload = JsonPayload::parse(entry.payload).map_err(|error| error.to_string())?;
             if store {
                 let format = flow.value_format.unwrap_or(self.deps.value_format);
                 let attributes = flow.attributes(entry.topic, &payload, format);
@@ -317,7 +328,7 @@ impl Work {
             }
             typed = table.map(|table| table.row(&flow.topic.captures(entry.topic).collect::<Vec<_>>(), &payload));
         }
-        Ok(Record {
+        Ok(FlowRecord {
             seq: entry.seq,
             flow_id: flow.id,
             flow_code: Arc::clone(&flow.code),
@@ -329,7 +340,7 @@ impl Work {
     }
 
     /// Writes a batch; what the database refuses is kept as dead letters before the commit.
-    async fn write(&mut self, writer: &mut RecordWriter, batch: &Batch) -> Result<(), WriteError> {
+    async fn write(&mut self, writer: &mut RecordWriter, batch: &RecordBatch) -> Result<(), WriteError> {
         let prepared = writer.prepare(batch).await?;
         #[cfg(feature = "fault-injection")]
         assert!(!batch.records.iter().any(is_faulty), "injected by the payload");
@@ -351,7 +362,7 @@ impl Work {
     }
 
     /// Reads the original messages again: records hold only what goes into the rows.
-    fn letters_of(&self, rejected: &[Rejected]) -> Vec<NewDeadLetter> {
+    fn letters_of(&self, rejected: &[RejectedRecord]) -> Vec<NewDeadLetter> {
         let table = Arc::clone(&self.deps.table.borrow());
         let mut letters = Vec::new();
         for refused in rejected {
@@ -361,27 +372,27 @@ impl Work {
             {
                 let reason = refused.reason.to_string();
                 let letter = dead_letters::letter(&self.deps.journal, &table, entry, Some(refused.flow_id), &reason);
-                letters.push(NewDeadLetter { part: Some(Part::Store), ..letter });
+                letters.push(NewDeadLetter { part: Some(ActionKind::Store), ..letter });
             }
         }
         letters
     }
 
-    fn count(&mut self, batch: &Batch, committed: &Committed, rejected: &[Rejected]) {
+    fn count(&mut self, batch: &RecordBatch, committed: &CommitCounts, rejected: &[RejectedRecord]) {
         self.tell(batch, rejected);
         for numbers in &committed.numbers {
             let written = self.counters.entry(numbers.flow_id).or_insert_with(|| {
                 let record = batch.records.iter().find(|record| record.flow_id == numbers.flow_id);
-                Counter::stored(record.map_or("", |record| &record.flow_code), Outcome::Ok)
+                MetricCounter::stored(record.map_or("", |record| &record.flow_code), CountedOutcome::Ok)
             });
             written.add(numbers.count.unsigned_abs());
         }
     }
 
     /// For those who look on.
-    fn tell(&self, batch: &Batch, rejected: &[Rejected]) {
+    fn tell(&self, batch: &RecordBatch, rejected: &[RejectedRecord]) {
         let traffic = &self.deps.traffic;
-        let is_same = |one: &Record, next: &Record| Arc::ptr_eq(&one.flow_code, &next.flow_code);
+        let is_same = |one: &FlowRecord, next: &FlowRecord| Arc::ptr_eq(&one.flow_code, &next.flow_code);
         for run in batch.records.chunk_by(is_same) {
             if let Some(last) = run.last() {
                 traffic.note_done(&last.flow_code, last.received_at);
@@ -429,13 +440,13 @@ impl Work {
 
 /// For the tests: a record that kills the writer while a whole batch is in hand.
 #[cfg(feature = "fault-injection")]
-fn is_faulty(record: &Record) -> bool {
+fn is_faulty(record: &FlowRecord) -> bool {
     record.fields.iter().any(|(name, value)| **name == *"fault" && **value == *"writing")
 }
 
 /// Messages of a batch mostly have the same fields: one text serves them all, where each of its own would be half of the
 /// allocations.
-fn name_as_before(before: Option<&Record>, at: usize, name: &str) -> Arc<str> {
+fn name_as_before(before: Option<&FlowRecord>, at: usize, name: &str) -> Arc<str> {
     match before.and_then(|record| record.fields.get(at)) {
         Some((known, _)) if **known == *name => Arc::clone(known),
         Some(_) | None => name.into(),

@@ -3,13 +3,14 @@
 //! The driver's end with an error is this actor's failure: the guard restarts it under its policy. The queue of commands
 //! outlives that; what has waited too long by then is answered instead of executed.
 
-use crate::messages::{Commands, Emissions};
-use crate::metrics::Counter;
+use crate::messages::{DeviceEmissions, SendCommands};
+use crate::metrics::MetricCounter;
 use actix::prelude::*;
 use hearthgate_interfaces::{
-    CommandQueue, CommandSender, DriverEvent, DriverPort, Emission, Host, InterfaceConfig, Level, StopSender, replies,
+    CommandQueue, CommandSender, DeviceMessage, DriverEvent, DriverHost, DriverLogLevel, DriverPort, InterfaceConfig,
+    StopSender, replies,
 };
-use hearthgate_supervision::Exit;
+use hearthgate_supervision::ActorExit;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
@@ -31,7 +32,7 @@ pub enum DeviceState {
 }
 
 /// What the actor works with.
-pub struct Deps {
+pub struct InterfaceDeps {
     /// For logs.
     pub name: Arc<str>,
     /// Its place among the interfaces.
@@ -41,17 +42,17 @@ pub struct Deps {
     /// Commands that may wait for the device.
     pub room: usize,
     /// What the process provides.
-    pub host: Arc<Host>,
+    pub host: Arc<DriverHost>,
     /// Where its messages go.
-    pub emissions: Recipient<Emissions>,
+    pub emissions: Recipient<DeviceEmissions>,
     /// What is known of the device.
     pub state: watch::Sender<DeviceState>,
 }
 
 /// See the module.
 pub struct DeviceInterfaceActor {
-    deps: Deps,
-    exit: Exit,
+    deps: InterfaceDeps,
+    exit: ActorExit,
     commands: CommandSender,
     queue: CommandQueue,
     stop: Option<StopSender>,
@@ -62,7 +63,7 @@ pub struct DeviceInterfaceActor {
 impl DeviceInterfaceActor {
     /// An actor that runs its driver when it is started.
     #[must_use]
-    pub fn new(deps: Deps, exit: Exit) -> Self {
+    pub fn new(deps: InterfaceDeps, exit: ActorExit) -> Self {
         let (commands, queue) = CommandQueue::new(deps.room);
         DeviceInterfaceActor { deps, exit, commands, queue, stop: None, is_running: false }
     }
@@ -126,22 +127,22 @@ impl Actor for DeviceInterfaceActor {
 
 impl Supervised for DeviceInterfaceActor {}
 
-impl Handler<Commands> for DeviceInterfaceActor {
+impl Handler<SendCommands> for DeviceInterfaceActor {
     type Result = ();
 
-    fn handle(&mut self, Commands(commands): Commands, ctx: &mut Self::Context) {
+    fn handle(&mut self, SendCommands(commands): SendCommands, ctx: &mut Self::Context) {
         let mut answers = Vec::new();
         for command in commands {
             if let Err(command) = self.commands.try_send(command) {
                 let reason = "the interface's queue is full: its device does not keep up";
-                answers.extend(replies::refusal(&self.deps.config, &command.message, reason).map(Emission::from));
+                answers.extend(replies::refusal(&self.deps.config, &command.message, reason).map(DeviceMessage::from));
             }
         }
         if answers.is_empty() {
             return;
         }
         warn!(interface = %self.deps.name, count = answers.len(), "commands refused: the queue is full");
-        let answer = Emissions { interface: self.deps.place, messages: answers };
+        let answer = DeviceEmissions { interface: self.deps.place, messages: answers };
         let sent = self.deps.emissions.send(answer).into_actor(self);
         ctx.spawn(sent.map(|end, act, _| {
             if !matches!(end, Ok(Ok(()))) {
@@ -156,7 +157,7 @@ struct Relay {
     events: mpsc::Receiver<DriverEvent>,
     name: Arc<str>,
     place: usize,
-    emissions: Recipient<Emissions>,
+    emissions: Recipient<DeviceEmissions>,
     state: watch::Sender<DeviceState>,
 }
 
@@ -177,8 +178,8 @@ impl Relay {
         }
     }
 
-    async fn emit(&self, messages: Vec<Emission>) {
-        let emissions = Emissions { interface: self.place, messages };
+    async fn emit(&self, messages: Vec<DeviceMessage>) {
+        let emissions = DeviceEmissions { interface: self.place, messages };
         match self.emissions.send(emissions).await {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => warn!(interface = %self.name, %reason, "messages of the interface are lost"),
@@ -200,12 +201,12 @@ impl Relay {
                 self.state.send_replace(DeviceState::Offline(reason));
             }
             DriverEvent::Log { level, text } => match level {
-                Level::Debug => debug!(%interface, "{text}"),
-                Level::Info => info!(%interface, "{text}"),
-                Level::Warn => warn!(%interface, "{text}"),
-                Level::Error => error!(%interface, "{text}"),
+                DriverLogLevel::Debug => debug!(%interface, "{text}"),
+                DriverLogLevel::Info => info!(%interface, "{text}"),
+                DriverLogLevel::Warn => warn!(%interface, "{text}"),
+                DriverLogLevel::Error => error!(%interface, "{text}"),
             },
-            DriverEvent::Counted { what, by } => Counter::driver(interface, what.name()).add(by),
+            DriverEvent::Counted { what, by } => MetricCounter::driver(interface, what.name()).add(by),
         }
     }
 }

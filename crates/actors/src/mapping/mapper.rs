@@ -4,107 +4,110 @@
 //! late.
 
 use crate::flows::dead_letters;
-use crate::messages::{Arrived, Commands, Consumer, Emissions, Publish, ReplaceMap, Settled, Wanted};
-use crate::metrics::{Counter, Outcome};
-use crate::mqtt::progress::{Admission, Progress};
-use crate::mqtt::subscription_ids::Interests;
-use crate::traffic::Traffic;
+use crate::messages::{
+    ArrivalConsumer, ConsumerStarted, DeviceEmissions, MessagesArrived, MessagesSettled, PublishMessages, ReplaceMap,
+    SendCommands,
+};
+use crate::metrics::{CountedOutcome, MetricCounter};
+use crate::mqtt::progress::{BatchAdmission, ConsumerProgress};
+use crate::mqtt::subscription_ids::SubscriptionRegistry;
+use crate::traffic::TrafficTap;
 use actix::prelude::*;
-use hearthgate_domain::delivery::{Inbound, Micros, Outbound, QoS};
-use hearthgate_domain::fate::Outcome as Told;
-use hearthgate_domain::mapping::Codec;
+use hearthgate_domain::delivery::{InboundMessage, OutboundMessage, QoS, UnixMicros};
+use hearthgate_domain::fate::FateOutcome as Told;
+use hearthgate_domain::mapping::MessageCodec;
 use hearthgate_domain::routing::FilterTree;
 use hearthgate_domain::topic::TopicFilter;
 use hearthgate_interfaces::replies;
-use hearthgate_interfaces::{Command, Emission, InterfaceConfig};
-use hearthgate_mqtt::link::{PublishError, Subscription, Ticket, subscription_identifier};
-use hearthgate_supervision::{Health, Status};
+use hearthgate_interfaces::{DeviceCommand, DeviceMessage, InterfaceConfig};
+use hearthgate_mqtt::link::{DeliveryTag, LinkSubscription, PublishError, subscription_identifier};
+use hearthgate_supervision::{ActorHealth, ActorStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
 /// One interface as the mapper sees it.
-pub struct Mapped {
+pub struct MappedInterface {
     /// For logs and metrics.
     pub name: Arc<str>,
     /// Its keyword maps under its own name.
-    pub codec: Arc<Codec>,
+    pub codec: Arc<MessageCodec>,
     /// Its options.
     pub config: Arc<InterfaceConfig>,
     /// The topic filters of its map or its configuration.
     pub filters: Vec<TopicFilter>,
     /// The interface.
-    pub to: Recipient<Commands>,
+    pub to: Recipient<SendCommands>,
     /// How its actor is.
-    pub health: watch::Receiver<Health>,
+    pub health: watch::Receiver<ActorHealth>,
 }
 
-impl Mapped {
+impl MappedInterface {
     /// Why it will not take commands for a long time, if so. One that is restarted soon keeps its queue.
     fn is_down(&self) -> Option<String> {
         let health = self.health.borrow();
         match health.status {
-            Status::Parked => {
+            ActorStatus::Parked => {
                 let reason = health.last_error.as_deref().unwrap_or("it failed too often");
                 Some(format!("the interface is parked: {reason}"))
             }
-            Status::Stopped => Some("the interface is stopped".into()),
-            Status::Starting | Status::Running | Status::BackingOff | Status::Unresponsive => None,
+            ActorStatus::Stopped => Some("the interface is stopped".into()),
+            ActorStatus::Starting | ActorStatus::Running | ActorStatus::BackingOff | ActorStatus::Unresponsive => None,
         }
     }
 
     /// Hands commands over; gives them back, with the reason, when there is no room or nobody to take them.
-    fn take(&self, commands: Vec<Command>) -> Result<(), (Vec<Command>, String)> {
+    fn take(&self, commands: Vec<DeviceCommand>) -> Result<(), (Vec<DeviceCommand>, String)> {
         if let Some(why) = self.is_down() {
             return Err((commands, why));
         }
-        self.to.try_send(Commands(commands)).map_err(|refused| match refused {
-            SendError::Full(Commands(commands)) => (commands, "the interface's queue is full".into()),
-            SendError::Closed(Commands(commands)) => (commands, "the interface is stopped".into()),
+        self.to.try_send(SendCommands(commands)).map_err(|refused| match refused {
+            SendError::Full(SendCommands(commands)) => (commands, "the interface's queue is full".into()),
+            SendError::Closed(SendCommands(commands)) => (commands, "the interface is stopped".into()),
         })
     }
 }
 
 /// What the actor works with.
-pub struct Deps {
+pub struct MapperDeps {
     /// The interfaces, each in its place.
-    pub interfaces: Vec<Mapped>,
+    pub interfaces: Vec<MappedInterface>,
     /// Where progress is reported.
-    pub settled: Recipient<Settled>,
+    pub settled: Recipient<MessagesSettled>,
     /// Where filters are announced.
-    pub wanted: Recipient<Wanted>,
+    pub wanted: Recipient<ConsumerStarted>,
     /// Where messages are published.
-    pub publish: Recipient<Publish>,
+    pub publish: Recipient<PublishMessages>,
     /// Shared by the incarnations.
-    pub progress: Arc<Progress>,
+    pub progress: Arc<ConsumerProgress>,
     /// Where the router sees our filters.
-    pub interests: Arc<Interests>,
+    pub interests: Arc<SubscriptionRegistry>,
     /// Where it is told what became of messages.
-    pub traffic: Traffic,
+    pub traffic: TrafficTap,
 }
 
 /// See the module.
 pub struct MapperActor {
-    deps: Deps,
+    deps: MapperDeps,
     /// Which interface, and by which of our subscriptions.
     tree: FilterTree<(usize, u32)>,
     counters: Vec<InterfaceCounters>,
 }
 
 struct InterfaceCounters {
-    received: Counter,
-    refused: Counter,
-    echoes: Counter,
-    empty: Counter,
-    emitted: Counter,
-    unsendable: Counter,
+    received: MetricCounter,
+    refused: MetricCounter,
+    echoes: MetricCounter,
+    empty: MetricCounter,
+    emitted: MetricCounter,
+    unsendable: MetricCounter,
 }
 
 impl MapperActor {
     /// An actor that maps for these interfaces.
     #[must_use]
-    pub fn new(deps: Deps) -> Self {
+    pub fn new(deps: MapperDeps) -> Self {
         let mut tree = FilterTree::new();
         for (place, interface) in deps.interfaces.iter().enumerate() {
             for filter in &interface.filters {
@@ -116,7 +119,7 @@ impl MapperActor {
     }
 
     /// Decodes a message for each interface that it is for.
-    fn map(&self, message: &Inbound, queues: &mut [Vec<Command>], answers: &mut Vec<Outbound>) {
+    fn map(&self, message: &InboundMessage, queues: &mut [Vec<DeviceCommand>], answers: &mut Vec<OutboundMessage>) {
         // It may have waited for this mapper, which was stopped or resting: its age counts from its arrival.
         let received_at = arrival(message.kept_since.unwrap_or(message.received_at));
         let is_repeated = message.origin.is_some_and(|origin| origin.dup);
@@ -155,18 +158,18 @@ impl MapperActor {
                 }
             };
             match replies::admit(&interface.config, &decoded, message.retain) {
-                replies::Admission::Accept if is_repeated && decoded.iscmd => {
+                replies::ReplyAdmission::Accept if is_repeated && decoded.iscmd => {
                     counters.refused.add(1);
                     warn!(interface = %interface.name, topic = %message.topic, "command refused: it was delivered again");
                     let reason = "not executed: it was delivered again, and may have been executed the first time";
                     let answer = replies::refusal(&interface.config, &decoded, reason);
-                    answers.extend(answer.and_then(|answer| self.encode(place, &Emission::from(answer))));
+                    answers.extend(answer.and_then(|answer| self.encode(place, &DeviceMessage::from(answer))));
                 }
-                replies::Admission::Accept => {
+                replies::ReplyAdmission::Accept => {
                     self.tell(interface, message, Told::Accepted, || serde_json::json!(decoded).to_string());
-                    queues[place].push(Command { message: decoded, received_at });
+                    queues[place].push(DeviceCommand { message: decoded, received_at });
                 }
-                replies::Admission::DropRetained => {
+                replies::ReplyAdmission::DropRetained => {
                     debug!(interface = %interface.name, topic = %message.topic, "retained command dropped");
                     counters.refused.add(1);
                 }
@@ -175,7 +178,13 @@ impl MapperActor {
     }
 
     /// For those who look on.
-    fn tell(&self, interface: &Mapped, message: &Inbound, outcome: Told, reason: impl FnOnce() -> String) {
+    fn tell(
+        &self,
+        interface: &MappedInterface,
+        message: &InboundMessage,
+        outcome: Told,
+        reason: impl FnOnce() -> String,
+    ) {
         if self.deps.traffic.is_watched() {
             let by = format!("interface {}", interface.name);
             self.deps.traffic.tell_message(message, &by, outcome, &reason());
@@ -183,7 +192,12 @@ impl MapperActor {
     }
 
     /// A strict map refuses a command: the commander is told so, in its own keywords, on the status topic.
-    fn answer_undecodable(&self, interface: &Mapped, message: &Inbound, reason: &str) -> Option<Outbound> {
+    fn answer_undecodable(
+        &self,
+        interface: &MappedInterface,
+        message: &InboundMessage,
+        reason: &str,
+    ) -> Option<OutboundMessage> {
         if !interface.config.replies || message.retain {
             return None;
         }
@@ -191,7 +205,7 @@ impl MapperActor {
         let [root, function, gateway, location, device, _, "C"] = levels[..] else { return None };
         let name = interface.codec.name();
         let answer = serde_json::json!({ "response": replies::ERROR, "reason": reason });
-        Some(Outbound {
+        Some(OutboundMessage {
             topic: format!("{root}/{function}/{gateway}/{location}/{device}/{name}/S").into(),
             payload: answer.to_string().into(),
             qos: interface.config.qos,
@@ -200,7 +214,7 @@ impl MapperActor {
     }
 
     /// Hands the decoded messages over; what an interface has no room for is answered.
-    fn hand_over(&self, queues: Vec<Vec<Command>>, answers: &mut Vec<Outbound>) {
+    fn hand_over(&self, queues: Vec<Vec<DeviceCommand>>, answers: &mut Vec<OutboundMessage>) {
         for (place, commands) in queues.into_iter().enumerate().filter(|(_, commands)| !commands.is_empty()) {
             let interface = &self.deps.interfaces[place];
             let count = commands.len() as u64;
@@ -212,12 +226,12 @@ impl MapperActor {
             warn!(interface = %interface.name, count, why, "messages refused");
             for command in &refused {
                 let answer = replies::refusal(&interface.config, &command.message, &why);
-                answers.extend(answer.and_then(|answer| self.encode(place, &Emission::from(answer))));
+                answers.extend(answer.and_then(|answer| self.encode(place, &DeviceMessage::from(answer))));
             }
         }
     }
 
-    fn encode(&self, place: usize, emission: &Emission) -> Option<Outbound> {
+    fn encode(&self, place: usize, emission: &DeviceMessage) -> Option<OutboundMessage> {
         let interface = &self.deps.interfaces[place];
         let encoded = match interface.codec.encode(&emission.message) {
             Ok(encoded) => encoded,
@@ -227,7 +241,7 @@ impl MapperActor {
                 return None;
             }
         };
-        Some(Outbound {
+        Some(OutboundMessage {
             topic: emission.topic.clone().unwrap_or(encoded.topic).into(),
             payload: encoded.payload.into(),
             qos: emission.qos.unwrap_or(interface.config.qos),
@@ -235,11 +249,11 @@ impl MapperActor {
         })
     }
 
-    fn publish_answers(&self, answers: Vec<Outbound>, ctx: &mut Context<Self>) {
+    fn publish_answers(&self, answers: Vec<OutboundMessage>, ctx: &mut Context<Self>) {
         if answers.is_empty() {
             return;
         }
-        let sent = self.deps.publish.send(Publish(answers)).into_actor(self);
+        let sent = self.deps.publish.send(PublishMessages(answers)).into_actor(self);
         ctx.spawn(sent.map(|end, _, _| {
             if !matches!(end, Ok(Ok(()))) {
                 warn!("answers to refused commands could not be published");
@@ -248,14 +262,14 @@ impl MapperActor {
     }
 
     fn announce(&self, send_again: bool, ctx: &mut Context<Self>) {
-        let mut filters: Vec<Subscription> = Vec::new();
+        let mut filters: Vec<LinkSubscription> = Vec::new();
         for filter in self.deps.interfaces.iter().flat_map(|interface| &interface.filters) {
             if !filters.iter().any(|known| known.filter == filter.as_str()) {
-                filters.push(Subscription { filter: filter.as_str().to_owned(), qos: QoS::AtLeastOnce });
+                filters.push(LinkSubscription { filter: filter.as_str().to_owned(), qos: QoS::AtLeastOnce });
             }
         }
         self.deps.interests.set("mapper", &filters);
-        let wanted = Wanted { by: Consumer::Mapper, filters, send_again };
+        let wanted = ConsumerStarted { by: ArrivalConsumer::Mapper, filters, send_again };
         if self.deps.wanted.try_send(wanted).is_err() {
             // Its mailbox is full or it is being restarted; what we want must reach it some time.
             ctx.run_later(std::time::Duration::from_millis(50), move |act, ctx| act.announce(send_again, ctx));
@@ -264,7 +278,7 @@ impl MapperActor {
 }
 
 /// When a message was published or came in, on the clock that commands' ages are measured with.
-fn arrival(received_at: Micros) -> Instant {
+fn arrival(received_at: UnixMicros) -> Instant {
     let age = u64::try_from(dead_letters::now().saturating_sub(received_at)).unwrap_or_default();
     let now = Instant::now();
     now.checked_sub(Duration::from_micros(age)).unwrap_or(now)
@@ -273,12 +287,12 @@ fn arrival(received_at: Micros) -> Instant {
 impl InterfaceCounters {
     fn new(name: &str) -> Self {
         InterfaceCounters {
-            received: Counter::received(name, Outcome::Ok),
-            refused: Counter::received(name, Outcome::Refused),
-            echoes: Counter::received(name, Outcome::Echo),
-            empty: Counter::received(name, Outcome::Empty),
-            emitted: Counter::emitted(name, Outcome::Ok),
-            unsendable: Counter::emitted(name, Outcome::Refused),
+            received: MetricCounter::received(name, CountedOutcome::Ok),
+            refused: MetricCounter::received(name, CountedOutcome::Refused),
+            echoes: MetricCounter::received(name, CountedOutcome::Echo),
+            empty: MetricCounter::received(name, CountedOutcome::Empty),
+            emitted: MetricCounter::emitted(name, CountedOutcome::Ok),
+            unsendable: MetricCounter::emitted(name, CountedOutcome::Refused),
         }
     }
 }
@@ -294,18 +308,18 @@ impl Actor for MapperActor {
 
 impl Supervised for MapperActor {}
 
-impl Handler<Arrived> for MapperActor {
+impl Handler<MessagesArrived> for MapperActor {
     type Result = ();
 
-    fn handle(&mut self, Arrived(batch): Arrived, ctx: &mut Self::Context) {
+    fn handle(&mut self, MessagesArrived(batch): MessagesArrived, ctx: &mut Self::Context) {
         let from = match self.deps.progress.admit(&batch) {
-            Admission::From(index) => index,
-            Admission::Duplicate | Admission::Gap => return self.settle(ctx),
+            BatchAdmission::From(index) => index,
+            BatchAdmission::Duplicate | BatchAdmission::Gap => return self.settle(ctx),
         };
         let mut queues = vec![Vec::new(); self.deps.interfaces.len()];
         let mut answers = Vec::new();
         for (index, message) in batch.messages.iter().enumerate().skip(from) {
-            let ticket = Ticket { connection: batch.first.connection, number: batch.first.number + index as u64 };
+            let ticket = DeliveryTag { connection: batch.first.connection, number: batch.first.number + index as u64 };
             if self.deps.progress.is_deadly(ticket) {
                 warn!(topic = %message.topic, "this message has stopped the mapper twice; it is passed over");
                 continue;
@@ -322,25 +336,25 @@ impl Handler<Arrived> for MapperActor {
 
 impl MapperActor {
     fn settle(&self, ctx: &mut Context<Self>) {
-        let settled = Settled { by: Consumer::Mapper, through: self.deps.progress.done() };
+        let settled = MessagesSettled { by: ArrivalConsumer::Mapper, through: self.deps.progress.done() };
         if self.deps.settled.try_send(settled).is_err() {
             ctx.run_later(std::time::Duration::from_millis(5), |act, ctx| act.settle(ctx));
         }
     }
 }
 
-impl Handler<Emissions> for MapperActor {
+impl Handler<DeviceEmissions> for MapperActor {
     type Result = ResponseFuture<Result<(), PublishError>>;
 
-    fn handle(&mut self, emissions: Emissions, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, emissions: DeviceEmissions, _: &mut Self::Context) -> Self::Result {
         let place = emissions.interface;
-        let outgoing: Vec<Outbound> =
+        let outgoing: Vec<OutboundMessage> =
             emissions.messages.iter().filter_map(|emission| self.encode(place, emission)).collect();
         if outgoing.is_empty() {
             return Box::pin(std::future::ready(Ok(())));
         }
         self.counters[place].emitted.add(outgoing.len() as u64);
-        let sent = self.deps.publish.send(Publish(outgoing));
+        let sent = self.deps.publish.send(PublishMessages(outgoing));
         Box::pin(async move { sent.await.unwrap_or(Err(PublishError::Closed)) })
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::messages::{ReloadMaps, ReplaceMap};
 use actix::prelude::*;
-use hearthgate_domain::mapping::Codec;
+use hearthgate_domain::mapping::MessageCodec;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::collections::BTreeSet;
@@ -22,11 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What reading a map again has brought.
 #[derive(Debug)]
-pub enum Reading {
+pub enum MapReload {
     /// It is as it was.
     Same,
     /// Another one, usable.
-    New(Arc<Codec>),
+    New(Arc<MessageCodec>),
     /// It can not be used; in words that name the file and the line.
     Refused(String),
 }
@@ -39,15 +39,15 @@ pub trait MapSource: Send {
     /// The file, if it is one.
     fn file(&self) -> Option<&Path>;
 
-    /// Reads it again. A text that was read before, good or bad, is [`Reading::Same`].
-    fn read(&mut self) -> Reading;
+    /// Reads it again. A text that was read before, good or bad, is [`MapReload::Same`].
+    fn read(&mut self) -> MapReload;
 
     /// Forgets a text that was refused, so that it is refused once more.
     fn forget(&mut self);
 }
 
 /// What the actor works with.
-pub struct Deps {
+pub struct MapKeeperDeps {
     /// The maps, each in its interface's place.
     pub maps: Vec<Box<dyn MapSource>>,
     /// Whether files are watched.
@@ -58,7 +58,7 @@ pub struct Deps {
 
 /// See the module.
 pub struct MapKeeperActor {
-    deps: Deps,
+    deps: MapKeeperDeps,
     changed: Arc<Notify>,
     /// Watches as long as it lives.
     watcher: Option<RecommendedWatcher>,
@@ -67,7 +67,7 @@ pub struct MapKeeperActor {
 impl MapKeeperActor {
     /// An actor that watches as soon as it is started.
     #[must_use]
-    pub fn new(deps: Deps) -> Self {
+    pub fn new(deps: MapKeeperDeps) -> Self {
         MapKeeperActor { deps, changed: Arc::default(), watcher: None }
     }
 
@@ -75,9 +75,11 @@ impl MapKeeperActor {
         let readings: Vec<_> = self.deps.maps.iter_mut().map(|map| (map.interface().to_owned(), map.read())).collect();
         for (place, (interface, reading)) in readings.into_iter().enumerate() {
             match reading {
-                Reading::Same => {}
-                Reading::Refused(reason) => error!(%interface, %reason, "the new map is refused, the old one goes on"),
-                Reading::New(codec) => {
+                MapReload::Same => {}
+                MapReload::Refused(reason) => {
+                    error!(%interface, %reason, "the new map is refused, the old one goes on")
+                }
+                MapReload::New(codec) => {
                     let sent = self.deps.mapper.send(ReplaceMap { interface: place, codec }).into_actor(self);
                     ctx.spawn(sent.map(move |end, _, _| match end {
                         Ok(()) => info!(%interface, "map reloaded"),

@@ -1,11 +1,11 @@
 //! BrokerActor: runs the embedded broker on this actor's own thread, for whoever attaches to it.
 
-use crate::messages::Attach;
-use crate::metrics::Counter;
+use crate::messages::AttachGateway;
+use crate::metrics::MetricCounter;
 use actix::prelude::*;
-use hearthgate_mqtt::broker::{Broker, BrokerOptions, Inspector, Loss};
-use hearthgate_mqtt::link::Port;
-use hearthgate_supervision::Exit;
+use hearthgate_mqtt::broker::{BrokerInspector, BrokerLoss, BrokerOptions, EmbeddedBroker};
+use hearthgate_mqtt::link::LinkPort;
+use hearthgate_supervision::ActorExit;
 use std::time::Duration;
 use tracing::info;
 
@@ -13,23 +13,29 @@ use tracing::info;
 pub struct BrokerActor {
     options: BrokerOptions,
     /// Bound before the actors were started, so that a port in use is told at once.
-    bound: Option<Broker>,
+    bound: Option<EmbeddedBroker>,
     /// Whether the gateway itself will attach.
     expects_port: bool,
     running: Option<SpawnHandle>,
-    inspector: Inspector,
-    exit: Exit,
+    inspector: BrokerInspector,
+    exit: ActorExit,
 }
 
 impl BrokerActor {
     /// An actor that runs this broker, and makes new ones by the same options after a failure. `inspector` asks whichever
     /// of them runs.
     #[must_use]
-    pub fn new(options: BrokerOptions, bound: Broker, expects_port: bool, inspector: Inspector, exit: Exit) -> Self {
+    pub fn new(
+        options: BrokerOptions,
+        bound: EmbeddedBroker,
+        expects_port: bool,
+        inspector: BrokerInspector,
+        exit: ActorExit,
+    ) -> Self {
         BrokerActor { options, bound: Some(bound), expects_port, running: None, inspector, exit }
     }
 
-    fn serve(&mut self, port: Port, ctx: &mut Context<Self>) {
+    fn serve(&mut self, port: LinkPort, ctx: &mut Context<Self>) {
         if self.running.is_some() {
             // The one before has lost its link and is about to end; the port must be free first.
             ctx.run_later(Duration::from_millis(20), move |act, ctx| act.serve(port, ctx));
@@ -38,10 +44,10 @@ impl BrokerActor {
         self.run(Some(port), ctx);
     }
 
-    fn run(&mut self, port: Option<Port>, ctx: &mut Context<Self>) {
+    fn run(&mut self, port: Option<LinkPort>, ctx: &mut Context<Self>) {
         let bound = match self.bound.take() {
             Some(bound) => Ok(bound),
-            None => Broker::bind(self.options.clone()),
+            None => EmbeddedBroker::bind(self.options.clone()),
         };
         let mut broker = match bound {
             Ok(broker) => broker,
@@ -52,7 +58,7 @@ impl BrokerActor {
             broker.attach(port);
         }
         // Made now, so that the series are there from the start.
-        let losses = Loss::ALL.map(|loss| Counter::broker_losses(loss.label()));
+        let losses = BrokerLoss::ALL.map(|loss| MetricCounter::broker_losses(loss.label()));
         broker.observe_losses(Box::new(move |loss| losses[loss as usize].add(1)));
         let addresses: Vec<String> = broker.addresses().iter().map(ToString::to_string).collect();
         info!(listen = %addresses.join(", "), "the embedded broker runs");
@@ -83,10 +89,10 @@ impl Supervised for BrokerActor {
     }
 }
 
-impl Handler<Attach> for BrokerActor {
+impl Handler<AttachGateway> for BrokerActor {
     type Result = ();
 
-    fn handle(&mut self, Attach(port): Attach, ctx: &mut Self::Context) {
+    fn handle(&mut self, AttachGateway(port): AttachGateway, ctx: &mut Self::Context) {
         self.serve(port, ctx);
     }
 }

@@ -1,18 +1,23 @@
 //! MqttActor: hands what the broker sends to the consumers, and acknowledges it once each of them has settled it.
 //!
-//! Every batch is kept until it is settled. A consumer that has crashed announces itself with [`Wanted`] and gets the
-//! unsettled batches again, in order; what it had done already it passes over ([`crate::mqtt::progress::Progress`]).
+//! Every batch is kept until it is settled. A consumer that has crashed announces itself with [`ConsumerStarted`] and gets the
+//! unsettled batches again, in order; what it had done already it passes over ([`crate::mqtt::progress::ConsumerProgress`]).
 
 pub mod broker;
 pub mod progress;
 pub mod subscription_ids;
-use crate::messages::{Arrived, Attach, Close, Confirmed, Consumer, Publish, PublishTracked, Settled, Wanted};
-use crate::traffic::Traffic;
+use crate::messages::{
+    AcknowledgementsSent, ArrivalConsumer, AttachGateway, CloseConnection, ConsumerStarted, MessagesArrived,
+    MessagesSettled, PublishMessages, PublishTracked,
+};
+use crate::traffic::TrafficTap;
 use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
-use hearthgate_domain::delivery::{Outbound, QoS};
-use hearthgate_mqtt::link::{self, Batch, Event, Handle, Port, PublishError, Receipt, Subscription, Ticket};
-use hearthgate_supervision::Exit;
+use hearthgate_domain::delivery::{OutboundMessage, QoS};
+use hearthgate_mqtt::link::{
+    self, DeliveryTag, LinkEvent, LinkHandle, LinkPort, LinkSubscription, MessageBatch, PublishError, PublishReceipt,
+};
+use hearthgate_supervision::ActorExit;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,11 +33,11 @@ const LINK_ROOM: usize = 16;
 pub const ARRIVED_MAILBOX: usize = 64;
 
 /// The broker's side of the link.
-pub enum Source {
+pub enum LinkSource {
     /// A session with a remote broker, run beside this actor; its future ends with the reason.
-    Remote(Box<dyn FnMut(Port) -> LocalBoxFuture<'static, String>>),
+    Remote(Box<dyn FnMut(LinkPort) -> LocalBoxFuture<'static, String>>),
     /// The embedded broker, which goes on when this actor is restarted.
-    Embedded(Recipient<Attach>),
+    Embedded(Recipient<AttachGateway>),
 }
 
 /// What is known of the link, for readiness, metrics and status.
@@ -64,51 +69,51 @@ pub trait SessionMemory {
 }
 
 /// What the actor works with.
-pub struct Deps {
+pub struct MqttDeps {
     /// Where messages come from.
-    pub source: Source,
+    pub source: LinkSource,
     /// Where the session's identity is kept.
     pub memory: Box<dyn SessionMemory>,
     /// Who takes part in arrivals. A subsystem that is off is absent.
-    pub consumers: Vec<(Consumer, Recipient<Arrived>)>,
+    pub consumers: Vec<(ArrivalConsumer, Recipient<MessagesArrived>)>,
     /// Who overhears arrivals without taking part in them.
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<BatchListener>,
     /// Who wants to know what senders have our acknowledgement for.
-    pub confirmed: Option<Recipient<Confirmed>>,
+    pub confirmed: Option<Recipient<AcknowledgementsSent>>,
     /// Published whenever a connection stands.
-    pub greeting: Vec<Outbound>,
+    pub greeting: Vec<OutboundMessage>,
     /// What is known of the link.
     pub status: watch::Sender<LinkStatus>,
     /// Where it is noticed what comes in.
-    pub traffic: Traffic,
+    pub traffic: TrafficTap,
 }
 
 /// Somebody for whom no acknowledgement waits: when it is too busy it misses a batch.
-pub struct Listener {
+pub struct BatchListener {
     /// What it wants to be subscribed to, besides what the consumers want.
-    pub filters: Vec<Subscription>,
+    pub filters: Vec<LinkSubscription>,
     /// Where arrivals go.
-    pub to: Recipient<Arrived>,
+    pub to: Recipient<MessagesArrived>,
 }
 
 /// One consumer's part in the arrivals.
 struct Lane {
-    by: Consumer,
-    to: Recipient<Arrived>,
+    by: ArrivalConsumer,
+    to: Recipient<MessagesArrived>,
     /// None until it has said so: filters that an earlier run left must not be given up before.
-    wanted: Option<Vec<Subscription>>,
-    settled: Ticket,
+    wanted: Option<Vec<LinkSubscription>>,
+    settled: DeliveryTag,
     /// Index in `unsettled` of the first batch that it was not given.
     next: usize,
 }
 
 /// See the module.
 pub struct MqttActor {
-    deps: Deps,
-    exit: Exit,
+    deps: MqttDeps,
+    exit: ActorExit,
     lanes: Vec<Lane>,
-    link: Option<(Handle, mpsc::Receiver<Event>)>,
-    unsettled: VecDeque<Arc<Batch>>,
+    link: Option<(LinkHandle, mpsc::Receiver<LinkEvent>)>,
+    unsettled: VecDeque<Arc<MessageBatch>>,
     unsettled_messages: usize,
     intake: Option<Waker>,
     closing: bool,
@@ -128,10 +133,10 @@ enum Held {
 impl MqttActor {
     /// An actor that connects when it is started.
     #[must_use]
-    pub fn new(mut deps: Deps, exit: Exit) -> Self {
+    pub fn new(mut deps: MqttDeps, exit: ActorExit) -> Self {
         let lanes = std::mem::take(&mut deps.consumers)
             .into_iter()
-            .map(|(by, to)| Lane { by, to, wanted: None, settled: Ticket::default(), next: 0 })
+            .map(|(by, to)| Lane { by, to, wanted: None, settled: DeliveryTag::default(), next: 0 })
             .collect();
         MqttActor {
             deps,
@@ -165,7 +170,7 @@ impl MqttActor {
         self.forget_unsettled();
         self.link = Some((handle, events));
         match &mut self.deps.source {
-            Source::Remote(run) => {
+            LinkSource::Remote(run) => {
                 let ended = run(port).into_actor(self);
                 ctx.spawn(ended.map(|reason, act, ctx| {
                     if !act.closing {
@@ -173,8 +178,8 @@ impl MqttActor {
                     }
                 }));
             }
-            Source::Embedded(broker) => {
-                let attached = broker.send(Attach(port)).into_actor(self);
+            LinkSource::Embedded(broker) => {
+                let attached = broker.send(AttachGateway(port)).into_actor(self);
                 ctx.spawn(attached.map(|end, act, ctx| {
                     if end.is_err() {
                         act.exit.fail(ctx, "the embedded broker is down");
@@ -184,12 +189,12 @@ impl MqttActor {
         }
     }
 
-    fn on_event(&mut self, event: Event, ctx: &mut Context<Self>) {
+    fn on_event(&mut self, event: LinkEvent, ctx: &mut Context<Self>) {
         match event {
-            Event::Messages(batch) => self.on_messages(batch),
-            Event::Confirmed(ticket) => self.on_confirmed(ticket),
-            Event::Connected { session_present, session, .. } => self.on_connected(session_present, session, ctx),
-            Event::Disconnected { reason, retry_in } => {
+            LinkEvent::Messages(batch) => self.on_messages(batch),
+            LinkEvent::Confirmed(ticket) => self.on_confirmed(ticket),
+            LinkEvent::Connected { session_present, session, .. } => self.on_connected(session_present, session, ctx),
+            LinkEvent::Disconnected { reason, retry_in } => {
                 match retry_in {
                     Some(pause) => warn!(%reason, retry_in = ?pause, "no connection to the broker"),
                     None => info!(%reason, "connection to the broker ended"),
@@ -199,20 +204,20 @@ impl MqttActor {
                     status.reason = reason;
                 });
             }
-            Event::Subscribed(filters) => {
+            LinkEvent::Subscribed(filters) => {
                 if let Err(reason) = self.deps.memory.subscribed(&filters) {
                     warn!(%reason, "could not remember the subscriptions");
                 }
                 self.held = Held::Told(filters.into_iter().collect());
                 self.note_subscribed();
             }
-            Event::Refused(refused) => {
+            LinkEvent::Refused(refused) => {
                 for (filter, reason) in &refused {
                     warn!(%filter, %reason, "the broker refuses a subscription: check its access list");
                 }
                 self.deps.status.send_modify(|status| status.refused = refused);
             }
-            Event::Dropped { topic, bytes, reason } => warn!(%topic, bytes, %reason, "a message could not pass"),
+            LinkEvent::Dropped { topic, bytes, reason } => warn!(%topic, bytes, %reason, "a message could not pass"),
         }
     }
 
@@ -237,12 +242,12 @@ impl MqttActor {
         }
     }
 
-    fn on_messages(&mut self, batch: Batch) {
+    fn on_messages(&mut self, batch: MessageBatch) {
         self.unsettled_messages += batch.messages.len();
         let batch = Arc::new(batch);
         self.deps.traffic.note_arrival(&batch);
         for listener in &self.deps.listeners {
-            if listener.to.try_send(Arrived(Arc::clone(&batch))).is_err() {
+            if listener.to.try_send(MessagesArrived(Arc::clone(&batch))).is_err() {
                 tracing::debug!("a listener is busy or down and misses messages");
             }
         }
@@ -251,9 +256,9 @@ impl MqttActor {
         self.acknowledge(); // when there is no consumer at all
     }
 
-    fn on_confirmed(&mut self, ticket: Ticket) {
+    fn on_confirmed(&mut self, ticket: DeliveryTag) {
         if let Some(router) = &self.deps.confirmed
-            && router.try_send(Confirmed(ticket)).is_err()
+            && router.try_send(AcknowledgementsSent(ticket)).is_err()
         {
             // The next confirmation includes this one.
             tracing::debug!("the router is busy; a confirmation waits for the next one");
@@ -264,7 +269,7 @@ impl MqttActor {
     fn hand_out(&mut self) {
         for lane in &mut self.lanes {
             while let Some(batch) = self.unsettled.get(lane.next) {
-                match lane.to.try_send(Arrived(Arc::clone(batch))) {
+                match lane.to.try_send(MessagesArrived(Arc::clone(batch))) {
                     Ok(()) => lane.next += 1,
                     Err(SendError::Full(_) | SendError::Closed(_)) => break,
                 }
@@ -321,8 +326,8 @@ impl MqttActor {
             let qos = wanted.entry(&subscription.filter).or_insert(subscription.qos);
             *qos = subscription.qos.max(*qos);
         }
-        let wanted: Vec<Subscription> =
-            wanted.into_iter().map(|(filter, qos)| Subscription { filter: filter.to_owned(), qos }).collect();
+        let wanted: Vec<LinkSubscription> =
+            wanted.into_iter().map(|(filter, qos)| LinkSubscription { filter: filter.to_owned(), qos }).collect();
         let asked = wanted.iter().map(|subscription| subscription.filter.clone()).collect();
         handle.subscribe_exactly(wanted);
         self.asked = Some(asked);
@@ -381,10 +386,10 @@ impl ActorFuture<MqttActor> for Intake {
     }
 }
 
-impl Handler<Settled> for MqttActor {
+impl Handler<MessagesSettled> for MqttActor {
     type Result = ();
 
-    fn handle(&mut self, settled: Settled, _: &mut Self::Context) {
+    fn handle(&mut self, settled: MessagesSettled, _: &mut Self::Context) {
         if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.by == settled.by) {
             lane.settled = settled.through;
         }
@@ -393,10 +398,10 @@ impl Handler<Settled> for MqttActor {
     }
 }
 
-impl Handler<Wanted> for MqttActor {
+impl Handler<ConsumerStarted> for MqttActor {
     type Result = ();
 
-    fn handle(&mut self, wanted: Wanted, _: &mut Self::Context) {
+    fn handle(&mut self, wanted: ConsumerStarted, _: &mut Self::Context) {
         if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.by == wanted.by) {
             lane.wanted = Some(wanted.filters);
             if wanted.send_again {
@@ -408,10 +413,10 @@ impl Handler<Wanted> for MqttActor {
     }
 }
 
-impl Handler<Publish> for MqttActor {
+impl Handler<PublishMessages> for MqttActor {
     type Result = ResponseFuture<Result<(), PublishError>>;
 
-    fn handle(&mut self, Publish(messages): Publish, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, PublishMessages(messages): PublishMessages, _: &mut Self::Context) -> Self::Result {
         let handle = self.link.as_ref().map(|(handle, _)| handle.clone());
         Box::pin(async move {
             match handle {
@@ -423,7 +428,7 @@ impl Handler<Publish> for MqttActor {
 }
 
 impl Handler<PublishTracked> for MqttActor {
-    type Result = ResponseFuture<Result<Receipt, PublishError>>;
+    type Result = ResponseFuture<Result<PublishReceipt, PublishError>>;
 
     fn handle(&mut self, PublishTracked(message): PublishTracked, _: &mut Self::Context) -> Self::Result {
         let handle = self.link.as_ref().map(|(handle, _)| handle.clone());
@@ -436,10 +441,10 @@ impl Handler<PublishTracked> for MqttActor {
     }
 }
 
-impl Handler<Close> for MqttActor {
+impl Handler<CloseConnection> for MqttActor {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Close, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: CloseConnection, _: &mut Self::Context) -> Self::Result {
         self.closing = true;
         let handle = self.link.as_ref().map(|(handle, _)| handle.clone());
         Box::pin(async move {

@@ -4,8 +4,8 @@
 //! (<https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload>).
 
 use bytes::Bytes;
-use hearthgate_domain::delivery::{Inbound, Micros, QoS};
-use hearthgate_mqtt::link::Subscription;
+use hearthgate_domain::delivery::{InboundMessage, QoS, UnixMicros};
+use hearthgate_mqtt::link::LinkSubscription;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const BIRTH: &[u8] = b"online";
 
 /// Where this gateway stands among all topics.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub struct TopicSite {
     /// The prefix that Home Assistant is set to.
     pub discovery_prefix: String,
     /// First levels of the gateway's own topics, such as `hearthgate/home`. Unique at a broker, so identifiers are made of it.
@@ -33,7 +33,7 @@ pub struct Site {
 
 /// An interface as Home Assistant shall see it.
 #[derive(Clone, Debug)]
-pub struct Shown {
+pub struct ShownInterface {
     /// The interface's name.
     pub interface: Arc<str>,
     /// The name of its actor.
@@ -44,7 +44,7 @@ pub struct Shown {
 
 /// What a button restarts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum RestartTarget {
     /// The whole gateway.
     Gateway,
     /// One actor.
@@ -53,7 +53,7 @@ pub enum Target {
 
 /// A discovery message: retained, so that Home Assistant finds it whenever it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Announcement {
+pub struct DiscoveryMessage {
     /// `PREFIX/device/NODE/OBJECT/config`
     pub topic: Arc<str>,
     /// JSON; empty removes the device.
@@ -62,36 +62,36 @@ pub struct Announcement {
 
 /// What a message on one of our topics means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub enum TopicMeaning {
     /// Home Assistant says how it is.
     Birth,
     /// A restart button.
-    Button(Target),
+    Button(RestartTarget),
     /// An announcement that is to go; when its end comes back from the broker, it is gone.
     Leftover,
 }
 
 /// Everything that is announced, listened to and removed.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct DiscoveryPlan {
     /// The gateway first, since the interfaces refer to it.
-    pub announcements: Vec<Announcement>,
+    pub announcements: Vec<DiscoveryMessage>,
     /// By topic name.
-    pub meanings: HashMap<Arc<str>, Meaning>,
+    pub meanings: HashMap<Arc<str>, TopicMeaning>,
 }
 
-impl Plan {
+impl DiscoveryPlan {
     /// What to do about a site. `announced` are the topics that earlier runs announced something on.
     #[must_use]
-    pub fn of(site: &Site, interfaces: &[Shown], announced: &[String]) -> Self {
-        let mut plan = Plan::default();
+    pub fn of(site: &TopicSite, interfaces: &[ShownInterface], announced: &[String]) -> Self {
+        let mut plan = DiscoveryPlan::default();
         plan.announcements.push(site.gateway());
         plan.announcements.extend(interfaces.iter().map(|interface| site.interface(interface)));
-        plan.meanings.insert(format!("{}/status", site.discovery_prefix).into(), Meaning::Birth);
-        plan.meanings.insert(site.gateway_button().into(), Meaning::Button(Target::Gateway));
+        plan.meanings.insert(format!("{}/status", site.discovery_prefix).into(), TopicMeaning::Birth);
+        plan.meanings.insert(site.gateway_button().into(), TopicMeaning::Button(RestartTarget::Gateway));
         for shown in interfaces {
-            let target = Target::Actor(Arc::clone(&shown.actor));
-            plan.meanings.insert(site.interface_button(&shown.interface).into(), Meaning::Button(target));
+            let target = RestartTarget::Actor(Arc::clone(&shown.actor));
+            plan.meanings.insert(site.interface_button(&shown.interface).into(), TopicMeaning::Button(target));
         }
         plan.with_leftovers(announced)
     }
@@ -99,40 +99,40 @@ impl Plan {
     /// What to do when discovery is switched off: take back what was announced.
     #[must_use]
     pub fn of_nothing(announced: &[String]) -> Self {
-        Plan::default().with_leftovers(announced)
+        DiscoveryPlan::default().with_leftovers(announced)
     }
 
     fn with_leftovers(mut self, announced: &[String]) -> Self {
         let is_current = |topic: &String| self.announcements.iter().any(|known| *known.topic == **topic);
         let leftovers: Vec<Arc<str>> =
             announced.iter().filter(|topic| !is_current(topic)).map(|topic| topic.as_str().into()).collect();
-        self.meanings.extend(leftovers.into_iter().map(|topic| (topic, Meaning::Leftover)));
+        self.meanings.extend(leftovers.into_iter().map(|topic| (topic, TopicMeaning::Leftover)));
         self
     }
 
     /// Topics of announcements that are to go.
     pub fn leftovers(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.meanings.iter().filter(|(_, meaning)| **meaning == Meaning::Leftover).map(|(topic, _)| topic)
+        self.meanings.iter().filter(|(_, meaning)| **meaning == TopicMeaning::Leftover).map(|(topic, _)| topic)
     }
 
     /// What to subscribe to. Buttons at QoS 0: no broker keeps such a message for us while we are away, so that nothing is
     /// restarted an hour late.
     #[must_use]
-    pub fn subscriptions(&self) -> Vec<Subscription> {
-        let qos = |meaning: &Meaning| match meaning {
-            Meaning::Button(_) => QoS::AtMostOnce,
-            Meaning::Birth | Meaning::Leftover => QoS::AtLeastOnce,
+    pub fn subscriptions(&self) -> Vec<LinkSubscription> {
+        let qos = |meaning: &TopicMeaning| match meaning {
+            TopicMeaning::Button(_) => QoS::AtMostOnce,
+            TopicMeaning::Birth | TopicMeaning::Leftover => QoS::AtLeastOnce,
         };
         self.meanings
             .iter()
-            .map(|(topic, meaning)| Subscription { filter: topic.to_string(), qos: qos(meaning) })
+            .map(|(topic, meaning)| LinkSubscription { filter: topic.to_string(), qos: qos(meaning) })
             .collect()
     }
 }
 
 /// Whether Home Assistant has just started, and wants to be told everything. What is retained says nothing about now.
 #[must_use]
-pub fn is_birth(message: &Inbound) -> bool {
+pub fn is_birth(message: &InboundMessage) -> bool {
     !message.retain && &*message.payload == BIRTH
 }
 
@@ -140,7 +140,7 @@ pub fn is_birth(message: &Inbound) -> bool {
 ///
 /// # Errors
 /// In words, for the log.
-pub fn obey(message: &Inbound, now: Micros) -> Result<(), String> {
+pub fn obey(message: &InboundMessage, now: UnixMicros) -> Result<(), String> {
     if &*message.payload != PRESS.as_bytes() {
         return Err(format!("the payload is not \"{PRESS}\""));
     }
@@ -157,7 +157,7 @@ pub fn obey(message: &Inbound, now: Micros) -> Result<(), String> {
     Ok(())
 }
 
-impl Site {
+impl TopicSite {
     fn gateway_button(&self) -> String {
         format!("{}/restart", self.base)
     }
@@ -166,7 +166,7 @@ impl Site {
         format!("{}/interface/{interface}/restart", self.base)
     }
 
-    fn gateway(&self) -> Announcement {
+    fn gateway(&self) -> DiscoveryMessage {
         let name =
             if self.name == "hearthgate" { "Hearthgate".to_owned() } else { format!("Hearthgate {}", self.name) };
         let state = json!({
@@ -185,8 +185,8 @@ impl Site {
         self.announce(device)
     }
 
-    fn interface(&self, shown: &Shown) -> Announcement {
-        let Shown { interface, actor, kind } = shown;
+    fn interface(&self, shown: &ShownInterface) -> DiscoveryMessage {
+        let ShownInterface { interface, actor, kind } = shown;
         // Escapes of JSON strings are those of Jinja's.
         let health = format!("value_json.actors[{}]", Value::from(&**actor));
         let state = json!({
@@ -208,7 +208,7 @@ impl Site {
 
     /// The entities that gateway and interfaces have alike. Each is available while the gateway is: the button of an
     /// interface is wanted most when its device is not there.
-    fn announce(&self, device: Device) -> Announcement {
+    fn announce(&self, device: Device) -> DiscoveryMessage {
         let Device { id, object, mut about, mut state, restarts, button } = device;
         merge(&mut about, json!({ "identifiers": [id], "manufacturer": "Hearthgate", "sw_version": self.version }));
         merge(
@@ -245,7 +245,7 @@ impl Site {
             },
         });
         let node = object_id(&self.base.replace('/', "_"));
-        Announcement {
+        DiscoveryMessage {
             topic: format!("{}/device/{node}/{object}/config", self.discovery_prefix).into(),
             payload: payload.to_string().into(),
         }
@@ -286,8 +286,8 @@ fn object_id(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn site() -> Site {
-        Site {
+    fn site() -> TopicSite {
+        TopicSite {
             discovery_prefix: "homeassistant".into(),
             base: "hearthgate/home".into(),
             name: "home".into(),
@@ -295,23 +295,23 @@ mod tests {
         }
     }
 
-    fn entry() -> Shown {
-        Shown { interface: "entry".into(), actor: "interface entry".into(), kind: "serial" }
+    fn entry() -> ShownInterface {
+        ShownInterface { interface: "entry".into(), actor: "interface entry".into(), kind: "serial" }
     }
 
-    fn payload(announcement: &Announcement) -> Value {
+    fn payload(announcement: &DiscoveryMessage) -> Value {
         serde_json::from_slice(&announcement.payload).unwrap()
     }
 
-    fn press(change: impl FnOnce(&mut Inbound)) -> Inbound {
-        let mut message = Inbound {
+    fn press(change: impl FnOnce(&mut InboundMessage)) -> InboundMessage {
+        let mut message = InboundMessage {
             topic: "hearthgate/home/interface/entry/restart".into(),
             payload: Bytes::from_static(b"restart"),
             qos: QoS::AtMostOnce,
             retain: false,
             received_at: 0,
             origin: None,
-            via: hearthgate_domain::delivery::Via::Any,
+            via: hearthgate_domain::delivery::SubscriptionIds::Any,
             unusable: None,
             kept_since: None,
         };
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn every_entity_has_a_platform_and_an_id_of_its_own() {
-        let announcements = Plan::of(&site(), &[entry()], &[]).announcements;
+        let announcements = DiscoveryPlan::of(&site(), &[entry()], &[]).announcements;
         let mut ids = Vec::new();
         for announcement in &announcements {
             for (_, component) in payload(announcement)["components"].as_object().unwrap() {
@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn topics_are_made_of_letters_digits_underscores_and_hyphens() {
         let odd = |name: &str| {
-            let shown = Shown { interface: name.into(), ..entry() };
+            let shown = ShownInterface { interface: name.into(), ..entry() };
             site().interface(&shown).topic
         };
         for name in ["Tür 1", "Tür.1", "a b", "a_b"] {
@@ -370,16 +370,16 @@ mod tests {
     fn what_is_no_longer_there_is_removed_and_what_stays_is_not() {
         let stays = site().interface(&entry()).topic.to_string();
         let gone = "homeassistant/device/hearthgate_home/interface_old/config".to_owned();
-        let plan = Plan::of(&site(), &[entry()], &[stays.clone(), gone.clone()]);
+        let plan = DiscoveryPlan::of(&site(), &[entry()], &[stays.clone(), gone.clone()]);
         assert_eq!(plan.leftovers().map(|topic| topic.to_string()).collect::<Vec<_>>(), std::slice::from_ref(&gone));
-        let off = Plan::of_nothing(&[stays, gone]);
+        let off = DiscoveryPlan::of_nothing(&[stays, gone]);
         assert_eq!(off.leftovers().count(), 2);
         assert!(off.announcements.is_empty());
     }
 
     #[test]
     fn buttons_are_subscribed_to_so_that_no_broker_keeps_a_press() {
-        let plan = Plan::of(&site(), &[entry()], &[]);
+        let plan = DiscoveryPlan::of(&site(), &[entry()], &[]);
         let subscriptions = plan.subscriptions();
         let buttons: Vec<_> = subscriptions.iter().filter(|wanted| wanted.filter.ends_with("/restart")).collect();
         assert_eq!(buttons.len(), 2);

@@ -3,15 +3,15 @@
 //! It takes part in nothing else: it only overhears what arrives, and no acknowledgement waits for it.
 
 use crate::flows::dead_letters;
-use crate::messages::{Arrived, Publish, Restart};
+use crate::messages::{MessagesArrived, PublishMessages, RestartGateway};
 use crate::mqtt::LinkStatus;
 use crate::operation::announced::AnnouncedMemory;
-use crate::operation::discovery::{Meaning, Plan, Target, is_birth, obey};
+use crate::operation::discovery::{DiscoveryPlan, RestartTarget, TopicMeaning, is_birth, obey};
 use actix::prelude::*;
 use bytes::Bytes;
-use hearthgate_domain::delivery::{Inbound, Outbound, QoS};
+use hearthgate_domain::delivery::{InboundMessage, OutboundMessage, QoS};
 use hearthgate_mqtt::link::subscription_identifier;
-use hearthgate_supervision::Exit;
+use hearthgate_supervision::ActorExit;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -21,23 +21,23 @@ use tracing::{debug, info, warn};
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// What the actor works with.
-pub struct Deps {
+pub struct HomeAssistantDeps {
     /// What to announce, to listen to and to remove.
-    pub plan: Plan,
+    pub plan: DiscoveryPlan,
     /// Where the announced topics are kept.
     pub memory: Box<dyn AnnouncedMemory + Send>,
     /// Where messages are published.
-    pub publish: Recipient<Publish>,
+    pub publish: Recipient<PublishMessages>,
     /// Who restarts.
-    pub restart: Recipient<Restart>,
+    pub restart: Recipient<RestartGateway>,
     /// After a new connection everything is announced again.
     pub link: watch::Receiver<LinkStatus>,
 }
 
 /// See the module.
 pub struct HomeAssistantActor {
-    deps: Deps,
-    exit: Exit,
+    deps: HomeAssistantDeps,
+    exit: ActorExit,
     was_connected: bool,
     is_to_try_again: bool,
 }
@@ -45,7 +45,7 @@ pub struct HomeAssistantActor {
 impl HomeAssistantActor {
     /// An actor that announces as soon as there is a connection.
     #[must_use]
-    pub fn new(deps: Deps, exit: Exit) -> Self {
+    pub fn new(deps: HomeAssistantDeps, exit: ActorExit) -> Self {
         HomeAssistantActor { deps, exit, was_connected: false, is_to_try_again: false }
     }
 
@@ -66,21 +66,21 @@ impl HomeAssistantActor {
     /// Tells everything, and takes back what is to go.
     fn announce(&mut self, ctx: &mut Context<Self>) {
         let plan = &self.deps.plan;
-        let retained = |topic: &Arc<str>, payload: &Bytes| Outbound {
+        let retained = |topic: &Arc<str>, payload: &Bytes| OutboundMessage {
             topic: Arc::clone(topic),
             payload: payload.clone(),
             qos: QoS::AtLeastOnce,
             retain: true,
         };
         let present = plan.announcements.iter().map(|known| retained(&known.topic, &known.payload));
-        let messages: Vec<Outbound> =
+        let messages: Vec<OutboundMessage> =
             present.chain(plan.leftovers().map(|topic| retained(topic, &Bytes::new()))).collect();
         if messages.is_empty() {
             return;
         }
         debug!(count = messages.len(), "announcing to Home Assistant");
         let is_certain = plan.leftovers().next().is_none();
-        let sent = self.deps.publish.send(Publish(messages)).into_actor(self);
+        let sent = self.deps.publish.send(PublishMessages(messages)).into_actor(self);
         ctx.spawn(sent.map(move |end, act, ctx| {
             let is_sent = matches!(end, Ok(Ok(())));
             if !is_sent {
@@ -104,30 +104,30 @@ impl HomeAssistantActor {
         });
     }
 
-    fn take(&mut self, message: &Inbound, ctx: &mut Context<Self>) {
+    fn take(&mut self, message: &InboundMessage, ctx: &mut Context<Self>) {
         match self.deps.plan.meanings.get(&message.topic) {
             None => {}
-            Some(Meaning::Birth) if is_birth(message) => {
+            Some(TopicMeaning::Birth) if is_birth(message) => {
                 info!("Home Assistant has started; everything is announced again");
                 self.announce(ctx);
             }
-            Some(Meaning::Birth) => {}
-            Some(Meaning::Button(target)) => match obey(message, dead_letters::now()) {
+            Some(TopicMeaning::Birth) => {}
+            Some(TopicMeaning::Button(target)) => match obey(message, dead_letters::now()) {
                 Ok(()) => self.restart(target.clone(), ctx),
                 Err(reason) => warn!(topic = %message.topic, %reason, "an order to restart is not obeyed"),
             },
-            Some(Meaning::Leftover) if message.payload.is_empty() => {
+            Some(TopicMeaning::Leftover) if message.payload.is_empty() => {
                 info!(topic = %message.topic, "removed from Home Assistant");
                 self.deps.plan.meanings.remove(&message.topic);
                 self.remember();
             }
             // The announcement that is to go, as it was retained.
-            Some(Meaning::Leftover) => {}
+            Some(TopicMeaning::Leftover) => {}
         }
     }
 
-    fn restart(&self, target: Target, ctx: &mut Context<Self>) {
-        let sent = self.deps.restart.send(Restart(target)).into_actor(self);
+    fn restart(&self, target: RestartTarget, ctx: &mut Context<Self>) {
+        let sent = self.deps.restart.send(RestartGateway(target)).into_actor(self);
         ctx.spawn(sent.map(|end, _, _| {
             if end.is_err() {
                 warn!("an order to restart was lost: the supervisor is down; try again");
@@ -158,10 +158,10 @@ impl Actor for HomeAssistantActor {
 
 impl Supervised for HomeAssistantActor {}
 
-impl Handler<Arrived> for HomeAssistantActor {
+impl Handler<MessagesArrived> for HomeAssistantActor {
     type Result = ();
 
-    fn handle(&mut self, Arrived(batch): Arrived, ctx: &mut Self::Context) {
+    fn handle(&mut self, MessagesArrived(batch): MessagesArrived, ctx: &mut Self::Context) {
         // What we subscribe to are topics without wildcards; a copy for some other filter is not for us.
         for message in batch.messages.iter().filter(|it| it.via.includes(subscription_identifier(&it.topic))) {
             self.take(message, ctx);

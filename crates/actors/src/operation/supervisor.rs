@@ -3,13 +3,13 @@
 //! Restarting is the guards' work, not this actor's: when it is down itself, nobody else notices.
 
 use crate::mapping::interface::DeviceState;
-use crate::messages::{Publish, Restart};
+use crate::messages::{PublishMessages, RestartGateway};
 use crate::mqtt::LinkStatus;
 use crate::operation::announced::AnnouncedMemory;
-use crate::operation::discovery::Target;
+use crate::operation::discovery::RestartTarget;
 use actix::prelude::*;
-use hearthgate_domain::delivery::{Outbound, QoS};
-use hearthgate_supervision::{Exit, Health, Registry, Status};
+use hearthgate_domain::delivery::{OutboundMessage, QoS};
+use hearthgate_supervision::{ActorExit, ActorHealth, ActorRegistry, ActorStatus};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,7 @@ const HEALTH: &str = "/health";
 
 /// One interface as the supervisor sees it.
 #[derive(Clone)]
-pub struct Watched {
+pub struct SupervisedInterface {
     /// The interface's name.
     pub interface: Arc<str>,
     /// The name of its actor.
@@ -40,17 +40,17 @@ pub struct Watched {
 
 /// What the actor works with.
 #[derive(Clone)]
-pub struct Deps {
+pub struct SupervisorDeps {
     /// All actors.
-    pub registry: Registry,
+    pub registry: ActorRegistry,
     /// The interfaces.
-    pub interfaces: Vec<Watched>,
+    pub interfaces: Vec<SupervisedInterface>,
     /// First levels of our own topics, such as `hearthgate/home`; nothing is told without.
     pub prefix: Option<String>,
     /// The topics that were ever told something: what this run has no use for is cleared.
     pub announced: Arc<Mutex<dyn AnnouncedMemory + Send>>,
     /// Where messages are published; absent when MQTT is off.
-    pub publish: Option<Recipient<Publish>>,
+    pub publish: Option<Recipient<PublishMessages>>,
     /// Whether there is a connection: after a new one everything is told again.
     pub link: watch::Receiver<LinkStatus>,
     /// How often the health is told when nothing changes.
@@ -61,14 +61,14 @@ pub struct Deps {
 
 /// See the module.
 pub struct SupervisorActor {
-    deps: Deps,
-    exit: Exit,
+    deps: SupervisorDeps,
+    exit: ActorExit,
 }
 
 impl SupervisorActor {
     /// An actor that watches as soon as it is started.
     #[must_use]
-    pub fn new(deps: Deps, exit: Exit) -> Self {
+    pub fn new(deps: SupervisorDeps, exit: ActorExit) -> Self {
         SupervisorActor { deps, exit }
     }
 }
@@ -85,16 +85,16 @@ impl Actor for SupervisorActor {
 
 impl Supervised for SupervisorActor {}
 
-impl Handler<Restart> for SupervisorActor {
+impl Handler<RestartGateway> for SupervisorActor {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, Restart(target): Restart, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, RestartGateway(target): RestartGateway, _: &mut Self::Context) -> Self::Result {
         let actor = match target {
-            Target::Gateway => {
+            RestartTarget::Gateway => {
                 self.deps.restart_wanted.notify_one();
                 return Box::pin(std::future::ready(()));
             }
-            Target::Actor(actor) => actor,
+            RestartTarget::Actor(actor) => actor,
         };
         let entry = self.deps.registry.get(&actor);
         Box::pin(async move {
@@ -107,7 +107,7 @@ impl Handler<Restart> for SupervisorActor {
     }
 }
 
-async fn watch_over(mut deps: Deps) {
+async fn watch_over(mut deps: SupervisorDeps) {
     let mut changes = deps.registry.subscribe();
     let mut told = BTreeMap::new();
     let mut leftovers = Leftovers::of(&deps);
@@ -150,7 +150,7 @@ async fn watch_over(mut deps: Deps) {
 }
 
 /// Publishes what is different from what was told before.
-async fn tell(deps: &Deps, told: &mut BTreeMap<String, String>) {
+async fn tell(deps: &SupervisorDeps, told: &mut BTreeMap<String, String>) {
     let (Some(prefix), Some(publish)) = (&deps.prefix, &deps.publish) else { return };
     let actors = deps.registry.list();
     let mut states = BTreeMap::from([(format!("{prefix}{HEALTH}"), health_json(&actors))]);
@@ -160,7 +160,7 @@ async fn tell(deps: &Deps, told: &mut BTreeMap<String, String>) {
         states.insert(state_topic(prefix, &watched.interface), state.to_owned());
     }
     let news = states.iter().filter(|(topic, state)| told.get(*topic) != Some(state));
-    let news: Vec<Outbound> = news.map(|(topic, state)| retained(topic, state)).collect();
+    let news: Vec<OutboundMessage> = news.map(|(topic, state)| retained(topic, state)).collect();
     if news.is_empty() {
         return;
     }
@@ -170,8 +170,8 @@ async fn tell(deps: &Deps, told: &mut BTreeMap<String, String>) {
     }
 }
 
-async fn is_taken(publish: &Recipient<Publish>, messages: Vec<Outbound>) -> bool {
-    let reason = match publish.send(Publish(messages)).await {
+async fn is_taken(publish: &Recipient<PublishMessages>, messages: Vec<OutboundMessage>) -> bool {
+    let reason = match publish.send(PublishMessages(messages)).await {
         Ok(Ok(())) => return true,
         Ok(Err(reason)) => reason.to_string(),
         Err(reason) => reason.to_string(),
@@ -180,8 +180,8 @@ async fn is_taken(publish: &Recipient<Publish>, messages: Vec<Outbound>) -> bool
     false
 }
 
-fn retained(topic: &str, payload: &str) -> Outbound {
-    Outbound { topic: topic.into(), payload: payload.to_owned().into(), qos: QoS::AtLeastOnce, retain: true }
+fn retained(topic: &str, payload: &str) -> OutboundMessage {
+    OutboundMessage { topic: topic.into(), payload: payload.to_owned().into(), qos: QoS::AtLeastOnce, retain: true }
 }
 
 fn state_topic(prefix: &str, interface: &str) -> String {
@@ -197,7 +197,7 @@ struct Leftovers {
 }
 
 impl Leftovers {
-    fn of(deps: &Deps) -> Self {
+    fn of(deps: &SupervisorDeps) -> Self {
         let current = current_topics(deps);
         let known = deps.announced.lock().unwrap_or_else(PoisonError::into_inner).topics().to_vec();
         let topics = known.into_iter().filter(|topic| !current.contains(topic)).collect();
@@ -208,7 +208,7 @@ impl Leftovers {
 
     /// Clears them once on each connection. When one has stood for a while after that, the broker has it, and they are
     /// forgotten; until then the next run will do it again.
-    async fn clear(&mut self, deps: &Deps) {
+    async fn clear(&mut self, deps: &SupervisorDeps) {
         let Some(publish) = deps.publish.as_ref().filter(|_| !self.topics.is_empty()) else { return };
         match self.cleared_at {
             None => {
@@ -224,7 +224,7 @@ impl Leftovers {
         }
     }
 
-    fn remember(&self, deps: &Deps) {
+    fn remember(&self, deps: &SupervisorDeps) {
         let topics: Vec<Arc<str>> =
             current_topics(deps).iter().chain(&self.topics).map(|it| it.as_str().into()).collect();
         let mut announced = deps.announced.lock().unwrap_or_else(PoisonError::into_inner);
@@ -235,7 +235,7 @@ impl Leftovers {
 }
 
 /// Where this run tells something.
-fn current_topics(deps: &Deps) -> BTreeSet<String> {
+fn current_topics(deps: &SupervisorDeps) -> BTreeSet<String> {
     let Some(prefix) = deps.prefix.as_deref().filter(|_| deps.publish.is_some()) else { return BTreeSet::new() };
     let states = deps.interfaces.iter().map(|watched| state_topic(prefix, &watched.interface));
     states.chain([format!("{prefix}{STATUS}"), format!("{prefix}{HEALTH}")]).collect()
@@ -243,19 +243,19 @@ fn current_topics(deps: &Deps) -> BTreeSet<String> {
 
 /// The word for a dashboard.
 #[must_use]
-pub fn interface_state(actor: Option<Status>, device: &DeviceState) -> &'static str {
+pub fn interface_state(actor: Option<ActorStatus>, device: &DeviceState) -> &'static str {
     match actor {
-        None | Some(Status::Stopped) => "offline",
-        Some(Status::Parked) => "parked",
-        Some(Status::Starting | Status::BackingOff | Status::Unresponsive) => "restarting",
-        Some(Status::Running) => match device {
+        None | Some(ActorStatus::Stopped) => "offline",
+        Some(ActorStatus::Parked) => "parked",
+        Some(ActorStatus::Starting | ActorStatus::BackingOff | ActorStatus::Unresponsive) => "restarting",
+        Some(ActorStatus::Running) => match device {
             DeviceState::Online => "online",
             DeviceState::Unknown | DeviceState::Offline(_) => "offline",
         },
     }
 }
 
-fn health_json(actors: &[Health]) -> String {
+fn health_json(actors: &[ActorHealth]) -> String {
     let actors: serde_json::Map<String, serde_json::Value> = actors
         .iter()
         .map(|health| {
@@ -269,7 +269,7 @@ fn health_json(actors: &[Health]) -> String {
             (health.name.to_string(), value)
         })
         .collect();
-    let is_well = actors.values().all(|actor| actor["status"] == Status::Running.as_str());
+    let is_well = actors.values().all(|actor| actor["status"] == ActorStatus::Running.as_str());
     json!({ "ok": is_well, "actors": actors }).to_string()
 }
 
@@ -279,10 +279,10 @@ mod tests {
 
     #[test]
     fn an_interface_is_online_only_while_actor_and_device_are() {
-        assert_eq!(interface_state(Some(Status::Running), &DeviceState::Online), "online");
-        assert_eq!(interface_state(Some(Status::Running), &DeviceState::Offline("unplugged".into())), "offline");
-        assert_eq!(interface_state(Some(Status::BackingOff), &DeviceState::Online), "restarting");
-        assert_eq!(interface_state(Some(Status::Parked), &DeviceState::Online), "parked");
+        assert_eq!(interface_state(Some(ActorStatus::Running), &DeviceState::Online), "online");
+        assert_eq!(interface_state(Some(ActorStatus::Running), &DeviceState::Offline("unplugged".into())), "offline");
+        assert_eq!(interface_state(Some(ActorStatus::BackingOff), &DeviceState::Online), "restarting");
+        assert_eq!(interface_state(Some(ActorStatus::Parked), &DeviceState::Online), "parked");
         assert_eq!(interface_state(None, &DeviceState::Online), "offline");
     }
 }

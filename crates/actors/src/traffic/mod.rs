@@ -6,14 +6,14 @@
 
 mod topics;
 
-pub use topics::{Branch, Level};
+pub use topics::{TopicBranch, TrafficLevel};
 
-use crate::flows::commit::{Decision, Group};
+use crate::flows::commit::{CommitGroup, RouteDecision};
 use crate::flows::dead_letters::now;
-use hearthgate_domain::delivery::{Inbound, Micros};
-use hearthgate_domain::fate::{EXCERPT, Fate, Outcome, Step};
+use hearthgate_domain::delivery::{InboundMessage, UnixMicros};
+use hearthgate_domain::fate::{EXCERPT, FateOutcome, FateStep, MessageFate};
 use hearthgate_domain::flow::Flow;
-use hearthgate_mqtt::link::Batch;
+use hearthgate_mqtt::link::MessageBatch;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
-use topics::Topics;
+use topics::TopicTree;
 
 /// Fates that a viewer may be behind.
 const RING: usize = 1_024;
@@ -34,26 +34,26 @@ const MOST_FLOWS: usize = 10_000;
 
 /// Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Traffic(Arc<Inner>);
+pub struct TrafficTap(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    fates: broadcast::Sender<Arc<Fate>>,
+    fates: broadcast::Sender<Arc<MessageFate>>,
     budget: Mutex<Budget>,
     arrived: AtomicU64,
     unnoticed: AtomicU64,
-    batches: SyncSender<Arc<Batch>>,
-    topics: Mutex<Topics>,
-    last: Mutex<HashMap<Arc<str>, Micros>>,
+    batches: SyncSender<Arc<MessageBatch>>,
+    topics: Mutex<TopicTree>,
+    last: Mutex<HashMap<Arc<str>, UnixMicros>>,
 }
 
-impl Default for Traffic {
+impl Default for TrafficTap {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Traffic {
+impl TrafficTap {
     /// Of a gateway that begins; its thread ends with the last clone.
     #[must_use]
     pub fn new() -> Self {
@@ -68,7 +68,7 @@ impl Traffic {
             last: Mutex::default(),
         });
         let weak = Arc::downgrade(&inner);
-        let notice = move |batch: &Batch| match weak.upgrade() {
+        let notice = move |batch: &MessageBatch| match weak.upgrade() {
             Some(inner) => inner.notice(batch),
             None => 0,
         };
@@ -76,12 +76,12 @@ impl Traffic {
         if let Err(error) = spawned {
             tracing::warn!(%error, "topics go unnoticed: no thread for them");
         }
-        Traffic(inner)
+        TrafficTap(inner)
     }
 
     /// What is told from now on.
     #[must_use]
-    pub fn watch(&self) -> broadcast::Receiver<Arc<Fate>> {
+    pub fn watch(&self) -> broadcast::Receiver<Arc<MessageFate>> {
         self.0.fates.subscribe()
     }
 
@@ -93,20 +93,20 @@ impl Traffic {
 
     /// When the last message of a flow that was done came in.
     #[must_use]
-    pub fn last_of(&self, flow: &str) -> Option<Micros> {
+    pub fn last_of(&self, flow: &str) -> Option<UnixMicros> {
         lock(&self.0.last).get(flow).copied()
     }
 
     /// The topics one level below a prefix, in their order; at most so many. An empty prefix is the top.
     #[must_use]
-    pub fn level(&self, under: &str, most: usize) -> Level {
+    pub fn level(&self, under: &str, most: usize) -> TrafficLevel {
         let mut level = lock(&self.0.topics).level(under, most);
         level.unnoticed = self.0.unnoticed.load(Ordering::Relaxed);
         level
     }
 
     /// A batch came in.
-    pub(crate) fn note_arrival(&self, batch: &Arc<Batch>) {
+    pub(crate) fn note_arrival(&self, batch: &Arc<MessageBatch>) {
         let count = batch.messages.len() as u64;
         self.0.arrived.fetch_add(count, Ordering::Relaxed);
         if self.0.batches.try_send(Arc::clone(batch)).is_err() {
@@ -114,7 +114,7 @@ impl Traffic {
         }
     }
 
-    pub(crate) fn note_done(&self, flow: &Arc<str>, received_at: Micros) {
+    pub(crate) fn note_done(&self, flow: &Arc<str>, received_at: UnixMicros) {
         let mut last = lock(&self.0.last);
         if last.len() < MOST_FLOWS || last.contains_key(flow) {
             last.insert(Arc::clone(flow), received_at);
@@ -127,23 +127,23 @@ impl Traffic {
     }
 
     /// What became of a group that is safe.
-    pub(crate) fn tell_group(&self, group: &Group, code: impl Fn(i64) -> Option<Arc<str>>) {
+    pub(crate) fn tell_group(&self, group: &CommitGroup, code: impl Fn(i64) -> Option<Arc<str>>) {
         if !self.is_watched() {
             return;
         }
         for settled in group.settled() {
             let steps = || match (settled.is_repeated, settled.decisions) {
-                (true, _) => vec![step(None, Outcome::Repeated, "", "")],
-                (false, []) => vec![step(None, Outcome::Unwanted, "", "")],
+                (true, _) => vec![step(None, FateOutcome::Repeated, "", "")],
+                (false, []) => vec![step(None, FateOutcome::Unwanted, "", "")],
                 (false, decisions) => decisions.iter().map(|decision| decided(decision, &code)).collect(),
             };
-            let is_bad = settled.decisions.iter().any(|decision| matches!(decision, Decision::Refused { .. }));
+            let is_bad = settled.decisions.iter().any(|decision| matches!(decision, RouteDecision::Refused { .. }));
             self.tell(is_bad, |missed| fate(settled.message, settled.seq, steps(), missed));
         }
     }
 
     /// What became of a message that is not in the journal.
-    pub(crate) fn tell_message(&self, message: &Inbound, by: &str, outcome: Outcome, reason: &str) {
+    pub(crate) fn tell_message(&self, message: &InboundMessage, by: &str, outcome: FateOutcome, reason: &str) {
         if self.is_watched() {
             let steps = || vec![step(Some(by.into()), outcome, reason, "")];
             self.tell(outcome.is_bad(), |missed| fate(message, None, steps(), missed));
@@ -151,11 +151,11 @@ impl Traffic {
     }
 
     /// What became later of a message in the journal.
-    pub(crate) fn tell_later(&self, seq: u64, received_at: Micros, flow: &str, outcome: Outcome, reason: &str) {
+    pub(crate) fn tell_later(&self, seq: u64, received_at: UnixMicros, flow: &str, outcome: FateOutcome, reason: &str) {
         if !self.is_watched() {
             return;
         }
-        self.tell(outcome.is_bad(), |missed| Fate {
+        self.tell(outcome.is_bad(), |missed| MessageFate {
             seq: Some(seq),
             topic: "".into(),
             payload: Vec::new(),
@@ -170,7 +170,7 @@ impl Traffic {
         });
     }
 
-    fn tell(&self, is_bad: bool, make: impl FnOnce(u64) -> Fate) {
+    fn tell(&self, is_bad: bool, make: impl FnOnce(u64) -> MessageFate) {
         let Some(missed) = lock(&self.0.budget).take(is_bad, Instant::now()) else { return };
         // Nobody there any more is no fault.
         let _ = self.0.fates.send(Arc::new(make(missed)));
@@ -202,8 +202,8 @@ impl Budget {
     }
 }
 
-fn fate(message: &Inbound, seq: Option<u64>, steps: Vec<Step>, missed: u64) -> Fate {
-    Fate {
+fn fate(message: &InboundMessage, seq: Option<u64>, steps: Vec<FateStep>, missed: u64) -> MessageFate {
+    MessageFate {
         seq,
         topic: Arc::clone(&message.topic),
         payload: excerpt(&message.payload, EXCERPT).to_vec(),
@@ -218,18 +218,18 @@ fn fate(message: &Inbound, seq: Option<u64>, steps: Vec<Step>, missed: u64) -> F
     }
 }
 
-fn decided(decision: &Decision, code: &impl Fn(i64) -> Option<Arc<str>>) -> Step {
+fn decided(decision: &RouteDecision, code: &impl Fn(i64) -> Option<Arc<str>>) -> FateStep {
     match decision {
-        Decision::Accepted(flow) => step(Some(Arc::clone(&flow.code)), Outcome::Accepted, "", ""),
-        Decision::KeptBack => step(None, Outcome::KeptBack, "", ""),
-        Decision::Refused { flow_id, reason, pointer } => {
-            step(flow_id.and_then(code), Outcome::Refused, reason, pointer)
+        RouteDecision::Accepted(flow) => step(Some(Arc::clone(&flow.code)), FateOutcome::Accepted, "", ""),
+        RouteDecision::KeptBack => step(None, FateOutcome::KeptBack, "", ""),
+        RouteDecision::Refused { flow_id, reason, pointer } => {
+            step(flow_id.and_then(code), FateOutcome::Refused, reason, pointer)
         }
     }
 }
 
-fn step(flow: Option<Arc<str>>, outcome: Outcome, reason: &str, pointer: &str) -> Step {
-    Step { flow, outcome, reason: reason.to_owned(), pointer: pointer.to_owned() }
+fn step(flow: Option<Arc<str>>, outcome: FateOutcome, reason: &str, pointer: &str) -> FateStep {
+    FateStep { flow, outcome, reason: reason.to_owned(), pointer: pointer.to_owned() }
 }
 
 /// The code of a flow out of the flows as they are.
@@ -249,14 +249,14 @@ fn excerpt(payload: &[u8], most: usize) -> &[u8] {
     }
 }
 
-fn notice_all(batches: &Receiver<Arc<Batch>>, notice: impl Fn(&Batch) -> u64) {
+fn notice_all(batches: &Receiver<Arc<MessageBatch>>, notice: impl Fn(&MessageBatch) -> u64) {
     for batch in batches {
         notice(&batch);
     }
 }
 
 impl Inner {
-    fn notice(&self, batch: &Batch) -> u64 {
+    fn notice(&self, batch: &MessageBatch) -> u64 {
         let mut topics = lock(&self.topics);
         let unnoticed = batch.messages.iter().filter(|message| !topics.note(message)).count() as u64;
         self.unnoticed.fetch_add(unnoticed, Ordering::Relaxed);
@@ -285,11 +285,11 @@ mod tests {
 
     #[test]
     fn a_slow_viewer_is_not_waited_for_and_without_one_nothing_is_made() {
-        let traffic = Traffic::new();
+        let traffic = TrafficTap::new();
         assert!(!traffic.is_watched());
         let mut viewer = traffic.watch();
         for _ in 0..400 {
-            traffic.tell_message(&message("a", "b"), "mapper", Outcome::Accepted, "");
+            traffic.tell_message(&message("a", "b"), "mapper", FateOutcome::Accepted, "");
         }
         let first = viewer.try_recv().expect("it is told");
         assert_eq!((&*first.topic, first.size), ("a", 1));

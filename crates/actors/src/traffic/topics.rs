@@ -1,7 +1,7 @@
 //! The topics that came by: a tree of bounded size with the last values.
 
 use super::excerpt;
-use hearthgate_domain::delivery::{Inbound, Micros};
+use hearthgate_domain::delivery::{InboundMessage, UnixMicros};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ const NUMBERS: usize = 16;
 const OVERHEAD: usize = 200;
 /// All topics that were noticed.
 #[derive(Debug, Default)]
-pub(super) struct Topics {
+pub(super) struct TopicTree {
     known: BTreeMap<Arc<str>, Topic>,
     bytes: usize,
 }
@@ -23,7 +23,7 @@ pub(super) struct Topics {
 #[derive(Debug)]
 struct Topic {
     messages: u64,
-    last_at: Micros,
+    last_at: UnixMicros,
     last: Vec<u8>,
     is_retained: bool,
     numbers: Vec<f32>,
@@ -31,9 +31,9 @@ struct Topic {
 
 /// One level of the tree.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Level {
+pub struct TrafficLevel {
     /// In the order of their names.
-    pub branches: Vec<Branch>,
+    pub branches: Vec<TopicBranch>,
     /// How many more there are.
     pub left_out: u64,
     /// Topics that are known in all.
@@ -44,7 +44,7 @@ pub struct Level {
 
 /// A topic, a prefix of topics, or both.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Branch {
+pub struct TopicBranch {
     /// The level's name.
     pub name: String,
     /// Topics below it.
@@ -52,7 +52,7 @@ pub struct Branch {
     /// Messages on it and below.
     pub messages: u64,
     /// When the last of them came in.
-    pub last_at: Micros,
+    pub last_at: UnixMicros,
     /// The first bytes of the last payload on exactly this topic.
     pub last: Option<Vec<u8>>,
     /// That was a retained message.
@@ -61,9 +61,9 @@ pub struct Branch {
     pub numbers: Vec<f32>,
 }
 
-impl Topics {
+impl TopicTree {
     /// Whether there was room for its topic.
-    pub(super) fn note(&mut self, message: &Inbound) -> bool {
+    pub(super) fn note(&mut self, message: &InboundMessage) -> bool {
         let excerpt = excerpt(&message.payload, LAST);
         let topic = match self.known.get_mut(&message.topic) {
             Some(topic) => topic,
@@ -94,9 +94,9 @@ impl Topics {
         true
     }
 
-    pub(super) fn level(&self, under: &str, most: usize) -> Level {
+    pub(super) fn level(&self, under: &str, most: usize) -> TrafficLevel {
         let prefix = if under.is_empty() { String::new() } else { format!("{under}/") };
-        let mut level = Level { known: self.known.len() as u64, ..Level::default() };
+        let mut level = TrafficLevel { known: self.known.len() as u64, ..TrafficLevel::default() };
         let mut names: HashMap<&str, usize> = HashMap::new();
         for (topic, entry) in self.known.range(Arc::<str>::from(&*prefix)..) {
             let Some(rest) = topic.strip_prefix(&*prefix) else { break };
@@ -110,7 +110,7 @@ impl Topics {
                 }
                 None => {
                     names.insert(name, level.branches.len());
-                    level.branches.push(Branch { name: name.to_owned(), ..Branch::default() });
+                    level.branches.push(TopicBranch { name: name.to_owned(), ..TopicBranch::default() });
                     level.branches.len() - 1
                 }
             };
@@ -133,17 +133,17 @@ impl Topics {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use hearthgate_domain::delivery::{QoS, Via};
+    use hearthgate_domain::delivery::{QoS, SubscriptionIds};
 
-    pub(crate) fn message(topic: &str, payload: &str) -> Inbound {
-        Inbound {
+    pub(crate) fn message(topic: &str, payload: &str) -> InboundMessage {
+        InboundMessage {
             topic: topic.into(),
             payload: payload.to_owned().into(),
             qos: QoS::AtLeastOnce,
             retain: false,
             received_at: 1,
             origin: None,
-            via: Via::Any,
+            via: SubscriptionIds::Any,
             unusable: None,
             kept_since: None,
         }
@@ -151,7 +151,7 @@ pub(super) mod tests {
 
     #[test]
     fn topics_are_a_tree_with_last_values_and_there_are_never_too_many() {
-        let mut topics = Topics::default();
+        let mut topics = TopicTree::default();
         for (topic, payload) in [("a/b", "1"), ("a/b", "2.5"), ("a", "on"), ("a/b/c", "x"), ("ab", "y")] {
             assert!(topics.note(&message(topic, payload)));
         }

@@ -1,7 +1,7 @@
 //! The dead letters.
 
-use crate::problem::Refusal;
-use crate::state::Parts;
+use crate::problem::RequestRefusal;
+use crate::state::ServerDeps;
 use crate::subjects::LetterStore;
 use crate::wire::{LetterChoice, LetterGroups, LetterPage, LetterView, LettersDropped, LettersReplayed};
 use actix_web::web::{Data, Json, Path, Query};
@@ -13,13 +13,13 @@ use tracing::info;
 const PAGE: u32 = 50;
 const LARGEST_PAGE: u32 = 200;
 
-fn store(parts: &Parts) -> Result<&Arc<dyn LetterStore>, Refusal> {
-    parts.subjects.letters.as_ref().ok_or(Refusal::FlowsOff)
+fn store(parts: &ServerDeps) -> Result<&Arc<dyn LetterStore>, RequestRefusal> {
+    parts.subjects.letters.as_ref().ok_or(RequestRefusal::FlowsOff)
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wanted {
+pub(crate) struct LetterQuery {
     group: Option<String>,
     flow: Option<String>,
     before: Option<i64>,
@@ -28,31 +28,34 @@ pub(crate) struct Wanted {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct HowToReplay {
+pub(crate) struct LetterReplayQuery {
     #[serde(default)]
     dry_run: bool,
 }
 
-pub(crate) async fn groups(parts: Data<Parts>) -> Result<Json<LetterGroups>, Refusal> {
+pub(crate) async fn groups(parts: Data<ServerDeps>) -> Result<Json<LetterGroups>, RequestRefusal> {
     Ok(Json(store(&parts)?.groups().await?))
 }
 
-pub(crate) async fn list(parts: Data<Parts>, wanted: Query<Wanted>) -> Result<Json<LetterPage>, Refusal> {
-    let Wanted { group, flow, before, limit } = wanted.into_inner();
+pub(crate) async fn list(
+    parts: Data<ServerDeps>,
+    wanted: Query<LetterQuery>,
+) -> Result<Json<LetterPage>, RequestRefusal> {
+    let LetterQuery { group, flow, before, limit } = wanted.into_inner();
     let choice = LetterChoice { group, flow, again: true, ..LetterChoice::default() };
     let limit = limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
     Ok(Json(store(&parts)?.list(choice, before, limit).await?))
 }
 
-pub(crate) async fn show(parts: Data<Parts>, id: Path<i64>) -> Result<Json<LetterView>, Refusal> {
+pub(crate) async fn show(parts: Data<ServerDeps>, id: Path<i64>) -> Result<Json<LetterView>, RequestRefusal> {
     Ok(Json(store(&parts)?.show(*id).await?))
 }
 
 pub(crate) async fn replay(
-    parts: Data<Parts>,
-    how: Query<HowToReplay>,
+    parts: Data<ServerDeps>,
+    how: Query<LetterReplayQuery>,
     choice: Json<LetterChoice>,
-) -> Result<Json<LettersReplayed>, Refusal> {
+) -> Result<Json<LettersReplayed>, RequestRefusal> {
     let choice = limited(choice.into_inner())?;
     let done = store(&parts)?.replay(choice, how.dry_run).await?;
     if !how.dry_run {
@@ -62,9 +65,9 @@ pub(crate) async fn replay(
 }
 
 pub(crate) async fn drop_letters(
-    parts: Data<Parts>,
+    parts: Data<ServerDeps>,
     choice: Json<LetterChoice>,
-) -> Result<Json<LettersDropped>, Refusal> {
+) -> Result<Json<LettersDropped>, RequestRefusal> {
     let choice = limited(choice.into_inner())?;
     let dropped = store(&parts)?.drop_letters(LetterChoice { again: true, ..choice }).await?;
     info!(dropped, "dead letters dropped over HTTP");
@@ -72,9 +75,9 @@ pub(crate) async fn drop_letters(
 }
 
 /// An empty choice would be all letters; nobody means that by leaving something out.
-fn limited(choice: LetterChoice) -> Result<LetterChoice, Refusal> {
+fn limited(choice: LetterChoice) -> Result<LetterChoice, RequestRefusal> {
     if choice.ids.is_empty() && choice.group.is_none() && choice.flow.is_none() {
-        return Err(Refusal::Invalid("say which letters: ids, a group or a flow".into()));
+        return Err(RequestRefusal::Invalid("say which letters: ids, a group or a flow".into()));
     }
     Ok(choice)
 }

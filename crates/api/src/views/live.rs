@@ -3,14 +3,14 @@
 //! Nobody waits for a viewer: a message that it is too slow for is missed, and it is told how many.
 
 use crate::page;
-use crate::problem::Refusal;
-use crate::state::Parts;
+use crate::problem::RequestRefusal;
+use crate::state::ServerDeps;
 use crate::wire::TopicLevel;
 use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Data, Json, Query};
 use chrono::DateTime;
 use futures_util::stream;
-use hearthgate_domain::fate::{Fate, Step};
+use hearthgate_domain::fate::{FateStep, MessageFate};
 use hearthgate_domain::topic::TopicFilter;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ const COLLECT: Duration = Duration::from_millis(100);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wanted {
+pub(crate) struct LiveQuery {
     #[serde(default)]
     watch: String,
     topic: Option<String>,
@@ -59,11 +59,11 @@ struct Sieve {
 }
 
 impl Sieve {
-    fn new(wanted: Wanted) -> Result<Self, Refusal> {
+    fn new(wanted: LiveQuery) -> Result<Self, RequestRefusal> {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let topic = given(wanted.topic).map(|text| TopicFilter::parse(&text)).transpose();
         Ok(Sieve {
-            topic: topic.map_err(|error| Refusal::Invalid(format!("topic: {error}")))?,
+            topic: topic.map_err(|error| RequestRefusal::Invalid(format!("topic: {error}")))?,
             flow: given(wanted.flow),
             outcomes: given(wanted.outcome)
                 .map(|text| text.split(',').map(str::to_owned).collect())
@@ -73,7 +73,7 @@ impl Sieve {
         })
     }
 
-    fn takes(&mut self, fate: &Fate) -> bool {
+    fn takes(&mut self, fate: &MessageFate) -> bool {
         if fate.is_later {
             return fate.seq.is_some_and(|seq| self.passed.contains(&seq));
         }
@@ -87,19 +87,19 @@ impl Sieve {
         passes
     }
 
-    fn passes(&self, fate: &Fate) -> bool {
+    fn passes(&self, fate: &MessageFate) -> bool {
         self.topic.as_ref().is_none_or(|filter| filter.matches(&fate.topic))
             && self.flow.as_deref().is_none_or(|code| fate.steps.iter().any(|step| step.flow.as_deref() == Some(code)))
             && (self.outcomes.is_empty() || fate.steps.iter().any(|step| self.wants(step)))
             && self.text.as_deref().is_none_or(|text| contains(fate, text))
     }
 
-    fn wants(&self, step: &Step) -> bool {
+    fn wants(&self, step: &FateStep) -> bool {
         self.outcomes.iter().any(|wanted| wanted == step.outcome.as_str() || (wanted == "bad" && step.outcome.is_bad()))
     }
 }
 
-fn contains(fate: &Fate, text: &str) -> bool {
+fn contains(fate: &MessageFate, text: &str) -> bool {
     fate.topic.to_lowercase().contains(text)
         || String::from_utf8_lossy(&fate.payload).to_lowercase().contains(text)
         || fate.steps.iter().any(|step| step.reason.to_lowercase().contains(text))
@@ -107,8 +107,8 @@ fn contains(fate: &Fate, text: &str) -> bool {
 
 /// One viewer. Counted as long as it is there.
 struct Viewer {
-    parts: Data<Parts>,
-    messages: Option<Receiver<Arc<Fate>>>,
+    parts: Data<ServerDeps>,
+    messages: Option<Receiver<Arc<MessageFate>>>,
     sieve: Sieve,
     overview: Option<Interval>,
     is_greeted: bool,
@@ -120,7 +120,7 @@ impl Drop for Viewer {
     }
 }
 
-pub(crate) async fn events(parts: Data<Parts>, wanted: Query<Wanted>) -> Result<HttpResponse, Refusal> {
+pub(crate) async fn events(parts: Data<ServerDeps>, wanted: Query<LiveQuery>) -> Result<HttpResponse, RequestRefusal> {
     let wanted = wanted.into_inner();
     let watches = |what: &str| wanted.watch.split(',').any(|one| one == what);
     let mut overview = watches("overview").then(|| interval(OVERVIEW_EVERY));
@@ -128,13 +128,13 @@ pub(crate) async fn events(parts: Data<Parts>, wanted: Query<Wanted>) -> Result<
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
     let messages = match watches("messages") {
-        true => Some(parts.subjects.traffic.as_ref().ok_or(Refusal::NotHere("the mqtt connection"))?.watch()),
+        true => Some(parts.subjects.traffic.as_ref().ok_or(RequestRefusal::NotHere("the mqtt connection"))?.watch()),
         false => None,
     };
     let sieve = Sieve::new(wanted)?;
     if STREAMS.fetch_add(1, Ordering::Relaxed) >= MOST_STREAMS {
         STREAMS.fetch_sub(1, Ordering::Relaxed);
-        return Err(Refusal::TooManyStreams);
+        return Err(RequestRefusal::TooManyStreams);
     }
     let viewer = Viewer { parts, messages, sieve, overview, is_greeted: false };
     let pieces = stream::unfold(viewer, |mut viewer| async move {
@@ -178,15 +178,15 @@ impl Viewer {
 
 /// What there is within a moment, so that a busy stream has few pieces. None when the viewer wants nothing of it.
 async fn burst(
-    messages: &mut Option<Receiver<Arc<Fate>>>,
+    messages: &mut Option<Receiver<Arc<MessageFate>>>,
     sieve: &mut Sieve,
-    first: Option<Arc<Fate>>,
+    first: Option<Arc<MessageFate>>,
     mut missed: u64,
 ) -> Option<String> {
     let messages = messages.as_mut()?;
     let mut text = String::new();
     let mut left_out = 0;
-    let mut add = |fate: &Fate| {
+    let mut add = |fate: &MessageFate| {
         left_out += fate.missed;
         if sieve.takes(fate) {
             text.push_str(&event("message", &shown(fate)));
@@ -217,14 +217,14 @@ async fn tick(interval: &mut Option<Interval>) {
     }
 }
 
-async fn receive(messages: &mut Option<Receiver<Arc<Fate>>>) -> Result<Arc<Fate>, RecvError> {
+async fn receive(messages: &mut Option<Receiver<Arc<MessageFate>>>) -> Result<Arc<MessageFate>, RecvError> {
     match messages {
         Some(messages) => messages.recv().await,
         None => std::future::pending().await,
     }
 }
 
-async fn state(parts: &Parts) -> Value {
+async fn state(parts: &ServerDeps) -> Value {
     match &parts.subjects.wiring {
         Some(wiring) => match wiring.graph().await {
             Ok(graph) => json!(graph),
@@ -241,7 +241,7 @@ fn event(name: &str, data: &Value) -> String {
     text
 }
 
-fn shown(fate: &Fate) -> Value {
+fn shown(fate: &MessageFate) -> Value {
     let payload = std::str::from_utf8(&fate.payload).ok();
     let hex = payload.is_none().then(|| {
         fate.payload.iter().fold(String::new(), |mut text, byte| {
@@ -249,7 +249,7 @@ fn shown(fate: &Fate) -> Value {
             text
         })
     });
-    let step = |step: &Step| {
+    let step = |step: &FateStep| {
         json!({"flow": step.flow, "outcome": step.outcome.as_str(), "bad": step.outcome.is_bad(), "reason": step.reason,
             "pointer": step.pointer})
     };
@@ -264,12 +264,15 @@ fn shown(fate: &Fate) -> Value {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Place {
+pub(crate) struct StreamSlot {
     #[serde(default)]
     under: String,
 }
 
-pub(crate) async fn topics(parts: Data<Parts>, place: Query<Place>) -> Result<Json<TopicLevel>, Refusal> {
-    let traffic = parts.subjects.traffic.as_ref().ok_or(Refusal::NotHere("the mqtt connection"))?;
+pub(crate) async fn topics(
+    parts: Data<ServerDeps>,
+    place: Query<StreamSlot>,
+) -> Result<Json<TopicLevel>, RequestRefusal> {
+    let traffic = parts.subjects.traffic.as_ref().ok_or(RequestRefusal::NotHere("the mqtt connection"))?;
     Ok(Json(traffic.topics(&place.under)))
 }

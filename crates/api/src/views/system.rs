@@ -1,11 +1,11 @@
 //! Configuration, log, and all of it in one for whoever helps.
 
-use crate::api::{Actor, PartState};
+use crate::api::{ActorView, PartState};
 use crate::document;
-use crate::problem::Refusal;
-use crate::state::Parts;
+use crate::problem::RequestRefusal;
+use crate::state::ServerDeps;
 use crate::subjects::SystemView;
-use crate::wire::{ConfigurationView, LogLevel, LogWanted};
+use crate::wire::{ConfigurationView, LogLevelView, LogWanted};
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::{Data, Json};
@@ -14,27 +14,30 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tracing::info;
 
-fn system(parts: &Parts) -> Result<&Arc<dyn SystemView>, Refusal> {
-    parts.subjects.system.as_ref().ok_or(Refusal::NotHere("the configuration"))
+fn system(parts: &ServerDeps) -> Result<&Arc<dyn SystemView>, RequestRefusal> {
+    parts.subjects.system.as_ref().ok_or(RequestRefusal::NotHere("the configuration"))
 }
 
-pub(crate) async fn configuration(parts: Data<Parts>) -> Result<Json<ConfigurationView>, Refusal> {
+pub(crate) async fn configuration(parts: Data<ServerDeps>) -> Result<Json<ConfigurationView>, RequestRefusal> {
     Ok(Json(system(&parts)?.configuration()))
 }
 
-pub(crate) async fn log(parts: Data<Parts>) -> Result<Json<LogLevel>, Refusal> {
+pub(crate) async fn log(parts: Data<ServerDeps>) -> Result<Json<LogLevelView>, RequestRefusal> {
     Ok(Json(system(&parts)?.log_level()))
 }
 
-pub(crate) async fn set_log(parts: Data<Parts>, wanted: Json<LogWanted>) -> Result<Json<LogLevel>, Refusal> {
+pub(crate) async fn set_log(
+    parts: Data<ServerDeps>,
+    wanted: Json<LogWanted>,
+) -> Result<Json<LogLevelView>, RequestRefusal> {
     let set = system(&parts)?.set_log_level(wanted.into_inner()).await?;
     info!(level = set.level, until = ?set.until, "log level set over HTTP");
     Ok(Json(set))
 }
 
 /// States, figures, configuration without secrets; no topics, no payloads. Flows by what they do, not by where to.
-pub(crate) async fn support(parts: Data<Parts>) -> Result<HttpResponse, Refusal> {
-    let actors: Vec<Actor> = parts.registry.list().iter().map(Actor::from).collect();
+pub(crate) async fn support(parts: Data<ServerDeps>) -> Result<HttpResponse, RequestRefusal> {
+    let actors: Vec<ActorView> = parts.registry.list().iter().map(ActorView::from).collect();
     let states = (parts.readiness)().into_iter();
     let states: Vec<PartState> =
         states.map(|(part, state)| PartState { part, error: state.err().unwrap_or_default() }).collect();

@@ -66,7 +66,7 @@ pub struct FlowFigures {
 
 /// `GET /api/v1/flows`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Flows {
+pub struct FlowList {
     /// All, by code.
     pub flows: Vec<FlowView>,
 }

@@ -7,13 +7,15 @@ mod records;
 mod system;
 mod traffic;
 
-pub use flows::{FlowFigures, FlowInput, FlowTest, FlowView, Flows};
+pub use flows::{FlowFigures, FlowInput, FlowList, FlowTest, FlowView};
 pub use letters::{
     LetterChoice, LetterFate, LetterGroup, LetterGroups, LetterPage, LetterView, LettersDropped, LettersReplayed,
 };
-pub use parts::{BrokerState, ClientView, Edge, Graph, InterfaceView, Interfaces, Node, NodeState};
-pub use records::{AttributeView, Attributes, Point, Series, SeriesQuestion};
+pub use parts::{
+    BrokerSummary, ClientView, GraphEdge, GraphNode, InterfaceList, InterfaceView, NodeState, WiringGraph,
+};
+pub use records::{AttributeList, AttributeView, RecordSeries, SeriesPoint, SeriesQuestion};
 pub use system::{
-    ConfigurationView, LogLevel, LogWanted, LoginWanted, SessionList, SessionState, SessionView, SettingView,
+    ConfigurationView, LogLevelView, LogWanted, LoginStatus, LoginWanted, SessionList, SessionView, SettingView,
 };
 pub use traffic::{TopicLevel, TopicView};

@@ -20,7 +20,7 @@ pub enum NodeState {
 
 /// A part of the wiring.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Node {
+pub struct GraphNode {
     /// Names it in edges.
     pub id: String,
     /// For people.
@@ -41,7 +41,7 @@ pub struct Node {
 
 /// What goes from one part to another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Edge {
+pub struct GraphEdge {
     /// A node's id.
     pub from: String,
     /// A node's id.
@@ -54,13 +54,13 @@ pub struct Edge {
 
 /// `GET /api/v1/overview`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Graph {
+pub struct WiringGraph {
     /// When it was taken.
     pub at: DateTime<Utc>,
     /// The parts, from the left to the right.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<GraphNode>,
     /// What goes between them.
-    pub edges: Vec<Edge>,
+    pub edges: Vec<GraphEdge>,
 }
 
 /// A device interface.
@@ -88,7 +88,7 @@ pub struct InterfaceView {
 
 /// `GET /api/v1/interfaces`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Interfaces {
+pub struct InterfaceList {
     /// By name.
     pub interfaces: Vec<InterfaceView>,
 }
@@ -120,7 +120,7 @@ pub struct ClientView {
 
 /// `GET /api/v1/broker`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct BrokerState {
+pub struct BrokerSummary {
     /// Where it listens.
     pub listens: Vec<String>,
     /// The connected ones first, then by id; at most 1,000.

@@ -17,7 +17,7 @@ pub struct AttributeView {
 
 /// `GET /api/v1/data/{flow}`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Attributes {
+pub struct AttributeList {
     /// By name.
     pub attributes: Vec<AttributeView>,
 }
@@ -39,7 +39,7 @@ pub struct SeriesQuestion {
 
 /// The values of a window of time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Point {
+pub struct SeriesPoint {
     /// When the window begins.
     pub at: DateTime<Utc>,
     /// How many values.
@@ -56,7 +56,7 @@ pub struct Point {
 
 /// `GET /api/v1/data/{flow}/{attribute}`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Series {
+pub struct RecordSeries {
     /// From then on.
     pub from: DateTime<Utc>,
     /// Before then.
@@ -64,5 +64,5 @@ pub struct Series {
     /// Seconds of a window.
     pub window: f64,
     /// The windows that have values, the oldest first.
-    pub points: Vec<Point>,
+    pub points: Vec<SeriesPoint>,
 }

@@ -1,6 +1,6 @@
 //! Configuration, log, logins.
 
-use crate::scope::Scope;
+use crate::scope::AccessScope;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ pub struct ConfigurationView {
 
 /// `GET /api/v1/log`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LogLevel {
+pub struct LogLevelView {
     /// In force.
     pub level: String,
     /// As configured.
@@ -65,11 +65,11 @@ pub struct LoginWanted {
 
 /// `GET /api/v1/session`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct SessionState {
+pub struct LoginStatus {
     /// Whether there is a token to log in with; without one everybody may do everything, from this machine alone.
     pub needs_token: bool,
     /// What you may do.
-    pub scope: Scope,
+    pub scope: AccessScope,
     /// Of the gateway.
     pub version: String,
     /// Names the page that it serves.
@@ -82,7 +82,7 @@ pub struct SessionView {
     /// Names it; nobody can log in with it.
     pub id: String,
     /// What it may do.
-    pub scope: Scope,
+    pub scope: AccessScope,
     /// When it began.
     pub since: DateTime<Utc>,
     /// When it asked last.

@@ -1,7 +1,7 @@
 //! Who is answered and who is obeyed.
 
 use crate::gateway::{Gateway, TOKEN, policy};
-use hearthgate_supervision::Status;
+use hearthgate_supervision::ActorStatus;
 
 #[actix::test]
 async fn a_foreign_host_name_is_refused_also_for_reading() {
@@ -23,10 +23,10 @@ async fn orders_need_the_token_once_one_is_set_and_reading_does_not() {
     assert!(without.head.contains("www-authenticate: bearer"));
     let wrong = gateway.ask("POST /api/v1/actors/one/stop", &["Authorization: Bearer a-token-for-tests-onlz"]).await;
     assert_eq!(wrong.problem(), (403, "token-wrong".into()));
-    assert_eq!(one.health.borrow().status, Status::Running);
+    assert_eq!(one.health.borrow().status, ActorStatus::Running);
     let right = gateway.ask("POST /api/v1/actors/one/stop", &[&format!("Authorization: Bearer {TOKEN}")]).await;
     assert_eq!(right.status, 200);
-    assert_eq!(one.health.borrow().status, Status::Stopped);
+    assert_eq!(one.health.borrow().status, ActorStatus::Stopped);
 }
 
 #[actix::test]
@@ -35,7 +35,7 @@ async fn a_page_of_another_site_cannot_order_and_cannot_read() {
     let one = gateway.start("one", policy()).await;
     let reply = gateway.ask("POST /api/v1/actors/one/stop", &["Origin: http://evil.example"]).await;
     assert_eq!(reply.problem(), (403, "foreign-origin".into()));
-    assert_eq!(one.health.borrow().status, Status::Running);
+    assert_eq!(one.health.borrow().status, ActorStatus::Running);
     let reply = gateway.ask("GET /api/v1/actors", &["Origin: http://evil.example"]).await;
     assert!(!reply.head.contains("access-control"), "{reply:?}");
     let reply = gateway.ask("OPTIONS /api/v1/actors/one/stop", &["Origin: http://evil.example"]).await;

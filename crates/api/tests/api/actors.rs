@@ -1,17 +1,22 @@
 //! Listing actors, giving them orders, and the client that the command line does it with.
 
 use crate::gateway::{Gateway, blocking, policy};
-use hearthgate_api::{Client, ClientError};
-use hearthgate_supervision::{Command, Fault, Policy, Status};
+use hearthgate_api::{ApiClient, ApiClientError};
+use hearthgate_supervision::{ActorStatus, InjectedFault, OperatorCommand, RestartPolicy};
 use std::time::Duration;
 
 #[actix::test]
 async fn actors_are_listed_by_name_with_what_is_known_of_them() {
     let gateway = Gateway::open(false);
     let _router = gateway.start("router", policy()).await;
-    let mapper = gateway.start("mapper", Policy { essential: true, ..policy() }).await;
-    mapper.control.inject(Fault::Panic).await.unwrap();
-    mapper.health.clone().wait_for(|health| health.restarts == 1 && health.status == Status::Running).await.unwrap();
+    let mapper = gateway.start("mapper", RestartPolicy { essential: true, ..policy() }).await;
+    mapper.control.inject(InjectedFault::Panic).await.unwrap();
+    mapper
+        .health
+        .clone()
+        .wait_for(|health| health.restarts == 1 && health.status == ActorStatus::Running)
+        .await
+        .unwrap();
     let listed = gateway.ask("GET /api/v1/actors", &[]).await.json();
     let names: Vec<_> = listed["actors"].as_array().unwrap().iter().map(|actor| actor["name"].clone()).collect();
     assert_eq!(names, ["mapper", "router"]);
@@ -47,14 +52,14 @@ async fn an_actor_goes_through_every_order_over_http() {
 #[actix::test]
 async fn the_api_answers_while_an_actor_is_frozen_and_says_that_the_order_was_withdrawn() {
     let gateway = Gateway::open(false);
-    let quick = Policy { stall_timeout: Duration::from_millis(100), stop_timeout: Duration::ZERO, ..policy() };
+    let quick = RestartPolicy { stall_timeout: Duration::from_millis(100), stop_timeout: Duration::ZERO, ..policy() };
     let one = gateway.start("one", quick).await;
     // The order is withdrawn after two seconds; on a busy machine the rest must not run out before.
     assert_eq!(gateway.ask("POST /api/v1/actors/one/fault/freeze-8000", &[]).await.status, 200);
-    one.health.clone().wait_for(|health| health.status == Status::Unresponsive).await.unwrap();
+    one.health.clone().wait_for(|health| health.status == ActorStatus::Unresponsive).await.unwrap();
     let reply = gateway.ask("POST /api/v1/actors/one/restart", &[]).await;
     assert_eq!(reply.problem(), (504, "actor-unresponsive".into()));
-    one.health.clone().wait_for(|health| health.status == Status::Running).await.unwrap();
+    one.health.clone().wait_for(|health| health.status == ActorStatus::Running).await.unwrap();
     assert_eq!(one.health.borrow().restarts, 0, "a withdrawn order is not carried out later");
 }
 
@@ -63,7 +68,7 @@ async fn faults_can_be_injected_into_an_actor_by_name() {
     let gateway = Gateway::open(false);
     let one = gateway.start("one", policy()).await;
     assert_eq!(gateway.ask("POST /api/v1/actors/one/fault/error", &[]).await.status, 200);
-    one.health.clone().wait_for(|health| health.restarts == 1 && health.status == Status::Running).await.unwrap();
+    one.health.clone().wait_for(|health| health.restarts == 1 && health.status == ActorStatus::Running).await.unwrap();
     assert_eq!(one.health.borrow().last_error.as_deref(), Some("injected error"));
     assert_eq!(gateway.ask("POST /api/v1/actors/one/fault/rust", &[]).await.problem(), (404, "unknown-command".into()));
 }
@@ -77,21 +82,21 @@ async fn the_client_lists_orders_and_passes_on_why_not() {
         assert_eq!(client.actors().unwrap()[0].name, "interface entry/1");
         assert_eq!(client.actor("interface entry/1").unwrap().status, "running");
         assert!(client.ready().unwrap().ready);
-        let done = client.order("interface entry/1", Command::Stop).unwrap();
+        let done = client.order("interface entry/1", OperatorCommand::Stop).unwrap();
         assert_eq!((done.outcome.as_str(), done.actor.status.as_str()), ("done", "stopped"));
         assert!(!client.ready().unwrap().ready);
-        let refused = client.order("interface entry/1", Command::Resume).unwrap_err();
+        let refused = client.order("interface entry/1", OperatorCommand::Resume).unwrap_err();
         assert_eq!(refused.to_string(), "actor \"interface entry/1\" was stopped, it is not parked; use start");
-        let refused = stranger.order("interface entry/1", Command::Start).unwrap_err();
-        assert!(matches!(&refused, ClientError::Refused(problem) if problem.code == "token-missing"), "{refused}");
+        let refused = stranger.order("interface entry/1", OperatorCommand::Start).unwrap_err();
+        assert!(matches!(&refused, ApiClientError::Refused(problem) if problem.code == "token-missing"), "{refused}");
     })
     .await;
-    assert_eq!(one.health.borrow().status, Status::Stopped);
+    assert_eq!(one.health.borrow().status, ActorStatus::Stopped);
 }
 
 #[test]
 fn the_client_says_what_to_do_when_nobody_listens() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = Client::new(free, None).actors().unwrap_err();
-    assert!(matches!(error, ClientError::Connect(..)) && error.to_string().contains("does it run"), "{error}");
+    let error = ApiClient::new(free, None).actors().unwrap_err();
+    assert!(matches!(error, ApiClientError::Connect(..)) && error.to_string().contains("does it run"), "{error}");
 }

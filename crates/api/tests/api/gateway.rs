@@ -1,8 +1,8 @@
 //! A bound API over real guarded actors, and the bare HTTP to ask it with.
 
 use actix::prelude::*;
-use hearthgate_api::{Client, Metrics, Parts, Settings, bind};
-use hearthgate_supervision::{Exit, Guarded, Policy, Registry, Status};
+use hearthgate_api::{ApiClient, ApiOptions, MetricStore, ServerDeps, bind};
+use hearthgate_supervision::{ActorExit, ActorRegistry, ActorStatus, GuardedActor, RestartPolicy};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -13,26 +13,26 @@ pub(crate) const TOKEN: &str = "a-token-for-tests-only";
 type States = Vec<(String, Result<(), String>)>;
 
 pub(crate) struct Gateway {
-    pub(crate) registry: Registry,
+    pub(crate) registry: ActorRegistry,
     pub(crate) states: Arc<Mutex<States>>,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: MetricStore,
     pub(crate) address: SocketAddr,
 }
 
 impl Gateway {
     pub(crate) fn open(token: bool) -> Self {
-        let settings = Settings::new(([127, 0, 0, 1], 0).into(), token.then(|| TOKEN.into()), Vec::new());
+        let settings = ApiOptions::new(([127, 0, 0, 1], 0).into(), token.then(|| TOKEN.into()), Vec::new());
         let server = bind(settings.expect("loopback needs nothing")).expect("port 0 is free");
         let address = server.local_addr();
-        let (registry, metrics) = (Registry::new(), Metrics::new());
+        let (registry, metrics) = (ActorRegistry::new(), MetricStore::new());
         let states = Arc::new(Mutex::new(vec![("database".to_owned(), Ok(()))]));
         let theirs = Arc::clone(&states);
-        let parts = Parts {
+        let parts = ServerDeps {
             flows: None,
             registry: registry.clone(),
             readiness: Arc::new(move || theirs.lock().expect("nobody panics while writing").clone()),
             metrics: metrics.clone(),
-            subjects: hearthgate_api::Subjects::default(),
+            subjects: hearthgate_api::ApiSubjects::default(),
             version: "1.2.3",
         };
         let server = server.run(parts).expect("the listener is ours");
@@ -41,15 +41,15 @@ impl Gateway {
         Gateway { registry, states, metrics, address }
     }
 
-    pub(crate) async fn start(&self, name: &str, policy: Policy) -> Guarded<Idle> {
+    pub(crate) async fn start(&self, name: &str, policy: RestartPolicy) -> GuardedActor<Idle> {
         let arbiter = Arbiter::new().handle();
         let mut actor = self.registry.start(name, &arbiter, 8, policy, Idle).expect("names are unique in a test");
-        actor.health.wait_for(|health| health.status == Status::Running).await.expect("it starts");
+        actor.health.wait_for(|health| health.status == ActorStatus::Running).await.expect("it starts");
         actor
     }
 
-    pub(crate) fn client(&self, token: bool) -> Client {
-        Client::new(self.address, token.then(|| TOKEN.into()))
+    pub(crate) fn client(&self, token: bool) -> ApiClient {
+        ApiClient::new(self.address, token.then(|| TOKEN.into()))
     }
 
     /// Sends a request with these header lines; `Host` is added unless it is among them.
@@ -117,12 +117,17 @@ impl Reply {
     }
 }
 
-pub(crate) fn policy() -> Policy {
-    Policy { initial_backoff: Duration::from_millis(2), jitter: 0.0, cool_down: None, ..Policy::default() }
+pub(crate) fn policy() -> RestartPolicy {
+    RestartPolicy {
+        initial_backoff: Duration::from_millis(2),
+        jitter: 0.0,
+        cool_down: None,
+        ..RestartPolicy::default()
+    }
 }
 
 #[expect(dead_code, reason = "an actor keeps its exit, also one that never fails")]
-pub(crate) struct Idle(Exit);
+pub(crate) struct Idle(ActorExit);
 
 impl Actor for Idle {
     type Context = Context<Self>;

@@ -1,8 +1,8 @@
 //! Liveness, readiness, metrics, version: what machines ask.
 
 use crate::gateway::{Gateway, policy};
-use hearthgate_api::{AdminError, Settings, bind};
-use hearthgate_supervision::{Fault, Policy, Status};
+use hearthgate_api::{AdminError, ApiOptions, bind};
+use hearthgate_supervision::{ActorStatus, InjectedFault, RestartPolicy};
 
 #[actix::test]
 async fn ready_means_that_every_actor_and_every_part_works() {
@@ -25,15 +25,15 @@ async fn ready_means_that_every_actor_and_every_part_works() {
 #[actix::test]
 async fn live_ends_when_only_ending_the_process_can_help() {
     let gateway = Gateway::open(false);
-    let parks = Policy { max_restarts: 0, ..policy() };
+    let parks = RestartPolicy { max_restarts: 0, ..policy() };
     let (spare, vital) = (
         gateway.start("spare", parks.clone()).await,
-        gateway.start("vital", Policy { essential: true, ..parks }).await,
+        gateway.start("vital", RestartPolicy { essential: true, ..parks }).await,
     );
-    spare.control.inject(Fault::Error).await.unwrap();
-    spare.health.clone().wait_for(|health| health.status == Status::Parked).await.unwrap();
+    spare.control.inject(InjectedFault::Error).await.unwrap();
+    spare.health.clone().wait_for(|health| health.status == ActorStatus::Parked).await.unwrap();
     assert_eq!(gateway.ask("GET /livez", &[]).await.status, 200);
-    vital.control.inject(Fault::Error).await.unwrap();
+    vital.control.inject(InjectedFault::Error).await.unwrap();
     gateway.registry.essential_failure().await;
     let reply = gateway.ask("GET /livez", &[]).await;
     assert_eq!(reply.status, 503);
@@ -48,7 +48,7 @@ async fn metrics_show_what_was_counted_the_actors_and_the_process() {
     let gateway = Gateway::open(false);
     let one = gateway.start("one", policy()).await;
     one.control.restart().await.unwrap();
-    one.health.clone().wait_for(|health| health.status == Status::Running).await.unwrap();
+    one.health.clone().wait_for(|health| health.status == ActorStatus::Running).await.unwrap();
     metrics::with_local_recorder(&gateway.metrics, || {
         metrics::counter!("hearthgate_messages_total", "flow" => "AHT10", "outcome" => "stored").increment(7);
     });
@@ -75,7 +75,7 @@ async fn the_version_is_the_gateways() {
 #[test]
 fn an_address_in_use_is_an_error_at_start_that_names_the_setting() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let settings = Settings::new(taken.local_addr().unwrap(), None, Vec::new()).unwrap();
+    let settings = ApiOptions::new(taken.local_addr().unwrap(), None, Vec::new()).unwrap();
     let error = bind(settings).unwrap_err();
     assert!(matches!(error, AdminError::Bind(..)) && error.to_string().contains("[http] listen"), "{error}");
 }

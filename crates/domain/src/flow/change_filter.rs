@@ -5,9 +5,9 @@
 //! depend on how long topics are: about 5 MB at most. That two topics share a digest, and one keeps the other's messages
 //! back, has a chance of 10⁻⁹ when all places are taken; the digests differ from run to run.
 
-use crate::delivery::Micros;
+use crate::delivery::UnixMicros;
 use crate::flow::{Flow, OnChange, RetainedPolicy};
-use crate::payload::{Json, Payload, ValueFormat, field_text};
+use crate::payload::{JsonPayload, RawJson, ValueFormat, field_text};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// [`check`](Self::check) changes nothing; [`passed`](Self::passed) is told when a message was taken into the journal.
 /// When the journal then fails, and the sender will send again, [`forget`](Self::forget) makes the messages count anew.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ChangeFilter {
     rules: Rules,
     hasher: RandomState,
     topics: Recent,
@@ -25,7 +25,7 @@ pub struct Gate {
 
 /// Whether a message counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ChangeVerdict {
     /// It does.
     Pass,
     /// It is retained, and the flow does not want it (any more).
@@ -49,13 +49,13 @@ struct Seen {
     /// Of the fields that matter.
     hash: u64,
     /// When the last message passed.
-    at: Micros,
+    at: UnixMicros,
 }
 
 /// Topics that a gate remembers at least; at most twice as many.
 const TOPICS: usize = 50_000;
 
-impl Gate {
+impl ChangeFilter {
     /// The gate of a flow; none for a flow that wants every message.
     #[must_use]
     pub fn for_flow(flow: &Flow) -> Option<Self> {
@@ -68,26 +68,28 @@ impl Gate {
 
     /// Whether a message counts. `retain` is the flag of the message that came in, `now` the time of its receipt.
     #[must_use]
-    pub fn check(&self, topic: &str, payload: &Payload<'_>, retain: bool, now: Micros) -> Verdict {
+    pub fn check(&self, topic: &str, payload: &JsonPayload<'_>, retain: bool, now: UnixMicros) -> ChangeVerdict {
         let seen = self.topics.get(self.digest(topic));
         match (retain, self.rules.retained, seen) {
-            (true, RetainedPolicy::Skip, _) | (true, RetainedPolicy::FirstOnly, Some(_)) => return Verdict::Retained,
+            (true, RetainedPolicy::Skip, _) | (true, RetainedPolicy::FirstOnly, Some(_)) => {
+                return ChangeVerdict::Retained;
+            }
             (_, RetainedPolicy::Process | RetainedPolicy::FirstOnly, _) | (false, RetainedPolicy::Skip, _) => {}
         }
-        let Some(seen) = seen else { return Verdict::Pass };
+        let Some(seen) = seen else { return ChangeVerdict::Pass };
         if self.rules.on_change.is_some() && self.hash(payload) == seen.hash {
-            return Verdict::Unchanged;
+            return ChangeVerdict::Unchanged;
         }
         // A clock that was set back must not close the gate.
         let since = Duration::from_micros(u64::try_from(now.saturating_sub(seen.at)).unwrap_or(u64::MAX));
         if self.rules.min_interval.is_some_and(|interval| since < interval) {
-            return Verdict::TooSoon;
+            return ChangeVerdict::TooSoon;
         }
-        Verdict::Pass
+        ChangeVerdict::Pass
     }
 
-    /// A message for which [`check`](Self::check) said [`Verdict::Pass`] was taken.
-    pub fn passed(&mut self, topic: &str, payload: &Payload<'_>, now: Micros) {
+    /// A message for which [`check`](Self::check) said [`ChangeVerdict::Pass`] was taken.
+    pub fn passed(&mut self, topic: &str, payload: &JsonPayload<'_>, now: UnixMicros) {
         let hash = self.hash(payload);
         self.topics.put(self.digest(topic), Seen { hash, at: now });
     }
@@ -102,8 +104,8 @@ impl Gate {
     }
 
     /// Of the fields that matter, whatever their order.
-    fn hash(&self, payload: &Payload<'_>) -> u64 {
-        let one = |name: &str, value: Option<Json<'_>>| {
+    fn hash(&self, payload: &JsonPayload<'_>) -> u64 {
+        let one = |name: &str, value: Option<RawJson<'_>>| {
             let mut hasher = self.hasher.build_hasher();
             name.hash(&mut hasher);
             let text = value.map(|value| (value.kind() as u8, field_text(&value, ValueFormat::Json)));
@@ -161,9 +163,9 @@ mod tests {
     use super::*;
     use crate::flow::FlowRow;
 
-    const SECOND: Micros = 1_000_000;
+    const SECOND: UnixMicros = 1_000_000;
 
-    fn gate(options: &str) -> Option<Gate> {
+    fn gate(options: &str) -> Option<ChangeFilter> {
         let row = FlowRow {
             code: "F".into(),
             topic: "#".into(),
@@ -172,14 +174,14 @@ mod tests {
             options: Some(options.into()),
             ..FlowRow::default()
         };
-        Gate::for_flow(&Flow::compile(row).unwrap())
+        ChangeFilter::for_flow(&Flow::compile(row).unwrap())
     }
 
     /// Checks and, if it may pass, passes.
-    fn send(gate: &mut Gate, topic: &str, payload: &str, retain: bool, now: Micros) -> Verdict {
-        let payload = Payload::parse_text(payload).unwrap();
+    fn send(gate: &mut ChangeFilter, topic: &str, payload: &str, retain: bool, now: UnixMicros) -> ChangeVerdict {
+        let payload = JsonPayload::parse_text(payload).unwrap();
         let verdict = gate.check(topic, &payload, retain, now);
-        if verdict == Verdict::Pass {
+        if verdict == ChangeVerdict::Pass {
             gate.passed(topic, &payload, now);
         }
         verdict
@@ -193,42 +195,42 @@ mod tests {
     #[test]
     fn only_a_change_passes_for_each_topic_by_itself() {
         let mut gate = gate(r#"{"on_change": true}"#).unwrap();
-        assert_eq!(send(&mut gate, "a", r#"{"t": 1, "u": [1, 2]}"#, false, 0), Verdict::Pass);
-        assert_eq!(send(&mut gate, "a", r#"{"u":[1,2],"t":1}"#, false, 1), Verdict::Unchanged);
-        assert_eq!(send(&mut gate, "b", r#"{"t": 1, "u": [1, 2]}"#, false, 2), Verdict::Pass);
-        assert_eq!(send(&mut gate, "a", r#"{"t": "1", "u": [1, 2]}"#, false, 3), Verdict::Pass);
+        assert_eq!(send(&mut gate, "a", r#"{"t": 1, "u": [1, 2]}"#, false, 0), ChangeVerdict::Pass);
+        assert_eq!(send(&mut gate, "a", r#"{"u":[1,2],"t":1}"#, false, 1), ChangeVerdict::Unchanged);
+        assert_eq!(send(&mut gate, "b", r#"{"t": 1, "u": [1, 2]}"#, false, 2), ChangeVerdict::Pass);
+        assert_eq!(send(&mut gate, "a", r#"{"t": "1", "u": [1, 2]}"#, false, 3), ChangeVerdict::Pass);
         gate.forget("a");
-        assert_eq!(send(&mut gate, "a", r#"{"t": "1", "u": [1, 2]}"#, false, 4), Verdict::Pass);
+        assert_eq!(send(&mut gate, "a", r#"{"t": "1", "u": [1, 2]}"#, false, 4), ChangeVerdict::Pass);
     }
 
     #[test]
     fn with_a_list_only_its_fields_count() {
         let mut gate = gate(r#"{"on_change": ["t"]}"#).unwrap();
-        assert_eq!(send(&mut gate, "a", r#"{"t": 1, "seq": 1}"#, false, 0), Verdict::Pass);
-        assert_eq!(send(&mut gate, "a", r#"{"t": 1, "seq": 2}"#, false, 0), Verdict::Unchanged);
-        assert_eq!(send(&mut gate, "a", r#"{"seq": 2}"#, false, 0), Verdict::Pass);
-        assert_eq!(send(&mut gate, "a", r#"{"t": null}"#, false, 0), Verdict::Pass);
+        assert_eq!(send(&mut gate, "a", r#"{"t": 1, "seq": 1}"#, false, 0), ChangeVerdict::Pass);
+        assert_eq!(send(&mut gate, "a", r#"{"t": 1, "seq": 2}"#, false, 0), ChangeVerdict::Unchanged);
+        assert_eq!(send(&mut gate, "a", r#"{"seq": 2}"#, false, 0), ChangeVerdict::Pass);
+        assert_eq!(send(&mut gate, "a", r#"{"t": null}"#, false, 0), ChangeVerdict::Pass);
     }
 
     #[test]
     fn within_the_interval_nothing_passes_and_a_clock_set_back_does_no_harm() {
         let mut gate = gate(r#"{"min_interval": "10s"}"#).unwrap();
-        assert_eq!(send(&mut gate, "a", "{}", false, 100 * SECOND), Verdict::Pass);
-        assert_eq!(send(&mut gate, "a", "{}", false, 109 * SECOND), Verdict::TooSoon);
-        assert_eq!(send(&mut gate, "a", "{}", false, 110 * SECOND), Verdict::Pass);
-        assert_eq!(send(&mut gate, "a", "{}", false, 5 * SECOND), Verdict::Pass);
+        assert_eq!(send(&mut gate, "a", "{}", false, 100 * SECOND), ChangeVerdict::Pass);
+        assert_eq!(send(&mut gate, "a", "{}", false, 109 * SECOND), ChangeVerdict::TooSoon);
+        assert_eq!(send(&mut gate, "a", "{}", false, 110 * SECOND), ChangeVerdict::Pass);
+        assert_eq!(send(&mut gate, "a", "{}", false, 5 * SECOND), ChangeVerdict::Pass);
     }
 
     #[test]
     fn retained_messages_are_skipped_or_taken_once() {
         let mut skipping = gate(r#"{"retained": "skip"}"#).unwrap();
-        assert_eq!(send(&mut skipping, "a", "{}", true, 0), Verdict::Retained);
-        assert_eq!(send(&mut skipping, "a", "{}", false, 0), Verdict::Pass);
+        assert_eq!(send(&mut skipping, "a", "{}", true, 0), ChangeVerdict::Retained);
+        assert_eq!(send(&mut skipping, "a", "{}", false, 0), ChangeVerdict::Pass);
         let mut first = gate(r#"{"retained": "first_only"}"#).unwrap();
-        assert_eq!(send(&mut first, "a", "{}", true, 0), Verdict::Pass);
-        assert_eq!(send(&mut first, "a", "{}", true, 0), Verdict::Retained);
-        assert_eq!(send(&mut first, "b", "{}", true, 0), Verdict::Pass);
-        assert_eq!(send(&mut first, "a", "{}", false, 0), Verdict::Pass);
+        assert_eq!(send(&mut first, "a", "{}", true, 0), ChangeVerdict::Pass);
+        assert_eq!(send(&mut first, "a", "{}", true, 0), ChangeVerdict::Retained);
+        assert_eq!(send(&mut first, "b", "{}", true, 0), ChangeVerdict::Pass);
+        assert_eq!(send(&mut first, "a", "{}", false, 0), ChangeVerdict::Pass);
     }
 
     #[test]
@@ -239,6 +241,6 @@ mod tests {
         }
         assert!(gate.topics.young.len() + gate.topics.old.len() <= TOPICS * 2);
         assert!(size_of::<(TopicDigest, Seen)>() <= 24, "however long the topics are");
-        assert_eq!(send(&mut gate, &format!("t/{}", TOPICS * 3 - 1), "{}", false, 0), Verdict::Unchanged);
+        assert_eq!(send(&mut gate, &format!("t/{}", TOPICS * 3 - 1), "{}", false, 0), ChangeVerdict::Unchanged);
     }
 }

@@ -1,10 +1,10 @@
 //! From a row to a flow that can run.
 
-use crate::duration::Span;
-use crate::flow::options::{Action, FlowOptions, HeaderValue};
-use crate::flow::problem::Problem;
+use crate::duration::BoundedDuration;
+use crate::flow::options::{FlowAction, FlowOptions, HeaderValue};
+use crate::flow::problem::RowProblem;
 use crate::flow::topic::FlowTopic;
-use crate::flow::{Endpoint, Flow, FlowRow, History, Store};
+use crate::flow::{EndpointTarget, Flow, FlowRow, HistoryOptions, StoreTarget};
 use crate::retry::RetrySchedule;
 use crate::schema::PayloadSchema;
 use crate::topic::validate_topic_name;
@@ -59,7 +59,7 @@ fn compile(row: FlowRow) -> Result<Flow, FlowError> {
     build(row).map_err(|(field, problem)| FlowError { flow, field, problem: problem.into() })
 }
 
-fn build(row: FlowRow) -> Result<Flow, Problem> {
+fn build(row: FlowRow) -> Result<Flow, RowProblem> {
     let fingerprint = row.fingerprint();
     check_limits(&row)?;
     let topic = FlowTopic::parse(&row.topic).map_err(|error| ("topic", error.to_string()))?;
@@ -67,8 +67,8 @@ fn build(row: FlowRow) -> Result<Flow, Problem> {
     let options = options(row.options.as_deref())?;
     let actions = actions(&row.action, &options.actions)?;
     check_publishing(&actions, &topic)?;
-    let stores = actions.contains(&Action::StoreDb {});
-    let posts = actions.contains(&Action::PostEndpoint {});
+    let stores = actions.contains(&FlowAction::StoreDb {});
+    let posts = actions.contains(&FlowAction::PostEndpoint {});
     let store = if stores { Some(store(&options)?) } else { refuse_store_options(&options)? };
     let endpoint =
         if posts { Some(endpoint(row.endpoint_url.as_deref(), &options)?) } else { refuse_endpoint_options(&options)? };
@@ -76,7 +76,7 @@ fn build(row: FlowRow) -> Result<Flow, Problem> {
         let problem = "is a column of the flow's own table; name that with options.table".to_string();
         return Err(("options.event_time", problem));
     }
-    let history = History::of(&options, store.as_ref())?;
+    let history = HistoryOptions::of(&options, store.as_ref())?;
     Ok(Flow {
         id: row.id,
         code: row.code.into(),
@@ -89,7 +89,7 @@ fn build(row: FlowRow) -> Result<Flow, Problem> {
         event_time: options.event_time.map(String::into_boxed_str),
         retained: options.retained.unwrap_or_default(),
         on_change: options.on_change,
-        min_interval: options.min_interval.map(Span::duration),
+        min_interval: options.min_interval.map(BoundedDuration::duration),
         value_format: options.value_format,
         history,
         enabled: row.enabled,
@@ -97,7 +97,7 @@ fn build(row: FlowRow) -> Result<Flow, Problem> {
     })
 }
 
-fn check_limits(row: &FlowRow) -> Result<(), Problem> {
+fn check_limits(row: &FlowRow) -> Result<(), RowProblem> {
     if row.code.is_empty() {
         return Err(("code", "a flow needs a code, its unique name".to_string()));
     }
@@ -116,26 +116,26 @@ fn check_limits(row: &FlowRow) -> Result<(), Problem> {
     Ok(())
 }
 
-fn schema(text: &str) -> Result<PayloadSchema, Problem> {
+fn schema(text: &str) -> Result<PayloadSchema, RowProblem> {
     let field = "payload_schema";
     let schema = serde_json::from_str(text).map_err(|error| (field, format!("is not valid JSON: {error}")))?;
     PayloadSchema::compile(&schema).map_err(|error| (field, error.to_string()))
 }
 
-fn options(text: Option<&str>) -> Result<FlowOptions, Problem> {
+fn options(text: Option<&str>) -> Result<FlowOptions, RowProblem> {
     match text {
         None | Some("") => Ok(FlowOptions::default()),
         Some(text) => serde_json::from_str(text).map_err(|error| ("options", error.to_string())),
     }
 }
 
-fn actions(column: &str, further: &[Action]) -> Result<Vec<Action>, Problem> {
+fn actions(column: &str, further: &[FlowAction]) -> Result<Vec<FlowAction>, RowProblem> {
     let mut actions = Vec::with_capacity(1 + further.len());
     match column {
-        "STORE_DB" => actions.push(Action::StoreDb {}),
-        "POST_ENDPOINT" => actions.push(Action::PostEndpoint {}),
+        "STORE_DB" => actions.push(FlowAction::StoreDb {}),
+        "POST_ENDPOINT" => actions.push(FlowAction::PostEndpoint {}),
         "LOG" if !further.iter().any(|action| action.name() == column) => {
-            actions.push(Action::Log { level: Default::default() });
+            actions.push(FlowAction::Log { level: Default::default() });
         }
         // Topic and level stand in the options.
         "PUBLISH" | "LOG" if further.iter().any(|action| action.name() == column) => {}
@@ -147,10 +147,13 @@ fn actions(column: &str, further: &[Action]) -> Result<Vec<Action>, Problem> {
     for action in further {
         let repeated = actions.iter().any(|known| known.name() == action.name());
         match action {
-            Action::StoreDb {} | Action::PostEndpoint {} if repeated => {
+            FlowAction::StoreDb {} | FlowAction::PostEndpoint {} if repeated => {
                 return Err(("options.actions", format!("{} stands there twice", action.name())));
             }
-            Action::StoreDb {} | Action::PostEndpoint {} | Action::Publish { .. } | Action::Log { .. } => {
+            FlowAction::StoreDb {}
+            | FlowAction::PostEndpoint {}
+            | FlowAction::Publish { .. }
+            | FlowAction::Log { .. } => {
                 actions.push(action.clone());
             }
         }
@@ -159,10 +162,10 @@ fn actions(column: &str, further: &[Action]) -> Result<Vec<Action>, Problem> {
 }
 
 /// A topic without template parts is known now: it must be a topic, and not bring the message back to the flow.
-fn check_publishing(actions: &[Action], topic: &FlowTopic) -> Result<(), Problem> {
+fn check_publishing(actions: &[FlowAction], topic: &FlowTopic) -> Result<(), RowProblem> {
     let field = "options.actions";
     for action in actions {
-        let Action::Publish { topic: target, .. } = action else { continue };
+        let FlowAction::Publish { topic: target, .. } = action else { continue };
         if target.contains("{{") || target.contains("{%") {
             continue;
         }
@@ -175,11 +178,11 @@ fn check_publishing(actions: &[Action], topic: &FlowTopic) -> Result<(), Problem
     Ok(())
 }
 
-fn store(options: &FlowOptions) -> Result<Store, Problem> {
+fn store(options: &FlowOptions) -> Result<StoreTarget, RowProblem> {
     let attributes = options.attributes.unwrap_or(true);
     let Some(table) = &options.table else {
         return match attributes {
-            true => Ok(Store { table: None, attributes }),
+            true => Ok(StoreTarget { table: None, attributes }),
             false => Err(("options.attributes", "without a table nothing would be stored; name one".to_string())),
         };
     };
@@ -193,10 +196,10 @@ fn store(options: &FlowOptions) -> Result<Store, Problem> {
     if RESERVED_TABLES.iter().any(|reserved| table.eq_ignore_ascii_case(reserved)) {
         return Err(("options.table", format!("{table:?} has another purpose; take another name")));
     }
-    Ok(Store { table: Some(table.as_str().into()), attributes })
+    Ok(StoreTarget { table: Some(table.as_str().into()), attributes })
 }
 
-fn endpoint(url: Option<&str>, options: &FlowOptions) -> Result<Endpoint, Problem> {
+fn endpoint(url: Option<&str>, options: &FlowOptions) -> Result<EndpointTarget, RowProblem> {
     let url = url.unwrap_or_default().trim();
     match (url.is_empty(), options.url_template.is_some()) {
         (true, false) => return Err(("endpoint_url", "POST_ENDPOINT needs an endpoint_url".to_string())),
@@ -207,26 +210,26 @@ fn endpoint(url: Option<&str>, options: &FlowOptions) -> Result<Endpoint, Proble
     if !(1..=MAX_CONCURRENCY).contains(&concurrency) {
         return Err(("options.concurrency", format!("is 1 to {MAX_CONCURRENCY}, not {concurrency}")));
     }
-    if options.timeout.is_some_and(|timeout| timeout == Span::default()) {
+    if options.timeout.is_some_and(|timeout| timeout == BoundedDuration::default()) {
         return Err(("options.timeout", "must be longer than nothing".to_string()));
     }
     let retry = options.retry.clone().map(RetrySchedule::new).transpose();
     let headers = options.headers.iter().map(|(name, value)| header(name, value)).collect::<Result<_, _>>()?;
-    Ok(Endpoint {
+    Ok(EndpointTarget {
         url: url.into(),
         url_template: options.url_template.as_deref().map(Into::into),
         body_template: options.body_template.as_deref().map(Into::into),
         headers,
         auth: options.auth.clone(),
         webhook_secret: options.webhook_secret.clone(),
-        timeout: options.timeout.map(Span::duration),
+        timeout: options.timeout.map(BoundedDuration::duration),
         retry: retry.map_err(|error| ("options.retry", error.to_string()))?,
         concurrency,
     })
 }
 
 /// What can be said of a URL without taking it apart; the HTTP client does the rest.
-fn check_url(url: &str) -> Result<(), Problem> {
+fn check_url(url: &str) -> Result<(), RowProblem> {
     let rest = url
         .split_once("://")
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"));
@@ -242,7 +245,7 @@ fn check_url(url: &str) -> Result<(), Problem> {
 }
 
 /// RFC 9110, section 5: a name is a token, a value is visible text.
-fn header(name: &str, value: &HeaderValue) -> Result<(Box<str>, HeaderValue), Problem> {
+fn header(name: &str, value: &HeaderValue) -> Result<(Box<str>, HeaderValue), RowProblem> {
     let field = "options.headers";
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(token) {
@@ -261,7 +264,7 @@ fn header(name: &str, value: &HeaderValue) -> Result<(Box<str>, HeaderValue), Pr
     }
 }
 
-fn refuse_store_options(options: &FlowOptions) -> Result<Option<Store>, Problem> {
+fn refuse_store_options(options: &FlowOptions) -> Result<Option<StoreTarget>, RowProblem> {
     let without_effect = "has no effect without the action STORE_DB";
     match (&options.table, options.attributes) {
         (Some(_), _) => Err(("options.table", without_effect.to_string())),
@@ -270,7 +273,7 @@ fn refuse_store_options(options: &FlowOptions) -> Result<Option<Store>, Problem>
     }
 }
 
-fn refuse_endpoint_options(options: &FlowOptions) -> Result<Option<Endpoint>, Problem> {
+fn refuse_endpoint_options(options: &FlowOptions) -> Result<Option<EndpointTarget>, RowProblem> {
     let given = [
         ("options.headers", !options.headers.is_empty()),
         ("options.auth", options.auth.is_some()),
@@ -314,8 +317,8 @@ mod tests {
     fn a_row_of_an_existing_database_is_a_flow() {
         let flow = Flow::compile(row()).unwrap();
         assert_eq!(flow.topic.filter().as_str(), "sensors/+");
-        assert_eq!(flow.actions, [Action::StoreDb {}]);
-        assert_eq!(flow.store, Some(Store { table: None, attributes: true }));
+        assert_eq!(flow.actions, [FlowAction::StoreDb {}]);
+        assert_eq!(flow.store, Some(StoreTarget { table: None, attributes: true }));
         assert_eq!((flow.endpoint, flow.retained), (None, RetainedPolicy::Process));
     }
 
@@ -351,13 +354,13 @@ mod tests {
         )
         .unwrap();
         assert_eq!(flow.actions.len(), 4);
-        assert_eq!(flow.store, Some(Store { table: Some("climate".into()), attributes: false }));
+        assert_eq!(flow.store, Some(StoreTarget { table: Some("climate".into()), attributes: false }));
         let endpoint = flow.endpoint.unwrap();
         assert_eq!((endpoint.concurrency, endpoint.timeout), (4, Some(Duration::from_secs(3))));
         assert_eq!(endpoint.retry.unwrap().delays().len(), 2);
         assert_eq!(endpoint.headers, [("x-site".into(), HeaderValue::Text("home".into()))]);
         assert_eq!((flow.on_change, flow.min_interval), (Some(OnChange::All), Some(Duration::from_secs(60))));
-        assert_eq!(with_options("LOG", "{}").unwrap().actions, [Action::Log { level: LogLevel::Info }]);
+        assert_eq!(with_options("LOG", "{}").unwrap().actions, [FlowAction::Log { level: LogLevel::Info }]);
         assert_eq!(
             with_options("LOG", r#"{"actions": [{"type": "LOG", "level": "debug"}]}"#).unwrap().actions.len(),
             1

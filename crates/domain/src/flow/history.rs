@@ -1,9 +1,9 @@
 //! How long what a flow stores stays, and what outlives it.
 
-use super::Store;
-use super::options::{FlowOptions, Rollup};
-use crate::duration::Span;
-use crate::flow::problem::Problem;
+use super::StoreTarget;
+use super::options::{FlowOptions, RollupOption};
+use crate::duration::BoundedDuration;
+use crate::flow::problem::RowProblem;
 use std::time::Duration;
 
 /// Rollups of one flow.
@@ -14,15 +14,15 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// How long what a flow stores stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct History {
+pub struct HistoryOptions {
     /// Rows that are older go; none: they stay for ever.
     pub retention: Option<Duration>,
     /// Windows that sum the rows up, the shortest first.
-    pub rollups: Vec<Rollup>,
+    pub rollups: Vec<RollupOption>,
 }
 
-impl History {
-    pub(super) fn of(options: &FlowOptions, store: Option<&Store>) -> Result<Self, Problem> {
+impl HistoryOptions {
+    pub(super) fn of(options: &FlowOptions, store: Option<&StoreTarget>) -> Result<Self, RowProblem> {
         let FlowOptions { retention, rollups, .. } = options;
         let given = [("options.retention", retention.is_some()), ("options.rollups", !rollups.is_empty())];
         if store.is_none()
@@ -30,12 +30,12 @@ impl History {
         {
             return Err((field, "has no effect without the action STORE_DB".to_string()));
         }
-        let retention = retention.map(Span::duration);
+        let retention = retention.map(BoundedDuration::duration);
         if retention.is_some_and(|retention| retention < SHORTEST) {
             return Err(("options.retention", "is at least 1m".to_string()));
         }
         if rollups.is_empty() {
-            return Ok(History { retention, rollups: Vec::new() });
+            return Ok(HistoryOptions { retention, rollups: Vec::new() });
         }
         let refuse = |problem: String| Err(("options.rollups", problem));
         if store.is_none_or(|store| store.table.is_none()) {
@@ -46,7 +46,7 @@ impl History {
         }
         let mut sorted = rollups.clone();
         sorted.sort_by_key(|rollup| rollup.every);
-        for (at, Rollup { every, keep }) in sorted.iter().enumerate() {
+        for (at, RollupOption { every, keep }) in sorted.iter().enumerate() {
             let length = every.duration();
             let whole = |long: Duration, short: Duration| long.as_millis().is_multiple_of(short.as_millis().max(1));
             if length < SHORTEST || !whole(length, SHORTEST) || !(whole(DAY, length) || whole(length, DAY)) {
@@ -64,7 +64,7 @@ impl History {
                 return refuse(format!("every {every}: rows must be kept (options.retention) at least as long"));
             }
         }
-        Ok(History { retention, rollups: sorted })
+        Ok(HistoryOptions { retention, rollups: sorted })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a flow for some traffic could look like: a proposal to review, from the payloads that came by.
 
-use crate::payload::{JsonKind, Payload};
+use crate::payload::{JsonKind, JsonPayload};
 use crate::schema::FieldType;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ const MAX_TOPICS: usize = 1_000;
 
 /// What has come by so far.
 #[derive(Debug, Default)]
-pub struct Learner {
+pub struct SchemaLearner {
     messages: u64,
     unusable: u64,
     fields: IndexMap<Box<str>, Seen>,
@@ -26,10 +26,10 @@ struct Seen {
     kinds: Vec<JsonKind>,
 }
 
-impl Learner {
+impl SchemaLearner {
     /// Takes a message into account.
     pub fn observe(&mut self, topic: &str, payload: &[u8]) {
-        let Ok(payload) = Payload::parse(payload) else {
+        let Ok(payload) = JsonPayload::parse(payload) else {
             self.unusable += 1;
             return;
         };
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn fields_that_are_always_there_with_one_type_make_the_schema() {
-        let mut learner = Learner::default();
+        let mut learner = SchemaLearner::default();
         for payload in [
             r#"{"t": 21, "h": 40.5, "name": "a", "on": true, "raw": {"x": 1}, "tags": []}"#,
             r#"{"t": 21.5, "h": 41.0, "name": "b", "on": false, "raw": {}, "tags": [1], "note": "x"}"#,
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn whole_readings_alone_make_a_number_that_may_have_a_fraction() {
-        let mut learner = Learner::default();
+        let mut learner = SchemaLearner::default();
         learner.observe("a", br#"{"humidity": 22}"#);
         learner.observe("a", br#"{"humidity": 23}"#);
         assert_eq!(learner.schema(), json!({"humidity": "number"}));
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_field_of_changing_type_is_left_open() {
-        let mut learner = Learner::default();
+        let mut learner = SchemaLearner::default();
         learner.observe("a", br#"{"v": 1, "n": null}"#);
         learner.observe("b", br#"{"v": "1", "n": null}"#);
         learner.observe("b", b"on");

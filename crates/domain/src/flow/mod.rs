@@ -12,13 +12,14 @@ mod problem;
 mod topic;
 
 pub use compile::FlowError;
-pub use history::History;
+pub use history::HistoryOptions;
 pub use options::{
-    Action, Auth, FlowOptions, HeaderValue, LogLevel, OnChange, Part, RetainedPolicy, Rollup, SecretRef, SecretRefError,
+    ActionKind, EndpointAuth, FlowAction, FlowOptions, HeaderValue, LogLevel, OnChange, RetainedPolicy, RollupOption,
+    SecretRef, SecretRefError,
 };
 pub use topic::{CaptureError, FlowTopic};
 
-use crate::payload::{Payload, ValueFormat, field_text};
+use crate::payload::{JsonPayload, ValueFormat, field_text};
 use crate::retry::RetrySchedule;
 use crate::schema::PayloadSchema;
 use serde::{Deserialize, Serialize};
@@ -54,9 +55,9 @@ pub struct FlowRow {
 
 /// Tells whether two rows define the same flow. The count of messages is no part of the definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Fingerprint(u64, u64);
+pub struct FlowFingerprint(u64, u64);
 
-impl std::fmt::Display for Fingerprint {
+impl std::fmt::Display for FlowFingerprint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:016x}{:016x}", self.0, self.1)
     }
@@ -66,7 +67,7 @@ impl FlowRow {
     /// Of all columns but `last_msg_id`. Equal rows have equal fingerprints within one build of the program; that
     /// different rows share one has a chance of 2⁻¹²⁸.
     #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
+    pub fn fingerprint(&self) -> FlowFingerprint {
         let Self {
             id,
             code,
@@ -85,7 +86,7 @@ impl FlowRow {
             (salt, definition).hash(&mut hasher);
             hasher.finish()
         };
-        Fingerprint(half(0), half(1))
+        FlowFingerprint(half(0), half(1))
     }
 }
 
@@ -103,11 +104,11 @@ pub struct Flow {
     /// What it demands of a payload.
     pub schema: PayloadSchema,
     /// What happens to a message: at least one action, no two of a sort but `PUBLISH` and `LOG`.
-    pub actions: Vec<Action>,
+    pub actions: Vec<FlowAction>,
     /// Where `STORE_DB` stores; present exactly when that is one of the actions.
-    pub store: Option<Store>,
+    pub store: Option<StoreTarget>,
     /// Where `POST_ENDPOINT` posts; present exactly when that is one of the actions.
-    pub endpoint: Option<Endpoint>,
+    pub endpoint: Option<EndpointTarget>,
     /// The field that holds the time of the event; none for the time of receipt.
     pub event_time: Option<Box<str>>,
     /// What happens to retained messages.
@@ -119,15 +120,15 @@ pub struct Flow {
     /// How values are written; none for what the configuration says.
     pub value_format: Option<ValueFormat>,
     /// How long what is stored stays.
-    pub history: History,
+    pub history: HistoryOptions,
     /// Whether it takes part.
     pub enabled: bool,
-    fingerprint: Fingerprint,
+    fingerprint: FlowFingerprint,
 }
 
 /// Where a flow stores its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
+pub struct StoreTarget {
     /// A table with a column for each field of the schema.
     pub table: Option<Box<str>>,
     /// Whether each field becomes a row of the table `data`.
@@ -136,7 +137,7 @@ pub struct Store {
 
 /// Where and how a flow posts its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct EndpointTarget {
     /// `http` or `https`; empty only when there is a template.
     pub url: Box<str>,
     /// Makes the URL of each message.
@@ -146,7 +147,7 @@ pub struct Endpoint {
     /// Further headers, names in lower case.
     pub headers: Vec<(Box<str>, HeaderValue)>,
     /// `Authorization`.
-    pub auth: Option<Auth>,
+    pub auth: Option<EndpointAuth>,
     /// Signs each call (Standard Webhooks).
     pub webhook_secret: Option<SecretRef>,
     /// How long a call may take; none for what the configuration says.
@@ -163,7 +164,7 @@ impl Flow {
     pub fn attributes<'a>(
         &'a self,
         topic: &'a str,
-        payload: &'a Payload<'a>,
+        payload: &'a JsonPayload<'a>,
         format: ValueFormat,
     ) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
         let levels = self.topic.captures(topic).filter(|(name, _)| payload.get(name).is_none());
@@ -173,13 +174,13 @@ impl Flow {
 
     /// Whether a part is among its actions.
     #[must_use]
-    pub fn does(&self, part: Part) -> bool {
+    pub fn does(&self, part: ActionKind) -> bool {
         self.actions.iter().any(|action| action.part() == Some(part))
     }
 
     /// Equal for flows of equal rows; see [`FlowRow::fingerprint`].
     #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
+    pub fn fingerprint(&self) -> FlowFingerprint {
         self.fingerprint
     }
 }

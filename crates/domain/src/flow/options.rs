@@ -1,7 +1,7 @@
 //! Options of a flow, beyond the columns of an existing database: JSON in a table of our own.
 
 use crate::delivery::QoS;
-use crate::duration::Span;
+use crate::duration::BoundedDuration;
 use crate::payload::ValueFormat;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use thiserror::Error;
 pub struct FlowOptions {
     /// Actions after that of the row.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub actions: Vec<Action>,
+    pub actions: Vec<FlowAction>,
     /// The payload field that holds the time of the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_time: Option<String>,
@@ -29,16 +29,16 @@ pub struct FlowOptions {
     pub headers: BTreeMap<String, HeaderValue>,
     /// How a call identifies itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub auth: Option<Auth>,
+    pub auth: Option<EndpointAuth>,
     /// The secret that signs calls (Standard Webhooks).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretRef>,
     /// How long a call may take.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Span>,
+    pub timeout: Option<BoundedDuration>,
     /// Delays before the first attempt and each further one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry: Option<Vec<Span>>,
+    pub retry: Option<Vec<BoundedDuration>>,
     /// Calls at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u16>,
@@ -56,33 +56,33 @@ pub struct FlowOptions {
     pub on_change: Option<OnChange>,
     /// At most one message of a topic within this time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_interval: Option<Span>,
+    pub min_interval: Option<BoundedDuration>,
     /// How values are written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value_format: Option<ValueFormat>,
     /// How long rows are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retention: Option<Span>,
+    pub retention: Option<BoundedDuration>,
     /// Windows of time that sum the rows of the flow's own table up, and outlive them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub rollups: Vec<Rollup>,
+    pub rollups: Vec<RollupOption>,
 }
 
 /// A rollup: for each window of time, what the readings of each device come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rollup {
+pub struct RollupOption {
     /// Length of a window. Windows begin at multiples of it since 1970, UTC.
-    pub every: Span,
+    pub every: BoundedDuration,
     /// How long windows are kept; none for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keep: Option<Span>,
+    pub keep: Option<BoundedDuration>,
 }
 
 /// What happens to a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields)]
-pub enum Action {
+pub enum FlowAction {
     /// It is stored in the database.
     StoreDb {},
     /// It is posted to the flow's endpoint.
@@ -106,28 +106,28 @@ pub enum Action {
     },
 }
 
-impl Action {
+impl FlowAction {
     /// Its name, as in the column `action`.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.part().map_or("LOG", Part::name)
+        self.part().map_or("LOG", ActionKind::name)
     }
 
     /// What it is when it fails by itself; writing to the log can't.
     #[must_use]
-    pub fn part(&self) -> Option<Part> {
+    pub fn part(&self) -> Option<ActionKind> {
         match self {
-            Action::StoreDb {} => Some(Part::Store),
-            Action::PostEndpoint {} => Some(Part::Post),
-            Action::Publish { .. } => Some(Part::Publish),
-            Action::Log { .. } => None,
+            FlowAction::StoreDb {} => Some(ActionKind::Store),
+            FlowAction::PostEndpoint {} => Some(ActionKind::Post),
+            FlowAction::Publish { .. } => Some(ActionKind::Publish),
+            FlowAction::Log { .. } => None,
         }
     }
 }
 
 /// A part of a flow's actions that can fail by itself, and be replayed by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Part {
+pub enum ActionKind {
     /// `STORE_DB`, and counting the message.
     Store,
     /// `POST_ENDPOINT`.
@@ -136,24 +136,24 @@ pub enum Part {
     Publish,
 }
 
-impl Part {
+impl ActionKind {
     /// All of them.
-    pub const ALL: [Part; 3] = [Part::Store, Part::Post, Part::Publish];
+    pub const ALL: [ActionKind; 3] = [ActionKind::Store, ActionKind::Post, ActionKind::Publish];
 
     /// The name of its actions, as in the column `action`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Part::Store => "STORE_DB",
-            Part::Post => "POST_ENDPOINT",
-            Part::Publish => "PUBLISH",
+            ActionKind::Store => "STORE_DB",
+            ActionKind::Post => "POST_ENDPOINT",
+            ActionKind::Publish => "PUBLISH",
         }
     }
 
     /// The part of that name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Part> {
-        Part::ALL.into_iter().find(|part| part.name() == name)
+    pub fn named(name: &str) -> Option<ActionKind> {
+        ActionKind::ALL.into_iter().find(|part| part.name() == name)
     }
 }
 
@@ -231,7 +231,7 @@ impl TryFrom<OnChangeText> for OnChange {
 /// How a call identifies itself: `{"bearer": "env:TOKEN"}`, `{"basic": {"username": "u", "password": "file:/run/p"}}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum Auth {
+pub enum EndpointAuth {
     /// RFC 6750.
     Bearer(SecretRef),
     /// RFC 7617.

@@ -1,4 +1,4 @@
 //! What is wrong with a row of `flows`.
 
 /// A field and what is wrong with it.
-pub(super) type Problem = (&'static str, String);
+pub(super) type RowProblem = (&'static str, String);

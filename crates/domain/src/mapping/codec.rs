@@ -1,11 +1,11 @@
 //! From the wire to an interface's message, and back.
 
-use crate::delivery::{Outbound, QoS};
+use crate::delivery::{OutboundMessage, QoS};
 use crate::mapping::field::MapField;
-use crate::mapping::internal_msg::{Arguments, InternalMsg};
-use crate::mapping::keywords::{KeywordMaps, Rule};
+use crate::mapping::internal_msg::{InternalMsg, MessageArguments};
+use crate::mapping::keywords::{KeywordMaps, KeywordRule};
 use crate::payload::python;
-use crate::payload::{Json, JsonKind, Payload, PayloadError};
+use crate::payload::{JsonKind, JsonPayload, PayloadError, RawJson};
 use crate::topic::MAX_TOPIC_BYTES;
 use bytes::Bytes;
 use indexmap::IndexMap;
@@ -15,25 +15,25 @@ use thiserror::Error;
 
 /// One interface's way of reading and writing messages: its maps and its own name.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Codec {
+pub struct MessageCodec {
     maps: Arc<KeywordMaps>,
     name: Box<str>,
 }
 
 /// A message as it goes out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Encoded {
+pub struct EncodedMessage {
     /// The topic name.
     pub topic: String,
     /// The payload, as Python's `json.dumps` would write it when it is an object.
     pub payload: String,
 }
 
-impl Encoded {
+impl EncodedMessage {
     /// The message to publish.
     #[must_use]
-    pub fn into_outbound(self, qos: QoS, retain: bool) -> Outbound {
-        Outbound { topic: self.topic.into(), payload: Bytes::from(self.payload), qos, retain }
+    pub fn into_outbound(self, qos: QoS, retain: bool) -> OutboundMessage {
+        OutboundMessage { topic: self.topic.into(), payload: Bytes::from(self.payload), qos, retain }
     }
 }
 
@@ -142,7 +142,7 @@ const LEVEL_FIELDS: [MapField; 5] =
 /// Up to this many arguments a repeated name is looked for by walking through them.
 const FEW_ARGUMENTS: usize = 16;
 
-impl Codec {
+impl MessageCodec {
     /// A codec for the interface called `name`.
     #[must_use]
     pub fn new(maps: Arc<KeywordMaps>, name: &str) -> Self {
@@ -181,8 +181,8 @@ impl Codec {
     ///
     /// # Errors
     /// A strict map does not know a keyword, or the topic would not be a valid one.
-    pub fn encode(&self, message: &InternalMsg) -> Result<Encoded, EncodeError> {
-        Ok(Encoded { topic: self.topic(message)?, payload: self.payload(message)? })
+    pub fn encode(&self, message: &InternalMsg) -> Result<EncodedMessage, EncodeError> {
+        Ok(EncodedMessage { topic: self.topic(message)?, payload: self.payload(message)? })
     }
 
     fn read(&self, topic: &str, payload: &[u8]) -> Result<InternalMsg, DecodeReason> {
@@ -200,7 +200,7 @@ impl Codec {
         let (action, arguments) = if text.starts_with('{') {
             self.read_object(text)?
         } else {
-            (self.internal(MapField::Action, text)?.to_string(), Arguments::new())
+            (self.internal(MapField::Action, text)?.to_string(), MessageArguments::new())
         };
         Ok(InternalMsg {
             iscmd,
@@ -214,10 +214,10 @@ impl Codec {
         })
     }
 
-    fn read_object(&self, text: &str) -> Result<(String, Arguments), DecodeReason> {
-        let payload = Payload::parse_text(text).map_err(DecodeReason::Payload)?;
+    fn read_object(&self, text: &str) -> Result<(String, MessageArguments), DecodeReason> {
+        let payload = JsonPayload::parse_text(text).map_err(DecodeReason::Payload)?;
         let mut action = None;
-        let mut arguments = Arguments::with_capacity(payload.fields().len());
+        let mut arguments = MessageArguments::with_capacity(payload.fields().len());
         for field in payload.fields() {
             if field.name == "action" {
                 let found = field.value.kind();
@@ -232,13 +232,13 @@ impl Codec {
         Ok((action.ok_or(DecodeReason::NoAction)?, arguments))
     }
 
-    fn read_value(&self, key: &str, value: &Json<'_>) -> Result<Value, DecodeReason> {
+    fn read_value(&self, key: &str, value: &RawJson<'_>) -> Result<Value, DecodeReason> {
         if let Some(text) = value.as_str() {
-            let same = matches!(self.maps.table(MapField::ArgValue).rule, Rule::None);
+            let same = matches!(self.maps.table(MapField::ArgValue).rule, KeywordRule::None);
             let text = if same { text.into_owned() } else { self.internal(MapField::ArgValue, &text)?.to_string() };
             return Ok(Value::String(text));
         }
-        if self.maps.table(MapField::ArgValue).rule == Rule::Strict {
+        if self.maps.table(MapField::ArgValue).rule == KeywordRule::Strict {
             return Err(DecodeReason::ArgumentNotText { key: key.into(), found: value.kind() });
         }
         let too_large = || DecodeReason::NumberTooLarge { key: key.into() };
@@ -305,7 +305,7 @@ impl Codec {
     fn write_value<'a>(&'a self, key: &str, value: &'a Value) -> Result<ArgumentValue<'a>, EncodeError> {
         match value {
             Value::String(text) => Ok(ArgumentValue::Text(self.mqtt(MapField::ArgValue, text)?)),
-            _ if self.maps.table(MapField::ArgValue).rule == Rule::Strict => {
+            _ if self.maps.table(MapField::ArgValue).rule == KeywordRule::Strict => {
                 Err(EncodeError::ArgumentNotText { key: key.into() })
             }
             other => Ok(ArgumentValue::Other(other)),
@@ -395,12 +395,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn codec(map: &str) -> Codec {
-        Codec::new(Arc::new(KeywordMaps::from_json(map).unwrap()), "entry")
+    fn codec(map: &str) -> MessageCodec {
+        MessageCodec::new(Arc::new(KeywordMaps::from_json(map).unwrap()), "entry")
     }
 
-    fn plain() -> Codec {
-        Codec::new(Arc::new(KeywordMaps::none("home", Vec::new()).unwrap()), "entry")
+    fn plain() -> MessageCodec {
+        MessageCodec::new(Arc::new(KeywordMaps::none("home", Vec::new()).unwrap()), "entry")
     }
 
     #[test]
@@ -466,7 +466,7 @@ mod tests {
         let arguments = json!({"A": "1", "b": "2", "x": "3"}).as_object().unwrap().clone();
         let message = InternalMsg { arguments, ..Default::default() };
         assert_eq!(codec(map).encode(&message).unwrap().payload, r#"{"x": "3", "b": "2"}"#);
-        let many: Arguments = (0..40).map(|n| (format!("k{n}"), json!(n))).collect();
+        let many: MessageArguments = (0..40).map(|n| (format!("k{n}"), json!(n))).collect();
         let message = InternalMsg { arguments: many, action: "go".into(), ..Default::default() };
         assert!(codec(map).encode(&message).unwrap().payload.ends_with("\"k39\": 39, \"action\": \"go\"}"));
     }

@@ -2,8 +2,8 @@
 
 use crate::mapping::error::{MapError, MapProblem, check_root};
 use crate::mapping::field::MapField;
-use crate::mapping::keywords::{KeywordMaps, Lookup, Rule, Table};
-use crate::payload::{Field, Json, JsonKind, Payload, PayloadError};
+use crate::mapping::keywords::{KeywordLookup, KeywordMaps, KeywordRule, KeywordTable};
+use crate::payload::{JsonKind, JsonPayload, PayloadError, PayloadField, RawJson};
 use crate::topic::TopicFilter;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -24,10 +24,10 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn maps(&self) -> Result<KeywordMaps, MapError> {
-        let file = Payload::parse_text(self.text).map_err(|error| self.unreadable(error))?;
+        let file = JsonPayload::parse_text(self.text).map_err(|error| self.unreadable(error))?;
         let (mut root, mut topics) = (None, None);
-        let mut tables: [Table; 8] = Default::default();
-        for Field { name, value } in file.fields() {
+        let mut tables: [KeywordTable; 8] = Default::default();
+        for PayloadField { name, value } in file.fields() {
             match name.as_ref() {
                 "root" => root = Some(self.root(value)?),
                 "topics" => topics = Some(self.topics(value)?),
@@ -45,23 +45,23 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn root(&self, value: &Json<'a>) -> Result<Box<str>, MapError> {
+    fn root(&self, value: &RawJson<'a>) -> Result<Box<str>, MapError> {
         let root = self.string(value, "root")?;
         check_root(&root).map_err(|error| self.at(value, error.problem))?;
         Ok(root.into())
     }
 
-    fn topics(&self, value: &Json<'a>) -> Result<Vec<TopicFilter>, MapError> {
-        let parse = |item: &Json<'a>| {
+    fn topics(&self, value: &RawJson<'a>) -> Result<Vec<TopicFilter>, MapError> {
+        let parse = |item: &RawJson<'a>| {
             let filter = self.string(item, "topics")?;
             TopicFilter::parse(&filter).map_err(|error| self.at(item, MapProblem::Topic(error)))
         };
         self.items(value, "topics")?.iter().map(parse).collect()
     }
 
-    fn table(&self, field: MapField, value: &Json<'a>) -> Result<Table, MapError> {
+    fn table(&self, field: MapField, value: &RawJson<'a>) -> Result<KeywordTable, MapError> {
         let (mut rule, mut map) = (None, None);
-        for Field { name, value } in self.object(value, field.name())?.fields() {
+        for PayloadField { name, value } in self.object(value, field.name())?.fields() {
             match name.as_ref() {
                 "maptype" => rule = Some(self.rule(field, value)?),
                 "map" => map = Some(self.object(value, &format!("{field}.map"))?),
@@ -75,25 +75,30 @@ impl<'a> Reader<'a> {
         let rule = rule.ok_or_else(|| self.at(value, missing()))?;
         match (map, rule) {
             (Some(map), rule) => self.filled_table(field, rule, &map),
-            (None, Rule::None) => Ok(Table::default()),
-            (None, Rule::Loose) => Err(self.at(value, MapProblem::NoMap { field, maptype: "loose" })),
-            (None, Rule::Strict) => Err(self.at(value, MapProblem::NoMap { field, maptype: "strict" })),
+            (None, KeywordRule::None) => Ok(KeywordTable::default()),
+            (None, KeywordRule::Loose) => Err(self.at(value, MapProblem::NoMap { field, maptype: "loose" })),
+            (None, KeywordRule::Strict) => Err(self.at(value, MapProblem::NoMap { field, maptype: "strict" })),
         }
     }
 
-    fn rule(&self, field: MapField, value: &Json<'a>) -> Result<Rule, MapError> {
+    fn rule(&self, field: MapField, value: &RawJson<'a>) -> Result<KeywordRule, MapError> {
         match self.string(value, &format!("{field}.maptype"))?.as_ref() {
-            "none" => Ok(Rule::None),
-            "loose" => Ok(Rule::Loose),
-            "strict" => Ok(Rule::Strict),
+            "none" => Ok(KeywordRule::None),
+            "loose" => Ok(KeywordRule::Loose),
+            "strict" => Ok(KeywordRule::Strict),
             other => Err(self.at(value, MapProblem::MapType { field, found: other.into() })),
         }
     }
 
-    fn filled_table(&self, field: MapField, rule: Rule, map: &Payload<'a>) -> Result<Table, MapError> {
+    fn filled_table(
+        &self,
+        field: MapField,
+        rule: KeywordRule,
+        map: &JsonPayload<'a>,
+    ) -> Result<KeywordTable, MapError> {
         let mut to_mqtt: Vec<(Box<str>, Box<str>)> = Vec::new();
         let mut to_internal: HashMap<Box<str>, Box<str>> = HashMap::new();
-        for Field { name: internal, value } in map.fields() {
+        for PayloadField { name: internal, value } in map.fields() {
             let aliases = self.aliases(field, internal, value)?;
             let first = aliases.first();
             let first = first
@@ -107,11 +112,15 @@ impl<'a> Reader<'a> {
             }
         }
         // An empty map leaves every keyword as it is, whatever the rule.
-        let rule = if to_mqtt.is_empty() { Rule::None } else { rule };
-        Ok(Table { rule, to_mqtt: Lookup::new(to_mqtt), to_internal: Lookup::new(to_internal.into_iter().collect()) })
+        let rule = if to_mqtt.is_empty() { KeywordRule::None } else { rule };
+        Ok(KeywordTable {
+            rule,
+            to_mqtt: KeywordLookup::new(to_mqtt),
+            to_internal: KeywordLookup::new(to_internal.into_iter().collect()),
+        })
     }
 
-    fn aliases(&self, field: MapField, internal: &str, value: &Json<'a>) -> Result<Vec<Cow<'a, str>>, MapError> {
+    fn aliases(&self, field: MapField, internal: &str, value: &RawJson<'a>) -> Result<Vec<Cow<'a, str>>, MapError> {
         if let Some(text) = value.as_str() {
             let problem = MapProblem::PlainText { field, keyword: internal.into(), value: text.into_owned().into() };
             return Err(self.at(value, problem));
@@ -120,26 +129,26 @@ impl<'a> Reader<'a> {
         self.items(value, &key)?.iter().map(|item| self.string(item, &key)).collect()
     }
 
-    fn object(&self, value: &Json<'a>, key: &str) -> Result<Payload<'a>, MapError> {
+    fn object(&self, value: &RawJson<'a>, key: &str) -> Result<JsonPayload<'a>, MapError> {
         if value.kind() != JsonKind::Object {
             return Err(self.wrong_type(value, key, "an object"));
         }
-        Payload::parse_text(value.text()).map_err(|error| self.at(value, MapProblem::Json(error)))
+        JsonPayload::parse_text(value.text()).map_err(|error| self.at(value, MapProblem::Json(error)))
     }
 
-    fn items(&self, value: &Json<'a>, key: &str) -> Result<Vec<Json<'a>>, MapError> {
+    fn items(&self, value: &RawJson<'a>, key: &str) -> Result<Vec<RawJson<'a>>, MapError> {
         value.items().ok_or_else(|| self.wrong_type(value, key, "a list of texts"))
     }
 
-    fn string(&self, value: &Json<'a>, key: &str) -> Result<Cow<'a, str>, MapError> {
+    fn string(&self, value: &RawJson<'a>, key: &str) -> Result<Cow<'a, str>, MapError> {
         value.as_str().ok_or_else(|| self.wrong_type(value, key, "a text"))
     }
 
-    fn wrong_type(&self, value: &Json<'a>, key: &str, expected: &'static str) -> MapError {
+    fn wrong_type(&self, value: &RawJson<'a>, key: &str, expected: &'static str) -> MapError {
         self.at(value, MapProblem::WrongType { key: key.into(), expected, found: value.kind() })
     }
 
-    fn at(&self, value: &Json<'a>, problem: MapProblem) -> MapError {
+    fn at(&self, value: &RawJson<'a>, problem: MapProblem) -> MapError {
         // A value's text is a part of the file's text.
         let offset = (value.text().as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
         MapError { line: Some(self.line(offset)), problem }

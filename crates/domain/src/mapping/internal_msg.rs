@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 /// Arguments of a message, in the order in which they were given. String values by convention; other JSON scalars are
 /// carried unchanged.
-pub type Arguments = Map<String, Value>;
+pub type MessageArguments = Map<String, Value>;
 
 /// A message in internal keywords. Absent and empty mean the same for every text field.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub struct InternalMsg {
     #[serde(deserialize_with = "empty_when_null")]
     pub action: String,
     /// Further details of the action.
-    pub arguments: Arguments,
+    pub arguments: MessageArguments,
 }
 
 impl InternalMsg {

@@ -9,7 +9,7 @@ use crate::topic::TopicFilter;
 pub struct KeywordMaps {
     pub(super) root: Box<str>,
     pub(super) topics: Vec<TopicFilter>,
-    pub(super) tables: [Table; 8],
+    pub(super) tables: [KeywordTable; 8],
 }
 
 impl KeywordMaps {
@@ -51,7 +51,7 @@ impl KeywordMaps {
         warnings
     }
 
-    pub(super) fn table(&self, field: MapField) -> &Table {
+    pub(super) fn table(&self, field: MapField) -> &KeywordTable {
         &self.tables[field as usize]
     }
 }
@@ -66,15 +66,15 @@ fn can_have_seven_levels(filter: &TopicFilter) -> bool {
 
 /// The keywords of one field.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Table {
-    pub(super) rule: Rule,
-    pub(super) to_mqtt: Lookup,
-    pub(super) to_internal: Lookup,
+pub(super) struct KeywordTable {
+    pub(super) rule: KeywordRule,
+    pub(super) to_mqtt: KeywordLookup,
+    pub(super) to_internal: KeywordLookup,
 }
 
 /// What happens to a keyword.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(super) enum KeywordRule {
     /// It stays.
     #[default]
     None,
@@ -85,23 +85,25 @@ pub(super) enum Rule {
 }
 
 /// A keyword that a strict map does not hold.
-pub(super) struct Unknown;
+pub(super) struct UnknownKeyword;
 
-impl Table {
-    pub(super) fn to_mqtt<'a>(&'a self, keyword: &'a str) -> Result<&'a str, Unknown> {
+impl KeywordTable {
+    pub(super) fn to_mqtt<'a>(&'a self, keyword: &'a str) -> Result<&'a str, UnknownKeyword> {
         self.translate(&self.to_mqtt, keyword)
     }
 
-    pub(super) fn to_internal<'a>(&'a self, keyword: &'a str) -> Result<&'a str, Unknown> {
+    pub(super) fn to_internal<'a>(&'a self, keyword: &'a str) -> Result<&'a str, UnknownKeyword> {
         self.translate(&self.to_internal, keyword)
     }
 
-    fn translate<'a>(&'a self, lookup: &'a Lookup, keyword: &'a str) -> Result<&'a str, Unknown> {
+    fn translate<'a>(&'a self, lookup: &'a KeywordLookup, keyword: &'a str) -> Result<&'a str, UnknownKeyword> {
         match (self.rule, lookup) {
-            (Rule::None, _) => Ok(keyword),
-            (Rule::Loose, lookup) => Ok(lookup.get(keyword).unwrap_or(keyword)),
+            (KeywordRule::None, _) => Ok(keyword),
+            (KeywordRule::Loose, lookup) => Ok(lookup.get(keyword).unwrap_or(keyword)),
             // An empty field stays empty under every map that does not say otherwise.
-            (Rule::Strict, lookup) => lookup.get(keyword).or(keyword.is_empty().then_some("")).ok_or(Unknown),
+            (KeywordRule::Strict, lookup) => {
+                lookup.get(keyword).or(keyword.is_empty().then_some("")).ok_or(UnknownKeyword)
+            }
         }
     }
 }
@@ -109,9 +111,9 @@ impl Table {
 /// Pairs of keywords, sorted by length and then by bytes: with a few dozen of them a binary search that compares mostly
 /// lengths is quicker than hashing.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Lookup(Vec<(Box<str>, Box<str>)>);
+pub(super) struct KeywordLookup(Vec<(Box<str>, Box<str>)>);
 
-impl Lookup {
+impl KeywordLookup {
     pub(super) fn new(mut pairs: Vec<(Box<str>, Box<str>)>) -> Self {
         pairs.sort_by(|(one, _), (other, _)| Self::order(one, other));
         Self(pairs)

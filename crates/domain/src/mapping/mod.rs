@@ -12,6 +12,6 @@ pub mod internal_msg;
 mod keywords;
 
 pub use crate::mapping::field::MapField;
-pub use codec::{Codec, DecodeError, DecodeReason, EncodeError, Encoded};
+pub use codec::{DecodeError, DecodeReason, EncodeError, EncodedMessage, MessageCodec};
 pub use error::{MapError, MapProblem};
 pub use keywords::KeywordMaps;

@@ -1,7 +1,7 @@
 //! The time of an event, as devices write it into a payload.
 
-use crate::delivery::Micros;
-use crate::payload::{Json, JsonKind};
+use crate::delivery::UnixMicros;
+use crate::payload::{JsonKind, RawJson};
 use thiserror::Error;
 
 /// A value that is no time.
@@ -22,7 +22,7 @@ const SHOWN: usize = 40;
 ///
 /// # Errors
 /// It is none of them, or a day that does not exist.
-pub fn event_time(value: &Json<'_>) -> Result<Micros, EventTimeError> {
+pub fn event_time(value: &RawJson<'_>) -> Result<UnixMicros, EventTimeError> {
     let time = match value.kind() {
         JsonKind::String => value.as_str().and_then(|text| read_text(text.trim())),
         JsonKind::Integer | JsonKind::Number => since_1970(value.text()),
@@ -32,11 +32,11 @@ pub fn event_time(value: &Json<'_>) -> Result<Micros, EventTimeError> {
 }
 
 /// Eight digits are a date: as seconds they would all be in 1970.
-fn read_text(text: &str) -> Option<Micros> {
+fn read_text(text: &str) -> Option<UnixMicros> {
     iso_8601(text).or_else(|| since_1970(text)).or_else(|| rfc_2822(text))
 }
 
-fn since_1970(number: &str) -> Option<Micros> {
+fn since_1970(number: &str) -> Option<UnixMicros> {
     let numeric = |byte: u8| byte.is_ascii_digit() || b".-+eE".contains(&byte);
     if !number.starts_with(|first: char| first.is_ascii_digit() || first == '-') || !number.bytes().all(numeric) {
         return None;
@@ -58,10 +58,10 @@ fn since_1970(number: &str) -> Option<Micros> {
         _ => return None,
     };
     // A double holds 2026 in seconds to less than a microsecond, so the nearest one is meant.
-    Some(micros.round() as Micros)
+    Some(micros.round() as UnixMicros)
 }
 
-fn iso_8601(text: &str) -> Option<Micros> {
+fn iso_8601(text: &str) -> Option<UnixMicros> {
     let (year, rest) = digits(text, 4)?;
     let (extended, rest) = after(rest, '-');
     let (month, rest) = digits(rest, 2)?;
@@ -75,7 +75,7 @@ fn iso_8601(text: &str) -> Option<Micros> {
 }
 
 /// `Fri, 27 Nov 2026 07:56:06 +0100 (CET)`; the weekday, the seconds and the comment may be absent.
-fn rfc_2822(text: &str) -> Option<Micros> {
+fn rfc_2822(text: &str) -> Option<UnixMicros> {
     const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
     let date = text.split_once(',').map_or(text, |(_, date)| date).split('(').next()?;
     let mut words = date.split_ascii_whitespace();
@@ -117,7 +117,7 @@ fn after(text: &str, first: char) -> (bool, &str) {
 }
 
 /// Seconds since midnight UTC, beyond the day where the offset leads there, and microseconds.
-fn clock(text: &str) -> Option<(i64, Micros)> {
+fn clock(text: &str) -> Option<(i64, UnixMicros)> {
     let (hour, rest) = digits(text, 2)?;
     let (extended, rest) = after(rest, ':');
     let (minute, rest) = digits(rest, 2)?;
@@ -137,7 +137,7 @@ fn clock(text: &str) -> Option<(i64, Micros)> {
     Some((hour * 3_600 + minute * 60 + second - offset_seconds(offset)?, micros))
 }
 
-fn instant([year, month, day]: [i64; 3], seconds: i64, micros: Micros) -> Option<Micros> {
+fn instant([year, month, day]: [i64; 3], seconds: i64, micros: UnixMicros) -> Option<UnixMicros> {
     if !(1..=12).contains(&month) || !(1..=days_in(year, month)).contains(&day) {
         return None;
     }
@@ -145,11 +145,12 @@ fn instant([year, month, day]: [i64; 3], seconds: i64, micros: Micros) -> Option
 }
 
 /// `.25Z` as 250,000 µs and `Z`.
-fn fraction(text: &str) -> Option<(Micros, &str)> {
+fn fraction(text: &str) -> Option<(UnixMicros, &str)> {
     let Some(rest) = text.strip_prefix(['.', ',']) else { return Some((0, text)) };
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     let (fraction, offset) = rest.split_at(digits);
-    let micros = fraction.bytes().chain([b'0'; 6]).take(6).fold(0, |sum, digit| sum * 10 + Micros::from(digit - b'0'));
+    let micros =
+        fraction.bytes().chain([b'0'; 6]).take(6).fold(0, |sum, digit| sum * 10 + UnixMicros::from(digit - b'0'));
     (digits > 0).then_some((micros, offset))
 }
 
@@ -192,8 +193,8 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 mod tests {
     use super::*;
 
-    fn read(json: &str) -> Option<Micros> {
-        event_time(&Json::parse(json).unwrap()).ok()
+    fn read(json: &str) -> Option<UnixMicros> {
+        event_time(&RawJson::parse(json).unwrap()).ok()
     }
 
     #[test]

@@ -11,28 +11,28 @@ mod scan;
 mod text;
 mod unescape;
 
-pub use scan::{Json, JsonKind, MAX_DEPTH, PayloadError};
+pub use scan::{JsonKind, MAX_DEPTH, PayloadError, RawJson};
 pub use text::{ValueFormat, field_text};
 
-use scan::Scanner;
+use scan::JsonScanner;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// One field of a payload.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Field<'a> {
+pub struct PayloadField<'a> {
     /// Its name, escapes resolved.
     pub name: Cow<'a, str>,
     /// Its value as it was sent.
-    pub value: Json<'a>,
+    pub value: RawJson<'a>,
 }
 
 /// A JSON object, its fields in the order in which they were sent. Of a repeated name the last value counts, in the
 /// place of the first, as in Python.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Payload<'a> {
+pub struct JsonPayload<'a> {
     text: &'a str,
-    fields: Vec<Field<'a>>,
+    fields: Vec<PayloadField<'a>>,
 }
 
 /// Up to this many fields a repeated name is looked for by walking through them.
@@ -40,7 +40,7 @@ const FEW_FIELDS: usize = 24;
 /// Room made at once: most payloads have fewer fields.
 const USUAL_FIELDS: usize = 8;
 
-impl<'a> Payload<'a> {
+impl<'a> JsonPayload<'a> {
     /// Reads a payload.
     ///
     /// # Errors
@@ -57,14 +57,14 @@ impl<'a> Payload<'a> {
     /// allows: some devices and editors write one.
     ///
     /// # Errors
-    /// As [`Payload::parse`].
+    /// As [`JsonPayload::parse`].
     pub fn parse_text(text: &'a str) -> Result<Self, PayloadError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut scanner = Scanner::new(text);
+        let mut scanner = JsonScanner::new(text);
         scanner.open_object()?;
         let mut fields = Fields { list: Vec::with_capacity(USUAL_FIELDS), index: None };
         while let Some((name, value)) = scanner.next_member()? {
-            fields.put(Field { name, value });
+            fields.put(PayloadField { name, value });
         }
         scanner.end()?;
         Ok(Self { text, fields: fields.list })
@@ -78,13 +78,13 @@ impl<'a> Payload<'a> {
 
     /// All fields.
     #[must_use]
-    pub fn fields(&self) -> &[Field<'a>] {
+    pub fn fields(&self) -> &[PayloadField<'a>] {
         &self.fields
     }
 
     /// The value of a field.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<Json<'a>> {
+    pub fn get(&self, name: &str) -> Option<RawJson<'a>> {
         self.fields.iter().find(|field| field.name == name).map(|field| field.value)
     }
 
@@ -101,12 +101,12 @@ impl<'a> Payload<'a> {
 /// Fields while they are read. Beyond [`FEW_FIELDS`] an index finds repeated names, so that a payload of many fields
 /// does not cost their square.
 struct Fields<'a> {
-    list: Vec<Field<'a>>,
+    list: Vec<PayloadField<'a>>,
     index: Option<HashMap<Cow<'a, str>, usize>>,
 }
 
 impl<'a> Fields<'a> {
-    fn put(&mut self, field: Field<'a>) {
+    fn put(&mut self, field: PayloadField<'a>) {
         match self.position(&field.name) {
             Some(position) => self.list[position].value = field.value,
             None => {
@@ -135,18 +135,18 @@ mod tests {
     use super::*;
 
     fn fields(text: &str) -> Vec<(String, String)> {
-        let payload = Payload::parse(text.as_bytes()).unwrap();
+        let payload = JsonPayload::parse(text.as_bytes()).unwrap();
         payload.fields().iter().map(|field| (field.name.to_string(), field.value.text().to_string())).collect()
     }
 
     fn error(text: &str) -> PayloadError {
-        Payload::parse(text.as_bytes()).unwrap_err()
+        JsonPayload::parse(text.as_bytes()).unwrap_err()
     }
 
     #[test]
     fn a_byte_order_mark_before_the_object_is_passed_over() {
         assert_eq!(fields("\u{feff}{\"n\":1}"), [("n".to_string(), "1".to_string())]);
-        assert!(Payload::parse("\u{feff}".as_bytes()).is_err());
+        assert!(JsonPayload::parse("\u{feff}".as_bytes()).is_err());
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(error(" \"x\" "), PayloadError::NotAnObject { found: JsonKind::String });
         assert_eq!(error("23.5"), PayloadError::NotAnObject { found: JsonKind::Number });
         assert_eq!(error(""), PayloadError::Empty);
-        assert_eq!(Payload::parse(b"{\"a\":\"\xff\"}"), Err(PayloadError::NotUtf8 { offset: 6 }));
+        assert_eq!(JsonPayload::parse(b"{\"a\":\"\xff\"}"), Err(PayloadError::NotUtf8 { offset: 6 }));
         assert!(matches!(error("   "), PayloadError::Syntax { offset: 3, .. }));
         assert!(matches!(error("[1"), PayloadError::Syntax { .. }));
     }
@@ -217,7 +217,10 @@ mod tests {
             assert!(matches!(error(text), PayloadError::LoneSurrogate { .. }), "{text}");
         }
         assert_eq!(
-            field_text(&Payload::parse_text(r#"{"a":"\ud83d\ude00"}"#).unwrap().get("a").unwrap(), ValueFormat::Json),
+            field_text(
+                &JsonPayload::parse_text(r#"{"a":"\ud83d\ude00"}"#).unwrap().get("a").unwrap(),
+                ValueFormat::Json
+            ),
             "😀"
         );
     }
@@ -228,7 +231,7 @@ mod tests {
         assert!(matches!(error(&deep(10_000)), PayloadError::TooDeep { .. }));
         assert!(matches!(error(&deep(128)), PayloadError::TooDeep { .. }));
         let deepest = deep(127);
-        let payload = Payload::parse_text(&deepest).unwrap();
+        let payload = JsonPayload::parse_text(&deepest).unwrap();
         assert!(payload.to_value().is_ok());
         let objects = format!("{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
         assert!(matches!(error(&objects), PayloadError::TooDeep { .. }));

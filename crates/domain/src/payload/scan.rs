@@ -83,20 +83,20 @@ impl fmt::Display for JsonKind {
 
 /// A valid JSON value, as it was sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Json<'a> {
+pub struct RawJson<'a> {
     pub(super) text: &'a str,
     pub(super) kind: JsonKind,
     /// Nothing to resolve or to leave out: no escape, and in arrays and objects no blank between the parts.
     pub(super) plain: bool,
 }
 
-impl<'a> Json<'a> {
+impl<'a> RawJson<'a> {
     /// Reads one value of any kind.
     ///
     /// # Errors
     /// The text is not valid JSON, or nested deeper than [`MAX_DEPTH`].
     pub fn parse(text: &'a str) -> Result<Self, PayloadError> {
-        let mut scanner = Scanner::new(text);
+        let mut scanner = JsonScanner::new(text);
         scanner.skip_blanks();
         let value = scanner.value(0)?;
         scanner.end()?;
@@ -123,12 +123,12 @@ impl<'a> Json<'a> {
 
     /// The items of an array; nothing for other kinds.
     #[must_use]
-    pub fn items(&self) -> Option<Vec<Json<'a>>> {
+    pub fn items(&self) -> Option<Vec<RawJson<'a>>> {
         if self.kind != JsonKind::Array {
             return None;
         }
         let mut items = Vec::new();
-        let mut scanner = Scanner::new(self.text);
+        let mut scanner = JsonScanner::new(self.text);
         loop {
             // Over the bracket, and over each comma.
             scanner.at += 1;
@@ -159,7 +159,7 @@ fn string_content(quoted: &str, plain: bool) -> Cow<'_, str> {
     if plain { Cow::Borrowed(inner) } else { Cow::Owned(unescape(inner)) }
 }
 
-pub(super) struct Scanner<'a> {
+pub(super) struct JsonScanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
@@ -168,7 +168,7 @@ pub(super) struct Scanner<'a> {
     oddities: usize,
 }
 
-impl<'a> Scanner<'a> {
+impl<'a> JsonScanner<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         Self { text, bytes: text.as_bytes(), at: 0, first_member: true, oddities: 0 }
     }
@@ -186,7 +186,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next member of the outermost object, or nothing behind its `}`.
-    pub(super) fn next_member(&mut self) -> Result<Option<(Cow<'a, str>, Json<'a>)>, PayloadError> {
+    pub(super) fn next_member(&mut self) -> Result<Option<(Cow<'a, str>, RawJson<'a>)>, PayloadError> {
         self.skip_blanks();
         match self.peek() {
             Some(b'}') => {
@@ -219,7 +219,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A value inside of `depth` containers; blanks before it are skipped already.
-    pub(super) fn value(&mut self, depth: usize) -> Result<Json<'a>, PayloadError> {
+    pub(super) fn value(&mut self, depth: usize) -> Result<RawJson<'a>, PayloadError> {
         let (start, oddities) = (self.at, self.oddities);
         let kind = match self.peek() {
             Some(b'"') => self.string()?,
@@ -227,7 +227,7 @@ impl<'a> Scanner<'a> {
             Some(b'[') => self.container(depth, JsonKind::Array)?,
             _ => self.scalar()?,
         };
-        Ok(Json { text: &self.text[start..self.at], kind, plain: self.oddities == oddities })
+        Ok(RawJson { text: &self.text[start..self.at], kind, plain: self.oddities == oddities })
     }
 
     fn peek(&self) -> Option<u8> {
@@ -239,13 +239,13 @@ impl<'a> Scanner<'a> {
     }
 
     /// A name, its colon, and the blanks behind it.
-    fn member_name(&mut self) -> Result<Json<'a>, PayloadError> {
+    fn member_name(&mut self) -> Result<RawJson<'a>, PayloadError> {
         let (start, oddities) = (self.at, self.oddities);
         if self.peek() != Some(b'"') {
             return self.expected("a name in double quotes");
         }
         let kind = self.string()?;
-        let name = Json { text: &self.text[start..self.at], kind, plain: self.oddities == oddities };
+        let name = RawJson { text: &self.text[start..self.at], kind, plain: self.oddities == oddities };
         self.skip_blanks();
         if self.peek() != Some(b':') {
             return self.expected("`:`");

@@ -1,6 +1,6 @@
 //! Values as text: what stands in a database column for a field.
 
-use super::scan::{Json, JsonKind};
+use super::scan::{JsonKind, RawJson};
 use crate::payload::python;
 use crate::payload::unescape::unescape;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub enum ValueFormat {
 /// shortest digits. In both a name that is repeated inside an object stays repeated: only a payload's own fields are
 /// looked through for that.
 #[must_use]
-pub fn field_text<'a>(value: &Json<'a>, format: ValueFormat) -> Cow<'a, str> {
+pub fn field_text<'a>(value: &RawJson<'a>, format: ValueFormat) -> Cow<'a, str> {
     match (value.kind, format) {
         (JsonKind::String, _) => value.as_str().unwrap_or_default(),
         (_, ValueFormat::Json) if value.plain => Cow::Borrowed(value.text),
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     fn text(json: &str, format: ValueFormat) -> String {
-        field_text(&Json::parse(json).unwrap(), format).into_owned()
+        field_text(&RawJson::parse(json).unwrap(), format).into_owned()
     }
 
     #[test]
@@ -156,7 +156,10 @@ mod tests {
     #[test]
     fn values_that_need_no_change_are_borrowed() {
         for json in ["23.5", "\"abc\"", r#"{"a":["ü",true]}"#] {
-            assert!(matches!(field_text(&Json::parse(json).unwrap(), ValueFormat::Json), Cow::Borrowed(_)), "{json}");
+            assert!(
+                matches!(field_text(&RawJson::parse(json).unwrap(), ValueFormat::Json), Cow::Borrowed(_)),
+                "{json}"
+            );
         }
     }
 

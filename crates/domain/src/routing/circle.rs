@@ -1,6 +1,6 @@
 //! Flows that publish to each other in a circle.
 
-use crate::flow::{Action, Flow};
+use crate::flow::{Flow, FlowAction};
 use std::collections::BTreeSet;
 
 /// Finds circles of enabled flows: each publishes to a topic that the next one takes, and the last to one of the first's.
@@ -42,10 +42,12 @@ fn takers(flow: &Flow, flows: &[&Flow]) -> Vec<usize> {
 }
 
 /// The topic that an action publishes to, if it is the same for each message.
-fn literal_topic(action: &Action) -> Option<&str> {
+fn literal_topic(action: &FlowAction) -> Option<&str> {
     match action {
-        Action::Publish { topic, .. } if !topic.contains("{{") && !topic.contains("{%") => Some(topic),
-        Action::Publish { .. } | Action::StoreDb {} | Action::PostEndpoint {} | Action::Log { .. } => None,
+        FlowAction::Publish { topic, .. } if !topic.contains("{{") && !topic.contains("{%") => Some(topic),
+        FlowAction::Publish { .. } | FlowAction::StoreDb {} | FlowAction::PostEndpoint {} | FlowAction::Log { .. } => {
+            None
+        }
     }
 }
 

@@ -5,5 +5,5 @@ mod table;
 mod tree;
 
 pub use circle::{describe_circle, find_circles};
-pub use table::{Difference, Resting, RoutingTable};
+pub use table::{RestingFlow, RoutingTable, TableDifference};
 pub use tree::FilterTree;

@@ -15,13 +15,13 @@ pub struct RoutingTable {
     ids: Vec<i64>,
     tree: FilterTree<u32>,
     filters: BTreeSet<TopicFilter>,
-    resting: HashMap<i64, Resting>,
+    resting: HashMap<i64, RestingFlow>,
 }
 
 /// A flow that takes no messages: it is switched off, removed, or can't be loaded. Messages that it took before may still
 /// wait for it, and are known by its code.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Resting {
+pub struct RestingFlow {
     /// Its number.
     pub id: i64,
     /// Its code.
@@ -32,7 +32,7 @@ pub struct Resting {
 
 /// What a reload changes.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Difference {
+pub struct TableDifference {
     /// Filters to subscribe to.
     pub subscribe: Vec<TopicFilter>,
     /// Filters to unsubscribe from.
@@ -45,7 +45,7 @@ pub struct Difference {
     pub changed: Vec<Arc<Flow>>,
 }
 
-impl Difference {
+impl TableDifference {
     /// Whether nothing changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -70,14 +70,14 @@ impl RoutingTable {
 
     /// The same table, which also knows these flows by their numbers.
     #[must_use]
-    pub fn with_resting(mut self, resting: impl IntoIterator<Item = Resting>) -> Self {
+    pub fn with_resting(mut self, resting: impl IntoIterator<Item = RestingFlow>) -> Self {
         self.resting = resting.into_iter().map(|resting| (resting.id, resting)).collect();
         self
     }
 
     /// The flow of this id that is not in force.
     #[must_use]
-    pub fn resting(&self, id: i64) -> Option<&Resting> {
+    pub fn resting(&self, id: i64) -> Option<&RestingFlow> {
         self.resting.get(&id)
     }
 
@@ -136,12 +136,12 @@ impl RoutingTable {
 
     /// What has to be done to get here from `old`.
     #[must_use]
-    pub fn difference(&self, old: &RoutingTable) -> Difference {
+    pub fn difference(&self, old: &RoutingTable) -> TableDifference {
         let before: HashMap<i64, &Arc<Flow>> = old.flows.iter().map(|flow| (flow.id, flow)).collect();
-        let mut difference = Difference {
+        let mut difference = TableDifference {
             subscribe: self.filters.difference(&old.filters).cloned().collect(),
             unsubscribe: old.filters.difference(&self.filters).cloned().collect(),
-            ..Difference::default()
+            ..TableDifference::default()
         };
         for flow in &self.flows {
             match before.get(&flow.id) {

@@ -10,9 +10,9 @@ mod field_type;
 mod keywords;
 mod violation;
 
-pub use violation::Violation;
+pub use violation::SchemaViolation;
 
-use crate::payload::{JsonKind, Payload};
+use crate::payload::{JsonKind, JsonPayload};
 pub use field_type::FieldType;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -102,7 +102,7 @@ impl PayloadSchema {
     ///
     /// # Errors
     /// All that is wrong with it, at least one violation.
-    pub fn validate(&self, payload: &Payload<'_>) -> Result<(), Vec<Violation>> {
+    pub fn validate(&self, payload: &JsonPayload<'_>) -> Result<(), Vec<SchemaViolation>> {
         let violations = match &self.json_schema {
             Some(validator) => check_json_schema(validator, payload),
             None => check_types(&self.fields, payload),
@@ -176,7 +176,7 @@ fn short_field(name: &str, kind: &Value) -> Result<SchemaField, SchemaError> {
 }
 
 /// The short forms: every named field must be there, unless it is optional, and have its type. Nothing is built.
-fn check_types(fields: &[SchemaField], payload: &Payload<'_>) -> Vec<Violation> {
+fn check_types(fields: &[SchemaField], payload: &JsonPayload<'_>) -> Vec<SchemaViolation> {
     let mut violations = Vec::new();
     for (index, field) in fields.iter().enumerate() {
         let Some(kind) = field.kind else { continue };
@@ -186,25 +186,25 @@ fn check_types(fields: &[SchemaField], payload: &Payload<'_>) -> Vec<Violation> 
             Some(value) if kind.admits(value.kind()) => {}
             Some(value) if field.is_nullable && value.kind() == JsonKind::Null => {}
             None if field.is_optional => {}
-            found => violations.push(Violation::wrong_type(&field.name, kind, found.map(|value| value.kind()))),
+            found => violations.push(SchemaViolation::wrong_type(&field.name, kind, found.map(|value| value.kind()))),
         }
     }
     violations
 }
 
-fn check_json_schema(validator: &jsonschema::Validator, payload: &Payload<'_>) -> Vec<Violation> {
+fn check_json_schema(validator: &jsonschema::Validator, payload: &JsonPayload<'_>) -> Vec<SchemaViolation> {
     let mut members = Map::with_capacity(payload.fields().len());
     for field in payload.fields() {
         match field.value.to_value() {
             Ok(value) => members.insert(field.name.to_string(), value),
-            Err(_) => return vec![Violation::number_out_of_range(&field.name)],
+            Err(_) => return vec![SchemaViolation::number_out_of_range(&field.name)],
         };
     }
     let instance = Value::Object(members);
     if validator.is_valid(&instance) {
         return Vec::new();
     }
-    validator.iter_errors(&instance).map(|error| Violation::of_json_schema(&error)).collect()
+    validator.iter_errors(&instance).map(|error| SchemaViolation::of_json_schema(&error)).collect()
 }
 
 fn kind_of(value: &Value) -> JsonKind {
@@ -226,7 +226,7 @@ mod tests {
 
     fn violations(schema: &Value, payload: &str) -> Vec<String> {
         let schema = PayloadSchema::compile(schema).unwrap();
-        match schema.validate(&Payload::parse_text(payload).unwrap()) {
+        match schema.validate(&JsonPayload::parse_text(payload).unwrap()) {
             Ok(()) => Vec::new(),
             Err(violations) => violations.into_iter().map(|violation| violation.to_string()).collect(),
         }
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_violation_points_into_the_payload() {
         let schema = PayloadSchema::compile(&json!({"a/b~c": "int"})).unwrap();
-        let found = schema.validate(&Payload::parse_text("{}").unwrap()).unwrap_err();
+        let found = schema.validate(&JsonPayload::parse_text("{}").unwrap()).unwrap_err();
         assert_eq!((found[0].pointer.as_str(), found[0].found.as_str()), ("/a~1b~0c", "nothing"));
     }
 

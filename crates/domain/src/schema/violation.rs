@@ -10,7 +10,7 @@ use std::fmt;
 
 /// One thing that a payload lacks or has wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Violation {
+pub struct SchemaViolation {
     /// JSON pointer into the payload (RFC 6901); empty for the payload itself.
     pub pointer: String,
     /// What the schema demands there.
@@ -20,7 +20,7 @@ pub struct Violation {
 }
 
 /// The sentence: `field t: expected number, found string`.
-impl fmt::Display for Violation {
+impl fmt::Display for SchemaViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pointer.strip_prefix('/') {
             Some(field) => write!(f, "field {field}: ")?,
@@ -33,7 +33,7 @@ impl fmt::Display for Violation {
 /// Values are shown up to this many characters.
 const SHOWN: usize = 80;
 
-impl Violation {
+impl SchemaViolation {
     pub(super) fn wrong_type(field: &str, expected: FieldType, found: Option<JsonKind>) -> Self {
         Self {
             pointer: pointer_to("", field),

@@ -1,7 +1,7 @@
 //! What can be said about stored readings.
 
 use clap::{Args, ValueEnum};
-use hearthgate_settings::Period;
+use hearthgate_settings::DurationText;
 
 /// Which readings, and how they are shown.
 #[derive(Debug, Args)]
@@ -13,10 +13,10 @@ pub struct DataArgs {
     pub key: Vec<(String, String)>,
     /// How far back, such as 24h or 365d
     #[arg(long, value_name = "TIME", default_value = "24h")]
-    pub since: Period,
+    pub since: DurationText,
     /// Length of a window, such as 15m [default: the shortest with at most 500 windows]
     #[arg(long, value_name = "TIME")]
-    pub every: Option<Period>,
+    pub every: Option<DurationText>,
     /// Only this field
     #[arg(long, value_name = "NAME")]
     pub field: Option<String>,

@@ -1,7 +1,7 @@
 //! What can be said about flows.
 
 use clap::{Args, Subcommand, ValueEnum};
-use hearthgate_settings::Period;
+use hearthgate_settings::DurationText;
 use std::path::PathBuf;
 
 /// `flow …`
@@ -82,7 +82,7 @@ pub struct LearnArgs {
     pub topic: String,
     /// How long, such as 30s or 1h
     #[arg(long = "for", value_name = "TIME", default_value = "1m")]
-    pub time: Period,
+    pub time: DurationText,
     /// End after so many messages
     #[arg(long, value_name = "N")]
     pub messages: Option<u64>,

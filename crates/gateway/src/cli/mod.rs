@@ -27,18 +27,18 @@ use std::path::PathBuf;
         78 configuration.",
     disable_help_subcommand = true
 )]
-pub struct Cli {
+pub struct CommandLine {
     /// Flags that every command takes.
     #[command(flatten)]
-    pub global: Global,
+    pub global: GlobalFlags,
     /// What to do; absent: run.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub command: Option<CliCommand>,
 }
 
 /// Flags that every command takes.
 #[derive(Clone, Debug, Args)]
-pub struct Global {
+pub struct GlobalFlags {
     /// Configuration file [default: ./hearthgate.toml, then $XDG_CONFIG_HOME/hearthgate/, then /etc/hearthgate/]
     #[arg(short, long, global = true, value_name = "FILE", env = "HEARTHGATE_CONFIG")]
     pub config: Option<PathBuf>,
@@ -59,7 +59,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Run the gateway (the default)
     Run,
     /// Check configuration, maps, flows, and what must be reachable
@@ -109,16 +109,16 @@ pub enum Command {
     },
     /// Restart one part of the running gateway
     #[command(after_help = CONTROL_HELP)]
-    Restart(Part),
+    Restart(ComponentName),
     /// Let a parked part go on
     #[command(after_help = CONTROL_HELP)]
-    Resume(Part),
+    Resume(ComponentName),
     /// Stop one part of the running gateway
     #[command(after_help = CONTROL_HELP)]
-    Stop(Part),
+    Stop(ComponentName),
     /// Start a stopped part
     #[command(after_help = CONTROL_HELP)]
-    Start(Part),
+    Start(ComponentName),
     /// Create, upgrade and inspect the tables
     #[command(subcommand)]
     Db(DbCommand),
@@ -233,7 +233,7 @@ const CONTROL_HELP: &str = "Parts are named as in `hearthgate status`: mqtt, map
 
 /// A part of the running gateway.
 #[derive(Debug, Args)]
-pub struct Part {
+pub struct ComponentName {
     /// Its name, as in `hearthgate status`
     pub name: String,
 }
@@ -329,8 +329,8 @@ pub enum InterfaceCommand {
         /// Name of the interface
         name: String,
         /// Language of the skeleton
-        #[arg(long, value_enum, default_value_t = Language::Python)]
-        language: Language,
+        #[arg(long, value_enum, default_value_t = SkeletonLanguage::Python)]
+        language: SkeletonLanguage,
         /// Folder to write into
         #[arg(long, default_value = ".")]
         folder: PathBuf,
@@ -339,7 +339,7 @@ pub enum InterfaceCommand {
 
 /// Language of a skeleton.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Language {
+pub enum SkeletonLanguage {
     /// Python 3
     Python,
     /// POSIX shell

@@ -1,18 +1,18 @@
 //! `check`: would the gateway start and do what is configured? One line for each thing, as it is found out.
 
-use super::report::{Mark, Report};
+use super::report::{CheckReport, LineMark};
 use super::{control, expiry, parts, reach};
 use crate::database;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandFailure, ExitStatus};
 use crate::maps;
 use crate::telemetry;
 use crate::wiring::options;
 use chrono::{Local, TimeDelta, Utc};
 use hearthgate_actors::flows::catalog;
-use hearthgate_domain::flow::{Action, Flow, FlowRow};
+use hearthgate_domain::flow::{Flow, FlowAction, FlowRow};
 use hearthgate_interfaces::DriverConfig;
-use hearthgate_mqtt::session::{Address, ProbeError, try_connect};
-use hearthgate_settings::{Loaded, Server, Settings};
+use hearthgate_mqtt::session::{BrokerAddress, ProbeError, try_connect};
+use hearthgate_settings::{BrokerUrl, GatewaySettings, LoadedSettings};
 use hearthgate_storage::sql::TypedTable;
 use std::io::Write;
 use std::path::Path;
@@ -28,15 +28,15 @@ const EXPIRES_SOON: TimeDelta = TimeDelta::days(21);
 ///
 /// # Errors
 /// Writing fails.
-pub fn run(loaded: &Loaded, offline: bool, as_json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let mut report = Report::new(out, as_json);
+pub fn run(loaded: &LoadedSettings, offline: bool, as_json: bool, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
+    let mut report = CheckReport::new(out, as_json);
     configuration(loaded, &mut report)?;
     state_dir(&loaded.settings.gateway.state_dir, &mut report)?;
     disk(&loaded.settings, &mut report)?;
     certificates(&loaded.settings, &mut report)?;
     interfaces(loaded, &mut report)?;
     if offline {
-        report.line(Mark::Skipped, "network and database", "left out (--offline)")?;
+        report.line(LineMark::Skipped, "network and database", "left out (--offline)")?;
     } else {
         listeners(&loaded.settings, &mut report)?;
         broker(&loaded.settings, &mut report)?;
@@ -46,23 +46,23 @@ pub fn run(loaded: &Loaded, offline: bool, as_json: bool, out: &mut dyn Write) -
     report.close()
 }
 
-fn configuration(loaded: &Loaded, report: &mut Report<'_>) -> anyhow::Result<()> {
+fn configuration(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     let source = match &loaded.file {
         Some(file) => file.display().to_string(),
         None => "no file, the defaults alone".into(),
     };
-    report.line(Mark::Ok, "configuration", source)?;
+    report.line(LineMark::Ok, "configuration", source)?;
     for warning in &loaded.warnings {
-        report.line(Mark::Warning, "configuration", warning)?;
+        report.line(LineMark::Warning, "configuration", warning)?;
     }
     if let Some(problem) = telemetry::level_problem(&loaded.settings.log.level) {
-        report.line(Mark::Wrong, "log.level", problem)?;
+        report.line(LineMark::Wrong, "log.level", problem)?;
     }
     Ok(())
 }
 
 /// Nothing is created here, so the nearest folder that exists must be writable.
-fn state_dir(folder: &Path, report: &mut Report<'_>) -> anyhow::Result<()> {
+fn state_dir(folder: &Path, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     let shown = folder.display();
     let existing = folder.ancestors().find(|folder| folder.exists());
     let writable = existing.is_some_and(|folder| {
@@ -70,21 +70,23 @@ fn state_dir(folder: &Path, report: &mut Report<'_>) -> anyhow::Result<()> {
             && rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
     });
     match (writable, existing == Some(folder)) {
-        (true, true) => report.line(Mark::Ok, "state", shown),
-        (true, false) => report.line(Mark::Ok, "state", format!("{shown} will be created")),
-        (false, _) => {
-            report.line(Mark::Wrong, "state", format!("{shown} can't be written; set gateway.state_dir, or its owner"))
-        }
+        (true, true) => report.line(LineMark::Ok, "state", shown),
+        (true, false) => report.line(LineMark::Ok, "state", format!("{shown} will be created")),
+        (false, _) => report.line(
+            LineMark::Wrong,
+            "state",
+            format!("{shown} can't be written; set gateway.state_dir, or its owner"),
+        ),
     }
 }
 
 /// Whether what may be written in the worst case fits on the disk.
-fn disk(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
+fn disk(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     let state = &settings.gateway.state_dir;
     let Some(existing) = state.ancestors().find(|folder| folder.exists()) else { return Ok(()) };
     let space = match rustix::fs::statvfs(existing) {
         Ok(space) => space.f_bavail.saturating_mul(space.f_frsize),
-        Err(error) => return report.line(Mark::Warning, "disk", format!("{}: {error}", existing.display())),
+        Err(error) => return report.line(LineMark::Warning, "disk", format!("{}: {error}", existing.display())),
     };
     let mut wanted = settings.dead_letters.max_size.0;
     if settings.flows.enabled {
@@ -93,32 +95,32 @@ fn disk(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
     let (free, needed) = (space >> 20, wanted >> 20);
     if space < DISK_MINIMUM {
         let problem = format!("{free} MiB free for {}; make room, or set gateway.state_dir", state.display());
-        report.line(Mark::Wrong, "disk", problem)
+        report.line(LineMark::Wrong, "disk", problem)
     } else if space < wanted {
         let problem = format!(
             "{free} MiB free, and journal.max_size and dead_letters.max_size together are {needed} MiB: make room, or lower them"
         );
-        report.line(Mark::Warning, "disk", problem)
+        report.line(LineMark::Warning, "disk", problem)
     } else {
-        report.line(Mark::Ok, "disk", format!("{free} MiB free"))
+        report.line(LineMark::Ok, "disk", format!("{free} MiB free"))
     }
 }
 
 /// A certificate that has ended lets nobody in, and one that ends soon is to be renewed.
-fn lifetime(key: &str, file: &Path, report: &mut Report<'_>) -> anyhow::Result<()> {
+fn lifetime(key: &str, file: &Path, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     let Some(end) = expiry::end_of_file(file) else { return Ok(()) };
     let (left, shown) = (end - Utc::now(), end.with_timezone(&Local).format("%Y-%m-%d %H:%M"));
     if left < TimeDelta::zero() {
-        report.line(Mark::Wrong, key, format!("{} has ended on {shown}; renew it", file.display()))
+        report.line(LineMark::Wrong, key, format!("{} has ended on {shown}; renew it", file.display()))
     } else if left < EXPIRES_SOON {
-        report.line(Mark::Warning, key, format!("{} ends on {shown}, in {} days", file.display(), left.num_days()))
+        report.line(LineMark::Warning, key, format!("{} ends on {shown}, in {} days", file.display(), left.num_days()))
     } else {
         Ok(())
     }
 }
 
 /// Whether somebody answers where interfaces connect to.
-fn devices(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
+fn devices(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     if !settings.mapper.enabled {
         return Ok(());
     }
@@ -129,9 +131,9 @@ fn devices(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
         let Ok(port) = port.parse() else { continue };
         let subject = format!("interface {name}");
         match reach::tcp(host.trim_matches(['[', ']']), port, tcp.connect_timeout) {
-            Ok(()) => report.line(Mark::Ok, subject, format!("{} answers", tcp.address))?,
+            Ok(()) => report.line(LineMark::Ok, subject, format!("{} answers", tcp.address))?,
             Err(error) => {
-                report.line(Mark::Unreachable, subject, format!("{}: {error}; set `address`", tcp.address))?;
+                report.line(LineMark::Unreachable, subject, format!("{}: {error}; set `address`", tcp.address))?;
             }
         }
     }
@@ -139,17 +141,17 @@ fn devices(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
 }
 
 /// The files of both ends of TLS, read as the running gateway reads them.
-fn certificates(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
+fn certificates(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     if settings.broker.is_enabled()
         && let Some(tls) = options::broker(&settings.broker, &settings.gateway.state_dir).tls
     {
         match tls.check() {
             Ok(()) => {
-                report.line(Mark::Ok, "broker.tls", tls.certificate.display())?;
+                report.line(LineMark::Ok, "broker.tls", tls.certificate.display())?;
                 lifetime("broker.tls.certificate", &tls.certificate, report)?;
             }
             Err(error) => report.line(
-                Mark::Wrong,
+                LineMark::Wrong,
                 "broker.tls",
                 format!("{error}; set broker.tls.certificate, broker.tls.key or broker.tls.client_ca"),
             )?,
@@ -157,10 +159,10 @@ fn certificates(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<
     }
     let mqtt = &settings.mqtt;
     let is_named = mqtt.tls.ca.is_some() || mqtt.tls.certificate.is_some();
-    if mqtt.enabled && mqtt.server != Server::Embedded && is_named {
+    if mqtt.enabled && mqtt.server != BrokerUrl::Embedded && is_named {
         match options::tls(settings).client_config() {
             Ok(_) => {
-                report.line(Mark::Ok, "mqtt.tls", "the certificates can be used")?;
+                report.line(LineMark::Ok, "mqtt.tls", "the certificates can be used")?;
                 for (key, file) in [("mqtt.tls.certificate", &mqtt.tls.certificate), ("mqtt.tls.ca", &mqtt.tls.ca)] {
                     if let Some(file) = file {
                         lifetime(key, file, report)?;
@@ -168,7 +170,7 @@ fn certificates(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<
                 }
             }
             Err(error) => report.line(
-                Mark::Wrong,
+                LineMark::Wrong,
                 "mqtt.tls",
                 format!("{error}; set mqtt.tls.ca, mqtt.tls.certificate or mqtt.tls.key"),
             )?,
@@ -177,35 +179,35 @@ fn certificates(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<
     Ok(())
 }
 
-fn interfaces(loaded: &Loaded, report: &mut Report<'_>) -> anyhow::Result<()> {
+fn interfaces(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     let settings = &loaded.settings;
     if !settings.mapper.enabled {
-        return report.line(Mark::Skipped, "mapping", "mapper.enabled = false");
+        return report.line(LineMark::Skipped, "mapping", "mapper.enabled = false");
     }
     for (name, config) in &settings.interfaces {
         let subject = format!("interface {name}");
         if !config.enabled {
-            report.line(Mark::Skipped, subject, "disabled")?;
+            report.line(LineMark::Skipped, subject, "disabled")?;
             continue;
         }
         match maps::of(config) {
             Ok(maps) => {
                 let topics: Vec<&str> = maps.topics().iter().map(|topic| topic.as_str()).collect();
-                report.line(Mark::Ok, &subject, format!("{}, listens to {}", config.kind(), topics.join(", ")))?;
+                report.line(LineMark::Ok, &subject, format!("{}, listens to {}", config.kind(), topics.join(", ")))?;
                 for warning in maps.warnings() {
-                    report.line(Mark::Warning, &subject, warning)?;
+                    report.line(LineMark::Warning, &subject, warning)?;
                 }
                 if let Some(problem) = parts::interface_problem(config, &loaded.base) {
-                    report.line(Mark::Wrong, &subject, problem)?;
+                    report.line(LineMark::Wrong, &subject, problem)?;
                 }
             }
-            Err(problem) => report.line(Mark::Wrong, &subject, problem)?,
+            Err(problem) => report.line(LineMark::Wrong, &subject, problem)?,
         }
     }
     Ok(())
 }
 
-fn listeners(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
+fn listeners(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     let mut wanted = Vec::new();
     if settings.broker.is_enabled() {
         wanted.push(("broker.listen", settings.broker.listen));
@@ -217,34 +219,34 @@ fn listeners(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()>
     let is_running = || control::client(settings).is_ok_and(|client| client.ready().is_ok());
     for (key, listen) in wanted {
         match std::net::TcpListener::bind(listen.0) {
-            Ok(_) => report.line(Mark::Ok, key, format!("{listen} is free"))?,
+            Ok(_) => report.line(LineMark::Ok, key, format!("{listen} is free"))?,
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && is_running() => {
                 report.line(
-                    Mark::Warning,
+                    LineMark::Warning,
                     key,
                     format!("{listen} is in use, and a gateway runs with this configuration"),
                 )?;
             }
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => report.line(
-                Mark::Wrong,
+                LineMark::Wrong,
                 key,
                 format!(
                     "{listen} is in use by another program, and no gateway answers at http.listen; end it, or set {key}"
                 ),
             )?,
-            Err(error) => report.line(Mark::Wrong, key, format!("can't listen on {listen}: {error}"))?,
+            Err(error) => report.line(LineMark::Wrong, key, format!("can't listen on {listen}: {error}"))?,
         }
     }
     Ok(())
 }
 
-fn broker(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
+fn broker(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     if !settings.mqtt.enabled {
-        return report.line(Mark::Skipped, "mqtt", "mqtt.enabled = false");
+        return report.line(LineMark::Skipped, "mqtt", "mqtt.enabled = false");
     }
     match &settings.mqtt.server {
-        Server::Embedded => report.line(Mark::Ok, "mqtt", "the embedded broker"),
-        Server::Database => {
+        BrokerUrl::Embedded => report.line(LineMark::Ok, "mqtt", "the embedded broker"),
+        BrokerUrl::Database => {
             let row = database::block_on(async {
                 let Some(database) = database::connect(settings).await? else { return Ok(None) };
                 if settings.database.migrate && database.is_fresh() {
@@ -253,7 +255,7 @@ fn broker(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
                 }
                 let row = database.mqtt_server().await;
                 database.close().await;
-                Ok(Some(row.map_err(|error| Failure::Unavailable(error.to_string()))?))
+                Ok(Some(row.map_err(|error| CommandFailure::Unavailable(error.to_string()))?))
             });
             match row {
                 Ok(Some(row)) => {
@@ -261,41 +263,50 @@ fn broker(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
                     login(settings, options::address_of_row(settings, &row), &shown, report)
                 }
                 Ok(None) => {
-                    report.line(Mark::Warning, "mqtt", "there is no table mqtt_servers yet that names a broker")
+                    report.line(LineMark::Warning, "mqtt", "there is no table mqtt_servers yet that names a broker")
                 }
-                Err(error) => report.line(Mark::Unreachable, "mqtt", format!("{error:#}")),
+                Err(error) => report.line(LineMark::Unreachable, "mqtt", format!("{error:#}")),
             }
         }
-        Server::Remote(remote) => {
+        BrokerUrl::Remote(remote) => {
             login(settings, options::address(settings, remote), &format!("{remote} (mqtt.server)"), report)
         }
     }
 }
 
 /// Whether the broker lets us in.
-fn login(settings: &Settings, address: Address, shown: &str, report: &mut Report<'_>) -> anyhow::Result<()> {
+fn login(
+    settings: &GatewaySettings,
+    address: BrokerAddress,
+    shown: &str,
+    report: &mut CheckReport<'_>,
+) -> anyhow::Result<()> {
     let session = options::session(settings, address);
     match database::block_on(async { Ok(try_connect(session).await) })? {
-        Ok(()) => report.line(Mark::Ok, "mqtt", format!("{shown} lets the gateway in")),
+        Ok(()) => report.line(LineMark::Ok, "mqtt", format!("{shown} lets the gateway in")),
         Err(ProbeError::Refused(why)) => {
-            report.line(Mark::Wrong, "mqtt", format!("{shown}: {why}; set mqtt.username and mqtt.password"))
+            report.line(LineMark::Wrong, "mqtt", format!("{shown}: {why}; set mqtt.username and mqtt.password"))
         }
-        Err(ProbeError::Unreachable(why)) => report.line(Mark::Unreachable, "mqtt", format!("{shown}: {why}")),
+        Err(ProbeError::Unreachable(why)) => report.line(LineMark::Unreachable, "mqtt", format!("{shown}: {why}")),
     }
 }
 
-fn tables(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
+fn tables(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     if !settings.database.enabled {
-        return report.line(Mark::Skipped, "database", "database.enabled = false");
+        return report.line(LineMark::Skipped, "database", "database.enabled = false");
     }
     let rows = match database::flow_rows(settings) {
         Ok(Some(rows)) => rows,
         Ok(None) => {
-            return report.line(Mark::Ok, "database", format!("{}: its tables will be created", settings.database.url));
+            return report.line(
+                LineMark::Ok,
+                "database",
+                format!("{}: its tables will be created", settings.database.url),
+            );
         }
-        Err(error) => return report.line(Mark::Unreachable, "database", format!("{error:#}")),
+        Err(error) => return report.line(LineMark::Unreachable, "database", format!("{error:#}")),
     };
-    report.line(Mark::Ok, "database", format!("{}, {} flows", settings.database.url, rows.len()))?;
+    report.line(LineMark::Ok, "database", format!("{}, {} flows", settings.database.url, rows.len()))?;
     if settings.flows.enabled {
         circles(&rows, report)?;
         for row in rows {
@@ -306,53 +317,53 @@ fn tables(settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
 }
 
 /// Flows that publish to each other: each is in order by itself.
-fn circles(rows: &[FlowRow], report: &mut Report<'_>) -> anyhow::Result<()> {
+fn circles(rows: &[FlowRow], report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     for problem in parts::circle_problems(rows) {
-        report.line(Mark::Wrong, "flows", problem)?;
+        report.line(LineMark::Wrong, "flows", problem)?;
     }
     Ok(())
 }
 
-fn flow(row: FlowRow, settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
+fn flow(row: FlowRow, settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     let subject = format!("flow {}", row.code);
     let topic = row.topic.clone();
     let flow = match catalog::compile(row) {
         Ok(flow) => flow,
-        Err(error) => return report.line(Mark::Wrong, subject, error),
+        Err(error) => return report.line(LineMark::Wrong, subject, error),
     };
     if topic.trim() != topic {
         let shown = format!("the topic {topic:?} begins or ends with blanks, which are part of it; remove them");
-        report.line(Mark::Warning, &subject, shown)?;
+        report.line(LineMark::Warning, &subject, shown)?;
     }
-    let actions: Vec<&str> = flow.actions.iter().map(Action::name).collect();
+    let actions: Vec<&str> = flow.actions.iter().map(FlowAction::name).collect();
     let what = format!("{} on {}", actions.join(", "), flow.topic.filter());
     if !flow.enabled {
-        return report.line(Mark::Skipped, subject, format!("disabled ({what})"));
+        return report.line(LineMark::Skipped, subject, format!("disabled ({what})"));
     }
     for warning in flow.schema.warnings() {
-        report.line(Mark::Warning, &subject, warning)?;
+        report.line(LineMark::Warning, &subject, warning)?;
     }
     let mut problems = parts::template_problems(&flow);
     problems.extend(parts::secret_problems(&flow));
     problems.extend(table_problem(&flow, settings)?);
     for problem in &problems {
-        report.line(Mark::Wrong, &subject, problem)?;
+        report.line(LineMark::Wrong, &subject, problem)?;
     }
     if !problems.is_empty() {
         return Ok(());
     }
     let Some(url) = flow.endpoint.as_ref().and_then(|endpoint| Url::parse(&endpoint.url).ok()) else {
-        return report.line(Mark::Ok, subject, what);
+        return report.line(LineMark::Ok, subject, what);
     };
     let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
     match reach::tcp(host.trim_matches(['[', ']']), port, settings.endpoints.http_timeout.0) {
-        Ok(()) => report.line(Mark::Ok, subject, format!("{what}, {host}:{port} answers")),
-        Err(error) => report.line(Mark::Unreachable, subject, format!("{what}: {host}:{port}: {error}")),
+        Ok(()) => report.line(LineMark::Ok, subject, format!("{what}, {host}:{port} answers")),
+        Err(error) => report.line(LineMark::Unreachable, subject, format!("{what}: {host}:{port}: {error}")),
     }
 }
 
 /// What is missing of the flow's own table, if it has one.
-fn table_problem(flow: &Flow, settings: &Settings) -> anyhow::Result<Option<String>> {
+fn table_problem(flow: &Flow, settings: &GatewaySettings) -> anyhow::Result<Option<String>> {
     // A table that can't be was refused before.
     let Ok(Some(table)) = TypedTable::of(flow) else { return Ok(None) };
     let code = &flow.code;

@@ -1,8 +1,8 @@
 //! `config show|schema|default`.
 
 use crate::cli::ConfigCommand;
-use crate::exit::Exit;
-use hearthgate_settings::{self, Entry, Loaded, Origin};
+use crate::exit::ExitStatus;
+use hearthgate_settings::{self, LoadedSettings, ShownValue, ValueOrigin};
 use serde_json::json;
 use std::io::Write;
 
@@ -12,37 +12,37 @@ use std::io::Write;
 /// The configuration is wrong, or writing fails.
 pub fn run(
     command: &ConfigCommand,
-    load: impl FnOnce() -> anyhow::Result<Loaded>,
+    load: impl FnOnce() -> anyhow::Result<LoadedSettings>,
     out: &mut dyn Write,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<ExitStatus> {
     match command {
         ConfigCommand::Show { changed, json } => {
             let loaded = load()?;
             let mut entries = loaded.entries();
-            entries.retain(|entry| !changed || entry.origin != Origin::Default);
+            entries.retain(|entry| !changed || entry.origin != ValueOrigin::Default);
             if *json { as_json(&entries, out) } else { as_toml(&loaded, &entries, out) }
         }
         ConfigCommand::Schema => {
             serde_json::to_writer_pretty(&mut *out, &hearthgate_settings::schema())?;
             writeln!(out)?;
-            Ok(Exit::Ok)
+            Ok(ExitStatus::Ok)
         }
         ConfigCommand::Default => {
             out.write_all(hearthgate_settings::DEFAULTS.as_bytes())?;
-            Ok(Exit::Ok)
+            Ok(ExitStatus::Ok)
         }
     }
 }
 
-fn as_json(entries: &[Entry], out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn as_json(entries: &[ShownValue], out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     for entry in entries {
         let value: serde_json::Value = serde_json::from_str(&entry.value).unwrap_or_else(|_| json!(entry.value));
         writeln!(out, "{}", json!({"key": entry.key, "value": value, "origin": entry.origin.to_string()}))?;
     }
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
-fn as_toml(loaded: &Loaded, entries: &[Entry], out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn as_toml(loaded: &LoadedSettings, entries: &[ShownValue], out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     match &loaded.file {
         Some(file) => writeln!(out, "# file: {}", file.display())?,
         None => writeln!(out, "# no configuration file")?,
@@ -56,5 +56,5 @@ fn as_toml(loaded: &Loaded, entries: &[Entry], out: &mut dyn Write) -> anyhow::R
     for warning in &loaded.warnings {
         writeln!(out, "# {warning}")?;
     }
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }

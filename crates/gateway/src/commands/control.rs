@@ -1,17 +1,17 @@
 //! `status`, `restart`, `resume`, `stop`, `start`: questions and orders to the running gateway.
 
-use crate::exit::{Exit, Failure};
-use hearthgate_api::{Actor, Client, ClientError, Ready};
-use hearthgate_settings::Settings;
-use hearthgate_supervision::Command;
+use crate::exit::{CommandFailure, ExitStatus};
+use hearthgate_api::{ActorView, ApiClient, ApiClientError, ReadinessAnswer};
+use hearthgate_settings::GatewaySettings;
+use hearthgate_supervision::OperatorCommand;
 use serde_json::json;
 use std::io::Write;
 
 /// Shows how every part is, and whether messages can go from end to end.
 ///
 /// # Errors
-/// [`Failure::Unavailable`] when no gateway answers.
-pub fn status(settings: &Settings, as_json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+/// [`CommandFailure::Unavailable`] when no gateway answers.
+pub fn status(settings: &GatewaySettings, as_json: bool, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let client = client(settings)?;
     let actors = client.actors().map_err(failure)?;
     let ready = client.ready().map_err(failure)?;
@@ -20,46 +20,51 @@ pub fn status(settings: &Settings, as_json: bool, out: &mut dyn Write) -> anyhow
     } else {
         table(&actors, &ready, out)?;
     }
-    Ok(if ready.ready { Exit::Ok } else { Exit::Findings })
+    Ok(if ready.ready { ExitStatus::Ok } else { ExitStatus::Findings })
 }
 
 /// Gives an order and waits until it is carried out.
 ///
 /// # Errors
 /// No gateway answers, or it refuses: an unknown name, a missing token.
-pub fn order(settings: &Settings, name: &str, command: Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn order(
+    settings: &GatewaySettings,
+    name: &str,
+    command: OperatorCommand,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitStatus> {
     let done = client(settings)?.order(name, command).map_err(failure)?;
     writeln!(out, "{} {}: {}, now {}", command.as_str(), done.actor.name, done.outcome, done.actor.status)?;
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
 /// Who asks the running gateway.
 ///
 /// # Errors
 /// Its API is switched off.
-pub(super) fn client(settings: &Settings) -> anyhow::Result<Client> {
+pub(super) fn client(settings: &GatewaySettings) -> anyhow::Result<ApiClient> {
     if !settings.http.enabled {
         let problem = "the gateway's API is switched off (http.enabled), so it can't be asked";
-        return Err(Failure::Unavailable(problem.into()).into());
+        return Err(CommandFailure::Unavailable(problem.into()).into());
     }
-    Ok(Client::new(settings.http.listen.0, settings.http.token.clone()))
+    Ok(ApiClient::new(settings.http.listen.0, settings.http.token.clone()))
 }
 
 /// What a failed question means for the command.
-pub(super) fn failure(error: ClientError) -> anyhow::Error {
+pub(super) fn failure(error: ApiClientError) -> anyhow::Error {
     match error {
-        ClientError::Refused(problem) => anyhow::Error::from(Failure::Refused(problem.detail)),
-        ClientError::Connect(address, source) => Failure::Unavailable(format!(
+        ApiClientError::Refused(problem) => anyhow::Error::from(CommandFailure::Refused(problem.detail)),
+        ApiClientError::Connect(address, source) => CommandFailure::Unavailable(format!(
             "no gateway answers on {address} (http.listen): {source}; is it running, with this configuration?"
         ))
         .into(),
-        error @ (ClientError::Broken(_) | ClientError::Foreign { .. }) => {
-            Failure::Unavailable(format!("{:#}", anyhow::Error::from(error))).into()
+        error @ (ApiClientError::Broken(_) | ApiClientError::Foreign { .. }) => {
+            CommandFailure::Unavailable(format!("{:#}", anyhow::Error::from(error))).into()
         }
     }
 }
 
-fn table(actors: &[Actor], ready: &Ready, out: &mut dyn Write) -> std::io::Result<()> {
+fn table(actors: &[ActorView], ready: &ReadinessAnswer, out: &mut dyn Write) -> std::io::Result<()> {
     let width = actors.iter().map(|actor| actor.name.len()).max().unwrap_or(0).max(4);
     writeln!(out, "{:width$}  {:<12}  {:>8}  since", "part", "status", "restarts")?;
     for actor in actors {

@@ -3,10 +3,10 @@
 use super::history::{flows, now, opened, unavailable};
 use crate::cli::{DataArgs, DataFormat};
 use crate::database::block_on;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandFailure, ExitStatus};
 use chrono::{DateTime, SecondsFormat};
-use hearthgate_settings::{Period, Settings};
-use hearthgate_storage::sql::{DataAnswer, DataError, DataQuery, FlowHistory, Sum};
+use hearthgate_settings::{DurationText, GatewaySettings};
+use hearthgate_storage::sql::{DataAnswer, DataError, DataQuery, FlowHistory, WindowSum};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -20,18 +20,18 @@ const WIDTH: usize = 100;
 ///
 /// # Errors
 /// There is no such flow, or it has no such field, or the database can't be reached.
-pub fn run(settings: &Settings, args: &DataArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn run(settings: &GatewaySettings, args: &DataArgs, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let (answer, query) = block_on(async {
         let database = opened(settings).await?;
         let answer = async {
             let flows = flows(&database).await?;
             let flow = flows.iter().find(|flow| *flow.code == *args.code).ok_or_else(|| {
                 let codes: Vec<&str> = flows.iter().map(|flow| &*flow.code).collect();
-                Failure::Usage(format!("there is no flow {}; there are {}", args.code, codes.join(", ")))
+                CommandFailure::Usage(format!("there is no flow {}; there are {}", args.code, codes.join(", ")))
             })?;
             let history = FlowHistory::of(flow)
-                .map_err(Failure::Refused)?
-                .ok_or_else(|| Failure::Usage(format!("the flow {} stores nothing", args.code)))?;
+                .map_err(CommandFailure::Refused)?
+                .ok_or_else(|| CommandFailure::Usage(format!("the flow {} stores nothing", args.code)))?;
             let now = now()?;
             let query = DataQuery {
                 key: args.key.clone(),
@@ -41,7 +41,7 @@ pub fn run(settings: &Settings, args: &DataArgs, out: &mut dyn Write) -> anyhow:
                 field: args.field.clone(),
             };
             let answer = database.read_data(&history, &query, now).await.map_err(|error| match error {
-                DataError::Question(problem) => Failure::Usage(problem),
+                DataError::Question(problem) => CommandFailure::Usage(problem),
                 DataError::Database(error) => unavailable(error),
             })?;
             Ok((answer, query))
@@ -56,10 +56,10 @@ pub fn run(settings: &Settings, args: &DataArgs, out: &mut dyn Write) -> anyhow:
         DataFormat::Jsonl => jsonl(&answer, out)?,
         DataFormat::Chart => chart(&answer, &query, out)?,
     }
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
-fn micros(period: Period) -> i64 {
+fn micros(period: DurationText) -> i64 {
     i64::try_from(period.0.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -78,7 +78,7 @@ fn table(answer: &DataAnswer, out: &mut dyn Write) -> anyhow::Result<()> {
     for (name, windows) in &answer.fields {
         for (start, sum) in windows {
             match sum {
-                Sum::Numbers(n) => writeln!(
+                WindowSum::Numbers(n) => writeln!(
                     out,
                     "{}  {name:width$}  {:>8}  {:>12.3}  {:>12.3}  {:>12.3}  {:>12.3}",
                     time(*start),
@@ -88,7 +88,7 @@ fn table(answer: &DataAnswer, out: &mut dyn Write) -> anyhow::Result<()> {
                     n.max,
                     n.last
                 )?,
-                Sum::Truth(truth) => {
+                WindowSum::Truth(truth) => {
                     let share = truth.share().unwrap_or(0.0) * 100.0;
                     writeln!(out, "{}  {name:width$}  true for {share:.1} %", time(*start))?;
                 }
@@ -108,7 +108,7 @@ fn csv(answer: &DataAnswer, out: &mut dyn Write) -> anyhow::Result<()> {
         for (start, sum) in windows {
             let start = time(*start);
             match sum {
-                Sum::Numbers(n) => writeln!(
+                WindowSum::Numbers(n) => writeln!(
                     out,
                     "{start},{name},{},{},{},{},{},{},{},",
                     n.count,
@@ -119,7 +119,7 @@ fn csv(answer: &DataAnswer, out: &mut dyn Write) -> anyhow::Result<()> {
                     n.first,
                     n.last
                 )?,
-                Sum::Truth(truth) => writeln!(out, "{start},{name},,,,,,,,{}", truth.share().unwrap_or(0.0))?,
+                WindowSum::Truth(truth) => writeln!(out, "{start},{name},,,,,,,,{}", truth.share().unwrap_or(0.0))?,
             }
         }
     }
@@ -130,9 +130,11 @@ fn jsonl(answer: &DataAnswer, out: &mut dyn Write) -> anyhow::Result<()> {
     for (name, windows) in &answer.fields {
         for (start, sum) in windows {
             let line = match sum {
-                Sum::Numbers(n) => json!({"window_start": time(*start), "field": name, "count": n.count, "min": n.min,
-                    "max": n.max, "mean": n.mean(), "sum": n.sum, "first": n.first, "last": n.last}),
-                Sum::Truth(truth) => json!({"window_start": time(*start), "field": name, "share": truth.share()}),
+                WindowSum::Numbers(n) => {
+                    json!({"window_start": time(*start), "field": name, "count": n.count, "min": n.min,
+                    "max": n.max, "mean": n.mean(), "sum": n.sum, "first": n.first, "last": n.last})
+                }
+                WindowSum::Truth(truth) => json!({"window_start": time(*start), "field": name, "share": truth.share()}),
             };
             writeln!(out, "{line}")?;
         }
@@ -152,10 +154,10 @@ fn chart(answer: &DataAnswer, query: &DataQuery, out: &mut dyn Write) -> anyhow:
 }
 
 /// The means as a curve of dots, the scale on its left.
-fn plot(windows: &BTreeMap<i64, Sum>, from: i64, to: i64) -> Vec<String> {
-    let value = |sum: &Sum| match sum {
-        Sum::Numbers(numbers) => numbers.mean(),
-        Sum::Truth(truth) => truth.share().unwrap_or(0.0),
+fn plot(windows: &BTreeMap<i64, WindowSum>, from: i64, to: i64) -> Vec<String> {
+    let value = |sum: &WindowSum| match sum {
+        WindowSum::Numbers(numbers) => numbers.mean(),
+        WindowSum::Truth(truth) => truth.share().unwrap_or(0.0),
     };
     let values: Vec<(i64, f64)> =
         windows.iter().map(|(start, sum)| (*start, value(sum))).filter(|(_, value)| value.is_finite()).collect();
@@ -179,11 +181,11 @@ fn plot(windows: &BTreeMap<i64, Sum>, from: i64, to: i64) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hearthgate_storage::sql::Numbers;
+    use hearthgate_storage::sql::NumberSummary;
 
     #[test]
     fn a_chart_has_the_highest_mean_at_the_top_and_the_latest_on_the_right() {
-        let one = |sum: f64| Sum::Numbers(Numbers { count: 1, sum, ..Numbers::default() });
+        let one = |sum: f64| WindowSum::Numbers(NumberSummary { count: 1, sum, ..NumberSummary::default() });
         let lines = plot(&BTreeMap::from([(0, one(1.0)), (50, one(3.0)), (99, one(2.0))]), 0, 100);
         assert_eq!(lines.len(), HEIGHT);
         assert!(lines[0].starts_with("      3.00 │") && lines[0].ends_with('•'), "{}", lines[0]);

@@ -3,16 +3,16 @@
 use super::history;
 use crate::cli::DbCommand;
 use crate::database::{block_on, connect, options};
-use crate::exit::{Exit, Failure};
-use hearthgate_settings::Settings;
-use hearthgate_storage::sql::{Availability, Database};
+use crate::exit::{CommandFailure, ExitStatus};
+use hearthgate_settings::GatewaySettings;
+use hearthgate_storage::sql::{Database, FeatureSupport};
 use std::io::Write;
 
 /// Changes or shows the tables.
 ///
 /// # Errors
-/// [`Failure::Unavailable`] when the database can't be reached or a right is missing.
-pub fn run(settings: &Settings, command: &DbCommand, out: &mut dyn Write) -> anyhow::Result<Exit> {
+/// [`CommandFailure::Unavailable`] when the database can't be reached or a right is missing.
+pub fn run(settings: &GatewaySettings, command: &DbCommand, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     block_on(async {
         match command {
             DbCommand::Migrate => migrate(settings, out).await,
@@ -24,7 +24,7 @@ pub fn run(settings: &Settings, command: &DbCommand, out: &mut dyn Write) -> any
     })
 }
 
-async fn migrate(settings: &Settings, out: &mut dyn Write) -> anyhow::Result<Exit> {
+async fn migrate(settings: &GatewaySettings, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let mut database = Database::connect(&options(settings)).await.map_err(unavailable)?;
     let report = database.migrate().await.map_err(unavailable)?;
     let label = database.label().to_owned();
@@ -35,13 +35,13 @@ async fn migrate(settings: &Settings, out: &mut dyn Write) -> anyhow::Result<Exi
         let applied: Vec<String> = report.applied.iter().map(ToString::to_string).collect();
         writeln!(out, "{label}: applied {}", applied.join(", "))?;
     }
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
-async fn status(settings: &Settings, out: &mut dyn Write) -> anyhow::Result<Exit> {
+async fn status(settings: &GatewaySettings, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let Some(database) = connect(settings).await? else {
         writeln!(out, "{} does not exist yet; the first start creates it", settings.database.url)?;
-        return Ok(Exit::Findings);
+        return Ok(ExitStatus::Findings);
     };
     writeln!(out, "{}", database.label())?;
     let states = database.migration_status();
@@ -57,16 +57,16 @@ async fn status(settings: &Settings, out: &mut dyn Write) -> anyhow::Result<Exit
         ("notifications", &capabilities.notifications),
     ] {
         match availability {
-            Availability::Available => writeln!(out, "  {what}: available")?,
-            Availability::Unavailable(reason) => writeln!(out, "  {what}: not available: {reason}")?,
+            FeatureSupport::Available => writeln!(out, "  {what}: available")?,
+            FeatureSupport::Unavailable(reason) => writeln!(out, "  {what}: not available: {reason}")?,
         }
     }
     for warning in &capabilities.warnings {
         writeln!(out, "  warning: {warning}")?;
     }
-    Ok(if states.iter().all(|state| state.applied) { Exit::Ok } else { Exit::Findings })
+    Ok(if states.iter().all(|state| state.applied) { ExitStatus::Ok } else { ExitStatus::Findings })
 }
 
-fn unavailable(error: impl std::fmt::Display) -> Failure {
-    Failure::Unavailable(error.to_string())
+fn unavailable(error: impl std::fmt::Display) -> CommandFailure {
+    CommandFailure::Unavailable(error.to_string())
 }

@@ -3,12 +3,12 @@
 use super::control;
 use crate::cli::{DeadLetterChoice, DlqCommand};
 use crate::database::{block_on, dead_letter_options};
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandFailure, ExitStatus};
 use chrono::{DateTime, Utc};
-use hearthgate_api::ClientError;
-use hearthgate_domain::delivery::Micros;
-use hearthgate_domain::flow::Part;
-use hearthgate_settings::Settings;
+use hearthgate_api::ApiClientError;
+use hearthgate_domain::delivery::UnixMicros;
+use hearthgate_domain::flow::ActionKind;
+use hearthgate_settings::GatewaySettings;
 use hearthgate_storage::dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -20,11 +20,11 @@ const PAGE: u32 = 1000;
 ///
 /// # Errors
 /// The file can't be read or written; there is no letter of that number.
-pub fn run(settings: &Settings, command: &DlqCommand, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn run(settings: &GatewaySettings, command: &DlqCommand, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let options = dead_letter_options(settings);
     if !options.path.exists() {
         eprintln!("there are no dead letters");
-        return Ok(Exit::Ok);
+        return Ok(ExitStatus::Ok);
     }
     block_on(async {
         let letters = DeadLetters::open(&options).await.map_err(unavailable)?;
@@ -45,7 +45,7 @@ async fn list(
     limit: u32,
     as_json: bool,
     out: &mut dyn Write,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<ExitStatus> {
     let filter = DeadLetterFilter { flow_code, ..DeadLetterFilter::default() };
     for letter in letters.list(&filter, limit).await.map_err(unavailable)? {
         if as_json {
@@ -70,16 +70,16 @@ async fn list(
             totals.letters, totals.bytes, totals.evicted
         )?;
     }
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
-async fn show(letters: &DeadLetters, id: i64, as_json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+async fn show(letters: &DeadLetters, id: i64, as_json: bool, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let found = letters.get(id).await.map_err(unavailable)?;
-    let found =
-        found.ok_or_else(|| Failure::Usage(format!("there is no dead letter {id}; see `hearthgate dlq list`")))?;
+    let found = found
+        .ok_or_else(|| CommandFailure::Usage(format!("there is no dead letter {id}; see `hearthgate dlq list`")))?;
     if as_json {
         writeln!(out, "{}", in_json(&found))?;
-        return Ok(Exit::Ok);
+        return Ok(ExitStatus::Ok);
     }
     let letter = &found.letter;
     writeln!(out, "number    {}", found.id)?;
@@ -100,17 +100,17 @@ async fn show(letters: &DeadLetters, id: i64, as_json: bool, out: &mut dyn Write
     writeln!(out, "payload   {} bytes", found.payload_len)?;
     out.write_all(&letter.payload)?;
     writeln!(out)?;
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
 /// One after the other, the oldest first; one that is refused keeps no other from its turn.
 async fn replay(
-    settings: &Settings,
+    settings: &GatewaySettings,
     letters: &DeadLetters,
     choice: &DeadLetterChoice,
     again: bool,
     out: &mut dyn Write,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<ExitStatus> {
     let mut ids = choice.ids.clone();
     if ids.is_empty() {
         let replayed = (!again).then_some(false);
@@ -128,7 +128,7 @@ async fn replay(
     for id in &ids {
         match client.replay(*id, again) {
             Ok(done) => writeln!(out, "replayed {id}: taken by {} flow(s)", done.flows)?,
-            Err(ClientError::Refused(problem)) => {
+            Err(ApiClientError::Refused(problem)) => {
                 refused += 1;
                 writeln!(out, "not replayed {id}: {}", problem.detail)?;
             }
@@ -138,10 +138,10 @@ async fn replay(
     if ids.is_empty() {
         writeln!(out, "there is nothing to replay")?;
     }
-    Ok(if refused == 0 { Exit::Ok } else { Exit::Findings })
+    Ok(if refused == 0 { ExitStatus::Ok } else { ExitStatus::Findings })
 }
 
-async fn give_up(letters: &DeadLetters, choice: &DeadLetterChoice, out: &mut dyn Write) -> anyhow::Result<Exit> {
+async fn give_up(letters: &DeadLetters, choice: &DeadLetterChoice, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let mut dropped = 0;
     if choice.ids.is_empty() {
         let filter = DeadLetterFilter { flow_code: choice.flow.clone(), ..DeadLetterFilter::default() };
@@ -157,7 +157,7 @@ async fn give_up(letters: &DeadLetters, choice: &DeadLetterChoice, out: &mut dyn
         dropped = letters.drop_letters(&choice.ids).await.map_err(unavailable)?;
     }
     writeln!(out, "dropped {dropped}")?;
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
 fn in_json(found: &DeadLetter) -> Value {
@@ -168,17 +168,17 @@ fn in_json(found: &DeadLetter) -> Value {
     };
     json!({
         "id": found.id, "flow": letter.flow_code, "topic": letter.topic,
-        "part": letter.part.map(Part::name), "reason": letter.reason,
+        "part": letter.part.map(ActionKind::name), "reason": letter.reason,
         "pointer": letter.pointer, "received_at": time(letter.received_at), "dead_at": time(letter.dead_at),
         "attempts": letter.attempts, "replayed_at": found.replayed_at.map(time), "bytes": found.payload_len, key: payload,
     })
 }
 
-fn time(at: Micros) -> String {
+fn time(at: UnixMicros) -> String {
     let time: Option<DateTime<Utc>> = DateTime::from_timestamp_micros(at);
     time.map_or_else(|| at.to_string(), |time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
 }
 
-fn unavailable(error: impl std::fmt::Display) -> Failure {
-    Failure::Unavailable(error.to_string())
+fn unavailable(error: impl std::fmt::Display) -> CommandFailure {
+    CommandFailure::Unavailable(error.to_string())
 }

@@ -2,10 +2,10 @@
 
 use super::{check, config, control};
 use crate::cli::ConfigCommand;
-use crate::exit::Exit;
+use crate::exit::ExitStatus;
 use anyhow::Context;
 use chrono::{SecondsFormat, Utc};
-use hearthgate_settings::Loaded;
+use hearthgate_settings::LoadedSettings;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,10 +16,10 @@ use std::path::Path;
 /// # Errors
 /// Writing fails.
 pub fn run(
-    load: &dyn Fn() -> anyhow::Result<Loaded>,
+    load: &dyn Fn() -> anyhow::Result<LoadedSettings>,
     file: Option<&Path>,
     out: &mut dyn Write,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<ExitStatus> {
     let mut text = Vec::new();
     report(load, &mut text)?;
     match file.filter(|file| *file != Path::new("-")) {
@@ -31,10 +31,10 @@ pub fn run(
         }
         None => out.write_all(&text)?,
     }
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
-fn report(load: &dyn Fn() -> anyhow::Result<Loaded>, out: &mut Vec<u8>) -> anyhow::Result<()> {
+fn report(load: &dyn Fn() -> anyhow::Result<LoadedSettings>, out: &mut Vec<u8>) -> anyhow::Result<()> {
     head("program", out)?;
     writeln!(out, "hearthgate {}, {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH)?;
     writeln!(out, "at {}", Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true))?;
@@ -67,7 +67,7 @@ fn head(what: &str, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// One part of the report; what it can't tell is told in its place.
-fn part(write: impl FnOnce(&mut dyn Write) -> anyhow::Result<Exit>, out: &mut Vec<u8>) -> anyhow::Result<()> {
+fn part(write: impl FnOnce(&mut dyn Write) -> anyhow::Result<ExitStatus>, out: &mut Vec<u8>) -> anyhow::Result<()> {
     if let Err(error) = write(out) {
         writeln!(out, "{error:#}")?;
     }

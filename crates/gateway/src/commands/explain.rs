@@ -2,18 +2,18 @@
 //! written or counted.
 
 use crate::database;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandFailure, ExitStatus};
 use crate::maps;
 use anyhow::Context;
 use chrono::Utc;
 use hearthgate_actors::flows::catalog;
-use hearthgate_actors::flows::poster::{Rendered, body_purpose};
-use hearthgate_domain::flow::{Action, Flow};
-use hearthgate_domain::mapping::Codec;
-use hearthgate_domain::payload::{self, Payload};
+use hearthgate_actors::flows::poster::{RenderedCall, body_purpose};
+use hearthgate_domain::flow::{Flow, FlowAction};
+use hearthgate_domain::mapping::MessageCodec;
+use hearthgate_domain::payload::{self, JsonPayload};
 use hearthgate_domain::topic::validate_topic_name;
-use hearthgate_endpoints::template::Purpose;
-use hearthgate_settings::{Loaded, Settings, ValueFormat};
+use hearthgate_endpoints::template::TemplatePurpose;
+use hearthgate_settings::{GatewaySettings, LoadedSettings, ValueFormatSetting};
 use serde_json::{Map, Value, json};
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -22,8 +22,14 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// The topic is not valid, the payload's file can't be read, the database can't be reached.
-pub fn run(loaded: &Loaded, topic: &str, payload: &str, as_json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    validate_topic_name(topic).map_err(|error| Failure::Usage(error.to_string()))?;
+pub fn run(
+    loaded: &LoadedSettings,
+    topic: &str,
+    payload: &str,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitStatus> {
+    validate_topic_name(topic).map_err(|error| CommandFailure::Usage(error.to_string()))?;
     let payload = payload_bytes(payload)?;
     let interfaces = of_interfaces(&loaded.settings, topic, &payload);
     let (flows, notes) = of_flows(&loaded.settings, topic, &payload)?;
@@ -40,7 +46,7 @@ pub fn run(loaded: &Loaded, topic: &str, payload: &str, as_json: bool, out: &mut
             || entry["actions"].as_array().is_some_and(|actions| actions.iter().any(fails))
     };
     let findings = nobody || interfaces.iter().chain(&flows).any(refused);
-    Ok(if findings { Exit::Findings } else { Exit::Ok })
+    Ok(if findings { ExitStatus::Findings } else { ExitStatus::Ok })
 }
 
 /// `-` is standard input, `@FILE` a file, anything else itself.
@@ -52,12 +58,12 @@ pub(super) fn payload_bytes(argument: &str) -> anyhow::Result<Vec<u8>> {
     }
     match argument.strip_prefix('@') {
         Some(file) => std::fs::read(file)
-            .map_err(|error| Failure::Usage(format!("can't read the payload's file {file}: {error}")).into()),
+            .map_err(|error| CommandFailure::Usage(format!("can't read the payload's file {file}: {error}")).into()),
         None => Ok(argument.as_bytes().to_vec()),
     }
 }
 
-fn of_interfaces(settings: &Settings, topic: &str, payload: &[u8]) -> Vec<Value> {
+fn of_interfaces(settings: &GatewaySettings, topic: &str, payload: &[u8]) -> Vec<Value> {
     if !settings.mapper.enabled {
         return Vec::new();
     }
@@ -73,7 +79,7 @@ fn of_interfaces(settings: &Settings, topic: &str, payload: &[u8]) -> Vec<Value>
         if !maps.topics().iter().any(|filter| filter.matches(topic)) {
             continue;
         }
-        let codec = Codec::new(Arc::new(maps), config.name.as_deref().unwrap_or(name));
+        let codec = MessageCodec::new(Arc::new(maps), config.name.as_deref().unwrap_or(name));
         found.push(match codec.decode(topic, payload) {
             Ok(message) if codec.is_echo(topic) => json!({"interface": name, "echo": true, "message": message}),
             Ok(message) => json!({"interface": name, "message": message}),
@@ -83,7 +89,7 @@ fn of_interfaces(settings: &Settings, topic: &str, payload: &[u8]) -> Vec<Value>
     found
 }
 
-fn of_flows(settings: &Settings, topic: &str, payload: &[u8]) -> anyhow::Result<(Vec<Value>, Vec<String>)> {
+fn of_flows(settings: &GatewaySettings, topic: &str, payload: &[u8]) -> anyhow::Result<(Vec<Value>, Vec<String>)> {
     if !settings.flows.enabled {
         return Ok((Vec::new(), vec!["flows are switched off (flows.enabled)".into()]));
     }
@@ -107,7 +113,7 @@ fn of_flows(settings: &Settings, topic: &str, payload: &[u8]) -> anyhow::Result<
 }
 
 /// What one flow makes of a payload: its verdict, and the rows and the request that would follow.
-pub(crate) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, format: ValueFormat) -> Value {
+pub(crate) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, format: ValueFormatSetting) -> Value {
     let mut answer = Map::new();
     answer.insert("flow".into(), json!(&*flow.code));
     let captures: Map<String, Value> =
@@ -115,7 +121,7 @@ pub(crate) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, for
     if !captures.is_empty() {
         answer.insert("captures".into(), captures.into());
     }
-    let parsed = match Payload::parse(payload) {
+    let parsed = match JsonPayload::parse(payload) {
         Ok(parsed) => parsed,
         Err(error) => {
             answer.insert("valid".into(), false.into());
@@ -135,19 +141,24 @@ pub(crate) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, for
     answer.insert("valid".into(), true.into());
     answer.insert("last_msg_id".into(), number.into());
     let message =
-        Rendered { flow, topic, payload, received_at: Utc::now().timestamp_micros(), message_id: "(message id)" };
+        RenderedCall { flow, topic, payload, received_at: Utc::now().timestamp_micros(), message_id: "(message id)" };
     let actions: Vec<Value> = flow.actions.iter().map(|action| of_action(&message, action, &parsed, format)).collect();
     answer.insert("actions".into(), actions.into());
     answer.into()
 }
 
-fn of_action(message: &Rendered<'_>, action: &Action, payload: &Payload<'_>, format: ValueFormat) -> Value {
+fn of_action(
+    message: &RenderedCall<'_>,
+    action: &FlowAction,
+    payload: &JsonPayload<'_>,
+    format: ValueFormatSetting,
+) -> Value {
     let (flow, name) = (message.flow, action.name());
     match action {
-        Action::StoreDb {} => {
+        FlowAction::StoreDb {} => {
             let format = flow.value_format.unwrap_or(match format {
-                ValueFormat::Json => payload::ValueFormat::Json,
-                ValueFormat::Python => payload::ValueFormat::Python,
+                ValueFormatSetting::Json => payload::ValueFormat::Json,
+                ValueFormatSetting::Python => payload::ValueFormat::Python,
             });
             let mut answer = json!({"action": name});
             let store = flow.store.as_ref();
@@ -162,15 +173,15 @@ fn of_action(message: &Rendered<'_>, action: &Action, payload: &Payload<'_>, for
             }
             answer
         }
-        Action::PostEndpoint {} => {
+        FlowAction::PostEndpoint {} => {
             let Some(endpoint) = &flow.endpoint else { return json!({"action": name}) };
             let filled = |template: Option<&str>, purpose, otherwise: &str| match template {
                 Some(template) => message.render(template, purpose),
                 None => Ok(otherwise.to_owned()),
             };
-            let url = filled(endpoint.url_template.as_deref(), Purpose::Url, &endpoint.url);
+            let url = filled(endpoint.url_template.as_deref(), TemplatePurpose::Url, &endpoint.url);
             let body = endpoint.body_template.as_deref();
-            let purpose = body.map_or(Purpose::Body, |source| body_purpose(endpoint, source));
+            let purpose = body.map_or(TemplatePurpose::Body, |source| body_purpose(endpoint, source));
             let body = filled(body, purpose, payload.text());
             let (url, body) = match (url, body) {
                 (Ok(url), Ok(body)) => (url, body),
@@ -180,11 +191,11 @@ fn of_action(message: &Rendered<'_>, action: &Action, payload: &Payload<'_>, for
             json!({"action": name, "request": {"method": "POST", "url": url, "headers": headers,
                 "signed": endpoint.webhook_secret.is_some(), "body": body}})
         }
-        Action::Publish { topic, qos, retain } => match message.render(topic, Purpose::Body) {
+        FlowAction::Publish { topic, qos, retain } => match message.render(topic, TemplatePurpose::Body) {
             Ok(topic) => json!({"action": name, "topic": topic, "qos": u8::from(*qos), "retain": retain}),
             Err(error) => json!({"action": name, "error": error}),
         },
-        Action::Log { level } => json!({"action": name, "level": level}),
+        FlowAction::Log { level } => json!({"action": name, "level": level}),
     }
 }
 

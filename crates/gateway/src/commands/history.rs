@@ -1,13 +1,13 @@
 //! `db size|index|purge`: what the history takes, and what keeps it small and fast.
 
 use crate::database::connect;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandFailure, ExitStatus};
 use anyhow::Context as _;
 use chrono::DateTime;
 use hearthgate_actors::flows::catalog;
 use hearthgate_domain::flow::Flow;
-use hearthgate_settings::{DatabaseUrl, Settings};
-use hearthgate_storage::sql::{Database, FlowHistory, Prunable, Step, TableSize};
+use hearthgate_settings::{DatabaseUrl, GatewaySettings};
+use hearthgate_storage::sql::{Database, FlowHistory, PrunableRows, RollupStep, TableSize};
 use serde_json::json;
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,9 +19,10 @@ pub(super) fn now() -> anyhow::Result<i64> {
 }
 
 /// The database, or the finding that there is none.
-pub(super) async fn opened(settings: &Settings) -> anyhow::Result<Database> {
+pub(super) async fn opened(settings: &GatewaySettings) -> anyhow::Result<Database> {
     connect(settings).await?.ok_or_else(|| {
-        Failure::Unavailable(format!("{} does not exist yet; the first start creates it", settings.database.url)).into()
+        CommandFailure::Unavailable(format!("{} does not exist yet; the first start creates it", settings.database.url))
+            .into()
     })
 }
 
@@ -35,7 +36,7 @@ pub(super) async fn flows(database: &Database) -> anyhow::Result<Vec<Flow>> {
 ///
 /// # Errors
 /// The database can't be reached.
-pub(super) async fn size(settings: &Settings, as_json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub(super) async fn size(settings: &GatewaySettings, as_json: bool, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let database = opened(settings).await?;
     let answer = sizes(&database).await;
     database.close().await;
@@ -55,7 +56,7 @@ pub(super) async fn size(settings: &Settings, as_json: bool, out: &mut dyn Write
         let answer = json!({"tables": tables, "bytes": total, "bytes_a_day": growth, "free_bytes": free,
             "full_in_days": full_in});
         writeln!(out, "{answer}")?;
-        return Ok(Exit::Ok);
+        return Ok(ExitStatus::Ok);
     }
     let width = sizes.iter().map(|size| size.table.len()).max().unwrap_or(0).max(5);
     writeln!(out, "{:width$}  {:>12}  {:>10}  {:>12}", "table", "rows", "bytes", "rows a day")?;
@@ -69,7 +70,7 @@ pub(super) async fn size(settings: &Settings, as_json: bool, out: &mut dyn Write
         (Some(free), None) => writeln!(out, "{} are free", shown(free))?,
         (None, _) => writeln!(out, "how much the server has left it does not tell")?,
     }
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
 async fn sizes(database: &Database) -> anyhow::Result<(Vec<TableSize>, i64)> {
@@ -83,7 +84,7 @@ async fn sizes(database: &Database) -> anyhow::Result<(Vec<TableSize>, i64)> {
 }
 
 /// What is left on the disk of an SQLite file.
-fn free_bytes(settings: &Settings) -> anyhow::Result<Option<i64>> {
+fn free_bytes(settings: &GatewaySettings) -> anyhow::Result<Option<i64>> {
     let DatabaseUrl::Sqlite(file) = &settings.database.url else { return Ok(None) };
     let disk = rustix::fs::statvfs(file).with_context(|| format!("asking for the disk of {}", file.display()))?;
     Ok(i64::try_from(disk.f_bavail.saturating_mul(disk.f_frsize)).ok())
@@ -104,23 +105,23 @@ pub(super) fn shown(bytes: i64) -> String {
 ///
 /// # Errors
 /// The database can't be reached, or refuses the index.
-pub(super) async fn index(settings: &Settings, apply: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub(super) async fn index(settings: &GatewaySettings, apply: bool, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let database = opened(settings).await?;
     let answer = async {
         let state = database.index_state().await.map_err(unavailable)?;
         if state.exists {
             writeln!(out, "data has its index")?;
-            return Ok(Exit::Ok);
+            return Ok(ExitStatus::Ok);
         }
         writeln!(out, "{};", state.statement)?;
         writeln!(out, "-- about {} for {} rows", shown(state.estimated_bytes), state.rows)?;
         if !apply {
             writeln!(out, "-- `hearthgate db index --apply` makes it, while readings go on coming in")?;
-            return Ok(Exit::Findings);
+            return Ok(ExitStatus::Findings);
         }
         database.make_index().await.map_err(unavailable)?;
         writeln!(out, "made")?;
-        Ok(Exit::Ok)
+        Ok(ExitStatus::Ok)
     }
     .await;
     database.close().await;
@@ -131,15 +132,22 @@ pub(super) async fn index(settings: &Settings, apply: bool, out: &mut dyn Write)
 ///
 /// # Errors
 /// The database can't be reached, or the account may not.
-pub(super) async fn purge(settings: &Settings, dry_run: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub(super) async fn purge(
+    settings: &GatewaySettings,
+    dry_run: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitStatus> {
     let database = opened(settings).await?;
     let answer = async {
         let mut is_any = false;
         for flow in flows(&database).await? {
-            let Some(history) = FlowHistory::of(&flow).map_err(Failure::Refused)?.filter(FlowHistory::is_kept) else {
+            let Some(history) = FlowHistory::of(&flow).map_err(CommandFailure::Refused)?.filter(FlowHistory::is_kept)
+            else {
                 continue;
             };
-            for Prunable { table, rows, before } in database.prunable(&history, now()?).await.map_err(unavailable)? {
+            for PrunableRows { table, rows, before } in
+                database.prunable(&history, now()?).await.map_err(unavailable)?
+            {
                 is_any = true;
                 let before = DateTime::from_timestamp_micros(before).map_or_else(String::new, |time| time.to_rfc3339());
                 writeln!(out, "{}: {rows} rows of {table} from before {before}", history.code())?;
@@ -148,19 +156,19 @@ pub(super) async fn purge(settings: &Settings, dry_run: bool, out: &mut dyn Writ
                 continue;
             }
             // Windows first: no row goes before what is to outlive it is there.
-            while database.roll_up(&history, now()?).await.map_err(unavailable)? == Step::Done {}
-            while database.prune(&history, now()?).await.map_err(unavailable)? == Step::Done {}
+            while database.roll_up(&history, now()?).await.map_err(unavailable)? == RollupStep::Done {}
+            while database.prune(&history, now()?).await.map_err(unavailable)? == RollupStep::Done {}
         }
         if !is_any {
             writeln!(out, "no flow has a retention, and no rollup a time to be kept")?;
         }
-        Ok(Exit::Ok)
+        Ok(ExitStatus::Ok)
     }
     .await;
     database.close().await;
     answer
 }
 
-pub(super) fn unavailable(error: impl std::fmt::Display) -> Failure {
-    Failure::Unavailable(error.to_string())
+pub(super) fn unavailable(error: impl std::fmt::Display) -> CommandFailure {
+    CommandFailure::Unavailable(error.to_string())
 }

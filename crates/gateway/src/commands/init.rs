@@ -1,9 +1,9 @@
 //! `init`: a configuration file of one's own, with the keys that most people set.
 
 use crate::cli::InitArgs;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandFailure, ExitStatus};
 use anyhow::Context;
-use hearthgate_settings::{Environment, Sources};
+use hearthgate_settings::{EnvironmentVariables, SettingsSources};
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -16,8 +16,8 @@ const NAME: &str = "hearthgate.toml";
 /// Writes the file, once it is known that the program can read it.
 ///
 /// # Errors
-/// [`Failure::Usage`] when the file is there or a value can't be used; the folder can't be written.
-pub fn run(arguments: &InitArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+/// [`CommandFailure::Usage`] when the file is there or a value can't be used; the folder can't be written.
+pub fn run(arguments: &InitArgs, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let file = arguments.folder.join(NAME);
     fs::create_dir_all(&arguments.folder).with_context(|| format!("making {}", arguments.folder.display()))?;
     let has_secret = arguments.username.is_some();
@@ -36,14 +36,14 @@ pub fn run(arguments: &InitArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Ok(written) => written,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let problem = format!("{} is there already, and is left as it is; edit it, or remove it", file.display());
-            return Err(Failure::Usage(problem).into());
+            return Err(CommandFailure::Usage(problem).into());
         }
         Err(error) => return Err(error).with_context(|| format!("writing {}", file.display())),
     };
     written.write_all(text(arguments).as_bytes()).with_context(|| format!("writing {}", file.display()))?;
-    let read = hearthgate_settings::load(Sources {
+    let read = hearthgate_settings::load(SettingsSources {
         file: Some(file.clone()),
-        environment: Environment::of_process(),
+        environment: EnvironmentVariables::of_process(),
         flags: Vec::new(),
         working_dir: std::env::current_dir().context("finding the working directory")?,
     });
@@ -56,7 +56,7 @@ pub fn run(arguments: &InitArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         writeln!(out, "put the password of the broker into {}", arguments.folder.join("secrets/mqtt").display())?;
     }
     writeln!(out, "next:    hearthgate -c {0} check, then hearthgate -c {0} run", file.display())?;
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
 /// A new file that only its owner can read: passwords end up in it.

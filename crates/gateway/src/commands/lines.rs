@@ -1,6 +1,6 @@
 //! Commands that answer JSON lines with JSON lines, in order.
 
-use crate::exit::Exit;
+use crate::exit::ExitStatus;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
@@ -13,7 +13,7 @@ pub(super) fn answer<Q: DeserializeOwned>(
     input: impl Read,
     output: impl Write,
     mut question: impl FnMut(Q) -> Value,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<ExitStatus> {
     let mut input = BufReader::with_capacity(64 << 10, input);
     let mut output = BufWriter::with_capacity(64 << 10, output);
     let mut line = Vec::new();
@@ -31,7 +31,7 @@ pub(super) fn answer<Q: DeserializeOwned>(
         }
     }
     output.flush()?;
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use super::lines;
 use crate::cli::{MapArgs, MapCommand};
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandFailure, ExitStatus};
 use crate::maps;
-use hearthgate_domain::mapping::Codec;
+use hearthgate_domain::mapping::MessageCodec;
 use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use hearthgate_domain::topic::{TopicFilter, validate_topic_name};
 use serde::Deserialize;
@@ -28,7 +28,7 @@ struct FilterAndTopic {
 ///
 /// # Errors
 /// The map is missing or refused; reading or writing fails.
-pub fn run(command: &MapCommand, input: impl Read, output: impl Write) -> anyhow::Result<Exit> {
+pub fn run(command: &MapCommand, input: impl Read, output: impl Write) -> anyhow::Result<ExitStatus> {
     match command {
         MapCommand::Decode(args) => {
             let codec = codec(args)?;
@@ -49,16 +49,16 @@ pub fn run(command: &MapCommand, input: impl Read, output: impl Write) -> anyhow
     }
 }
 
-fn codec(args: &MapArgs) -> anyhow::Result<Codec> {
-    let maps = maps::read(&args.map).map_err(Failure::Config)?;
-    Ok(Codec::new(Arc::new(maps), &args.name))
+fn codec(args: &MapArgs) -> anyhow::Result<MessageCodec> {
+    let maps = maps::read(&args.map).map_err(CommandFailure::Config)?;
+    Ok(MessageCodec::new(Arc::new(maps), &args.name))
 }
 
 /// Answers whether filters match topics.
 ///
 /// # Errors
 /// Reading or writing fails.
-pub fn topic_match(input: impl Read, output: impl Write) -> anyhow::Result<Exit> {
+pub fn topic_match(input: impl Read, output: impl Write) -> anyhow::Result<ExitStatus> {
     lines::answer(input, output, |FilterAndTopic { filter, topic }| match matches(&filter, &topic) {
         Ok(matches) => json!({"match": matches}),
         Err(error) => error,

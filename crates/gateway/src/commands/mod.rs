@@ -23,11 +23,11 @@ mod reach;
 mod report;
 pub mod schema;
 
-use crate::cli::{BrokerCommand, Cli, Command, Global, SchemaCommand, TopicCommand};
+use crate::cli::{BrokerCommand, CliCommand, CommandLine, GlobalFlags, SchemaCommand, TopicCommand};
 use crate::telemetry;
 use anyhow::Context;
-use hearthgate_settings::{self, Environment, Loaded, Sources};
-use hearthgate_supervision::Command as Order;
+use hearthgate_settings::{self, EnvironmentVariables, LoadedSettings, SettingsSources};
+use hearthgate_supervision::OperatorCommand as Order;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{self, ExitCode};
@@ -36,42 +36,42 @@ use std::process::{self, ExitCode};
 ///
 /// # Errors
 /// Whatever kept it from being done; [`crate::exit::exit_of`] tells the code.
-pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
-    let Cli { global, command } = cli;
+pub fn dispatch(cli: CommandLine) -> anyhow::Result<ExitCode> {
+    let CommandLine { global, command } = cli;
     // Whatever is made below the state folder, by this process or by SQLite, is its user's alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let load = || load(&global);
     let mut out = io::stdout().lock();
-    let exit = match command.unwrap_or(Command::Run) {
-        Command::Run => {
+    let exit = match command.unwrap_or(CliCommand::Run) {
+        CliCommand::Run => {
             drop(out);
             return start(load);
         }
-        Command::Check { offline, json } => check::run(&load()?, offline, json, &mut out)?,
-        Command::Explain { topic, payload, json } => explain::run(&load()?, &topic, &payload, json, &mut out)?,
-        Command::Config(command) => config::run(&command, load, &mut out)?,
-        Command::Map(command) => map::run(&command, io::stdin().lock(), &mut out)?,
-        Command::Topic(TopicCommand::Match) => map::topic_match(io::stdin().lock(), &mut out)?,
-        Command::Schema(SchemaCommand::Validate) => schema::validate(io::stdin().lock(), &mut out)?,
-        Command::Broker(BrokerCommand::Passwd { name }) => passwd::run(&name, &mut out)?,
-        Command::Status { json } => control::status(&load()?.settings, json, &mut out)?,
-        Command::Restart(part) => control::order(&load()?.settings, &part.name, Order::Restart, &mut out)?,
-        Command::Resume(part) => control::order(&load()?.settings, &part.name, Order::Resume, &mut out)?,
-        Command::Stop(part) => control::order(&load()?.settings, &part.name, Order::Stop, &mut out)?,
-        Command::Start(part) => control::order(&load()?.settings, &part.name, Order::Start, &mut out)?,
-        Command::Interface(command) => interface::run(&command, &mut out)?,
-        Command::Init(arguments) => init::run(&arguments, &mut out)?,
-        Command::Backup { file, with_secrets } => backup::run(&load()?, &file, with_secrets, &mut out)?,
-        Command::Restore { file, verify, replace } => {
+        CliCommand::Check { offline, json } => check::run(&load()?, offline, json, &mut out)?,
+        CliCommand::Explain { topic, payload, json } => explain::run(&load()?, &topic, &payload, json, &mut out)?,
+        CliCommand::Config(command) => config::run(&command, load, &mut out)?,
+        CliCommand::Map(command) => map::run(&command, io::stdin().lock(), &mut out)?,
+        CliCommand::Topic(TopicCommand::Match) => map::topic_match(io::stdin().lock(), &mut out)?,
+        CliCommand::Schema(SchemaCommand::Validate) => schema::validate(io::stdin().lock(), &mut out)?,
+        CliCommand::Broker(BrokerCommand::Passwd { name }) => passwd::run(&name, &mut out)?,
+        CliCommand::Status { json } => control::status(&load()?.settings, json, &mut out)?,
+        CliCommand::Restart(part) => control::order(&load()?.settings, &part.name, Order::Restart, &mut out)?,
+        CliCommand::Resume(part) => control::order(&load()?.settings, &part.name, Order::Resume, &mut out)?,
+        CliCommand::Stop(part) => control::order(&load()?.settings, &part.name, Order::Stop, &mut out)?,
+        CliCommand::Start(part) => control::order(&load()?.settings, &part.name, Order::Start, &mut out)?,
+        CliCommand::Interface(command) => interface::run(&command, &mut out)?,
+        CliCommand::Init(arguments) => init::run(&arguments, &mut out)?,
+        CliCommand::Backup { file, with_secrets } => backup::run(&load()?, &file, with_secrets, &mut out)?,
+        CliCommand::Restore { file, verify, replace } => {
             backup::restore::run(&load()?.settings, &file, verify, replace, &mut out)?
         }
-        Command::Doctor { file } => doctor::run(&load, file.as_deref(), &mut out)?,
-        Command::Completions { shell } => manual::completions(shell, &mut out)?,
-        Command::Man { folder } => manual::pages(folder.as_deref(), &mut out)?,
-        Command::Db(command) => db::run(&load()?.settings, &command, &mut out)?,
-        Command::Data(args) => data::run(&load()?.settings, &args, &mut out)?,
-        Command::Dlq(command) => dlq::run(&load()?.settings, &command, &mut out)?,
-        Command::Flow(command) => flow::run(&load()?, &command, &mut out)?,
+        CliCommand::Doctor { file } => doctor::run(&load, file.as_deref(), &mut out)?,
+        CliCommand::Completions { shell } => manual::completions(shell, &mut out)?,
+        CliCommand::Man { folder } => manual::pages(folder.as_deref(), &mut out)?,
+        CliCommand::Db(command) => db::run(&load()?.settings, &command, &mut out)?,
+        CliCommand::Data(args) => data::run(&load()?.settings, &args, &mut out)?,
+        CliCommand::Dlq(command) => dlq::run(&load()?.settings, &command, &mut out)?,
+        CliCommand::Flow(command) => flow::run(&load()?, &command, &mut out)?,
     };
     out.flush()?;
     Ok(exit.into())
@@ -80,31 +80,34 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Reads the configuration that the flags and the environment name.
 ///
 /// # Errors
-/// All that is wrong with it, as a [`hearthgate_settings::ConfigError`].
-pub fn load(global: &Global) -> anyhow::Result<Loaded> {
+/// All that is wrong with it, as a [`hearthgate_settings::SettingsError`].
+pub fn load(global: &GlobalFlags) -> anyhow::Result<LoadedSettings> {
     let mut flags = global.set.clone();
     flags.extend(global.log_level.clone().map(|level| ("log.level".to_owned(), level)));
-    Ok(hearthgate_settings::load(Sources {
+    Ok(hearthgate_settings::load(SettingsSources {
         file: global.config.clone(),
-        environment: Environment::of_process(),
+        environment: EnvironmentVariables::of_process(),
         flags,
         working_dir: std::env::current_dir().context("finding the working directory")?,
     })?)
 }
 
-fn start(load: impl Fn() -> anyhow::Result<Loaded>) -> anyhow::Result<ExitCode> {
+fn start(load: impl Fn() -> anyhow::Result<LoadedSettings>) -> anyhow::Result<ExitCode> {
     // Its path, taken now: an upgrade may put another program there by the time we start it again.
     let program = std::env::current_exe().context("finding this program")?;
     match run_once(&load()?, &load)? {
-        crate::run::Next::End(exit) => Ok(exit.into()),
-        crate::run::Next::StartAgain => {
+        crate::run::AfterRun::End(exit) => Ok(exit.into()),
+        crate::run::AfterRun::StartAgain => {
             let failed = process::Command::new(&program).args(std::env::args_os().skip(1)).exec();
             Err(failed).with_context(|| format!("starting {} again", program.display()))
         }
     }
 }
 
-fn run_once(loaded: &Loaded, load: impl Fn() -> anyhow::Result<Loaded>) -> anyhow::Result<crate::run::Next> {
+fn run_once(
+    loaded: &LoadedSettings,
+    load: impl Fn() -> anyhow::Result<LoadedSettings>,
+) -> anyhow::Result<crate::run::AfterRun> {
     let telemetry = telemetry::start(&loaded.settings.log)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");

@@ -2,9 +2,9 @@
 
 use crate::wiring::options;
 use hearthgate_actors::flows::poster::body_purpose;
-use hearthgate_domain::flow::{Action, Auth, Flow, FlowRow, HeaderValue, SecretRef};
+use hearthgate_domain::flow::{EndpointAuth, Flow, FlowAction, FlowRow, HeaderValue, SecretRef};
 use hearthgate_domain::routing::{describe_circle, find_circles};
-use hearthgate_endpoints::template::{Purpose, Template};
+use hearthgate_endpoints::template::{BodyTemplate, TemplatePurpose};
 use hearthgate_interfaces::{DriverConfig, InterfaceConfig};
 use rustix::fs::{Access, access};
 use std::ffi::OsStr;
@@ -15,19 +15,22 @@ const USUAL_PATH: &str = "/bin:/usr/bin";
 
 /// What keeps the flow's templates from being read: each message would become a dead letter.
 pub(super) fn template_problems(flow: &Flow) -> Vec<String> {
-    let mut templates: Vec<(&str, &str, Purpose)> = Vec::new();
+    let mut templates: Vec<(&str, &str, TemplatePurpose)> = Vec::new();
     if let Some(endpoint) = &flow.endpoint {
-        templates.extend(endpoint.url_template.as_deref().map(|text| ("options.url_template", text, Purpose::Url)));
+        templates
+            .extend(endpoint.url_template.as_deref().map(|text| ("options.url_template", text, TemplatePurpose::Url)));
         let body = endpoint.body_template.as_deref();
         templates.extend(body.map(|text| ("options.body_template", text, body_purpose(endpoint, text))));
     }
     for action in &flow.actions {
-        if let Action::Publish { topic, .. } = action {
-            templates.push(("options.actions, the topic of PUBLISH", topic, Purpose::Body));
+        if let FlowAction::Publish { topic, .. } = action {
+            templates.push(("options.actions, the topic of PUBLISH", topic, TemplatePurpose::Body));
         }
     }
-    let problem = |(field, text, purpose): (&str, &str, Purpose)| {
-        Template::new(text, purpose).err().map(|error| format!("{field}: {error}; mend it with `hearthgate flow edit`"))
+    let problem = |(field, text, purpose): (&str, &str, TemplatePurpose)| {
+        BodyTemplate::new(text, purpose)
+            .err()
+            .map(|error| format!("{field}: {error}; mend it with `hearthgate flow edit`"))
     };
     templates.into_iter().filter_map(problem).collect()
 }
@@ -37,7 +40,7 @@ pub(super) fn secret_problems(flow: &Flow) -> Vec<String> {
     let Some(endpoint) = &flow.endpoint else { return Vec::new() };
     let mut secrets: Vec<&SecretRef> = endpoint.webhook_secret.iter().collect();
     secrets.extend(endpoint.auth.iter().map(|auth| match auth {
-        Auth::Bearer(secret) | Auth::Basic { password: secret, .. } => secret,
+        EndpointAuth::Bearer(secret) | EndpointAuth::Basic { password: secret, .. } => secret,
     }));
     secrets.extend(endpoint.headers.iter().filter_map(|(_, value)| match value {
         HeaderValue::Secret { secret } => Some(secret),

@@ -1,6 +1,6 @@
 //! `broker passwd`: a user's section with the hash of a password that is never shown.
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandFailure, ExitStatus};
 use anyhow::Context;
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
@@ -13,16 +13,16 @@ use std::os::fd::AsFd;
 ///
 /// # Errors
 /// The password is empty or was not repeated; reading or writing fails.
-pub fn run(name: &str, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn run(name: &str, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     if name.is_empty() || name.chars().any(char::is_control) {
-        return Err(Failure::Usage("a user's name is a text without control characters".into()).into());
+        return Err(CommandFailure::Usage("a user's name is a text without control characters".into()).into());
     }
     let password = ask(name)?;
     let hash: PasswordHash =
         Argon2::default().hash_password(password.as_bytes()).map_err(|error| anyhow::anyhow!("hashing: {error}"))?;
     let section = toml_edit::Key::new(name).to_string();
     writeln!(out, "[broker.users.{section}]\npassword = \"{hash}\"")?;
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
 fn ask(name: &str) -> anyhow::Result<String> {
@@ -30,14 +30,14 @@ fn ask(name: &str) -> anyhow::Result<String> {
     let password = if input.is_terminal() {
         let first = without_echo(&input, &format!("Password of {name}: "))?;
         if without_echo(&input, "Once more: ")? != first {
-            return Err(Failure::Usage("the two differ; nothing was printed".into()).into());
+            return Err(CommandFailure::Usage("the two differ; nothing was printed".into()).into());
         }
         first
     } else {
         line(&input)?
     };
     if password.is_empty() {
-        return Err(Failure::Usage("an empty password protects nothing".into()).into());
+        return Err(CommandFailure::Usage("an empty password protects nothing".into()).into());
     }
     Ok(password)
 }

@@ -1,13 +1,13 @@
 //! Findings of `check`, line by line as they come, or as one JSON object at the end.
 
-use crate::exit::Exit;
+use crate::exit::ExitStatus;
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
 /// How one line ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) enum LineMark {
     Ok,
     Skipped,
     Warning,
@@ -17,7 +17,7 @@ pub(super) enum Mark {
     Unreachable,
 }
 
-pub(super) struct Report<'a> {
+pub(super) struct CheckReport<'a> {
     out: &'a mut dyn Write,
     colours: bool,
     /// The findings, when they are wanted as JSON.
@@ -26,7 +26,7 @@ pub(super) struct Report<'a> {
     unreachable: u32,
 }
 
-impl<'a> Report<'a> {
+impl<'a> CheckReport<'a> {
     pub(super) fn new(out: &'a mut dyn Write, as_json: bool) -> Self {
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         Self { out, colours, findings: as_json.then(Vec::new), wrong: 0, unreachable: 0 }
@@ -36,18 +36,18 @@ impl<'a> Report<'a> {
     ///
     /// # Errors
     /// Writing fails.
-    pub(super) fn line(&mut self, mark: Mark, subject: impl Display, detail: impl Display) -> anyhow::Result<()> {
+    pub(super) fn line(&mut self, mark: LineMark, subject: impl Display, detail: impl Display) -> anyhow::Result<()> {
         let (word, name, colour) = match mark {
-            Mark::Ok => ("ok", "ok", "32"),
-            Mark::Skipped => ("skip", "skipped", "2"),
-            Mark::Warning => ("warn", "warning", "33"),
-            Mark::Wrong => ("WRONG", "wrong", "31"),
-            Mark::Unreachable => ("DOWN", "unreachable", "31"),
+            LineMark::Ok => ("ok", "ok", "32"),
+            LineMark::Skipped => ("skip", "skipped", "2"),
+            LineMark::Warning => ("warn", "warning", "33"),
+            LineMark::Wrong => ("WRONG", "wrong", "31"),
+            LineMark::Unreachable => ("DOWN", "unreachable", "31"),
         };
         match mark {
-            Mark::Wrong => self.wrong += 1,
-            Mark::Unreachable => self.unreachable += 1,
-            Mark::Ok | Mark::Skipped | Mark::Warning => {}
+            LineMark::Wrong => self.wrong += 1,
+            LineMark::Unreachable => self.unreachable += 1,
+            LineMark::Ok | LineMark::Skipped | LineMark::Warning => {}
         }
         if let Some(findings) = &mut self.findings {
             findings.push(json!({"result": name, "subject": subject.to_string(), "detail": detail.to_string()}));
@@ -67,16 +67,16 @@ impl<'a> Report<'a> {
     ///
     /// # Errors
     /// Writing fails.
-    pub(super) fn close(self) -> anyhow::Result<Exit> {
+    pub(super) fn close(self) -> anyhow::Result<ExitStatus> {
         let (exit, text) = match (self.wrong, self.unreachable) {
-            (0, 0) => (Exit::Ok, "everything is in order".to_owned()),
-            (0, down) => (Exit::Unavailable, format!("{down} not reachable")),
-            (wrong, 0) => (Exit::Findings, format!("{wrong} to put right")),
-            (wrong, down) => (Exit::Findings, format!("{wrong} to put right, {down} not reachable")),
+            (0, 0) => (ExitStatus::Ok, "everything is in order".to_owned()),
+            (0, down) => (ExitStatus::Unavailable, format!("{down} not reachable")),
+            (wrong, 0) => (ExitStatus::Findings, format!("{wrong} to put right")),
+            (wrong, down) => (ExitStatus::Findings, format!("{wrong} to put right, {down} not reachable")),
         };
         match self.findings {
             Some(findings) => {
-                let Report { wrong, unreachable, .. } = self;
+                let CheckReport { wrong, unreachable, .. } = self;
                 let answer = json!({"wrong": wrong, "unreachable": unreachable, "findings": findings});
                 writeln!(self.out, "{answer}")?;
             }

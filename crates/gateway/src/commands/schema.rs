@@ -1,8 +1,8 @@
 //! `schema validate`: lines through the very validation that flows do.
 
 use super::lines;
-use crate::exit::Exit;
-use hearthgate_domain::payload::Payload;
+use crate::exit::ExitStatus;
+use hearthgate_domain::payload::JsonPayload;
 use hearthgate_domain::schema::PayloadSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -20,7 +20,7 @@ struct SchemaAndPayload {
 ///
 /// # Errors
 /// Reading or writing fails.
-pub fn validate(input: impl Read, output: impl Write) -> anyhow::Result<Exit> {
+pub fn validate(input: impl Read, output: impl Write) -> anyhow::Result<ExitStatus> {
     lines::answer(input, output, |SchemaAndPayload { schema, payload }| verdict(&schema, payload.get()))
 }
 
@@ -29,7 +29,7 @@ fn verdict(schema: &Value, payload: &str) -> Value {
         Ok(schema) => schema,
         Err(error) => return json!({"error": error.to_string()}),
     };
-    match Payload::parse_text(payload).map(|payload| schema.validate(&payload)) {
+    match JsonPayload::parse_text(payload).map(|payload| schema.validate(&payload)) {
         Ok(Ok(())) => json!({"valid": true}),
         Ok(Err(violations)) => {
             let errors: Vec<String> = violations.iter().map(ToString::to_string).collect();

@@ -1,15 +1,15 @@
 //! What a newcomer sees first: what runs, and what to try next.
 
-use crate::wiring::Running;
-use hearthgate_settings::Loaded;
+use crate::wiring::RunningGateway;
+use hearthgate_settings::LoadedSettings;
 use std::fmt::Write as _;
 
 /// Prints the banner to standard error, beside the log.
-pub(super) fn print(loaded: &Loaded, running: &Running) {
+pub(super) fn print(loaded: &LoadedSettings, running: &RunningGateway) {
     eprint!("{}", text(loaded, running));
 }
 
-fn text(loaded: &Loaded, running: &Running) -> String {
+fn text(loaded: &LoadedSettings, running: &RunningGateway) -> String {
     let settings = &loaded.settings;
     let mut text = format!("\nHearthgate {}\n", env!("CARGO_PKG_VERSION"));
     let mut line = |what: &str, value: &str| {

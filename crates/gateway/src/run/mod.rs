@@ -5,12 +5,12 @@ mod service_manager;
 mod shutdown;
 mod subjects;
 
-use crate::exit::{Exit, Failure};
-use crate::telemetry::Level;
-use crate::wiring::Running;
+use crate::exit::{CommandFailure, ExitStatus};
+use crate::telemetry::LevelControl;
+use crate::wiring::RunningGateway;
 use anyhow::Context as _;
-use hearthgate_api::{Metrics, Parts, Server};
-use hearthgate_settings::Loaded;
+use hearthgate_api::{ApiServer, MetricStore, ServerDeps};
+use hearthgate_settings::LoadedSettings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use service_manager::ServiceManager;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,9 +18,9 @@ use tracing::{error, info, warn};
 
 /// What comes after a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum AfterRun {
     /// The program ends.
-    End(Exit),
+    End(ExitStatus),
     /// The program is to be started again, with the configuration as it is now.
     StartAgain,
 }
@@ -30,17 +30,21 @@ pub enum Next {
 ///
 /// # Errors
 /// Something that only the user can mend: a port in use, a state folder that cannot be written.
-pub fn run(loaded: &Loaded, level: &Level, usable: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<Next> {
+pub fn run(
+    loaded: &LoadedSettings,
+    level: &LevelControl,
+    usable: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<AfterRun> {
     raise_file_limit();
     actix::System::new().block_on(async {
         let mut signals = Signals::new()?;
         let mut manager = ServiceManager::of_environment();
-        let metrics = Metrics::install().context("preparing metrics")?;
+        let metrics = MetricStore::install().context("preparing metrics")?;
         let http = bind_http(loaded)?;
         let running = crate::wiring::start(loaded).await?;
         banner::print(loaded, &running);
         let mut http = match http {
-            Some(server) => Some(server.run(Parts {
+            Some(server) => Some(server.run(ServerDeps {
                 registry: running.registry.clone(),
                 readiness: running.readiness(),
                 flows: running.flow_orders(),
@@ -54,8 +58,8 @@ pub fn run(loaded: &Loaded, level: &Level, usable: impl Fn() -> anyhow::Result<(
         let next = serve(&running, &mut signals, &mut manager, &mut http, usable).await;
         match next {
             // Told that it stops, it would not let us start again.
-            Next::StartAgain => manager.reloading(),
-            Next::End(_) => manager.stopping(),
+            AfterRun::StartAgain => manager.reloading(),
+            AfterRun::End(_) => manager.stopping(),
         }
         info!("stopping; a second signal ends at once");
         let patience = loaded.settings.gateway.shutdown_timeout.0;
@@ -79,12 +83,12 @@ fn raise_file_limit() {
 
 /// Waits for the reason to end.
 async fn serve(
-    running: &Running,
+    running: &RunningGateway,
     signals: &mut Signals,
     manager: &mut ServiceManager,
     http: &mut Option<actix_web::dev::Server>,
     usable: impl Fn() -> anyhow::Result<()>,
-) -> Next {
+) -> AfterRun {
     loop {
         let api = async {
             match http.as_mut() {
@@ -99,7 +103,7 @@ async fn serve(
             }
             is_end = signals.next() => {
                 if is_end {
-                    return Next::End(Exit::Ok);
+                    return AfterRun::End(ExitStatus::Ok);
                 }
                 info!("reloading flows and maps");
                 manager.reloading();
@@ -109,10 +113,10 @@ async fn serve(
             () = manager.due() => manager.show_life(&running.registry),
             failure = running.registry.essential_failure() => {
                 error!(part = %failure.actor, reason = %failure.error, "an essential part is given up; the gateway ends");
-                return Next::End(Exit::Internal);
+                return AfterRun::End(ExitStatus::Internal);
             }
             () = running.restart_wanted.notified() => match usable() {
-                Ok(()) => return Next::StartAgain,
+                Ok(()) => return AfterRun::StartAgain,
                 Err(reason) => error!("not restarted by order, since it would not start again: {reason:#}"),
             },
         }
@@ -120,15 +124,15 @@ async fn serve(
 }
 
 /// Takes the API's port before anything is started, so that one in use is told at once.
-fn bind_http(loaded: &Loaded) -> anyhow::Result<Option<Server>> {
+fn bind_http(loaded: &LoadedSettings) -> anyhow::Result<Option<ApiServer>> {
     let http = &loaded.settings.http;
     if !http.enabled {
         return Ok(None);
     }
-    let settings = hearthgate_api::Settings::new(http.listen.0, http.token.clone(), http.names.clone())
-        .map_err(|error| Failure::Config(error.to_string()))?
+    let settings = hearthgate_api::ApiOptions::new(http.listen.0, http.token.clone(), http.names.clone())
+        .map_err(|error| CommandFailure::Config(error.to_string()))?
         .with_state_dir(loaded.settings.gateway.state_dir.clone());
-    let server = hearthgate_api::bind(settings).map_err(|error| Failure::Unavailable(format!("{error:#}")))?;
+    let server = hearthgate_api::bind(settings).map_err(|error| CommandFailure::Unavailable(format!("{error:#}")))?;
     Ok(Some(server))
 }
 
@@ -140,7 +144,8 @@ struct Signals {
 
 impl Signals {
     fn new() -> anyhow::Result<Self> {
-        let on = |kind| signal(kind).map_err(|error| Failure::Unavailable(format!("listening to signals: {error}")));
+        let on =
+            |kind| signal(kind).map_err(|error| CommandFailure::Unavailable(format!("listening to signals: {error}")));
         Ok(Signals {
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,

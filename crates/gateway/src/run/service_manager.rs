@@ -1,6 +1,6 @@
 //! What the service manager is told, by systemd's protocol (`man sd_notify`): ready, reloading, stopping, and still alive.
 
-use hearthgate_supervision::{Registry, Status};
+use hearthgate_supervision::{ActorRegistry, ActorStatus};
 use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
@@ -62,9 +62,9 @@ impl ServiceManager {
     }
 
     /// Gives a sign of life, unless a part hangs: then the service manager is to end and start the program.
-    pub(super) fn show_life(&mut self, registry: &Registry) {
+    pub(super) fn show_life(&mut self, registry: &ActorRegistry) {
         let hangs = registry.list().into_iter().find(|health| {
-            health.status == Status::Unresponsive || (health.essential && health.status == Status::Parked)
+            health.status == ActorStatus::Unresponsive || (health.essential && health.status == ActorStatus::Parked)
         });
         match hangs {
             None => {

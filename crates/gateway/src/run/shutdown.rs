@@ -1,6 +1,6 @@
 //! The orderly end: intake first, then what is in hand, then the rest, the databases last.
 
-use crate::wiring::Running;
+use crate::wiring::RunningGateway;
 use std::time::Duration;
 use tracing::{debug, warn};
 
@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 const DRAIN: Duration = Duration::from_secs(3);
 
 /// Ends all parts, in the order in which messages pass through them.
-pub(super) async fn in_order(running: &Running) {
+pub(super) async fn in_order(running: &RunningGateway) {
     running.close_intake().await;
     if tokio::time::timeout(DRAIN, running.drained()).await.is_err() {
         debug!("the journal keeps what is not written yet");

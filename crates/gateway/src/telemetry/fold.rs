@@ -19,12 +19,12 @@ const TARGET: &str = "hearthgate::repeats";
 const WATCHED: usize = 1000;
 
 /// The layer that holds repeats back.
-pub(super) struct Fold {
+pub(super) struct FoldLayer {
     shared: Option<Arc<Shared>>,
 }
 
 /// The thread that logs the counts; dropping it logs what is left.
-pub(super) struct Reporter {
+pub(super) struct FoldReporter {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -51,9 +51,9 @@ struct Seen {
     text: String,
 }
 
-impl Fold {
+impl FoldLayer {
     /// A layer, and the thread that goes with it. A zero `period` folds nothing.
-    pub(super) fn new(period: Duration) -> (Self, Option<Reporter>) {
+    pub(super) fn new(period: Duration) -> (Self, Option<FoldReporter>) {
         if period.is_zero() {
             return (Self { shared: None }, None);
         }
@@ -64,7 +64,7 @@ impl Fold {
         });
         match thread {
             Ok(thread) => {
-                let reporter = Reporter { shared: Arc::clone(&shared), thread: Some(thread) };
+                let reporter = FoldReporter { shared: Arc::clone(&shared), thread: Some(thread) };
                 (Self { shared: Some(shared) }, Some(reporter))
             }
             // Without the thread nobody would tell the counts.
@@ -73,7 +73,7 @@ impl Fold {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Fold {
+impl<S: Subscriber> Layer<S> for FoldLayer {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let Some(shared) = &self.shared else { return true };
         let metadata = event.metadata();
@@ -171,7 +171,7 @@ fn log_count(seen: &Seen, period: Duration) {
     }
 }
 
-impl Drop for Reporter {
+impl Drop for FoldReporter {
     fn drop(&mut self) {
         self.shared.lock().ended = true;
         self.shared.changed.notify_all();
@@ -235,7 +235,7 @@ mod tests {
 
     fn logged(period: Duration, work: impl FnOnce()) -> Vec<String> {
         let captured = Captured::default();
-        let (fold, reporter) = Fold::new(period);
+        let (fold, reporter) = FoldLayer::new(period);
         let layer = tracing_subscriber::fmt::layer().with_ansi(false).without_time().with_writer(captured.clone());
         let subscriber = tracing_subscriber::registry().with(fold).with(layer);
         let dispatch = tracing::Dispatch::new(subscriber);

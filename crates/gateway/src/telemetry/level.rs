@@ -8,7 +8,7 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 
 /// Clones are the same level.
 #[derive(Clone)]
-pub struct Level(Arc<Inner>);
+pub struct LevelControl(Arc<Inner>);
 
 struct Inner {
     filter: reload::Handle<EnvFilter, Registry>,
@@ -24,10 +24,10 @@ struct State {
     waiting: Option<thread::Thread>,
 }
 
-impl Level {
+impl LevelControl {
     pub(super) fn new(filter: reload::Handle<EnvFilter, Registry>, configured: String) -> Self {
         let state = State { level: configured.clone(), until: None, generation: 0, waiting: None };
-        Level(Arc::new(Inner { filter, configured, state: Mutex::new(state) }))
+        LevelControl(Arc::new(Inner { filter, configured, state: Mutex::new(state) }))
     }
 
     /// What is configured.
@@ -126,7 +126,7 @@ mod tests {
     fn a_level_ends_by_itself_and_a_wrong_one_changes_nothing() {
         let (filter, handle) = reload::Layer::new(EnvFilter::new("info"));
         let _registry = tracing_subscriber::registry().with(filter);
-        let level = Level::new(handle, "info".into());
+        let level = LevelControl::new(handle, "info".into());
         assert!(level.set("verbose", Duration::from_secs(60)).is_err());
         assert_eq!(level.now(), ("info".into(), None));
         level.set("debug", Duration::from_secs(600)).unwrap();

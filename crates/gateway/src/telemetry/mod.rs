@@ -5,13 +5,13 @@ mod fold;
 mod level;
 mod rotate;
 
-pub use level::Level;
+pub use level::LevelControl;
 
 pub use crate::telemetry::level::level_problem;
 use anyhow::Context;
 use escape::escaped_fields;
-use fold::Fold;
-use hearthgate_settings::{Log, LogFormat};
+use fold::FoldLayer;
+use hearthgate_settings::{LogFormat, LogSettings};
 use rotate::RotatingFile;
 use std::fmt;
 use std::io::IsTerminal;
@@ -25,11 +25,11 @@ use tracing_subscriber::{EnvFilter, Layer, reload};
 
 /// Keeps the log going; what waits is written when it is dropped.
 #[must_use]
-pub struct Telemetry {
+pub struct TelemetryGuard {
     /// The log's level.
-    pub level: Level,
+    pub level: LevelControl,
     // Dropped in this order: the counts of folded repeats still go into the file.
-    _fold: Option<fold::Reporter>,
+    _fold: Option<fold::FoldReporter>,
     _file: Option<WorkerGuard>,
 }
 
@@ -43,7 +43,7 @@ const USUAL: &str = "info";
 ///
 /// # Errors
 /// The level or the file is unusable, or a log was started before.
-pub fn start(log: &Log) -> anyhow::Result<Telemetry> {
+pub fn start(log: &LogSettings) -> anyhow::Result<TelemetryGuard> {
     let wished = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty());
     let misspelt = if wished.is_none() { level_problem(&log.level) } else { None };
     let configured = if misspelt.is_some() { USUAL } else { &log.level };
@@ -51,7 +51,7 @@ pub fn start(log: &Log) -> anyhow::Result<Telemetry> {
     let level = wished.unwrap_or_else(|| format!("{configured},{QUIET}"));
     let filter = EnvFilter::builder().parse(&level).with_context(|| format!("reading the log level \"{level}\""))?;
     let (filter, handle) = reload::Layer::new(filter);
-    let (fold, reporter) = Fold::new(log.fold_repeats.0);
+    let (fold, reporter) = FoldLayer::new(log.fold_repeats.0);
     let (file, guard) = match &log.file {
         Some(path) => {
             let file = RotatingFile::open(path, log.max_size.0, log.keep)
@@ -78,7 +78,7 @@ pub fn start(log: &Log) -> anyhow::Result<Telemetry> {
     if let Some(problem) = misspelt {
         tracing::warn!("log.level: {problem}; the log goes on with {USUAL}");
     }
-    Ok(Telemetry { level: Level::new(handle, shown), _fold: reporter, _file: guard })
+    Ok(TelemetryGuard { level: LevelControl::new(handle, shown), _fold: reporter, _file: guard })
 }
 
 fn on_stderr<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>

@@ -1,20 +1,20 @@
 //! The flows: the journal and everyone around it.
 
-use super::running::{Flows, Troubles};
+use super::running::{Conditions, FlowCommands};
 use crate::database;
-use crate::exit::Failure;
+use crate::exit::CommandFailure;
 use crate::wiring::options;
-use crate::wiring::slots::Intake;
-use crate::wiring::spawner::{Place, Starter};
+use crate::wiring::slots::IntakeSlots;
+use crate::wiring::spawner::{ActorSlot, ActorSpawner};
 use anyhow::Context as _;
-use hearthgate_actors::condition::Trouble;
+use hearthgate_actors::condition::Condition;
 use hearthgate_actors::flows::{catalog, commit, dead_letters, historian, poster, router, writer};
 use hearthgate_actors::in_hand::InHand;
-use hearthgate_actors::mqtt::progress::Progress;
+use hearthgate_actors::mqtt::progress::ConsumerProgress;
 use hearthgate_domain::routing::RoutingTable;
-use hearthgate_settings::{Settings, WhenFull};
+use hearthgate_settings::{GatewaySettings, WhenFullSetting};
 use hearthgate_storage::dead_letters::DeadLetters;
-use hearthgate_storage::journal::{Journal, Start};
+use hearthgate_storage::journal::{ConsumerStart, Journal};
 use hearthgate_storage::sql::MqttServer;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -26,48 +26,48 @@ use tracing::{error, info};
 /// # Errors
 /// The journal or the dead letters can not be opened.
 pub(super) async fn wire(
-    starter: &mut Starter<'_>,
-    settings: &Settings,
-    Intake { mqtt, interests, traffic, .. }: &Intake,
-    router: &Place<router::FlowRouterActor, router::Deps>,
+    starter: &mut ActorSpawner<'_>,
+    settings: &GatewaySettings,
+    IntakeSlots { mqtt, interests, traffic, .. }: &IntakeSlots,
+    router: &ActorSlot<router::FlowRouterActor, router::RouterDeps>,
     server: Option<watch::Sender<Option<MqttServer>>>,
-) -> anyhow::Result<(Flows, Troubles)> {
+) -> anyhow::Result<(FlowCommands, Conditions)> {
     let state = &settings.gateway.state_dir;
     let journal = open_journal(settings, &state.join("journal"))?;
     let handle = journal.handle();
     // Before the first message comes in: who registers later would begin behind it.
     for consumer in [writer::CONSUMER, dead_letters::CONSUMER, poster::CONSUMER] {
-        handle.register(consumer, Start::Oldest).context("registering with the journal")?;
+        handle.register(consumer, ConsumerStart::Oldest).context("registering with the journal")?;
     }
     let dead_letters = DeadLetters::open(&database::dead_letter_options(settings))
         .await
-        .map_err(|error| Failure::Unavailable(error.to_string()))?;
+        .map_err(|error| CommandFailure::Unavailable(error.to_string()))?;
     let in_hand = Arc::new(InHand::open(&state.join("in-hand")));
     let (table_tx, table) = watch::channel(Arc::new(RoutingTable::new(Vec::new())));
     let (database_tx, database) = watch::channel(None);
     let mut troubles = Vec::new();
     let mut trouble = |part| {
-        let (trouble, seen) = Trouble::new();
+        let (trouble, seen) = Condition::new();
         troubles.push((part, seen));
         trouble
     };
 
-    router.fill(router::Deps {
-        desk: Arc::new(Mutex::new(commit::Desk::new(journal))),
+    router.fill(router::RouterDeps {
+        desk: Arc::new(Mutex::new(commit::JournalCommitter::new(journal))),
         table: table_tx,
         settled: mqtt.addr.clone().recipient(),
         wanted: mqtt.addr.clone().recipient(),
-        progress: Arc::new(Progress::default()),
+        progress: Arc::new(ConsumerProgress::default()),
         trouble: trouble("journal"),
         interests: Arc::clone(interests),
         traffic: traffic.clone(),
-        sharing: router::Sharing { group: settings.mqtt.group.clone(), is_leaving: settings.mqtt.leave_group },
+        sharing: router::FlowSharing { group: settings.mqtt.group.clone(), is_leaving: settings.mqtt.leave_group },
         letters: dead_letters.clone(),
-        rejects: settings.journal.when_full == WhenFull::Reject,
+        rejects: settings.journal.when_full == WhenFullSetting::Reject,
         in_hand: Arc::clone(&in_hand),
     })?;
     let writer = starter.start("writer", "writer", writer::RecordWriterActor::new)?;
-    writer.fill(writer::Deps {
+    writer.fill(writer::WriterDeps {
         journal: handle.clone(),
         database: database.clone(),
         table: table.clone(),
@@ -80,24 +80,24 @@ pub(super) async fn wire(
         in_hand: Arc::clone(&in_hand),
     })?;
     let letters = starter.start("letters", "writer", dead_letters::DeadLetterActor::new)?;
-    letters.fill(dead_letters::Deps {
+    letters.fill(dead_letters::DeadLetterDeps {
         journal: handle.clone(),
         table: table.clone(),
         letters: dead_letters.clone(),
         router: router.addr.clone().recipient(),
     })?;
     let historian = starter.start("historian", "historian", historian::HistorianActor::new)?;
-    historian.fill(historian::Deps {
+    historian.fill(historian::HistorianDeps {
         database: database.clone(),
         table: table.clone(),
         trouble: trouble("historian"),
     })?;
     let catalog = starter.start("catalog", "router", catalog::CatalogActor::new)?;
     let poster = starter.start("poster", "poster", poster::EndpointPosterActor::new)?;
-    poster.fill(poster::Deps {
+    poster.fill(poster::PosterDeps {
         journal: handle.clone(),
         table,
-        endpoints: poster::Endpoints {
+        endpoints: poster::DeliveryOptions {
             timeout: settings.endpoints.http_timeout.0,
             allowed_hosts: settings.endpoints.allow_hosts.clone(),
             retry: options::retry(settings)?,
@@ -113,7 +113,7 @@ pub(super) async fn wire(
         in_hand,
         set_aside: settings.journal.set_aside.0,
     })?;
-    catalog.fill(catalog::Deps {
+    catalog.fill(catalog::CatalogDeps {
         options: database::options(settings),
         database: database_tx,
         router: router.addr.clone().recipient(),
@@ -125,13 +125,13 @@ pub(super) async fn wire(
         trouble: trouble("database"),
         server,
     })?;
-    let flows = Flows { journal: handle, catalog: catalog.addr, letters: letters.addr, database, dead_letters };
+    let flows = FlowCommands { journal: handle, catalog: catalog.addr, letters: letters.addr, database, dead_letters };
     Ok((flows, troubles))
 }
 
-fn open_journal(settings: &Settings, folder: &Path) -> anyhow::Result<Journal> {
+fn open_journal(settings: &GatewaySettings, folder: &Path) -> anyhow::Result<Journal> {
     let opened = Journal::open(folder, options::journal(settings));
-    let (mut journal, recovery) = opened.map_err(|error| Failure::Unavailable(error.to_string()))?;
+    let (mut journal, recovery) = opened.map_err(|error| CommandFailure::Unavailable(error.to_string()))?;
     for damage in &recovery.damaged {
         error!(%damage, "the journal was damaged");
     }

@@ -1,16 +1,16 @@
 //! The wiring of Home Assistant's discovery. Nothing of it is there when it is off and nothing is left to take back.
 
-use super::interfaces::{self, Interface};
+use super::interfaces::{self, EnabledInterface};
 use super::options;
 use crate::wiring::state_files::AnnouncedFile;
 use anyhow::Context as _;
 use hearthgate_actors::operation::announced::AnnouncedMemory as _;
-use hearthgate_actors::operation::discovery::{Plan, Shown, Site};
-use hearthgate_settings::Settings;
+use hearthgate_actors::operation::discovery::{DiscoveryPlan, ShownInterface, TopicSite};
+use hearthgate_settings::GatewaySettings;
 
 /// What is to be announced or taken back, and where that is remembered.
-pub(crate) struct Discovery {
-    pub(crate) plan: Plan,
+pub(crate) struct DiscoveryState {
+    pub(crate) plan: DiscoveryPlan,
     pub(crate) memory: AnnouncedFile,
 }
 
@@ -18,19 +18,22 @@ pub(crate) struct Discovery {
 ///
 /// # Errors
 /// The file of an earlier run can not be read.
-pub(crate) fn discovery(settings: &Settings, interfaces: &[Interface]) -> anyhow::Result<Option<Discovery>> {
+pub(crate) fn discovery(
+    settings: &GatewaySettings,
+    interfaces: &[EnabledInterface],
+) -> anyhow::Result<Option<DiscoveryState>> {
     let file = settings.gateway.state_dir.join("homeassistant.json");
     let memory = AnnouncedFile::open(file.clone()).with_context(|| format!("reading {}", file.display()))?;
     let plan = match options::status_prefix(settings).filter(|_| settings.homeassistant.enabled) {
-        Some(base) => Plan::of(&site(settings, base), &shown(interfaces), memory.topics()),
+        Some(base) => DiscoveryPlan::of(&site(settings, base), &shown(interfaces), memory.topics()),
         None if memory.topics().is_empty() => return Ok(None),
-        None => Plan::of_nothing(memory.topics()),
+        None => DiscoveryPlan::of_nothing(memory.topics()),
     };
-    Ok(Some(Discovery { plan, memory }))
+    Ok(Some(DiscoveryState { plan, memory }))
 }
 
-fn site(settings: &Settings, base: String) -> Site {
-    Site {
+fn site(settings: &GatewaySettings, base: String) -> TopicSite {
+    TopicSite {
         discovery_prefix: settings.homeassistant.discovery_prefix.clone(),
         base,
         name: settings.gateway.name.clone(),
@@ -38,8 +41,8 @@ fn site(settings: &Settings, base: String) -> Site {
     }
 }
 
-fn shown(interfaces: &[Interface]) -> Vec<Shown> {
-    let shown = |interface: &Interface| Shown {
+fn shown(interfaces: &[EnabledInterface]) -> Vec<ShownInterface> {
+    let shown = |interface: &EnabledInterface| ShownInterface {
         interface: interface.name.clone(),
         actor: interfaces::actor_name(&interface.name).into(),
         kind: interface.config.kind().as_str(),

@@ -1,29 +1,29 @@
 //! The device interfaces: their options and keyword maps, read when the gateway starts and again on a reload.
 
-use crate::exit::Failure;
+use crate::exit::CommandFailure;
 use crate::maps;
-use hearthgate_actors::mapping::maps::{MapSource, Reading};
-use hearthgate_domain::mapping::{Codec, KeywordMaps};
+use hearthgate_actors::mapping::maps::{MapReload, MapSource};
+use hearthgate_domain::mapping::{KeywordMaps, MessageCodec};
 use hearthgate_domain::topic::TopicFilter;
 use hearthgate_interfaces::InterfaceConfig;
-use hearthgate_settings::{BUILTIN_DUMMY, Loaded};
+use hearthgate_settings::{BUILTIN_DUMMY, LoadedSettings};
 use std::path::Path;
 use std::sync::Arc;
 
 /// An interface that is switched on.
 #[derive(Clone)]
-pub(crate) struct Interface {
+pub(crate) struct EnabledInterface {
     /// The key of its section.
     pub(crate) name: Arc<str>,
     /// Its options.
     pub(crate) config: Arc<InterfaceConfig>,
     /// Its map, under its own name.
-    pub(crate) codec: Arc<Codec>,
+    pub(crate) codec: Arc<MessageCodec>,
     /// The text of its map's file, if it has one.
     text: Option<String>,
 }
 
-impl Interface {
+impl EnabledInterface {
     /// What it subscribes to.
     pub(crate) fn filters(&self) -> Vec<TopicFilter> {
         self.codec.maps().topics().to_vec()
@@ -44,33 +44,33 @@ pub(crate) fn actor_name(interface: &str) -> String {
 ///
 /// # Errors
 /// The first whose options or map can not be used.
-pub(crate) fn load(loaded: &Loaded) -> anyhow::Result<Vec<Interface>> {
+pub(crate) fn load(loaded: &LoadedSettings) -> anyhow::Result<Vec<EnabledInterface>> {
     let enabled = loaded.settings.interfaces.iter().filter(|(_, config)| config.enabled);
     enabled.map(|(name, config)| load_one(name, config)).collect()
 }
 
-fn load_one(name: &str, config: &InterfaceConfig) -> anyhow::Result<Interface> {
-    let wrong = |problem| Failure::Config(format!("[interfaces.{name}]: {problem}"));
+fn load_one(name: &str, config: &InterfaceConfig) -> anyhow::Result<EnabledInterface> {
+    let wrong = |problem| CommandFailure::Config(format!("[interfaces.{name}]: {problem}"));
     let text = file_of(config).map(maps::text).transpose().map_err(wrong)?;
     let maps = match (file_of(config), &text) {
         (Some(file), Some(text)) => maps::parse(file, text),
         _ => maps::of(config),
     };
     let codec = codec(name, config, maps.map_err(wrong)?);
-    Ok(Interface { name: name.into(), config: Arc::new(config.clone()), codec, text })
+    Ok(EnabledInterface { name: name.into(), config: Arc::new(config.clone()), codec, text })
 }
 
 fn file_of(config: &InterfaceConfig) -> Option<&Path> {
     config.map.as_deref().filter(|map| map.as_os_str() != BUILTIN_DUMMY)
 }
 
-fn codec(name: &str, config: &InterfaceConfig, maps: KeywordMaps) -> Arc<Codec> {
-    Arc::new(Codec::new(Arc::new(maps), config.name.as_deref().unwrap_or(name)))
+fn codec(name: &str, config: &InterfaceConfig, maps: KeywordMaps) -> Arc<MessageCodec> {
+    Arc::new(MessageCodec::new(Arc::new(maps), config.name.as_deref().unwrap_or(name)))
 }
 
 /// An interface's map and what was last read of it: a text, or why there was none.
 struct MapFile {
-    interface: Interface,
+    interface: EnabledInterface,
     last: Result<String, String>,
 }
 
@@ -83,17 +83,17 @@ impl MapSource for MapFile {
         file_of(&self.interface.config)
     }
 
-    fn read(&mut self) -> Reading {
-        let Interface { name, config, .. } = &self.interface;
-        let Some(file) = file_of(config) else { return Reading::Same };
+    fn read(&mut self) -> MapReload {
+        let EnabledInterface { name, config, .. } = &self.interface;
+        let Some(file) = file_of(config) else { return MapReload::Same };
         let text = maps::text(file);
         if text == self.last {
-            return Reading::Same;
+            return MapReload::Same;
         }
         self.last = text;
         match self.last.as_ref().map_err(Clone::clone).and_then(|text| maps::parse(file, text)) {
-            Ok(maps) => Reading::New(codec(name, config, maps)),
-            Err(reason) => Reading::Refused(reason),
+            Ok(maps) => MapReload::New(codec(name, config, maps)),
+            Err(reason) => MapReload::Refused(reason),
         }
     }
 

@@ -13,20 +13,20 @@ pub(crate) mod source;
 mod spawner;
 pub(crate) mod state_files;
 
-pub(crate) use running::{Flows, Running, Troubles};
+pub(crate) use running::{Conditions, FlowCommands, RunningGateway};
 pub(crate) use slots::BrokerPlace;
 
-use crate::exit::Failure;
+use crate::exit::CommandFailure;
 
-use crate::wiring::slots::Intake;
-use crate::wiring::spawner::Starter;
+use crate::wiring::slots::IntakeSlots;
+use crate::wiring::spawner::ActorSpawner;
 use crate::wiring::state_files::AnnouncedFile;
 use anyhow::Context as _;
 use hearthgate_actors::mqtt::LinkStatus;
-use hearthgate_actors::operation::homeassistant::Deps as HomeAssistantDeps;
+use hearthgate_actors::operation::homeassistant::HomeAssistantDeps;
 use hearthgate_actors::operation::supervisor;
-use hearthgate_actors::operation::supervisor::Watched;
-use hearthgate_settings::{Loaded, Server, Settings};
+use hearthgate_actors::operation::supervisor::SupervisedInterface;
+use hearthgate_settings::{BrokerUrl, GatewaySettings, LoadedSettings};
 use std::fs;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
@@ -35,31 +35,31 @@ use tokio::sync::{Notify, watch};
 ///
 /// # Errors
 /// What only the user can mend.
-pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
+pub(crate) async fn start(loaded: &LoadedSettings) -> anyhow::Result<RunningGateway> {
     let settings = &loaded.settings;
     let state = &settings.gateway.state_dir;
     fs::create_dir_all(state).map_err(|error| {
-        Failure::Unavailable(format!("making the state folder {} (gateway.state_dir): {error}", state.display()))
+        CommandFailure::Unavailable(format!("making the state folder {} (gateway.state_dir): {error}", state.display()))
     })?;
     private::tighten(state);
     let interfaces = if settings.mapper.enabled { interfaces::load(loaded)? } else { Vec::new() };
-    let mut starter = Starter::new(settings);
+    let mut starter = ActorSpawner::new(settings);
     let broker = crate::wiring::slots::start_broker(&mut starter, settings)?;
-    let intake = Intake::start(&mut starter, settings, &interfaces)?;
+    let intake = IntakeSlots::start(&mut starter, settings, &interfaces)?;
     let (broker, broker_place) = broker.unzip();
 
     let (status, link) = watch::channel(LinkStatus::default());
     let (mut flows, mut mapping) = (None, None);
     if let Some(intake) = &intake {
         let (server, servers) = watch::channel(None);
-        let server = (settings.mqtt.server == Server::Database).then_some(server);
+        let server = (settings.mqtt.server == BrokerUrl::Database).then_some(server);
         if let Some(router) = &intake.router {
             flows = Some(flows::wire(&mut starter, settings, intake, router, server).await?);
         }
         if let Some(mapper) = &intake.mapper {
             mapping = Some(mapping::wire(&mut starter, loaded, intake, mapper, &interfaces)?);
         }
-        session::wire(settings, intake, source::From::new(settings, broker, servers), status)?;
+        session::wire(settings, intake, source::BrokerChoice::new(settings, broker, servers), status)?;
     }
     let mqtt = intake.as_ref().map(|intake| intake.mqtt.addr.clone());
     let traffic = intake.as_ref().map(|intake| intake.traffic.clone());
@@ -69,7 +69,7 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
 
     let (flows, troubles) = flows.unzip();
     starter.order.reverse();
-    Ok(Running {
+    Ok(RunningGateway {
         registry: starter.registry,
         order: starter.order,
         interfaces,
@@ -87,17 +87,17 @@ pub(crate) async fn start(loaded: &Loaded) -> anyhow::Result<Running> {
 
 /// The supervisor, and who shows what it knows in Home Assistant. Answers where the wish comes to start everything again.
 fn supervise(
-    starter: &mut Starter<'_>,
-    settings: &Settings,
-    intake: Option<Intake>,
-    interfaces: Vec<Watched>,
+    starter: &mut ActorSpawner<'_>,
+    settings: &GatewaySettings,
+    intake: Option<IntakeSlots>,
+    interfaces: Vec<SupervisedInterface>,
     link: &watch::Receiver<LinkStatus>,
 ) -> anyhow::Result<Arc<Notify>> {
     let place = starter.start("supervisor", "supervisor", supervisor::SupervisorActor::new)?;
     let file = settings.gateway.state_dir.join("state-topics.json");
     let announced = AnnouncedFile::open(file.clone()).with_context(|| format!("reading {}", file.display()))?;
     let restart_wanted = Arc::new(Notify::new());
-    place.fill(supervisor::Deps {
+    place.fill(supervisor::SupervisorDeps {
         registry: starter.registry.clone(),
         interfaces,
         prefix: options::status_prefix(settings),
@@ -107,7 +107,7 @@ fn supervise(
         health_interval: settings.mqtt.health_interval.0,
         restart_wanted: Arc::clone(&restart_wanted),
     })?;
-    if let Some(Intake { mqtt, announcer: Some((announcer, discovery)), .. }) = intake {
+    if let Some(IntakeSlots { mqtt, announcer: Some((announcer, discovery)), .. }) = intake {
         announcer.fill(HomeAssistantDeps {
             plan: discovery.plan,
             memory: Box::new(discovery.memory),

@@ -1,17 +1,21 @@
 //! From the settings to what each part wants to know.
 
-use crate::exit::Failure;
+use crate::exit::CommandFailure;
 use hearthgate_domain::delivery::QoS;
-use hearthgate_domain::duration::Span;
+use hearthgate_domain::duration::BoundedDuration;
 use hearthgate_domain::flow::SecretRef;
 use hearthgate_domain::payload;
 use hearthgate_domain::redelivery::{BROKER_WINDOW, CLIENT_WINDOW};
 use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
-use hearthgate_mqtt::broker::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
+use hearthgate_mqtt::broker::{AclOptions, BrokerOptions, BrokerTlsOptions, LimitOptions, UserOptions};
 use hearthgate_mqtt::session::{
-    self, Address, Backoff, ClientCertificate, Credentials, Server, SessionOptions, Tls, Will,
+    self, BrokerAddress, BrokerCredentials, BrokerServer, ClientCertificate, ReconnectDelay, SessionOptions,
+    TlsOptions, WillMessage,
 };
-use hearthgate_settings::{self, Broker, Protocol, Remote, Settings, Transport, ValueFormat, WhenFull};
+use hearthgate_settings::{
+    self, BrokerSettings, GatewaySettings, MqttTransport, ProtocolSetting, RemoteBroker, ValueFormatSetting,
+    WhenFullSetting,
+};
 use hearthgate_storage::journal;
 use hearthgate_storage::sql::MqttServer;
 use secrecy::{ExposeSecret, SecretString};
@@ -21,17 +25,17 @@ use std::time::Duration;
 /// Usual for MQTT over TLS (IANA: secure-mqtt).
 const TLS_PORT: u16 = 8883;
 
-pub(crate) fn journal(settings: &Settings) -> journal::Options {
-    journal::Options {
+pub(crate) fn journal(settings: &GatewaySettings) -> journal::JournalOptions {
+    journal::JournalOptions {
         segment_bytes: settings.journal.segment_size.0,
         max_bytes: settings.journal.max_size.0,
         max_age: settings.journal.max_age.unless_zero(),
         when_full: match settings.journal.when_full {
-            WhenFull::Block => journal::WhenFull::Block,
-            WhenFull::DropOldest => journal::WhenFull::DropOldest,
-            WhenFull::Reject => journal::WhenFull::Reject,
+            WhenFullSetting::Block => journal::WhenFull::Block,
+            WhenFullSetting::DropOldest => journal::WhenFull::DropOldest,
+            WhenFullSetting::Reject => journal::WhenFull::Reject,
         },
-        window: if settings.mqtt.server == hearthgate_settings::Server::Embedded {
+        window: if settings.mqtt.server == hearthgate_settings::BrokerUrl::Embedded {
             CLIENT_WINDOW
         } else {
             BROKER_WINDOW
@@ -39,14 +43,14 @@ pub(crate) fn journal(settings: &Settings) -> journal::Options {
     }
 }
 
-pub(crate) fn value_format(settings: &Settings) -> payload::ValueFormat {
+pub(crate) fn value_format(settings: &GatewaySettings) -> payload::ValueFormat {
     match settings.flows.value_format {
-        ValueFormat::Json => payload::ValueFormat::Json,
-        ValueFormat::Python => payload::ValueFormat::Python,
+        ValueFormatSetting::Json => payload::ValueFormat::Json,
+        ValueFormatSetting::Python => payload::ValueFormat::Python,
     }
 }
 
-pub(crate) fn client_id(settings: &Settings) -> String {
+pub(crate) fn client_id(settings: &GatewaySettings) -> String {
     match settings.mqtt.client_id.as_str() {
         "" => format!("hearthgate-{}", settings.gateway.name),
         own => own.to_owned(),
@@ -54,55 +58,55 @@ pub(crate) fn client_id(settings: &Settings) -> String {
 }
 
 /// First levels of our own topics; none when the prefix is empty.
-pub(crate) fn status_prefix(settings: &Settings) -> Option<String> {
+pub(crate) fn status_prefix(settings: &GatewaySettings) -> Option<String> {
     let prefix = settings.mqtt.status_prefix.trim_end_matches('/');
     (!prefix.is_empty()).then(|| format!("{prefix}/{}", settings.gateway.name))
 }
 
 /// Where the broker is that the settings name, and who we are there.
-pub(crate) fn address(settings: &Settings, remote: &Remote) -> Address {
-    Address { server: server(settings, remote), credentials: credentials(settings) }
+pub(crate) fn address(settings: &GatewaySettings, remote: &RemoteBroker) -> BrokerAddress {
+    BrokerAddress { server: server(settings, remote), credentials: credentials(settings) }
 }
 
 /// The same for a row of the table `mqtt_servers`.
-pub(crate) fn address_of_row(settings: &Settings, row: &MqttServer) -> Address {
+pub(crate) fn address_of_row(settings: &GatewaySettings, row: &MqttServer) -> BrokerAddress {
     let tls = &settings.mqtt.tls;
     let encrypted = row.port == TLS_PORT || tls.ca.is_some() || tls.certificate.is_some();
-    let transport = if encrypted { Transport::Tls } else { Transport::Tcp };
-    let remote = Remote { transport, host: row.host.clone(), port: row.port, path: String::new() };
-    let own = row.credentials.as_ref().map(|(username, password)| Credentials {
+    let transport = if encrypted { MqttTransport::Tls } else { MqttTransport::Tcp };
+    let remote = RemoteBroker { transport, host: row.host.clone(), port: row.port, path: String::new() };
+    let own = row.credentials.as_ref().map(|(username, password)| BrokerCredentials {
         username: username.clone(),
         password: password.expose_secret().to_owned(),
     });
-    Address { credentials: own.or_else(|| credentials(settings)), ..address(settings, &remote) }
+    BrokerAddress { credentials: own.or_else(|| credentials(settings)), ..address(settings, &remote) }
 }
 
-fn credentials(settings: &Settings) -> Option<Credentials> {
+fn credentials(settings: &GatewaySettings) -> Option<BrokerCredentials> {
     let password = settings.mqtt.password.as_ref();
-    settings.mqtt.username.clone().map(|username| Credentials {
+    settings.mqtt.username.clone().map(|username| BrokerCredentials {
         username,
         password: password.map(|password| password.expose_secret().to_owned()).unwrap_or_default(),
     })
 }
 
 /// Options of the session with the broker at `address`.
-pub(crate) fn session(settings: &Settings, address: Address) -> SessionOptions {
+pub(crate) fn session(settings: &GatewaySettings, address: BrokerAddress) -> SessionOptions {
     let mqtt = &settings.mqtt;
     let mut options = SessionOptions::new(address.server, client_id(settings));
     options.protocol = match mqtt.protocol {
-        Protocol::V311 => session::Protocol::V3,
-        Protocol::V5 => session::Protocol::V5,
+        ProtocolSetting::V311 => session::ProtocolVersion::V3,
+        ProtocolSetting::V5 => session::ProtocolVersion::V5,
     };
     options.clean = mqtt.clean_session;
     options.credentials = address.credentials;
     options.keep_alive = mqtt.keep_alive.0;
     options.session_expiry = mqtt.session_expiry.0;
     options.connect_timeout = mqtt.connect_timeout.0;
-    options.backoff = Backoff {
+    options.backoff = ReconnectDelay {
         first: mqtt.reconnect.initial.0,
         longest: mqtt.reconnect.max.0,
         jitter: mqtt.reconnect.jitter,
-        ..Backoff::default()
+        ..ReconnectDelay::default()
     };
     options.max_incoming_packet = size(mqtt.limits.max_packet_size.0);
     options.max_outgoing_packet = size(mqtt.limits.max_packet_size.0);
@@ -110,7 +114,7 @@ pub(crate) fn session(settings: &Settings, address: Address) -> SessionOptions {
     options.receive_maximum = mqtt.limits.max_inflight;
     options.outbox_messages = mqtt.limits.max_outgoing;
     options.outbox_bytes = size(mqtt.limits.max_outgoing_size.0);
-    options.will = status_prefix(settings).map(|prefix| Will {
+    options.will = status_prefix(settings).map(|prefix| WillMessage {
         topic: format!("{prefix}/status"),
         payload: "offline".into(),
         qos: QoS::AtLeastOnce,
@@ -120,19 +124,19 @@ pub(crate) fn session(settings: &Settings, address: Address) -> SessionOptions {
     options
 }
 
-fn server(settings: &Settings, remote: &Remote) -> Server {
-    let Remote { transport, host, port, path } = remote.clone();
+fn server(settings: &GatewaySettings, remote: &RemoteBroker) -> BrokerServer {
+    let RemoteBroker { transport, host, port, path } = remote.clone();
     match transport {
-        Transport::Tcp => Server::Tcp { host, port },
-        Transport::Tls => Server::Tls { host, port, tls: tls(settings) },
-        Transport::Ws => Server::WebSocket { host, port, path, tls: None },
-        Transport::Wss => Server::WebSocket { host, port, path, tls: Some(tls(settings)) },
+        MqttTransport::Tcp => BrokerServer::Tcp { host, port },
+        MqttTransport::Tls => BrokerServer::Tls { host, port, tls: tls(settings) },
+        MqttTransport::Ws => BrokerServer::WebSocket { host, port, path, tls: None },
+        MqttTransport::Wss => BrokerServer::WebSocket { host, port, path, tls: Some(tls(settings)) },
     }
 }
 
-pub(crate) fn tls(settings: &Settings) -> Tls {
+pub(crate) fn tls(settings: &GatewaySettings) -> TlsOptions {
     let tls = &settings.mqtt.tls;
-    Tls {
+    TlsOptions {
         ca: tls.ca.clone(),
         client: tls
             .certificate
@@ -145,7 +149,7 @@ pub(crate) fn tls(settings: &Settings) -> Tls {
     }
 }
 
-pub(crate) fn broker(broker: &Broker, state_dir: &Path) -> BrokerOptions {
+pub(crate) fn broker(broker: &BrokerSettings, state_dir: &Path) -> BrokerOptions {
     let limits = LimitOptions {
         max_connections: broker.limits.max_connections,
         max_packet_size: size(broker.limits.max_packet_size.0),
@@ -169,7 +173,7 @@ pub(crate) fn broker(broker: &Broker, state_dir: &Path) -> BrokerOptions {
         (name.clone(), options)
     });
     let tls = match (&broker.tls.listen, &broker.tls.certificate, &broker.tls.key) {
-        (Some(listen), Some(certificate), Some(key)) => Some(TlsOptions {
+        (Some(listen), Some(certificate), Some(key)) => Some(BrokerTlsOptions {
             listen: listen.0.to_string(),
             certificate: certificate.clone(),
             key: key.clone(),
@@ -192,12 +196,12 @@ pub(crate) fn broker(broker: &Broker, state_dir: &Path) -> BrokerOptions {
     }
 }
 
-pub(crate) fn retry(settings: &Settings) -> anyhow::Result<RetrySchedule> {
-    let delays = settings.endpoints.retry.iter().map(|delay| Span::new(delay.0)).collect();
-    Ok(RetrySchedule::new(delays).map_err(|error| Failure::Config(format!("endpoints.retry: {error}")))?)
+pub(crate) fn retry(settings: &GatewaySettings) -> anyhow::Result<RetrySchedule> {
+    let delays = settings.endpoints.retry.iter().map(|delay| BoundedDuration::new(delay.0)).collect();
+    Ok(RetrySchedule::new(delays).map_err(|error| CommandFailure::Config(format!("endpoints.retry: {error}")))?)
 }
 
-pub(crate) fn breaker(settings: &Settings) -> BreakerSettings {
+pub(crate) fn breaker(settings: &GatewaySettings) -> BreakerSettings {
     let breaker = &settings.endpoints.breaker;
     BreakerSettings { failures: breaker.failures, pause: breaker.rest.0, ..BreakerSettings::default() }
 }

@@ -1,33 +1,33 @@
 //! The gateway as it runs: what is asked of it from outside, and how it is ended.
 
 use super::slots::BrokerPlace;
-use crate::wiring::interfaces::Interface;
+use crate::wiring::interfaces::EnabledInterface;
 use actix::Addr;
 use hearthgate_actors::flows::catalog::CatalogActor;
 use hearthgate_actors::flows::dead_letters::DeadLetterActor;
 use hearthgate_actors::flows::writer;
 use hearthgate_actors::mapping::maps::MapKeeperActor;
-use hearthgate_actors::messages::{Close, Reload, ReloadMaps, ReplayLetter};
+use hearthgate_actors::messages::{CloseConnection, ReloadFlows, ReloadMaps, ReplayLetter};
 use hearthgate_actors::mqtt::{LinkStatus, MqttActor};
-use hearthgate_actors::operation::supervisor::Watched;
-use hearthgate_actors::traffic::Traffic;
-use hearthgate_api::{FlowOrders, Readiness};
+use hearthgate_actors::operation::supervisor::SupervisedInterface;
+use hearthgate_actors::traffic::TrafficTap;
+use hearthgate_api::{FlowOrders, ReadinessProbe};
 use hearthgate_storage::dead_letters::DeadLetters;
 use hearthgate_storage::journal;
 use hearthgate_storage::sql::Database;
-use hearthgate_supervision::Registry;
+use hearthgate_supervision::ActorRegistry;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
 /// Why a part does not work although nothing needs a restart, by its name; empty when all is well.
-pub(crate) type Troubles = Vec<(&'static str, watch::Receiver<String>)>;
+pub(crate) type Conditions = Vec<(&'static str, watch::Receiver<String>)>;
 
 /// What orders to the flows go to.
 #[derive(Clone)]
-pub(crate) struct Flows {
-    pub(crate) journal: journal::Handle,
+pub(crate) struct FlowCommands {
+    pub(crate) journal: journal::JournalHandle,
     pub(crate) catalog: Addr<CatalogActor>,
     pub(crate) letters: Addr<DeadLetterActor>,
     pub(crate) database: watch::Receiver<Option<Database>>,
@@ -35,33 +35,33 @@ pub(crate) struct Flows {
 }
 
 /// The gateway as it runs.
-pub(crate) struct Running {
+pub(crate) struct RunningGateway {
     /// All actors.
-    pub(crate) registry: Registry,
+    pub(crate) registry: ActorRegistry,
     /// Their names in the order in which they are ended.
     pub(crate) order: Vec<String>,
     /// The interfaces that run.
-    pub(crate) interfaces: Vec<Interface>,
+    pub(crate) interfaces: Vec<EnabledInterface>,
     /// The embedded broker, if there is one.
     pub(crate) broker: Option<BrokerPlace>,
     /// What passes, if there is a connection to a broker.
-    pub(crate) traffic: Option<Traffic>,
+    pub(crate) traffic: Option<TrafficTap>,
     /// The interfaces and what is known of their devices.
-    pub(crate) watched: Vec<Watched>,
+    pub(crate) watched: Vec<SupervisedInterface>,
     /// What can go wrong without anything being restarted, by the part's name.
-    pub(crate) troubles: Troubles,
+    pub(crate) troubles: Conditions,
     /// The connection to the broker.
     pub(crate) link: watch::Receiver<LinkStatus>,
     /// Somebody wants the whole gateway to be restarted.
     pub(crate) restart_wanted: Arc<Notify>,
     pub(super) mqtt: Option<Addr<MqttActor>>,
     pub(super) maps: Option<Addr<MapKeeperActor>>,
-    pub(crate) flows: Option<Flows>,
+    pub(crate) flows: Option<FlowCommands>,
 }
 
-impl Running {
+impl RunningGateway {
     /// Whether messages get through each part that is no actor, for `/readyz`.
-    pub(crate) fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> ReadinessProbe {
         let (has_mqtt, link, troubles) = (self.mqtt.is_some(), self.link.clone(), self.troubles.clone());
         Arc::new(move || {
             let mut parts = Vec::new();
@@ -84,12 +84,12 @@ impl Running {
 
     /// How orders from outside reach the flows.
     pub(crate) fn flow_orders(&self) -> Option<FlowOrders> {
-        let Flows { catalog, letters, .. } = self.flows.as_ref()?;
+        let FlowCommands { catalog, letters, .. } = self.flows.as_ref()?;
         let (catalog, letters) = (catalog.clone(), letters.clone());
         Some(FlowOrders {
             reload: Arc::new(move || {
                 let catalog = catalog.clone();
-                Box::pin(async move { catalog.send(Reload).await.map_err(|reason| reason.to_string())? })
+                Box::pin(async move { catalog.send(ReloadFlows).await.map_err(|reason| reason.to_string())? })
             }),
             replay: Arc::new(move |id, again| {
                 let letters = letters.clone();
@@ -103,7 +103,7 @@ impl Running {
     /// Reads flows and maps anew; what can not be used is told, and the old goes on.
     pub(crate) fn reload(&self) {
         if let Some(flows) = &self.flows
-            && let Err(reason) = flows.catalog.try_send(Reload)
+            && let Err(reason) = flows.catalog.try_send(ReloadFlows)
         {
             error!(%reason, "the flows could not be reloaded");
         }
@@ -117,7 +117,7 @@ impl Running {
     /// Ends the connection to the broker, after the acknowledgements that are due.
     pub(crate) async fn close_intake(&self) {
         if let Some(mqtt) = &self.mqtt
-            && mqtt.send(Close).await.is_err()
+            && mqtt.send(CloseConnection).await.is_err()
         {
             warn!("the connection to the broker was not closed in order");
         }
@@ -135,7 +135,7 @@ impl Running {
 
     /// Waits until the database has all that the journal holds for it.
     pub(crate) async fn drained(&self) {
-        let Some(Flows { journal, .. }) = &self.flows else { return };
+        let Some(FlowCommands { journal, .. }) = &self.flows else { return };
         loop {
             let usage = journal.usage();
             if usage.consumers.iter().filter(|consumer| consumer.name == writer::CONSUMER).all(|c| c.lag == 0) {

@@ -1,14 +1,14 @@
 //! The connection to the broker: who gets what comes in, what greets, and what outlives the process.
 
-use crate::wiring::slots::{Announcer, Intake};
+use crate::wiring::slots::{AnnouncerSlots, IntakeSlots};
 use crate::wiring::state_files::{SessionFile, SharedSessionFile};
 use crate::wiring::{options, source};
 use anyhow::Context as _;
-use hearthgate_actors::messages::Consumer;
-use hearthgate_actors::mqtt::{Deps, LinkStatus, Listener};
-use hearthgate_domain::delivery::{Outbound, QoS};
-use hearthgate_mqtt::link::Subscription;
-use hearthgate_settings::Settings;
+use hearthgate_actors::messages::ArrivalConsumer;
+use hearthgate_actors::mqtt::{BatchListener, LinkStatus, MqttDeps};
+use hearthgate_domain::delivery::{OutboundMessage, QoS};
+use hearthgate_mqtt::link::LinkSubscription;
+use hearthgate_settings::GatewaySettings;
 use tokio::sync::watch;
 
 /// Wires the MQTT actor.
@@ -16,17 +16,17 @@ use tokio::sync::watch;
 /// # Errors
 /// The file of the session can't be read.
 pub(super) fn wire(
-    settings: &Settings,
-    intake: &Intake,
-    from: source::From,
+    settings: &GatewaySettings,
+    intake: &IntakeSlots,
+    from: source::BrokerChoice,
     status: watch::Sender<LinkStatus>,
 ) -> anyhow::Result<()> {
-    let Intake { mqtt, mapper, announcer, router, interests, traffic } = intake;
+    let IntakeSlots { mqtt, mapper, announcer, router, interests, traffic } = intake;
     let mut consumers = Vec::new();
-    consumers.extend(mapper.as_ref().map(|place| (Consumer::Mapper, place.addr.clone().recipient())));
-    consumers.extend(router.as_ref().map(|place| (Consumer::Router, place.addr.clone().recipient())));
-    let listeners: Vec<Listener> = announcer.iter().map(listener).collect();
-    let overheard: Vec<Subscription> = listeners.iter().flat_map(|listener| listener.filters.clone()).collect();
+    consumers.extend(mapper.as_ref().map(|place| (ArrivalConsumer::Mapper, place.addr.clone().recipient())));
+    consumers.extend(router.as_ref().map(|place| (ArrivalConsumer::Router, place.addr.clone().recipient())));
+    let listeners: Vec<BatchListener> = announcer.iter().map(listener).collect();
+    let overheard: Vec<LinkSubscription> = listeners.iter().flat_map(|listener| listener.filters.clone()).collect();
     interests.set("listeners", &overheard);
     let confirmed = router.as_ref().map(|place| place.addr.clone().recipient());
     let greeting = options::status_prefix(settings).iter().map(|prefix| online(prefix)).collect();
@@ -36,14 +36,19 @@ pub(super) fn wire(
     mqtt.fill(Box::new(move || {
         let memory = SharedSessionFile::new(memory);
         let source = source::source(settings, from, memory.clone());
-        Deps { source, memory: Box::new(memory), consumers, listeners, confirmed, greeting, status, traffic }
+        MqttDeps { source, memory: Box::new(memory), consumers, listeners, confirmed, greeting, status, traffic }
     }))
 }
 
-fn listener((place, discovery): &Announcer) -> Listener {
-    Listener { filters: discovery.plan.subscriptions(), to: place.addr.clone().recipient() }
+fn listener((place, discovery): &AnnouncerSlots) -> BatchListener {
+    BatchListener { filters: discovery.plan.subscriptions(), to: place.addr.clone().recipient() }
 }
 
-fn online(prefix: &str) -> Outbound {
-    Outbound { topic: format!("{prefix}/status").into(), payload: "online".into(), qos: QoS::AtLeastOnce, retain: true }
+fn online(prefix: &str) -> OutboundMessage {
+    OutboundMessage {
+        topic: format!("{prefix}/status").into(),
+        payload: "online".into(),
+        qos: QoS::AtLeastOnce,
+        retain: true,
+    }
 }

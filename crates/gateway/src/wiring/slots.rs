@@ -1,52 +1,52 @@
 //! The actors that others refer to, started before any of them is wired.
 
-use crate::exit::Failure;
+use crate::exit::CommandFailure;
 use crate::wiring::homeassistant;
-use crate::wiring::homeassistant::Discovery;
-use crate::wiring::interfaces::Interface;
+use crate::wiring::homeassistant::DiscoveryState;
+use crate::wiring::interfaces::EnabledInterface;
 use crate::wiring::options;
-use crate::wiring::spawner::{Place, Starter};
+use crate::wiring::spawner::{ActorSlot, ActorSpawner};
 use actix::Addr;
 use hearthgate_actors::flows::router;
 use hearthgate_actors::mapping::mapper;
 use hearthgate_actors::mqtt;
 use hearthgate_actors::mqtt::broker::BrokerActor;
-use hearthgate_actors::mqtt::subscription_ids::Interests;
-use hearthgate_actors::operation::homeassistant::{Deps as HomeAssistantDeps, HomeAssistantActor};
-use hearthgate_actors::traffic::Traffic;
-use hearthgate_mqtt::broker::{Broker, Inspector};
-use hearthgate_settings::{Server, Settings};
+use hearthgate_actors::mqtt::subscription_ids::SubscriptionRegistry;
+use hearthgate_actors::operation::homeassistant::{HomeAssistantActor, HomeAssistantDeps};
+use hearthgate_actors::traffic::TrafficTap;
+use hearthgate_mqtt::broker::{BrokerInspector, EmbeddedBroker};
+use hearthgate_settings::{BrokerUrl, GatewaySettings};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tracing::warn;
 
 /// Made on the actor's own thread, where its session will be.
-pub(super) type MakeMqtt = Box<dyn FnOnce() -> mqtt::Deps + Send>;
+pub(super) type MakeMqtt = Box<dyn FnOnce() -> mqtt::MqttDeps + Send>;
 
 /// Who shows us in Home Assistant, and what there is to show.
-pub(super) type Announcer = (Place<HomeAssistantActor, HomeAssistantDeps>, Discovery);
+pub(super) type AnnouncerSlots = (ActorSlot<HomeAssistantActor, HomeAssistantDeps>, DiscoveryState);
 
 /// The connection to the broker and those who get what comes in there.
-pub(super) struct Intake {
-    pub(super) mqtt: Place<mqtt::MqttActor, MakeMqtt>,
-    pub(super) mapper: Option<Place<mapper::MapperActor, mapper::Deps>>,
-    pub(super) announcer: Option<Announcer>,
-    pub(super) router: Option<Place<router::FlowRouterActor, router::Deps>>,
+pub(super) struct IntakeSlots {
+    pub(super) mqtt: ActorSlot<mqtt::MqttActor, MakeMqtt>,
+    pub(super) mapper: Option<ActorSlot<mapper::MapperActor, mapper::MapperDeps>>,
+    pub(super) announcer: Option<AnnouncerSlots>,
+    pub(super) router: Option<ActorSlot<router::FlowRouterActor, router::RouterDeps>>,
     /// The filters of all of them.
-    pub(super) interests: Arc<Interests>,
+    pub(super) interests: Arc<SubscriptionRegistry>,
     /// What passes, for those who look on.
-    pub(super) traffic: Traffic,
+    pub(super) traffic: TrafficTap,
 }
 
-impl Intake {
+impl IntakeSlots {
     /// Starts those that are wanted; none is without MQTT.
     ///
     /// # Errors
     /// What is announced to Home Assistant can not be read.
     pub(super) fn start(
-        starter: &mut Starter<'_>,
-        settings: &Settings,
-        interfaces: &[Interface],
+        starter: &mut ActorSpawner<'_>,
+        settings: &GatewaySettings,
+        interfaces: &[EnabledInterface],
     ) -> anyhow::Result<Option<Self>> {
         if settings.flows.enabled && !settings.database.enabled {
             warn!("flows need [database], which is off: no flow runs");
@@ -69,7 +69,7 @@ impl Intake {
             true => Some(starter.start("router", "router", router::FlowRouterActor::new)?),
             false => None,
         };
-        Ok(Some(Intake { mqtt, mapper, announcer, router, interests: Arc::default(), traffic: Traffic::new() }))
+        Ok(Some(IntakeSlots { mqtt, mapper, announcer, router, interests: Arc::default(), traffic: TrafficTap::new() }))
     }
 }
 
@@ -77,7 +77,7 @@ impl Intake {
 #[derive(Clone, Default)]
 pub(crate) struct BrokerPlace {
     pub(crate) listens: Vec<SocketAddr>,
-    pub(crate) inspector: Inspector,
+    pub(crate) inspector: BrokerInspector,
 }
 
 /// The embedded broker, if it is wanted, and its place.
@@ -85,17 +85,18 @@ pub(crate) struct BrokerPlace {
 /// # Errors
 /// It can't listen there.
 pub(super) fn start_broker(
-    starter: &mut Starter<'_>,
-    settings: &Settings,
+    starter: &mut ActorSpawner<'_>,
+    settings: &GatewaySettings,
 ) -> anyhow::Result<Option<(Addr<BrokerActor>, BrokerPlace)>> {
     if !settings.broker.is_enabled() {
         return Ok(None);
     }
     let options = options::broker(&settings.broker, &settings.gateway.state_dir);
-    let bound = Broker::bind(options.clone()).map_err(|error| Failure::Unavailable(error.to_string()))?;
+    let bound =
+        EmbeddedBroker::bind(options.clone()).map_err(|error| CommandFailure::Unavailable(error.to_string()))?;
     let listens = bound.addresses();
-    let expects_port = settings.mqtt.enabled && settings.mqtt.server == Server::Embedded;
-    let inspector = Inspector::default();
+    let expects_port = settings.mqtt.enabled && settings.mqtt.server == BrokerUrl::Embedded;
+    let inspector = BrokerInspector::default();
     let asked = inspector.clone();
     let place = starter.start("broker", "broker", move |(options, bound), exit| {
         BrokerActor::new(options, bound, expects_port, asked, exit)

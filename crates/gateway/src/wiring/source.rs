@@ -3,64 +3,64 @@
 use super::options;
 use crate::wiring::state_files::SharedSessionFile;
 use actix::{Addr, Recipient};
-use hearthgate_actors::messages::Attach;
-use hearthgate_actors::mqtt::Source;
+use hearthgate_actors::messages::AttachGateway;
+use hearthgate_actors::mqtt::LinkSource;
 use hearthgate_actors::mqtt::broker::BrokerActor;
-use hearthgate_mqtt::link::{Event, Port};
-use hearthgate_mqtt::session::{self, Address, SessionEnd, SessionOptions};
-use hearthgate_settings::{Remote, Server, Settings};
+use hearthgate_mqtt::link::{LinkEvent, LinkPort};
+use hearthgate_mqtt::session::{self, BrokerAddress, SessionEnd, SessionOptions};
+use hearthgate_settings::{BrokerUrl, GatewaySettings, RemoteBroker};
 use hearthgate_storage::sql::MqttServer;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::watch;
 
 /// What the settings say.
-pub(crate) enum From {
-    Embedded(Recipient<Attach>),
-    Remote(Box<Remote>),
+pub(crate) enum BrokerChoice {
+    Embedded(Recipient<AttachGateway>),
+    Remote(Box<RemoteBroker>),
     /// The broker that the table `mqtt_servers` names, once it is read.
     Table(watch::Receiver<Option<MqttServer>>),
     Nowhere,
 }
 
-impl From {
+impl BrokerChoice {
     /// `servers` is what the table says.
     pub(crate) fn new(
-        settings: &Settings,
+        settings: &GatewaySettings,
         broker: Option<Addr<BrokerActor>>,
         servers: watch::Receiver<Option<MqttServer>>,
     ) -> Self {
         match (&settings.mqtt.server, broker) {
-            (Server::Remote(remote), _) => From::Remote(Box::new(remote.clone())),
-            (Server::Database, _) => From::Table(servers),
-            (Server::Embedded, Some(broker)) => From::Embedded(broker.recipient()),
-            (Server::Embedded, None) => From::Nowhere,
+            (BrokerUrl::Remote(remote), _) => BrokerChoice::Remote(Box::new(remote.clone())),
+            (BrokerUrl::Database, _) => BrokerChoice::Table(servers),
+            (BrokerUrl::Embedded, Some(broker)) => BrokerChoice::Embedded(broker.recipient()),
+            (BrokerUrl::Embedded, None) => BrokerChoice::Nowhere,
         }
     }
 }
 
 /// To be called on the MQTT actor's thread, where its futures will be.
-pub(crate) fn source(settings: Settings, from: From, memory: SharedSessionFile) -> Source {
+pub(crate) fn source(settings: GatewaySettings, from: BrokerChoice, memory: SharedSessionFile) -> LinkSource {
     let settings = Arc::new(settings);
     let options = {
         let settings = Arc::clone(&settings);
         move |address| SessionOptions { known: memory.kept().brokers, ..options::session(&settings, address) }
     };
     match from {
-        From::Embedded(broker) => Source::Embedded(broker),
-        From::Remote(remote) => Source::Remote(Box::new(move |port| {
+        BrokerChoice::Embedded(broker) => LinkSource::Embedded(broker),
+        BrokerChoice::Remote(remote) => LinkSource::Remote(Box::new(move |port| {
             let run = session::run(options(options::address(&settings, &remote)), port);
             Box::pin(async move { ended(run.await) })
         })),
-        From::Table(servers) => {
+        BrokerChoice::Table(servers) => {
             let options = Rc::new(options);
-            Source::Remote(Box::new(move |port| {
+            LinkSource::Remote(Box::new(move |port| {
                 let (settings, options) = (Arc::clone(&settings), Rc::clone(&options));
                 let session = follow_table(settings, servers.clone(), port, move |address| options(address));
                 Box::pin(async move { ended(session.await) })
             }))
         }
-        From::Nowhere => Source::Remote(Box::new(|_| {
+        BrokerChoice::Nowhere => LinkSource::Remote(Box::new(|_| {
             Box::pin(async { "neither a broker elsewhere nor the embedded one is configured".to_owned() })
         })),
     }
@@ -72,13 +72,13 @@ fn ended(end: SessionEnd) -> String {
 
 /// A session with the broker that the table names; it moves when the table names another one.
 async fn follow_table(
-    settings: Arc<Settings>,
+    settings: Arc<GatewaySettings>,
     mut servers: watch::Receiver<Option<MqttServer>>,
-    mut port: Port,
-    options: impl FnOnce(Address) -> SessionOptions,
+    mut port: LinkPort,
+    options: impl FnOnce(BrokerAddress) -> SessionOptions,
 ) -> SessionEnd {
     let reason = "the table mqtt_servers has not named a broker yet".to_owned();
-    let waiting = Event::Disconnected { reason, retry_in: Some(settings.flows.reload_interval.0) };
+    let waiting = LinkEvent::Disconnected { reason, retry_in: Some(settings.flows.reload_interval.0) };
     if port.events.send(waiting).await.is_err() {
         return SessionEnd::Abandoned;
     }

@@ -2,8 +2,8 @@
 //! each works with.
 
 use actix::prelude::*;
-use hearthgate_settings::Settings;
-use hearthgate_supervision::{Exit, Guarded, Health, Registry};
+use hearthgate_settings::GatewaySettings;
+use hearthgate_supervision::{ActorExit, ActorHealth, ActorRegistry, GuardedActor};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -12,29 +12,29 @@ use tokio::sync::watch;
 const MAILBOX: usize = 256;
 
 /// An actor that is started and waits for what it works with, so that actors can refer to each other.
-pub(super) struct Place<A: Actor, D> {
+pub(super) struct ActorSlot<A: Actor, D> {
     pub(super) addr: Addr<A>,
-    pub(super) health: watch::Receiver<Health>,
+    pub(super) health: watch::Receiver<ActorHealth>,
     deps: SyncSender<D>,
 }
 
-impl<A: Actor, D> Place<A, D> {
+impl<A: Actor, D> ActorSlot<A, D> {
     pub(super) fn fill(&self, deps: D) -> anyhow::Result<()> {
         self.deps.send(deps).map_err(|_| anyhow::anyhow!("an actor ended before it was wired"))
     }
 }
 
 /// Starts actors.
-pub(super) struct Starter<'a> {
-    settings: &'a Settings,
-    pub(super) registry: Registry,
+pub(super) struct ActorSpawner<'a> {
+    settings: &'a GatewaySettings,
+    pub(super) registry: ActorRegistry,
     /// Their names as they were started.
     pub(super) order: Vec<String>,
 }
 
-impl<'a> Starter<'a> {
-    pub(super) fn new(settings: &'a Settings) -> Self {
-        Starter { settings, registry: Registry::new(), order: Vec::new() }
+impl<'a> ActorSpawner<'a> {
+    pub(super) fn new(settings: &'a GatewaySettings) -> Self {
+        ActorSpawner { settings, registry: ActorRegistry::new(), order: Vec::new() }
     }
 
     /// `part` names the section of the supervision policy, `name` the actor.
@@ -42,8 +42,8 @@ impl<'a> Starter<'a> {
         &mut self,
         name: &str,
         part: &str,
-        build: impl FnOnce(D, Exit) -> A + Send + 'static,
-    ) -> anyhow::Result<Place<A, D>>
+        build: impl FnOnce(D, ActorExit) -> A + Send + 'static,
+    ) -> anyhow::Result<ActorSlot<A, D>>
     where
         A: Supervised + Actor<Context = Context<A>>,
         D: Send + 'static,
@@ -58,8 +58,8 @@ impl<'a> Starter<'a> {
         part: &str,
         room: usize,
         stop_time: Duration,
-        build: impl FnOnce(D, Exit) -> A + Send + 'static,
-    ) -> anyhow::Result<Place<A, D>>
+        build: impl FnOnce(D, ActorExit) -> A + Send + 'static,
+    ) -> anyhow::Result<ActorSlot<A, D>>
     where
         A: Supervised + Actor<Context = Context<A>>,
         D: Send + 'static,
@@ -75,8 +75,8 @@ impl<'a> Starter<'a> {
                 std::thread::park();
             },
         };
-        let guarded: Guarded<A> = self.registry.start(name, &arbiter.handle(), room.max(MAILBOX), policy, make)?;
+        let guarded: GuardedActor<A> = self.registry.start(name, &arbiter.handle(), room.max(MAILBOX), policy, make)?;
         self.order.push(name.to_owned());
-        Ok(Place { addr: guarded.addr, health: guarded.health, deps })
+        Ok(ActorSlot { addr: guarded.addr, health: guarded.health, deps })
     }
 }

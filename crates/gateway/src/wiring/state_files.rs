@@ -2,7 +2,7 @@
 
 use hearthgate_actors::mqtt::SessionMemory;
 use hearthgate_actors::operation::announced::AnnouncedMemory;
-use hearthgate_mqtt::session::{Known, is_same_owner};
+use hearthgate_mqtt::session::{KnownBroker, is_same_owner};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -16,15 +16,15 @@ const BROKERS: usize = 8;
 
 /// What is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Kept {
+pub(crate) struct KeptState {
     /// Our session with each broker, the last one first.
-    pub(crate) brokers: Vec<Known>,
+    pub(crate) brokers: Vec<KnownBroker>,
 }
 
-/// A file that holds [`Kept`], replaced as a whole and synced.
+/// A file that holds [`KeptState`], replaced as a whole and synced.
 pub(crate) struct SessionFile {
     path: PathBuf,
-    kept: Kept,
+    kept: KeptState,
 }
 
 impl SessionFile {
@@ -35,7 +35,7 @@ impl SessionFile {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let kept = match fs::read(path) {
             Ok(text) => serde_json::from_slice(&text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Kept::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => KeptState::default(),
             Err(error) => return Err(error),
         };
         Ok(SessionFile { path: path.to_owned(), kept })
@@ -107,7 +107,7 @@ impl SharedSessionFile {
         SharedSessionFile(Rc::new(RefCell::new(file)))
     }
 
-    pub(crate) fn kept(&self) -> Kept {
+    pub(crate) fn kept(&self) -> KeptState {
         self.0.borrow().kept.clone()
     }
 }
@@ -121,7 +121,7 @@ impl SessionMemory for SharedSessionFile {
         }
         let known = brokers.iter().position(|known| is_same_owner(known.session, session));
         let filters = known.map(|index| brokers.remove(index).filters).unwrap_or_default();
-        brokers.insert(0, Known { session, filters });
+        brokers.insert(0, KnownBroker { session, filters });
         brokers.truncate(BROKERS);
         file.store()
     }
@@ -147,11 +147,11 @@ mod tests {
         let mut file = SharedSessionFile::new(SessionFile::open(&path).unwrap());
         file.session(u64::MAX).unwrap();
         file.subscribed(&["a/#".into()]).unwrap();
-        let first = Known { session: u64::MAX, filters: vec!["a/#".into()] };
+        let first = KnownBroker { session: u64::MAX, filters: vec!["a/#".into()] };
         assert_eq!(SessionFile::open(&path).unwrap().kept.brokers, std::slice::from_ref(&first));
         file.session(1).unwrap();
         file.subscribed(&["b".into()]).unwrap();
-        let second = Known { session: 1, filters: vec!["b".into()] };
+        let second = KnownBroker { session: 1, filters: vec!["b".into()] };
         assert_eq!(SessionFile::open(&path).unwrap().kept.brokers, [second.clone(), first.clone()]);
         file.session(u64::MAX).unwrap();
         assert_eq!(SessionFile::open(&path).unwrap().kept.brokers, [first, second]);

@@ -1,6 +1,6 @@
 //! The options that only one kind has.
 
-use super::error::{ConfigError, at_least};
+use super::error::{InterfaceConfigError, at_least};
 use crate::config::duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -32,7 +32,7 @@ pub struct SerialConfig {
     pub data_bits: u8,
     /// Parity bit.
     #[serde(default)]
-    pub parity: Parity,
+    pub parity: SerialParity,
     /// Stop bits, 1 or 2.
     #[serde(default = "one")]
     pub stop_bits: u8,
@@ -44,7 +44,7 @@ pub struct SerialConfig {
 /// Parity of a serial line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Parity {
+pub enum SerialParity {
     /// No parity bit.
     #[default]
     None,
@@ -126,40 +126,43 @@ fn thirty_seconds() -> Duration {
     Duration::from_secs(30)
 }
 
-pub(super) fn check_serial(serial: &SerialConfig) -> Result<(), ConfigError> {
+pub(super) fn check_serial(serial: &SerialConfig) -> Result<(), InterfaceConfigError> {
     if serial.baud == 0 {
-        return Err(ConfigError::new("baud", "must be above 0"));
+        return Err(InterfaceConfigError::new("baud", "must be above 0"));
     }
     if !(5..=8).contains(&serial.data_bits) {
-        return Err(ConfigError::new("data_bits", "must be 5 to 8"));
+        return Err(InterfaceConfigError::new("data_bits", "must be 5 to 8"));
     }
     if !(1..=2).contains(&serial.stop_bits) {
-        return Err(ConfigError::new("stop_bits", "must be 1 or 2"));
+        return Err(InterfaceConfigError::new("stop_bits", "must be 1 or 2"));
     }
     Ok(())
 }
 
-pub(super) fn check_tcp(tcp: &TcpConfig) -> Result<(), ConfigError> {
+pub(super) fn check_tcp(tcp: &TcpConfig) -> Result<(), InterfaceConfigError> {
     let port = tcp
         .address
         .rsplit_once(':')
         .filter(|(host, _)| !host.is_empty())
         .and_then(|(_, port)| port.parse::<u16>().ok());
     if port.is_none_or(|port| port == 0) {
-        return Err(ConfigError::new("address", format!("{:?} is not of the form \"host:port\"", tcp.address)));
+        return Err(InterfaceConfigError::new(
+            "address",
+            format!("{:?} is not of the form \"host:port\"", tcp.address),
+        ));
     }
     at_least("connect_timeout", tcp.connect_timeout, Duration::from_millis(10))
 }
 
-pub(super) fn check_exec(exec: &ExecConfig) -> Result<(), ConfigError> {
+pub(super) fn check_exec(exec: &ExecConfig) -> Result<(), InterfaceConfigError> {
     if exec.command.first().is_none_or(String::is_empty) {
-        return Err(ConfigError::new("command", "names no program; write [\"program\", \"argument\", …]"));
+        return Err(InterfaceConfigError::new("command", "names no program; write [\"program\", \"argument\", …]"));
     }
     if exec.command.iter().any(|word| word.contains('\0')) {
-        return Err(ConfigError::new("command", "can not hold a NUL character"));
+        return Err(InterfaceConfigError::new("command", "can not hold a NUL character"));
     }
     if let Some(key) = exec.environment.keys().find(|key| key.is_empty() || key.contains(['=', '\0'])) {
-        return Err(ConfigError::new("environment", format!("{key:?} can not be the name of a variable")));
+        return Err(InterfaceConfigError::new("environment", format!("{key:?} can not be the name of a variable")));
     }
     let least = Duration::from_millis(10);
     at_least("start_timeout", exec.start_timeout, least)?;
@@ -171,7 +174,7 @@ pub(super) fn check_exec(exec: &ExecConfig) -> Result<(), ConfigError> {
 /// The kinds of drivers. Closed: each is one module of this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum DriverKind {
     /// Logs what it receives, emits a fixed message now and then.
     Dummy,
     /// A serial line with declared rules.
@@ -182,23 +185,23 @@ pub enum Kind {
     Exec,
 }
 
-impl Kind {
+impl DriverKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Kind; 4] = [Kind::Dummy, Kind::Serial, Kind::Tcp, Kind::Exec];
+    pub const ALL: [DriverKind; 4] = [DriverKind::Dummy, DriverKind::Serial, DriverKind::Tcp, DriverKind::Exec];
 
     /// The word in the configuration file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Dummy => "dummy",
-            Kind::Serial => "serial",
-            Kind::Tcp => "tcp",
-            Kind::Exec => "exec",
+            DriverKind::Dummy => "dummy",
+            DriverKind::Serial => "serial",
+            DriverKind::Tcp => "tcp",
+            DriverKind::Exec => "exec",
         }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for DriverKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -6,15 +6,15 @@ mod kinds;
 mod options;
 mod stream;
 
-pub use error::ConfigError;
-pub use kinds::{DummyConfig, ExecConfig, FlowControl, Kind, Parity, SerialConfig, TcpConfig};
+pub use error::InterfaceConfigError;
+pub use kinds::{DriverKind, DummyConfig, ExecConfig, FlowControl, SerialConfig, SerialParity, TcpConfig};
 pub use options::{OptionDoc, common_options, kind_options};
 pub(crate) use stream::parse_hex;
 pub use stream::{
-    Encoding, FrameOptions, FramingRule, MessageTemplate, ReceiveRule, ReconnectOptions, SendRule, StreamOptions,
+    FrameEncoding, FrameOptions, FramingRule, MessageTemplate, ReceiveRule, ReconnectOptions, SendRule, StreamOptions,
 };
 
-use crate::stream::Rules;
+use crate::stream::StreamRules;
 use error::at_least;
 use hearthgate_domain::delivery::QoS;
 use kinds::{check_exec, check_serial, check_tcp, five_seconds};
@@ -53,13 +53,13 @@ pub struct InterfaceConfig {
 /// A kind's own options.
 #[derive(Clone, Debug)]
 pub enum DriverConfig {
-    /// See [`Kind::Dummy`].
+    /// See [`DriverKind::Dummy`].
     Dummy(DummyConfig),
-    /// See [`Kind::Serial`].
+    /// See [`DriverKind::Serial`].
     Serial(SerialConfig, StreamOptions),
-    /// See [`Kind::Tcp`].
+    /// See [`DriverKind::Tcp`].
     Tcp(TcpConfig, StreamOptions),
-    /// See [`Kind::Exec`].
+    /// See [`DriverKind::Exec`].
     Exec(ExecConfig),
 }
 
@@ -101,12 +101,12 @@ impl InterfaceConfig {
 
     /// Which driver it is.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> DriverKind {
         match self.driver {
-            DriverConfig::Dummy(_) => Kind::Dummy,
-            DriverConfig::Serial(..) => Kind::Serial,
-            DriverConfig::Tcp(..) => Kind::Tcp,
-            DriverConfig::Exec(_) => Kind::Exec,
+            DriverConfig::Dummy(_) => DriverKind::Dummy,
+            DriverConfig::Serial(..) => DriverKind::Serial,
+            DriverConfig::Tcp(..) => DriverKind::Tcp,
+            DriverConfig::Exec(_) => DriverKind::Exec,
         }
     }
 
@@ -114,26 +114,27 @@ impl InterfaceConfig {
     ///
     /// # Errors
     /// The first option that is unknown, of the wrong type, or makes no sense together with another one.
-    pub fn from_table(mut table: Map<String, Value>) -> Result<Self, ConfigError> {
+    pub fn from_table(mut table: Map<String, Value>) -> Result<Self, InterfaceConfigError> {
         let kinds = "use one of dummy, serial, tcp, exec";
-        let kind = table.remove("kind").ok_or_else(|| ConfigError::new("kind", format!("is missing; {kinds}")))?;
         let kind =
-            Kind::deserialize(&kind).map_err(|_| ConfigError::new("kind", format!("{kind} is unknown; {kinds}")))?;
+            table.remove("kind").ok_or_else(|| InterfaceConfigError::new("kind", format!("is missing; {kinds}")))?;
+        let kind = DriverKind::deserialize(&kind)
+            .map_err(|_| InterfaceConfigError::new("kind", format!("{kind} is unknown; {kinds}")))?;
         options::refuse_unknown(kind, &table)?;
         let (common, own): (Map<_, _>, Map<_, _>) =
             table.into_iter().partition(|(key, _)| common_options().iter().any(|option| option.key == key.as_str()));
         let common: Common = read(common)?;
         let driver = match kind {
-            Kind::Dummy => DriverConfig::Dummy(read(own)?),
-            Kind::Serial => {
+            DriverKind::Dummy => DriverConfig::Dummy(read(own)?),
+            DriverKind::Serial => {
                 let (stream, line) = own.into_iter().partition(|(key, _)| options::is_of_stream(key));
                 DriverConfig::Serial(read(line)?, read(stream)?)
             }
-            Kind::Tcp => {
+            DriverKind::Tcp => {
                 let (stream, connection) = own.into_iter().partition(|(key, _)| options::is_of_stream(key));
                 DriverConfig::Tcp(read(connection)?, read(stream)?)
             }
-            Kind::Exec => DriverConfig::Exec(read(own)?),
+            DriverKind::Exec => DriverConfig::Exec(read(own)?),
         };
         let config = InterfaceConfig {
             enabled: common.enabled,
@@ -152,19 +153,22 @@ impl InterfaceConfig {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    fn check(&self) -> Result<(), InterfaceConfigError> {
         match (&self.map, &self.root) {
             (Some(_), Some(_)) => {
-                return Err(ConfigError::new("root", "the map has its own root; give `map`, or `root` and `topics`"));
+                return Err(InterfaceConfigError::new(
+                    "root",
+                    "the map has its own root; give `map`, or `root` and `topics`",
+                ));
             }
             (None, None) => {
-                return Err(ConfigError::new(
+                return Err(InterfaceConfigError::new(
                     "map",
                     "is missing; give `map`, or `root` and `topics` for an interface without one",
                 ));
             }
             (Some(_), None) if !self.topics.is_empty() => {
-                return Err(ConfigError::new(
+                return Err(InterfaceConfigError::new(
                     "topics",
                     "the map has its own topics; give `map`, or `root` and `topics`",
                 ));
@@ -172,7 +176,7 @@ impl InterfaceConfig {
             (Some(_), None) | (None, Some(_)) => {}
         }
         if let Some(name) = &self.name {
-            check_name(name).map_err(|problem| ConfigError::new("name", problem))?;
+            check_name(name).map_err(|problem| InterfaceConfigError::new("name", problem))?;
         }
         match &self.driver {
             DriverConfig::Dummy(dummy) => at_least("period", dummy.period, Duration::from_millis(10)),
@@ -189,9 +193,9 @@ impl<'de> Deserialize<'de> for InterfaceConfig {
     }
 }
 
-fn check_stream(stream: &StreamOptions) -> Result<(), ConfigError> {
+fn check_stream(stream: &StreamOptions) -> Result<(), InterfaceConfigError> {
     stream.check()?;
-    Rules::compile(&stream.receive, &stream.send, stream.frame.encoding).map(drop)
+    StreamRules::compile(&stream.receive, &stream.send, stream.frame.encoding).map(drop)
 }
 
 /// Checks the name of an interface: it becomes a topic level and the sender of messages.
@@ -208,10 +212,10 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(table: Map<String, Value>) -> Result<T, ConfigError> {
+fn read<T: serde::de::DeserializeOwned>(table: Map<String, Value>) -> Result<T, InterfaceConfigError> {
     serde_path_to_error::deserialize(Value::Object(table)).map_err(|error| {
         let path = error.path().to_string();
-        ConfigError::new(if path == "." { String::new() } else { path }, error.into_inner().to_string())
+        InterfaceConfigError::new(if path == "." { String::new() } else { path }, error.into_inner().to_string())
     })
 }
 

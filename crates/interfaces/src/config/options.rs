@@ -1,7 +1,7 @@
 //! The options of every kind as data: for the refusal of unknown ones, for documentation and for schemas.
 
-use super::error::ConfigError;
-use super::kinds::Kind;
+use super::error::InterfaceConfigError;
+use super::kinds::DriverKind;
 use serde_json::{Map, Value};
 
 /// One option, as documentation shows it.
@@ -99,12 +99,12 @@ pub fn common_options() -> &'static [OptionDoc] {
 
 /// The options that only this kind has.
 #[must_use]
-pub fn kind_options(kind: Kind) -> &'static [OptionDoc] {
+pub fn kind_options(kind: DriverKind) -> &'static [OptionDoc] {
     match kind {
-        Kind::Dummy => DUMMY,
-        Kind::Serial => SERIAL,
-        Kind::Tcp => TCP,
-        Kind::Exec => EXEC,
+        DriverKind::Dummy => DUMMY,
+        DriverKind::Serial => SERIAL,
+        DriverKind::Tcp => TCP,
+        DriverKind::Exec => EXEC,
     }
 }
 
@@ -113,7 +113,7 @@ pub(super) fn is_of_stream(key: &str) -> bool {
     STREAM.iter().any(|option| option.key == key)
 }
 
-pub(super) fn refuse_unknown(kind: Kind, table: &Map<String, Value>) -> Result<(), ConfigError> {
+pub(super) fn refuse_unknown(kind: DriverKind, table: &Map<String, Value>) -> Result<(), InterfaceConfigError> {
     let known = || kind_options(kind).iter().chain(COMMON).map(|option| option.key);
     for key in table.keys() {
         if known().any(|name| name == key) {
@@ -124,7 +124,10 @@ pub(super) fn refuse_unknown(kind: Kind, table: &Map<String, Value>) -> Result<(
             Some(name) => format!("did you mean `{name}`?"),
             None => format!("it knows {}", known().collect::<Vec<_>>().join(", ")),
         };
-        return Err(ConfigError::new(key.as_str(), format!("is no option of an interface of kind `{kind}`; {advice}")));
+        return Err(InterfaceConfigError::new(
+            key.as_str(),
+            format!("is no option of an interface of kind `{kind}`; {advice}"),
+        ));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The rules of a byte stream: how its frames end, what they mean, what commands write.
 
-use super::error::{ConfigError, at_least};
+use super::error::{InterfaceConfigError, at_least};
 use super::kinds::five_seconds;
 use crate::config::duration;
 use hearthgate_domain::delivery::QoS;
@@ -21,7 +21,7 @@ pub struct FrameOptions {
     pub idle: Option<Duration>,
     /// Whether patterns and writes are text or hex bytes.
     #[serde(default)]
-    pub encoding: Encoding,
+    pub encoding: FrameEncoding,
     /// A longer frame is refused, in bytes, 1 to 1 MiB.
     #[serde(default = "four_kib")]
     pub max_length: usize,
@@ -42,7 +42,7 @@ fn one_second() -> Duration {
 /// Text or bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Encoding {
+pub enum FrameEncoding {
     /// UTF-8.
     #[default]
     Text,
@@ -166,12 +166,12 @@ pub struct StreamOptions {
 }
 
 impl StreamOptions {
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn check(&self) -> Result<(), InterfaceConfigError> {
         self.frame.rule()?;
         let least = Duration::from_millis(1);
         at_least("reconnect.min", self.reconnect.min, least)?;
         if self.reconnect.max < self.reconnect.min {
-            return Err(ConfigError::new("reconnect.max", "is shorter than `reconnect.min`"));
+            return Err(InterfaceConfigError::new("reconnect.max", "is shorter than `reconnect.min`"));
         }
         at_least("write_timeout", self.write_timeout, least)?;
         if let Some(silence) = self.silence_timeout {
@@ -188,15 +188,15 @@ impl FrameOptions {
     ///
     /// # Errors
     /// None or several are given, or the values make no sense.
-    pub fn rule(&self) -> Result<FramingRule, ConfigError> {
+    pub fn rule(&self) -> Result<FramingRule, InterfaceConfigError> {
         if !(1..=LARGEST_FRAME).contains(&self.max_length) {
-            return Err(ConfigError::new("frame.max_length", "must be 1 to 1048576 bytes"));
+            return Err(InterfaceConfigError::new("frame.max_length", "must be 1 to 1048576 bytes"));
         }
         at_least("frame.incomplete_after", self.incomplete_after, Duration::from_millis(1))?;
         match (self.length, &self.delimiter, self.idle) {
             (Some(length), None, None) => {
                 if length == 0 || length > self.max_length {
-                    return Err(ConfigError::new(
+                    return Err(InterfaceConfigError::new(
                         "frame.length",
                         format!("must be 1 to {} (max_length)", self.max_length),
                     ));
@@ -205,13 +205,13 @@ impl FrameOptions {
             }
             (None, Some(delimiter), None) => {
                 let bytes = match self.encoding {
-                    Encoding::Text => delimiter.as_bytes().to_vec(),
-                    Encoding::Hex => {
-                        parse_hex(delimiter).map_err(|problem| ConfigError::new("frame.delimiter", problem))?
+                    FrameEncoding::Text => delimiter.as_bytes().to_vec(),
+                    FrameEncoding::Hex => {
+                        parse_hex(delimiter).map_err(|problem| InterfaceConfigError::new("frame.delimiter", problem))?
                     }
                 };
                 if bytes.is_empty() {
-                    return Err(ConfigError::new("frame.delimiter", "is empty; write for example \"\\n\""));
+                    return Err(InterfaceConfigError::new("frame.delimiter", "is empty; write for example \"\\n\""));
                 }
                 Ok(FramingRule::Delimiter(bytes))
             }
@@ -219,14 +219,14 @@ impl FrameOptions {
                 at_least("frame.idle", idle, Duration::from_millis(1))?;
                 Ok(FramingRule::Idle(idle))
             }
-            _ => Err(ConfigError::new("frame", "give exactly one of `length`, `delimiter` and `idle`")),
+            _ => Err(InterfaceConfigError::new("frame", "give exactly one of `length`, `delimiter` and `idle`")),
         }
     }
 
     /// Whether blanks around a frame are taken away.
     #[must_use]
     pub fn trims(&self) -> bool {
-        self.encoding == Encoding::Text && self.trim.unwrap_or(self.length.is_none())
+        self.encoding == FrameEncoding::Text && self.trim.unwrap_or(self.length.is_none())
     }
 }
 

@@ -17,13 +17,13 @@ fn the_documented_defaults_are_the_real_ones() {
     assert!(config.enabled && config.replies && !config.retain && !config.accept_retained);
     assert_eq!(config.qos, QoS::AtLeastOnce);
     assert_eq!(config.max_command_age, Duration::from_secs(5));
-    for kind in Kind::ALL {
+    for kind in DriverKind::ALL {
         // Written out, every documented default is accepted and changes nothing.
         let required = match kind {
-            Kind::Dummy => "",
-            Kind::Serial => "port = \"/dev/ttyACM0\"\nframe = { length = 2 }\n",
-            Kind::Tcp => "address = \"panel:4001\"\nframe = { idle = \"20ms\" }\n",
-            Kind::Exec => "command = [\"true\"]\n",
+            DriverKind::Dummy => "",
+            DriverKind::Serial => "port = \"/dev/ttyACM0\"\nframe = { length = 2 }\n",
+            DriverKind::Tcp => "address = \"panel:4001\"\nframe = { idle = \"20ms\" }\n",
+            DriverKind::Exec => "command = [\"true\"]\n",
         };
         let bare = format!("kind = \"{kind}\"\nmap = \"m.json\"\n{required}");
         let mut spelt_out = bare.clone();
@@ -39,14 +39,14 @@ fn the_documented_defaults_are_the_real_ones() {
 
 #[test]
 fn every_required_option_is_missed_by_name() {
-    for kind in Kind::ALL {
+    for kind in DriverKind::ALL {
         for option in kind_options(kind).iter().filter(|option| option.default.is_none()) {
             let error = refusal(
                 &format!(
                     "kind = \"{kind}\"\nmap = \"m\"\n{}",
                     if option.key == "frame" { "port = \"p\"\naddress = \"a:1\"\n" } else { "" }
                 )
-                .replace(if kind == Kind::Serial { "address = \"a:1\"\n" } else { "port = \"p\"\n" }, ""),
+                .replace(if kind == DriverKind::Serial { "address = \"a:1\"\n" } else { "port = \"p\"\n" }, ""),
             );
             assert!(error.contains(&format!("`{}`", option.key)), "{kind}: {error}");
         }
@@ -122,7 +122,7 @@ fn a_toml_document_reads_straight_into_interfaces() {
     let text = "[interfaces.radio]\nkind = \"exec\"\nroot = \"home\"\ntopics = [\"home/+/radio/#\"]\ncommand = [\"sh\"]\n[interfaces.radio.params]\nport = 7\n";
     let document: Document = toml::from_str(text).unwrap();
     let radio = &document.interfaces["radio"];
-    assert_eq!(radio.kind(), Kind::Exec);
+    assert_eq!(radio.kind(), DriverKind::Exec);
     let DriverConfig::Exec(exec) = &radio.driver else { panic!("{radio:?}") };
     assert_eq!(exec.params["port"], 7);
 }

@@ -3,7 +3,7 @@
 use crate::DriverError;
 use crate::config::ExecConfig;
 use crate::exec::guard;
-use crate::port::Host;
+use crate::port::DriverHost;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -21,7 +21,7 @@ pub(crate) struct GuardedChild {
 }
 
 /// The child's standard streams.
-pub(crate) struct Pipes {
+pub(crate) struct ChildPipes {
     pub(crate) stdin: ChildStdin,
     pub(crate) stdout: ChildStdout,
     pub(crate) stderr: ChildStderr,
@@ -41,7 +41,11 @@ fn base_environment(of: impl Fn(&str) -> Option<OsString>) -> impl Iterator<Item
 }
 
 impl GuardedChild {
-    pub(crate) fn start(exec: &ExecConfig, host: &Host, runner: &Path) -> Result<(Self, Pipes), DriverError> {
+    pub(crate) fn start(
+        exec: &ExecConfig,
+        host: &DriverHost,
+        runner: &Path,
+    ) -> Result<(Self, ChildPipes), DriverError> {
         let failed = |source| DriverError::Start { program: exec.command.join(" "), source };
         let (watched, lifeline) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
         // Another child started at this very moment may inherit it too: it is the reading end, and does no harm.
@@ -64,7 +68,7 @@ impl GuardedChild {
         };
         // A kernel that keeps its own size only lets more commands wait in the pipe.
         let _ = rustix::pipe::fcntl_setpipe_size(&stdin, STDIN_ROOM);
-        Ok((GuardedChild { guard, lifeline: Some(lifeline) }, Pipes { stdin, stdout, stderr }))
+        Ok((GuardedChild { guard, lifeline: Some(lifeline) }, ChildPipes { stdin, stdout, stderr }))
     }
 
     /// Waits for the child's end and says in words how it ended. Can be cancelled.

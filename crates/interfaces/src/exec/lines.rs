@@ -13,7 +13,7 @@ const CHUNK: usize = 16 * 1_024;
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Line<'a> {
+pub(crate) enum NextLine<'a> {
     /// A line without its end. The last one may have had none.
     Whole(&'a [u8]),
     /// So many bytes as are allowed came without a line end; reading on gives what follows.
@@ -22,7 +22,7 @@ pub(crate) enum Line<'a> {
     End,
 }
 
-pub(crate) struct Lines<R> {
+pub(crate) struct LineReader<R> {
     reader: R,
     limit: usize,
     buffer: Vec<u8>,
@@ -32,32 +32,36 @@ pub(crate) struct Lines<R> {
     ended: bool,
 }
 
-impl<R: AsyncRead + Unpin> Lines<R> {
+impl<R: AsyncRead + Unpin> LineReader<R> {
     pub(crate) fn new(reader: R, limit: usize) -> Self {
-        Lines { reader, limit, buffer: Vec::new(), start: 0, scanned: 0, ended: false }
+        LineReader { reader, limit, buffer: Vec::new(), start: 0, scanned: 0, ended: false }
     }
 
     /// The next line. Can be cancelled.
-    pub(crate) async fn next(&mut self) -> io::Result<Line<'_>> {
+    pub(crate) async fn next(&mut self) -> io::Result<NextLine<'_>> {
         loop {
             if let Some(length) = self.buffer[self.scanned..].iter().position(|byte| *byte == b'\n') {
                 let (start, end) = (self.start, self.scanned + length);
                 self.start = end + 1;
                 self.scanned = self.start;
                 if end - start > self.limit {
-                    return Ok(Line::TooLong(&self.buffer[start..start + self.limit]));
+                    return Ok(NextLine::TooLong(&self.buffer[start..start + self.limit]));
                 }
-                return Ok(Line::Whole(&self.buffer[start..end]));
+                return Ok(NextLine::Whole(&self.buffer[start..end]));
             }
             self.scanned = self.buffer.len();
             if self.buffer.len() - self.start > self.limit {
                 let start = self.start;
                 self.start = start + self.limit;
-                return Ok(Line::TooLong(&self.buffer[start..self.start]));
+                return Ok(NextLine::TooLong(&self.buffer[start..self.start]));
             }
             if self.ended {
                 let start = std::mem::replace(&mut self.start, self.buffer.len());
-                return Ok(if start == self.buffer.len() { Line::End } else { Line::Whole(&self.buffer[start..]) });
+                return Ok(if start == self.buffer.len() {
+                    NextLine::End
+                } else {
+                    NextLine::Whole(&self.buffer[start..])
+                });
             }
             self.fill().await?;
         }
@@ -78,13 +82,13 @@ mod tests {
     use super::*;
 
     async fn all(input: &[u8], limit: usize) -> Vec<String> {
-        let mut lines = Lines::new(input, limit);
+        let mut lines = LineReader::new(input, limit);
         let mut found = Vec::new();
         loop {
             match lines.next().await.unwrap() {
-                Line::Whole(line) => found.push(String::from_utf8_lossy(line).into_owned()),
-                Line::TooLong(piece) => found.push(format!("{}…", String::from_utf8_lossy(piece))),
-                Line::End => return found,
+                NextLine::Whole(line) => found.push(String::from_utf8_lossy(line).into_owned()),
+                NextLine::TooLong(piece) => found.push(format!("{}…", String::from_utf8_lossy(piece))),
+                NextLine::End => return found,
             }
         }
     }
@@ -100,8 +104,8 @@ mod tests {
     async fn a_line_over_the_limit_is_told_before_its_end_comes() {
         assert_eq!(all(b"0123456789\nok\n", 10).await, ["0123456789", "ok"]);
         assert_eq!(all(b"0123456789AB", 10).await, ["0123456789…", "AB"]);
-        let mut flood = Lines::new(tokio::io::repeat(b'x'), LONGEST_LINE);
-        assert!(matches!(flood.next().await.unwrap(), Line::TooLong(_)));
+        let mut flood = LineReader::new(tokio::io::repeat(b'x'), LONGEST_LINE);
+        assert!(matches!(flood.next().await.unwrap(), NextLine::TooLong(_)));
         assert!(flood.buffer.capacity() < 3 * LONGEST_LINE, "the buffer is bounded");
     }
 }

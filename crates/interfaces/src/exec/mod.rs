@@ -14,17 +14,17 @@ mod writer;
 
 use crate::DriverError;
 use crate::config::{ExecConfig, InterfaceConfig};
-use crate::events::Events;
-use crate::port::{DriverPort, Host, Level};
-use crate::queue::Commands;
-use child::{GuardedChild, Pipes};
+use crate::events::EventSender;
+use crate::port::{DriverHost, DriverLogLevel, DriverPort};
+use crate::queue::PendingCommands;
+use child::{ChildPipes, GuardedChild};
 use reader::ReadEnd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use watchdog::Pulse;
+use watchdog::ChildHeartbeat;
 use writer::WriteEnd;
 
 /// How long the last lines of a child that has ended are read, and how long a child that has closed its standard output
@@ -35,17 +35,17 @@ pub(crate) async fn run(
     name: &str,
     config: &InterfaceConfig,
     exec: &ExecConfig,
-    host: &Host,
+    host: &DriverHost,
     port: DriverPort,
 ) -> Result<(), DriverError> {
     let DriverPort { commands, events, stop } = port;
-    let events = Events::new(events);
+    let events = EventSender::new(events);
     let mut commands = commands.lock().await;
     let runner = python::install(&host.runtime_dir)?;
     let (mut child, pipes) = GuardedChild::start(exec, host, &runner)?;
-    let pulse = Arc::new(Pulse::new());
+    let pulse = Arc::new(ChildHeartbeat::new());
     let hello = protocol::hello(name, config, exec);
-    let writer = writer::Writer { config, events: events.clone(), pulse: Arc::clone(&pulse), stop };
+    let writer = writer::ChildWriter { config, events: events.clone(), pulse: Arc::clone(&pulse), stop };
     let outcome = talk(exec, &mut child, pipes, &pulse, &events, writer, &hello, &mut commands).await;
     child.kill().await;
     outcome
@@ -55,12 +55,12 @@ pub(crate) async fn run(
 async fn talk(
     exec: &ExecConfig,
     child: &mut GuardedChild,
-    pipes: Pipes,
-    pulse: &Pulse,
-    events: &Events,
-    writer: writer::Writer<'_>,
+    pipes: ChildPipes,
+    pulse: &ChildHeartbeat,
+    events: &EventSender,
+    writer: writer::ChildWriter<'_>,
     hello: &[u8],
-    commands: &mut Commands,
+    commands: &mut PendingCommands,
 ) -> Result<(), DriverError> {
     let mut reading = pin!(reader::read(pipes.stdout, pulse, events));
     let stderr_ended = Notify::new();
@@ -114,7 +114,7 @@ async fn talk(
         (Err(_), Leave::Stopped) => {
             let text = || format!("it did not end within stop_timeout ({:?}) and is killed", exec.stop_timeout);
             // The one who asked us to stop need not listen any more.
-            let _ = events.log(Level::Warn, text).await;
+            let _ = events.log(DriverLogLevel::Warn, text).await;
             Ok(())
         }
         (Ok(how), Leave::StdinClosed | Leave::StdoutClosed) => Err(DriverError::Exited { how }),

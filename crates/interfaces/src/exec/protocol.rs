@@ -1,7 +1,7 @@
 //! The lines of the `exec` protocol, version 1.
 
 use crate::config::{ExecConfig, InterfaceConfig};
-use crate::port::{Emission, Level};
+use crate::port::{DeviceMessage, DriverLogLevel};
 use hearthgate_domain::delivery::QoS;
 use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use serde::Deserialize;
@@ -42,9 +42,9 @@ fn line(value: &Value) -> Vec<u8> {
 #[derive(Debug, PartialEq)]
 pub(crate) enum FromChild {
     Ready,
-    Message(Box<Emission>),
+    Message(Box<DeviceMessage>),
     Pong(u64),
-    Log(Level, String),
+    Log(DriverLogLevel, String),
 }
 
 #[derive(Deserialize)]
@@ -82,7 +82,7 @@ pub(crate) fn understand(line: &[u8]) -> Result<FromChild, String> {
         }
         Word::Message => {
             let message = said.message.ok_or_else(|| missing("message"))?;
-            Ok(FromChild::Message(Box::new(Emission {
+            Ok(FromChild::Message(Box::new(DeviceMessage {
                 message,
                 retain: said.retain,
                 qos: said.qos,
@@ -92,12 +92,12 @@ pub(crate) fn understand(line: &[u8]) -> Result<FromChild, String> {
     }
 }
 
-fn level(word: &str) -> Result<Level, String> {
+fn level(word: &str) -> Result<DriverLogLevel, String> {
     match word.to_ascii_lowercase().as_str() {
-        "trace" | "debug" => Ok(Level::Debug),
-        "info" => Ok(Level::Info),
-        "warn" | "warning" => Ok(Level::Warn),
-        "error" | "critical" => Ok(Level::Error),
+        "trace" | "debug" => Ok(DriverLogLevel::Debug),
+        "info" => Ok(DriverLogLevel::Info),
+        "warn" | "warning" => Ok(DriverLogLevel::Warn),
+        "error" | "critical" => Ok(DriverLogLevel::Error),
         _ => Err(format!("{word:?} is no level; use debug, info, warn or error")),
     }
 }
@@ -111,7 +111,10 @@ mod tests {
         let said = |line: &str| understand(line.as_bytes());
         assert_eq!(said(r#"{"type":"ready"}"#), Ok(FromChild::Ready));
         assert_eq!(said(r#"{"type":"pong","id":7}"#), Ok(FromChild::Pong(7)));
-        assert_eq!(said(r#"{"type":"log","level":"WARNING","text":"x"}"#), Ok(FromChild::Log(Level::Warn, "x".into())));
+        assert_eq!(
+            said(r#"{"type":"log","level":"WARNING","text":"x"}"#),
+            Ok(FromChild::Log(DriverLogLevel::Warn, "x".into()))
+        );
         let message =
             said(r#"{"type":"message","message":{"action":"ON","arguments":{"b":1,"a":"é"}},"retain":true,"qos":2}"#);
         let Ok(FromChild::Message(emission)) = message else { panic!("{message:?}") };

@@ -1,10 +1,10 @@
 //! What a child says on its standard output, and writes to its standard error.
 
-use super::lines::{LONGEST_COMPLAINT, LONGEST_LINE, Line, Lines};
+use super::lines::{LONGEST_COMPLAINT, LONGEST_LINE, LineReader, NextLine};
 use super::protocol::{self, FromChild};
-use super::watchdog::Pulse;
-use crate::events::{Closed, Events};
-use crate::port::{Count, DriverEvent, Level};
+use super::watchdog::ChildHeartbeat;
+use crate::events::{EventSender, HostGone};
+use crate::port::{DriverCount, DriverEvent, DriverLogLevel};
 use std::convert::Infallible;
 use tokio::process::{ChildStderr, ChildStdout};
 use tokio::sync::Notify;
@@ -19,13 +19,13 @@ pub(crate) enum ReadEnd {
     NobodyListens,
 }
 
-pub(crate) async fn read(stdout: ChildStdout, pulse: &Pulse, events: &Events) -> ReadEnd {
-    let mut lines = Lines::new(stdout, LONGEST_LINE);
+pub(crate) async fn read(stdout: ChildStdout, pulse: &ChildHeartbeat, events: &EventSender) -> ReadEnd {
+    let mut lines = LineReader::new(stdout, LONGEST_LINE);
     loop {
         let line = match lines.next().await {
-            Ok(Line::Whole(line)) => line.trim_ascii(),
-            Ok(Line::TooLong(_)) => return ReadEnd::TooLong,
-            Ok(Line::End) | Err(_) => return ReadEnd::Closed,
+            Ok(NextLine::Whole(line)) => line.trim_ascii(),
+            Ok(NextLine::TooLong(_)) => return ReadEnd::TooLong,
+            Ok(NextLine::End) | Err(_) => return ReadEnd::Closed,
         };
         if line.is_empty() {
             continue;
@@ -39,7 +39,7 @@ pub(crate) async fn read(stdout: ChildStdout, pulse: &Pulse, events: &Events) ->
     }
 }
 
-async fn hear(line: &[u8], pulse: &Pulse, events: &Events) -> Result<(), Closed> {
+async fn hear(line: &[u8], pulse: &ChildHeartbeat, events: &EventSender) -> Result<(), HostGone> {
     match protocol::understand(line) {
         Ok(FromChild::Ready) => {
             if pulse.ready() {
@@ -55,22 +55,24 @@ async fn hear(line: &[u8], pulse: &Pulse, events: &Events) -> Result<(), Closed>
         Ok(FromChild::Message(emission)) => events.send(DriverEvent::Emit(*emission)).await,
         Ok(FromChild::Log(level, text)) => log(events, level, &text).await,
         Err(problem) => {
-            events.count(Count::LineInvalid).await?;
+            events.count(DriverCount::LineInvalid).await?;
             let shown = String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned();
-            events.log(Level::Warn, || format!("not a line of the protocol ({problem}): {shown:?}")).await
+            events.log(DriverLogLevel::Warn, || format!("not a line of the protocol ({problem}): {shown:?}")).await
         }
     }
 }
 
 /// Logs standard error line by line. Its end is told, and means nothing else: the future never completes.
-pub(crate) async fn log_errors(stderr: ChildStderr, events: &Events, ended: &Notify) -> Infallible {
-    let mut lines = Lines::new(stderr, LONGEST_COMPLAINT);
+pub(crate) async fn log_errors(stderr: ChildStderr, events: &EventSender, ended: &Notify) -> Infallible {
+    let mut lines = LineReader::new(stderr, LONGEST_COMPLAINT);
     loop {
         let text = match lines.next().await {
-            Ok(Line::Whole(line) | Line::TooLong(line)) => String::from_utf8_lossy(line.trim_ascii_end()).into_owned(),
-            Ok(Line::End) | Err(_) => break,
+            Ok(NextLine::Whole(line) | NextLine::TooLong(line)) => {
+                String::from_utf8_lossy(line.trim_ascii_end()).into_owned()
+            }
+            Ok(NextLine::End) | Err(_) => break,
         };
-        if !text.is_empty() && log(events, Level::Info, &text).await.is_err() {
+        if !text.is_empty() && log(events, DriverLogLevel::Info, &text).await.is_err() {
             break;
         }
     }
@@ -79,7 +81,7 @@ pub(crate) async fn log_errors(stderr: ChildStderr, events: &Events, ended: &Not
 }
 
 /// One log line for each line of the text, without control characters.
-async fn log(events: &Events, level: Level, text: &str) -> Result<(), Closed> {
+async fn log(events: &EventSender, level: DriverLogLevel, text: &str) -> Result<(), HostGone> {
     for line in text.lines() {
         let shown = || {
             line.chars().take(LONGEST_COMPLAINT).map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect()

@@ -7,17 +7,17 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 /// What the reader learned of the child, and the pings that the writer shall send.
-pub(crate) struct Pulse {
+pub(crate) struct ChildHeartbeat {
     ready: watch::Sender<bool>,
     pong: watch::Sender<u64>,
     ping: watch::Sender<u64>,
     handing_over: AtomicBool,
 }
 
-impl Pulse {
+impl ChildHeartbeat {
     pub(crate) fn new() -> Self {
         let (ready, ping, pong) = (watch::Sender::new(false), watch::Sender::new(0), watch::Sender::new(0));
-        Pulse { ready, pong, ping, handing_over: AtomicBool::new(false) }
+        ChildHeartbeat { ready, pong, ping, handing_over: AtomicBool::new(false) }
     }
 
     /// The child said that it is ready; whether it was the first time.
@@ -48,7 +48,7 @@ impl Pulse {
 }
 
 /// Returns when the child must be given up.
-pub(crate) async fn watch(pulse: &Pulse, exec: &ExecConfig) -> DriverError {
+pub(crate) async fn watch(pulse: &ChildHeartbeat, exec: &ExecConfig) -> DriverError {
     let mut readiness = pulse.readiness();
     if timeout(exec.start_timeout, readiness.wait_for(|ready| *ready)).await.is_err() {
         return DriverError::NotReady { within: exec.start_timeout };

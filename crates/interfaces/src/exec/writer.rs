@@ -5,11 +5,11 @@
 //! not open twice. So one command at a time is in the pipe; one that becomes too old in there is taken out again.
 
 use super::protocol;
-use super::watchdog::Pulse;
+use super::watchdog::ChildHeartbeat;
 use crate::config::InterfaceConfig;
-use crate::events::Events;
+use crate::events::EventSender;
 use crate::port::StopSignal;
-use crate::queue::{Command, Commands};
+use crate::queue::{DeviceCommand, PendingCommands};
 use crate::replies;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::ioctl_fionread;
@@ -22,10 +22,10 @@ use tokio::process::ChildStdin;
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
-pub(crate) struct Writer<'a> {
+pub(crate) struct ChildWriter<'a> {
     pub(crate) config: &'a InterfaceConfig,
-    pub(crate) events: Events,
-    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) events: EventSender,
+    pub(crate) pulse: Arc<ChildHeartbeat>,
     pub(crate) stop: StopSignal,
 }
 
@@ -41,8 +41,8 @@ pub(crate) enum WriteEnd {
 enum Next {
     Stop,
     Ping(u64),
-    Command(Arc<Command>),
-    TooOld(Arc<Command>),
+    Command(Arc<DeviceCommand>),
+    TooOld(Arc<DeviceCommand>),
 }
 
 /// What became of a line.
@@ -59,8 +59,8 @@ const SELDOM_LOOK: Duration = Duration::from_millis(20);
 
 const MAX_AGE_REASON: &str = "not executed: the interface did not take it within max_command_age";
 
-impl Writer<'_> {
-    pub(crate) async fn run(mut self, mut stdin: ChildStdin, hello: &[u8], commands: &mut Commands) -> WriteEnd {
+impl ChildWriter<'_> {
+    pub(crate) async fn run(mut self, mut stdin: ChildStdin, hello: &[u8], commands: &mut PendingCommands) -> WriteEnd {
         let mut readiness = self.pulse.readiness();
         let mut pings = self.pulse.pings();
         if let Err(end) = self.write(&mut stdin, hello, commands, None).await {
@@ -90,7 +90,7 @@ impl Writer<'_> {
 
     async fn next(
         &mut self,
-        commands: &mut Commands,
+        commands: &mut PendingCommands,
         readiness: &mut watch::Receiver<bool>,
         pings: &mut watch::Receiver<u64>,
     ) -> Next {
@@ -121,8 +121,8 @@ impl Writer<'_> {
     async fn hand_over(
         &mut self,
         stdin: &mut ChildStdin,
-        command: &Command,
-        commands: &mut Commands,
+        command: &DeviceCommand,
+        commands: &mut PendingCommands,
     ) -> Result<(), WriteEnd> {
         if let Some(reason) = replies::too_old(command, Instant::now(), self.config.max_command_age) {
             return self
@@ -159,7 +159,7 @@ impl Writer<'_> {
         &mut self,
         stdin: &mut ChildStdin,
         line: &[u8],
-        commands: &mut Commands,
+        commands: &mut PendingCommands,
         expires: Option<Instant>,
     ) -> Result<Outcome, WriteEnd> {
         let max_age = self.config.max_command_age;
@@ -184,7 +184,7 @@ impl Writer<'_> {
         &mut self,
         stdin: &ChildStdin,
         line: &[u8],
-        commands: &mut Commands,
+        commands: &mut PendingCommands,
         mut expires: Option<Instant>,
     ) -> Result<Outcome, WriteEnd> {
         let max_age = self.config.max_command_age;
@@ -207,7 +207,7 @@ impl Writer<'_> {
         Ok(Outcome::Done)
     }
 
-    async fn refuse_late(&mut self, command: &Command) -> Result<(), WriteEnd> {
+    async fn refuse_late(&mut self, command: &DeviceCommand) -> Result<(), WriteEnd> {
         self.events.refuse_late(self.config, &command.message, MAX_AGE_REASON).await.map_err(|_| WriteEnd::Stopped)
     }
 }

@@ -1,6 +1,6 @@
 //! Opens the device of a byte stream.
 
-use crate::config::{FlowControl, Parity, SerialConfig, TcpConfig};
+use crate::config::{FlowControl, SerialConfig, SerialParity, TcpConfig};
 use rustix::net::sockopt;
 use std::path::Path;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use tokio::time::timeout;
 use tokio_serial::SerialPortBuilderExt;
 
 /// An open device.
-pub(crate) trait Link: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait DeviceStream: AsyncRead + AsyncWrite + Unpin + Send {}
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Link for T {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> DeviceStream for T {}
 
 /// How to open it.
-pub(crate) enum Connector<'a> {
+pub(crate) enum DeviceConnector<'a> {
     /// A serial line; the path is already resolved against the configuration's folder.
     Serial(&'a SerialConfig, &'a Path),
     /// A TCP connection.
@@ -27,17 +27,17 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_COUNT: u32 = 3;
 
-impl Connector<'_> {
+impl DeviceConnector<'_> {
     /// Opens the device; the error says what was attempted and how it failed.
-    pub(crate) async fn open(&self) -> Result<Box<dyn Link>, String> {
+    pub(crate) async fn open(&self) -> Result<Box<dyn DeviceStream>, String> {
         match self {
-            Connector::Serial(serial, port) => open_serial(serial, port),
-            Connector::Tcp(tcp) => open_tcp(tcp).await,
+            DeviceConnector::Serial(serial, port) => open_serial(serial, port),
+            DeviceConnector::Tcp(tcp) => open_tcp(tcp).await,
         }
     }
 }
 
-fn open_serial(serial: &SerialConfig, port: &Path) -> Result<Box<dyn Link>, String> {
+fn open_serial(serial: &SerialConfig, port: &Path) -> Result<Box<dyn DeviceStream>, String> {
     let builder = tokio_serial::new(port.to_string_lossy(), serial.baud)
         .data_bits(match serial.data_bits {
             5 => tokio_serial::DataBits::Five,
@@ -46,9 +46,9 @@ fn open_serial(serial: &SerialConfig, port: &Path) -> Result<Box<dyn Link>, Stri
             _ => tokio_serial::DataBits::Eight,
         })
         .parity(match serial.parity {
-            Parity::None => tokio_serial::Parity::None,
-            Parity::Even => tokio_serial::Parity::Even,
-            Parity::Odd => tokio_serial::Parity::Odd,
+            SerialParity::None => tokio_serial::Parity::None,
+            SerialParity::Even => tokio_serial::Parity::Even,
+            SerialParity::Odd => tokio_serial::Parity::Odd,
         })
         .stop_bits(if serial.stop_bits == 2 { tokio_serial::StopBits::Two } else { tokio_serial::StopBits::One })
         .flow_control(match serial.flow_control {
@@ -62,7 +62,7 @@ fn open_serial(serial: &SerialConfig, port: &Path) -> Result<Box<dyn Link>, Stri
     }
 }
 
-async fn open_tcp(tcp: &TcpConfig) -> Result<Box<dyn Link>, String> {
+async fn open_tcp(tcp: &TcpConfig) -> Result<Box<dyn DeviceStream>, String> {
     let address = &tcp.address;
     let stream = match timeout(tcp.connect_timeout, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,

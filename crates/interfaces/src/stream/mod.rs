@@ -9,16 +9,16 @@ mod rules;
 mod value;
 
 use crate::DriverError;
-use crate::config::{Encoding, InterfaceConfig, StreamOptions};
-use crate::events::Events;
-use crate::port::{Count, DriverEvent, DriverPort, Level, StopSignal};
-use crate::queue::{Command, Commands};
+use crate::config::{FrameEncoding, InterfaceConfig, StreamOptions};
+use crate::events::EventSender;
+use crate::port::{DriverCount, DriverEvent, DriverLogLevel, DriverPort, StopSignal};
+use crate::queue::{DeviceCommand, PendingCommands};
 use crate::replies;
-use framing::{Framed, Framer};
-pub(crate) use link::Connector;
-use link::Link;
-pub(crate) use rules::Rules;
-use rules::Written;
+use framing::{FrameBuffer, NextFrame};
+pub(crate) use link::DeviceConnector;
+use link::DeviceStream;
+pub(crate) use rules::StreamRules;
+use rules::WrittenCommand;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -31,8 +31,8 @@ const READ_CHUNK: usize = 4_096;
 struct Stream<'a> {
     config: &'a InterfaceConfig,
     options: &'a StreamOptions,
-    rules: Rules,
-    events: Events,
+    rules: StreamRules,
+    events: EventSender,
     stop: StopSignal,
 }
 
@@ -47,13 +47,13 @@ enum End {
 pub(crate) async fn run(
     config: &InterfaceConfig,
     options: &StreamOptions,
-    connector: Connector<'_>,
+    connector: DeviceConnector<'_>,
     port: DriverPort,
 ) -> Result<(), DriverError> {
     let DriverPort { commands, events, stop } = port;
-    let rules = Rules::compile(&options.receive, &options.send, options.frame.encoding)?;
-    let mut framer = Framer::new(&options.frame)?;
-    let mut stream = Stream { config, options, rules, events: Events::new(events), stop };
+    let rules = StreamRules::compile(&options.receive, &options.send, options.frame.encoding)?;
+    let mut framer = FrameBuffer::new(&options.frame)?;
+    let mut stream = Stream { config, options, rules, events: EventSender::new(events), stop };
     let mut commands = commands.lock().await;
     stream.keep_connected(&connector, &mut framer, &mut commands).await;
     Ok(())
@@ -61,7 +61,12 @@ pub(crate) async fn run(
 
 impl Stream<'_> {
     /// Connects again and again; returns when it was asked to stop or nobody listens any more.
-    async fn keep_connected(&mut self, connector: &Connector<'_>, framer: &mut Framer, commands: &mut Commands) {
+    async fn keep_connected(
+        &mut self,
+        connector: &DeviceConnector<'_>,
+        framer: &mut FrameBuffer,
+        commands: &mut PendingCommands,
+    ) {
         let mut pause = self.options.reconnect.min;
         let mut reported = false;
         loop {
@@ -82,7 +87,7 @@ impl Stream<'_> {
             };
             let End::Lost(reason) = lost else { return };
             let half = framer.reset();
-            if half.is_some() && self.events.count(Count::FrameIncomplete).await.is_err() {
+            if half.is_some() && self.events.count(DriverCount::FrameIncomplete).await.is_err() {
                 return;
             }
             // Reported once, not at every attempt.
@@ -100,7 +105,11 @@ impl Stream<'_> {
     }
 
     /// Commands wait for the connection, as long as they may.
-    async fn connect(&mut self, connector: &Connector<'_>, commands: &mut Commands) -> Result<Box<dyn Link>, End> {
+    async fn connect(
+        &mut self,
+        connector: &DeviceConnector<'_>,
+        commands: &mut PendingCommands,
+    ) -> Result<Box<dyn DeviceStream>, End> {
         let mut open = pin!(connector.open());
         loop {
             tokio::select! {
@@ -119,7 +128,7 @@ impl Stream<'_> {
     async fn refuse_until<T>(
         &mut self,
         wait: impl Future<Output = T>,
-        commands: &mut Commands,
+        commands: &mut PendingCommands,
         why: &str,
     ) -> Result<T, End> {
         let mut wait = pin!(wait);
@@ -138,7 +147,12 @@ impl Stream<'_> {
         }
     }
 
-    async fn serve(&mut self, link: Box<dyn Link>, framer: &mut Framer, commands: &mut Commands) -> End {
+    async fn serve(
+        &mut self,
+        link: Box<dyn DeviceStream>,
+        framer: &mut FrameBuffer,
+        commands: &mut PendingCommands,
+    ) -> End {
         let (reader, writer) = tokio::io::split(link);
         let stop = self.stop.clone();
         let stream = &*self;
@@ -157,7 +171,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    async fn run(self, mut reader: ReadHalf<Box<dyn Link>>, framer: &mut Framer) -> End {
+    async fn run(self, mut reader: ReadHalf<Box<dyn DeviceStream>>, framer: &mut FrameBuffer) -> End {
         let mut chunk = vec![0; READ_CHUNK];
         let mut heard_at = Instant::now();
         loop {
@@ -180,9 +194,9 @@ impl Reading<'_> {
     /// The length of what was read, or 0 for a silence that matters to the framing.
     async fn read(
         &self,
-        reader: &mut ReadHalf<Box<dyn Link>>,
+        reader: &mut ReadHalf<Box<dyn DeviceStream>>,
         chunk: &mut [u8],
-        framer: &Framer,
+        framer: &FrameBuffer,
         heard_at: Instant,
     ) -> Result<usize, String> {
         let framing = framer.silence_due();
@@ -201,15 +215,15 @@ impl Reading<'_> {
         }
     }
 
-    async fn handle(&self, frame: Framed) -> Result<(), crate::events::Closed> {
+    async fn handle(&self, frame: NextFrame) -> Result<(), crate::events::HostGone> {
         let frame = match frame {
-            Framed::Frame(frame) => frame,
-            Framed::Broken(what) => {
+            NextFrame::Frame(frame) => frame,
+            NextFrame::Broken(what) => {
                 self.stream.events.count(what).await?;
                 return self
                     .stream
                     .events
-                    .log(Level::Warn, || format!("bytes from the device dropped: {}", what.describe()))
+                    .log(DriverLogLevel::Warn, || format!("bytes from the device dropped: {}", what.describe()))
                     .await;
             }
         };
@@ -221,21 +235,21 @@ impl Reading<'_> {
                 Ok(())
             }
             None => {
-                self.stream.events.count(Count::FrameUnmatched).await?;
+                self.stream.events.count(DriverCount::FrameUnmatched).await?;
                 let shown = || show(&frame, self.stream.options.frame.encoding);
-                self.stream.events.log(Level::Warn, || format!("no rule knows the frame {}", shown())).await
+                self.stream.events.log(DriverLogLevel::Warn, || format!("no rule knows the frame {}", shown())).await
             }
         }
     }
 }
 
 /// A frame for the log: bounded, without control characters.
-fn show(frame: &[u8], encoding: Encoding) -> String {
+fn show(frame: &[u8], encoding: FrameEncoding) -> String {
     const MOST: usize = 64;
     let shown = &frame[..frame.len().min(MOST)];
     let text = match encoding {
-        Encoding::Text => format!("{:?}", String::from_utf8_lossy(shown)),
-        Encoding::Hex => value::show_hex(shown),
+        FrameEncoding::Text => format!("{:?}", String::from_utf8_lossy(shown)),
+        FrameEncoding::Hex => value::show_hex(shown),
     };
     if frame.len() > MOST { format!("{text}… ({} bytes)", frame.len()) } else { text }
 }
@@ -246,7 +260,7 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    async fn run(mut self, mut writer: WriteHalf<Box<dyn Link>>, commands: &mut Commands) -> End {
+    async fn run(mut self, mut writer: WriteHalf<Box<dyn DeviceStream>>, commands: &mut PendingCommands) -> End {
         loop {
             // A command in hand is carried out before the stop is heard.
             let command = tokio::select! {
@@ -263,7 +277,7 @@ impl Writing<'_> {
         }
     }
 
-    async fn execute(&self, writer: &mut WriteHalf<Box<dyn Link>>, command: &Command) -> Result<(), End> {
+    async fn execute(&self, writer: &mut WriteHalf<Box<dyn DeviceStream>>, command: &DeviceCommand) -> Result<(), End> {
         let config = self.stream.config;
         if !command.message.iscmd {
             return Ok(()); // what others report is nothing to write to a device
@@ -271,7 +285,7 @@ impl Writing<'_> {
         if let Some(reason) = replies::too_old(command, Instant::now(), config.max_command_age) {
             return self.stream.events.refuse_late(config, &command.message, &reason).await.map_err(|_| End::Stopped);
         }
-        let Written { bytes, emissions } = match self.stream.rules.written(&command.message) {
+        let WrittenCommand { bytes, emissions } = match self.stream.rules.written(&command.message) {
             Ok(written) => written,
             Err(reason) => {
                 return self.stream.events.refuse(config, &command.message, &reason).await.map_err(|_| End::Stopped);

@@ -12,37 +12,37 @@
 //!
 //! `{_}` takes and forgets. `{{` and `}}` are braces.
 
-use super::value::Kind;
-use crate::config::{Encoding, parse_hex};
+use super::value::ValueKind;
+use crate::config::{FrameEncoding, parse_hex};
 
 /// What was captured, in order.
-pub(crate) type Captures = Vec<(String, String)>;
+pub(crate) type CapturedFields = Vec<(String, String)>;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Part {
     Literal(Vec<u8>),
-    Value { name: String, kind: Kind },
+    Value { name: String, kind: ValueKind },
 }
 
 /// A pattern of a whole frame or field.
 #[derive(Clone, Debug)]
-pub(crate) struct Pattern {
+pub(crate) struct FramePattern {
     parts: Vec<Part>,
-    encoding: Encoding,
+    encoding: FrameEncoding,
 }
 
 /// Bytes or text to be filled in.
 #[derive(Clone, Debug)]
-pub(crate) struct Template {
+pub(crate) struct FrameTemplate {
     parts: Vec<Part>,
-    encoding: Encoding,
+    encoding: FrameEncoding,
 }
 
-impl Pattern {
-    pub(crate) fn parse(text: &str, encoding: Encoding) -> Result<Self, String> {
+impl FramePattern {
+    pub(crate) fn parse(text: &str, encoding: FrameEncoding) -> Result<Self, String> {
         let parts = parse_parts(text, encoding)?;
         for pair in parts.windows(2) {
-            if let [Part::Value { name, kind: Kind::Any }, Part::Value { name: next, .. }] = pair {
+            if let [Part::Value { name, kind: ValueKind::Any }, Part::Value { name: next, .. }] = pair {
                 return Err(format!(
                     "nothing tells where {{{name}}} ends and {{{next}}} begins; put a text between them, or give {{{name}:…}} a kind"
                 ));
@@ -52,7 +52,7 @@ impl Pattern {
         if let Some((_, twice)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
             return Err(format!("{{{twice}}} stands there twice"));
         }
-        Ok(Pattern { parts, encoding })
+        Ok(FramePattern { parts, encoding })
     }
 
     /// The names that a match captures.
@@ -61,7 +61,7 @@ impl Pattern {
     }
 
     /// Matches the whole frame, adding what it captures.
-    pub(crate) fn capture(&self, frame: &[u8], captures: &mut Captures) -> bool {
+    pub(crate) fn capture(&self, frame: &[u8], captures: &mut CapturedFields) -> bool {
         let mut rest = frame;
         for (index, part) in self.parts.iter().enumerate() {
             match part {
@@ -87,13 +87,13 @@ impl Pattern {
     }
 }
 
-impl Template {
-    pub(crate) fn parse(text: &str, encoding: Encoding) -> Result<Self, String> {
+impl FrameTemplate {
+    pub(crate) fn parse(text: &str, encoding: FrameEncoding) -> Result<Self, String> {
         let parts = parse_parts(text, encoding)?;
         if parts.iter().any(|part| matches!(part, Part::Value { name, .. } if name == "_")) {
             return Err("{_} has no value to write".into());
         }
-        Ok(Template { parts, encoding })
+        Ok(FrameTemplate { parts, encoding })
     }
 
     /// The names that it needs.
@@ -140,7 +140,7 @@ impl Part {
     }
 }
 
-fn parse_parts(text: &str, encoding: Encoding) -> Result<Vec<Part>, String> {
+fn parse_parts(text: &str, encoding: FrameEncoding) -> Result<Vec<Part>, String> {
     let mut parts = Vec::new();
     let mut literal = String::new();
     let mut rest = text;
@@ -166,11 +166,11 @@ fn parse_parts(text: &str, encoding: Encoding) -> Result<Vec<Part>, String> {
     Ok(parts)
 }
 
-fn push_literal(parts: &mut Vec<Part>, literal: &mut String, encoding: Encoding) -> Result<(), String> {
+fn push_literal(parts: &mut Vec<Part>, literal: &mut String, encoding: FrameEncoding) -> Result<(), String> {
     let text = std::mem::take(literal);
     let bytes = match encoding {
-        Encoding::Text => text.into_bytes(),
-        Encoding::Hex => parse_hex(&text)?,
+        FrameEncoding::Text => text.into_bytes(),
+        FrameEncoding::Hex => parse_hex(&text)?,
     };
     if !bytes.is_empty() {
         parts.push(Part::Literal(bytes));
@@ -178,13 +178,13 @@ fn push_literal(parts: &mut Vec<Part>, literal: &mut String, encoding: Encoding)
     Ok(())
 }
 
-fn parse_value(inner: &str, encoding: Encoding) -> Result<Part, String> {
+fn parse_value(inner: &str, encoding: FrameEncoding) -> Result<Part, String> {
     let (name, kind) = inner.split_once(':').unwrap_or((inner, ""));
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || !name.chars().all(fits) {
         return Err(format!("{{{inner}}} needs a name of letters, digits and _"));
     }
-    let kind = if kind.is_empty() { Kind::Any } else { Kind::parse(kind, encoding)? };
+    let kind = if kind.is_empty() { ValueKind::Any } else { ValueKind::parse(kind, encoding)? };
     Ok(Part::Value { name: name.into(), kind })
 }
 
@@ -192,16 +192,16 @@ fn parse_value(inner: &str, encoding: Encoding) -> Result<Part, String> {
 mod tests {
     use super::*;
 
-    fn captured(pattern: &str, encoding: Encoding, frame: &[u8]) -> Option<String> {
-        let mut captures = Captures::new();
-        let matched = Pattern::parse(pattern, encoding).unwrap().capture(frame, &mut captures);
+    fn captured(pattern: &str, encoding: FrameEncoding, frame: &[u8]) -> Option<String> {
+        let mut captures = CapturedFields::new();
+        let matched = FramePattern::parse(pattern, encoding).unwrap().capture(frame, &mut captures);
         matched
             .then(|| captures.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>().trim().into())
     }
 
     #[test]
     fn a_text_pattern_matches_the_whole_frame_and_captures_by_name() {
-        let text = |pattern, frame: &str| captured(pattern, Encoding::Text, frame.as_bytes());
+        let text = |pattern, frame: &str| captured(pattern, FrameEncoding::Text, frame.as_bytes());
         assert_eq!(text("11", "11"), Some(String::new()));
         assert_eq!(text("11", "110"), None);
         assert_eq!(text("T={t:number};H={h:digits}", "T=-21.50;H=48").unwrap(), "t=-21.50 h=48");
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_hex_pattern_reads_integers_in_either_byte_order() {
-        let hex = |pattern, frame: &[u8]| captured(pattern, Encoding::Hex, frame);
+        let hex = |pattern, frame: &[u8]| captured(pattern, FrameEncoding::Hex, frame);
         assert_eq!(hex("02 {t:i16be} {raw:2} 03", &[2, 0xff, 0x38, 0xab, 0xcd, 3]).unwrap(), "t=-200 raw=abcd");
         assert_eq!(hex("{n:u32le}", &[1, 0, 0, 0x80]).unwrap(), "n=2147483649");
         assert_eq!(hex("{n:i8}{rest}", &[0x80, 1]).unwrap(), "n=-128 rest=01");
@@ -226,41 +226,41 @@ mod tests {
     #[test]
     fn a_template_writes_arguments_that_fit_and_refuses_the_others() {
         let fill = |template, encoding, value: &str| {
-            Template::parse(template, encoding).unwrap().fill(|_| Some(value.to_owned()))
+            FrameTemplate::parse(template, encoding).unwrap().fill(|_| Some(value.to_owned()))
         };
-        assert_eq!(fill("L{level:digits}\r\n", Encoding::Text, "75").unwrap(), b"L75\r\n");
-        assert_eq!(fill("02 {t:i16be} 03", Encoding::Hex, "-200").unwrap(), [2, 0xff, 0x38, 3]);
-        assert_eq!(fill("{raw:2}", Encoding::Hex, "AB cd").unwrap(), [0xab, 0xcd]);
+        assert_eq!(fill("L{level:digits}\r\n", FrameEncoding::Text, "75").unwrap(), b"L75\r\n");
+        assert_eq!(fill("02 {t:i16be} 03", FrameEncoding::Hex, "-200").unwrap(), [2, 0xff, 0x38, 3]);
+        assert_eq!(fill("{raw:2}", FrameEncoding::Hex, "AB cd").unwrap(), [0xab, 0xcd]);
         for (template, encoding, value, words) in [
-            ("L{level:digits}", Encoding::Text, "7x", "`level` must be digits"),
-            ("L{level}", Encoding::Text, "7\nGATE", "`level` holds a control character"),
-            ("L{level}", Encoding::Text, "", "`level` is empty"),
-            ("{t:i8}", Encoding::Hex, "128", "from -128 to 127"),
-            ("{t:u8}", Encoding::Hex, "warm", "from 0 to 255"),
-            ("{raw:2}", Encoding::Hex, "ab", "a length of 2"),
-            ("{raw}", Encoding::Hex, "x", "pairs of hex digits"),
+            ("L{level:digits}", FrameEncoding::Text, "7x", "`level` must be digits"),
+            ("L{level}", FrameEncoding::Text, "7\nGATE", "`level` holds a control character"),
+            ("L{level}", FrameEncoding::Text, "", "`level` is empty"),
+            ("{t:i8}", FrameEncoding::Hex, "128", "from -128 to 127"),
+            ("{t:u8}", FrameEncoding::Hex, "warm", "from 0 to 255"),
+            ("{raw:2}", FrameEncoding::Hex, "ab", "a length of 2"),
+            ("{raw}", FrameEncoding::Hex, "x", "pairs of hex digits"),
         ] {
             let error = fill(template, encoding, value).unwrap_err();
             assert!(error.contains(words), "{template}: {error}");
         }
-        let missing = Template::parse("L{level}", Encoding::Text).unwrap().fill(|_| None).unwrap_err();
+        let missing = FrameTemplate::parse("L{level}", FrameEncoding::Text).unwrap().fill(|_| None).unwrap_err();
         assert_eq!(missing, "the argument `level` is missing");
     }
 
     #[test]
     fn a_pattern_that_can_not_work_is_refused_in_words() {
         for (pattern, encoding, words) in [
-            ("{a}{b}", Encoding::Text, "where {a} ends"),
-            ("{a", Encoding::Text, "never closed"),
-            ("a}", Encoding::Text, "never opened"),
-            ("{}", Encoding::Text, "needs a name"),
-            ("{a:u8}", Encoding::Text, "no kind of value here"),
-            ("{a:digits}", Encoding::Hex, "no kind of value here"),
-            ("{a:0}", Encoding::Text, "no kind of value here"),
-            ("{a} {a}", Encoding::Text, "twice"),
-            ("0x02", Encoding::Hex, "pairs of hex digits"),
+            ("{a}{b}", FrameEncoding::Text, "where {a} ends"),
+            ("{a", FrameEncoding::Text, "never closed"),
+            ("a}", FrameEncoding::Text, "never opened"),
+            ("{}", FrameEncoding::Text, "needs a name"),
+            ("{a:u8}", FrameEncoding::Text, "no kind of value here"),
+            ("{a:digits}", FrameEncoding::Hex, "no kind of value here"),
+            ("{a:0}", FrameEncoding::Text, "no kind of value here"),
+            ("{a} {a}", FrameEncoding::Text, "twice"),
+            ("0x02", FrameEncoding::Hex, "pairs of hex digits"),
         ] {
-            let error = Pattern::parse(pattern, encoding).unwrap_err();
+            let error = FramePattern::parse(pattern, encoding).unwrap_err();
             assert!(error.contains(words), "{pattern}: {error}");
         }
     }
@@ -269,12 +269,13 @@ mod tests {
     fn matching_any_bytes_never_panics() {
         let mut random = fastrand::Rng::with_seed(7);
         let patterns = ["{a:2}x{b}", "{a:number}{b:word}", "{a}é{b:1}", "{_}", "{a:digits}.{b}"];
-        let patterns: Vec<_> = patterns.iter().map(|text| Pattern::parse(text, Encoding::Text).unwrap()).collect();
+        let patterns: Vec<_> =
+            patterns.iter().map(|text| FramePattern::parse(text, FrameEncoding::Text).unwrap()).collect();
         for _ in 0..20_000 {
             let frame: Vec<u8> =
                 (0..random.usize(0..12)).map(|_| *random.choice(b"x0-1.+\xc3\xa9a\xff").unwrap()).collect();
             for pattern in &patterns {
-                pattern.capture(&frame, &mut Captures::new());
+                pattern.capture(&frame, &mut CapturedFields::new());
             }
         }
     }

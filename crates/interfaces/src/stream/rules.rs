@@ -1,29 +1,29 @@
 //! The rules of a byte stream, compiled: which frame means which messages, which command writes which bytes.
 
-use super::pattern::{Captures, Pattern, Template};
-use crate::config::{ConfigError, Encoding, MessageTemplate, ReceiveRule, SendRule};
-use crate::port::Emission;
-use hearthgate_domain::mapping::internal_msg::{Arguments, InternalMsg};
+use super::pattern::{CapturedFields, FramePattern, FrameTemplate};
+use crate::config::{FrameEncoding, InterfaceConfigError, MessageTemplate, ReceiveRule, SendRule};
+use crate::port::DeviceMessage;
+use hearthgate_domain::mapping::internal_msg::{InternalMsg, MessageArguments};
 use serde_json::Value;
 
 /// All rules of one interface.
 #[derive(Debug)]
-pub(crate) struct Rules {
+pub(crate) struct StreamRules {
     receive: Vec<FrameRule>,
     send: Vec<CommandRule>,
 }
 
 #[derive(Debug)]
 struct FrameRule {
-    pattern: Pattern,
+    pattern: FramePattern,
     messages: Vec<Message>,
 }
 
 #[derive(Debug)]
 struct CommandRule {
     /// Patterns of the action and whichever other fields the rule names.
-    conditions: Vec<(Field, Pattern)>,
-    write: Template,
+    conditions: Vec<(Field, FramePattern)>,
+    write: FrameTemplate,
     messages: Vec<Message>,
 }
 
@@ -31,15 +31,19 @@ type Field = fn(&InternalMsg) -> &str;
 
 /// What a command becomes.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Written {
+pub(crate) struct WrittenCommand {
     /// For the device.
     pub(crate) bytes: Vec<u8>,
     /// To emit once the bytes are written.
-    pub(crate) emissions: Vec<Emission>,
+    pub(crate) emissions: Vec<DeviceMessage>,
 }
 
-impl Rules {
-    pub(crate) fn compile(receive: &[ReceiveRule], send: &[SendRule], encoding: Encoding) -> Result<Self, ConfigError> {
+impl StreamRules {
+    pub(crate) fn compile(
+        receive: &[ReceiveRule],
+        send: &[SendRule],
+        encoding: FrameEncoding,
+    ) -> Result<Self, InterfaceConfigError> {
         let receive = receive
             .iter()
             .enumerate()
@@ -48,13 +52,13 @@ impl Rules {
             .iter()
             .enumerate()
             .map(|(index, rule)| CommandRule::compile(rule, encoding, &format!("send[{index}]")));
-        Ok(Rules { receive: receive.collect::<Result<_, _>>()?, send: send.collect::<Result<_, _>>()? })
+        Ok(StreamRules { receive: receive.collect::<Result<_, _>>()?, send: send.collect::<Result<_, _>>()? })
     }
 
     /// The messages of a frame; `None` if no rule knows it.
-    pub(crate) fn received(&self, frame: &[u8]) -> Option<Vec<Emission>> {
+    pub(crate) fn received(&self, frame: &[u8]) -> Option<Vec<DeviceMessage>> {
         self.receive.iter().find_map(|rule| {
-            let mut captures = Captures::new();
+            let mut captures = CapturedFields::new();
             rule.pattern
                 .capture(frame, &mut captures)
                 .then(|| rule.messages.iter().map(|message| message.fill(&captures)).collect())
@@ -62,16 +66,16 @@ impl Rules {
     }
 
     /// What a command writes; the error is the reason for its refusal.
-    pub(crate) fn written(&self, command: &InternalMsg) -> Result<Written, String> {
+    pub(crate) fn written(&self, command: &InternalMsg) -> Result<WrittenCommand, String> {
         for rule in &self.send {
-            let mut captures = Captures::new();
+            let mut captures = CapturedFields::new();
             if !rule.conditions.iter().all(|(field, pattern)| pattern.capture(field(command).as_bytes(), &mut captures))
             {
                 continue;
             }
             let argument = |name: &str| command.arguments.get(name).map(argument_text);
             let bytes = rule.write.fill(|name| captured(&captures, name).or_else(|| argument(name)))?;
-            return Ok(Written {
+            return Ok(WrittenCommand {
                 bytes,
                 emissions: rule.messages.iter().map(|message| message.fill(&captures)).collect(),
             });
@@ -81,9 +85,9 @@ impl Rules {
 }
 
 impl FrameRule {
-    fn compile(rule: &ReceiveRule, encoding: Encoding, path: &str) -> Result<Self, ConfigError> {
-        let pattern = Pattern::parse(&rule.pattern, encoding)
-            .map_err(|problem| ConfigError::new(format!("{path}.match"), problem))?;
+    fn compile(rule: &ReceiveRule, encoding: FrameEncoding, path: &str) -> Result<Self, InterfaceConfigError> {
+        let pattern = FramePattern::parse(&rule.pattern, encoding)
+            .map_err(|problem| InterfaceConfigError::new(format!("{path}.match"), problem))?;
         let names: Vec<&str> = pattern.names().collect();
         let mut messages = Vec::new();
         if let Some(message) = &rule.message {
@@ -97,7 +101,7 @@ impl FrameRule {
 }
 
 impl CommandRule {
-    fn compile(rule: &SendRule, encoding: Encoding, path: &str) -> Result<Self, ConfigError> {
+    fn compile(rule: &SendRule, encoding: FrameEncoding, path: &str) -> Result<Self, InterfaceConfigError> {
         let fields: [(&str, Option<&String>, Field); 5] = [
             ("action", Some(&rule.action), |message| &message.action),
             ("function", rule.function.as_ref(), |message| &message.function),
@@ -108,13 +112,13 @@ impl CommandRule {
         let mut conditions = Vec::new();
         for (key, text, field) in fields {
             if let Some(text) = text {
-                let pattern = Pattern::parse(text, Encoding::Text)
-                    .map_err(|problem| ConfigError::new(format!("{path}.{key}"), problem))?;
+                let pattern = FramePattern::parse(text, FrameEncoding::Text)
+                    .map_err(|problem| InterfaceConfigError::new(format!("{path}.{key}"), problem))?;
                 conditions.push((field, pattern));
             }
         }
-        let write = Template::parse(&rule.write, encoding)
-            .map_err(|problem| ConfigError::new(format!("{path}.write"), problem))?;
+        let write = FrameTemplate::parse(&rule.write, encoding)
+            .map_err(|problem| InterfaceConfigError::new(format!("{path}.write"), problem))?;
         let names: Vec<&str> = conditions.iter().flat_map(|(_, pattern)| pattern.names()).collect();
         let messages = rule.also.iter().enumerate();
         let messages =
@@ -128,27 +132,27 @@ impl CommandRule {
 #[derive(Debug)]
 struct Message {
     template: MessageTemplate,
-    function: Template,
-    gateway: Template,
-    location: Template,
-    device: Template,
-    sender: Template,
-    action: Template,
-    topic: Option<Template>,
+    function: FrameTemplate,
+    gateway: FrameTemplate,
+    location: FrameTemplate,
+    device: FrameTemplate,
+    sender: FrameTemplate,
+    action: FrameTemplate,
+    topic: Option<FrameTemplate>,
     arguments: Vec<(String, Argument)>,
 }
 
 #[derive(Debug)]
 enum Argument {
-    Text(Template),
+    Text(FrameTemplate),
     Other(Value),
 }
 
 impl Message {
-    fn compile(template: &MessageTemplate, names: &[&str], path: &str) -> Result<Self, ConfigError> {
+    fn compile(template: &MessageTemplate, names: &[&str], path: &str) -> Result<Self, InterfaceConfigError> {
         let text = |key: &str, text: &str| {
-            let fail = |problem| ConfigError::new(format!("{path}.{key}"), problem);
-            let parsed = Template::parse(text, Encoding::Text).map_err(fail)?;
+            let fail = |problem| InterfaceConfigError::new(format!("{path}.{key}"), problem);
+            let parsed = FrameTemplate::parse(text, FrameEncoding::Text).map_err(fail)?;
             let uncaptured = parsed.names().find(|name| !names.contains(name)).map(str::to_owned);
             match uncaptured {
                 Some(name) => Err(fail(format!("nothing captures {{{name}}}"))),
@@ -160,7 +164,7 @@ impl Message {
             let argument = match value {
                 Value::String(value) => Argument::Text(text(&format!("arguments.{key}"), value)?),
                 Value::Array(_) | Value::Object(_) => {
-                    return Err(ConfigError::new(
+                    return Err(InterfaceConfigError::new(
                         format!("{path}.arguments.{key}"),
                         "must be a text, a number or a bool",
                     ));
@@ -182,8 +186,8 @@ impl Message {
         })
     }
 
-    fn fill(&self, captures: &Captures) -> Emission {
-        let text = |template: &Template| template.fill_text(|name| captured(captures, name).unwrap_or_default());
+    fn fill(&self, captures: &CapturedFields) -> DeviceMessage {
+        let text = |template: &FrameTemplate| template.fill_text(|name| captured(captures, name).unwrap_or_default());
         let arguments = self.arguments.iter().map(|(key, argument)| {
             let value = match argument {
                 Argument::Text(template) => Value::String(text(template)),
@@ -191,7 +195,7 @@ impl Message {
             };
             (key.clone(), value)
         });
-        Emission {
+        DeviceMessage {
             message: InternalMsg {
                 iscmd: self.template.iscmd,
                 function: text(&self.function),
@@ -200,7 +204,7 @@ impl Message {
                 device: text(&self.device),
                 sender: text(&self.sender),
                 action: text(&self.action),
-                arguments: arguments.collect::<Arguments>(),
+                arguments: arguments.collect::<MessageArguments>(),
             },
             retain: self.template.retain,
             qos: self.template.qos,
@@ -209,7 +213,7 @@ impl Message {
     }
 }
 
-fn captured(captures: &Captures, name: &str) -> Option<String> {
+fn captured(captures: &CapturedFields, name: &str) -> Option<String> {
     captures.iter().find(|(captured, _)| captured == name).map(|(_, value)| value.clone())
 }
 
@@ -225,12 +229,12 @@ mod tests {
     use super::*;
     use crate::config::{DriverConfig, InterfaceConfig};
 
-    fn rules(text: &str) -> Result<Rules, String> {
+    fn rules(text: &str) -> Result<StreamRules, String> {
         let head = "kind = \"tcp\"\nmap = \"m\"\naddress = \"a:1\"\nframe = { delimiter = \"\\n\" }\n";
         let config: InterfaceConfig =
             toml::from_str(&format!("{head}{text}")).map_err(|error| error.message().to_owned())?;
         let DriverConfig::Tcp(_, stream) = config.driver else { unreachable!("a tcp interface") };
-        Rules::compile(&stream.receive, &stream.send, stream.frame.encoding).map_err(|error| error.to_string())
+        StreamRules::compile(&stream.receive, &stream.send, stream.frame.encoding).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The kinds of values in patterns and templates: how far they reach, and their forms as text and as bytes.
 
-use crate::config::{Encoding, parse_hex};
+use crate::config::{FrameEncoding, parse_hex};
 
 /// What a value may be made of.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     Any,
     Exactly(usize),
     Digits,
@@ -13,96 +13,100 @@ pub(super) enum Kind {
     Integer { bytes: usize, signed: bool, little_endian: bool },
 }
 
-impl Kind {
-    pub(super) fn parse(word: &str, encoding: Encoding) -> Result<Kind, String> {
+impl ValueKind {
+    pub(super) fn parse(word: &str, encoding: FrameEncoding) -> Result<ValueKind, String> {
         let unknown = || {
             let kinds = match encoding {
-                Encoding::Text => "a number of characters, digits, number or word",
-                Encoding::Hex => "a number of bytes, u8, i8, u16be, u16le, i16be, i16le, u32be, u32le, i32be or i32le",
+                FrameEncoding::Text => "a number of characters, digits, number or word",
+                FrameEncoding::Hex => {
+                    "a number of bytes, u8, i8, u16be, u16le, i16be, i16le, u32be, u32le, i32be or i32le"
+                }
             };
             format!("`{word}` is no kind of value here; use {kinds}")
         };
         if let Ok(count) = word.parse::<usize>() {
-            return if (1..=4_096).contains(&count) { Ok(Kind::Exactly(count)) } else { Err(unknown()) };
+            return if (1..=4_096).contains(&count) { Ok(ValueKind::Exactly(count)) } else { Err(unknown()) };
         }
-        let integer = |bytes, signed, little_endian| Kind::Integer { bytes, signed, little_endian };
+        let integer = |bytes, signed, little_endian| ValueKind::Integer { bytes, signed, little_endian };
         match (encoding, word) {
-            (Encoding::Text, "digits") => Ok(Kind::Digits),
-            (Encoding::Text, "number") => Ok(Kind::Number),
-            (Encoding::Text, "word") => Ok(Kind::Word),
-            (Encoding::Hex, "u8") => Ok(integer(1, false, false)),
-            (Encoding::Hex, "i8") => Ok(integer(1, true, false)),
-            (Encoding::Hex, "u16be") => Ok(integer(2, false, false)),
-            (Encoding::Hex, "u16le") => Ok(integer(2, false, true)),
-            (Encoding::Hex, "i16be") => Ok(integer(2, true, false)),
-            (Encoding::Hex, "i16le") => Ok(integer(2, true, true)),
-            (Encoding::Hex, "u32be") => Ok(integer(4, false, false)),
-            (Encoding::Hex, "u32le") => Ok(integer(4, false, true)),
-            (Encoding::Hex, "i32be") => Ok(integer(4, true, false)),
-            (Encoding::Hex, "i32le") => Ok(integer(4, true, true)),
-            (Encoding::Text | Encoding::Hex, _) => Err(unknown()),
+            (FrameEncoding::Text, "digits") => Ok(ValueKind::Digits),
+            (FrameEncoding::Text, "number") => Ok(ValueKind::Number),
+            (FrameEncoding::Text, "word") => Ok(ValueKind::Word),
+            (FrameEncoding::Hex, "u8") => Ok(integer(1, false, false)),
+            (FrameEncoding::Hex, "i8") => Ok(integer(1, true, false)),
+            (FrameEncoding::Hex, "u16be") => Ok(integer(2, false, false)),
+            (FrameEncoding::Hex, "u16le") => Ok(integer(2, false, true)),
+            (FrameEncoding::Hex, "i16be") => Ok(integer(2, true, false)),
+            (FrameEncoding::Hex, "i16le") => Ok(integer(2, true, true)),
+            (FrameEncoding::Hex, "u32be") => Ok(integer(4, false, false)),
+            (FrameEncoding::Hex, "u32le") => Ok(integer(4, false, true)),
+            (FrameEncoding::Hex, "i32be") => Ok(integer(4, true, false)),
+            (FrameEncoding::Hex, "i32le") => Ok(integer(4, true, true)),
+            (FrameEncoding::Text | FrameEncoding::Hex, _) => Err(unknown()),
         }
     }
 
     /// How many bytes at the start of `rest` the value takes.
-    pub(super) fn extent(self, rest: &[u8], next: Option<&[u8]>, encoding: Encoding) -> Option<usize> {
+    pub(super) fn extent(self, rest: &[u8], next: Option<&[u8]>, encoding: FrameEncoding) -> Option<usize> {
         let run = |fits: fn(u8) -> bool| {
             Some(rest.iter().take_while(|byte| fits(**byte)).count()).filter(|length| *length > 0)
         };
         match self {
-            Kind::Any => match next {
+            ValueKind::Any => match next {
                 None => Some(rest.len()).filter(|length| *length > 0),
                 Some(literal) => (1..=rest.len()).find(|start| rest[*start..].starts_with(literal)),
             },
-            Kind::Exactly(count) => match encoding {
-                Encoding::Hex => (rest.len() >= count).then_some(count),
-                Encoding::Text => {
+            ValueKind::Exactly(count) => match encoding {
+                FrameEncoding::Hex => (rest.len() >= count).then_some(count),
+                FrameEncoding::Text => {
                     let text = std::str::from_utf8(rest).ok()?;
                     let mut characters = text.char_indices().skip(count - 1);
                     characters.next().map(|(start, last)| start + last.len_utf8())
                 }
             },
-            Kind::Digits => run(|byte| byte.is_ascii_digit()),
-            Kind::Number => number_extent(rest),
-            Kind::Word => run(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'),
-            Kind::Integer { bytes, .. } => (rest.len() >= bytes).then_some(bytes),
+            ValueKind::Digits => run(|byte| byte.is_ascii_digit()),
+            ValueKind::Number => number_extent(rest),
+            ValueKind::Word => run(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'),
+            ValueKind::Integer { bytes, .. } => (rest.len() >= bytes).then_some(bytes),
         }
     }
 
     /// The captured bytes as the text of an argument.
-    pub(super) fn show(self, taken: &[u8], encoding: Encoding) -> String {
+    pub(super) fn show(self, taken: &[u8], encoding: FrameEncoding) -> String {
         match (self, encoding) {
-            (Kind::Integer { bytes, signed, little_endian }, _) => {
+            (ValueKind::Integer { bytes, signed, little_endian }, _) => {
                 integer(taken, bytes, signed, little_endian).to_string()
             }
-            (_, Encoding::Text) => String::from_utf8_lossy(taken).into_owned(),
-            (_, Encoding::Hex) => show_hex(taken),
+            (_, FrameEncoding::Text) => String::from_utf8_lossy(taken).into_owned(),
+            (_, FrameEncoding::Hex) => show_hex(taken),
         }
     }
 
     /// The text of an argument as bytes to write.
-    pub(super) fn write(self, text: &str, encoding: Encoding) -> Result<Vec<u8>, String> {
+    pub(super) fn write(self, text: &str, encoding: FrameEncoding) -> Result<Vec<u8>, String> {
         let bytes = match encoding {
             // A line end in a value would smuggle a second frame to the device.
-            Encoding::Text if text.chars().any(char::is_control) => return Err("holds a control character".into()),
-            Encoding::Text => text.as_bytes().to_vec(),
-            Encoding::Hex => match self {
-                Kind::Integer { bytes, signed, little_endian } => {
+            FrameEncoding::Text if text.chars().any(char::is_control) => return Err("holds a control character".into()),
+            FrameEncoding::Text => text.as_bytes().to_vec(),
+            FrameEncoding::Hex => match self {
+                ValueKind::Integer { bytes, signed, little_endian } => {
                     return integer_bytes(text, bytes, signed, little_endian);
                 }
-                Kind::Any | Kind::Exactly(_) | Kind::Digits | Kind::Number | Kind::Word => parse_hex(text)?,
+                ValueKind::Any | ValueKind::Exactly(_) | ValueKind::Digits | ValueKind::Number | ValueKind::Word => {
+                    parse_hex(text)?
+                }
             },
         };
         if self.extent(&bytes, None, encoding) == Some(bytes.len()) {
             return Ok(bytes);
         }
         Err(match self {
-            Kind::Any => "is empty".into(),
-            Kind::Exactly(count) => format!("must have a length of {count}, and is {text:?}"),
-            Kind::Digits => format!("must be digits, and is {text:?}"),
-            Kind::Number => format!("must be a number, and is {text:?}"),
-            Kind::Word => format!("must be letters, digits, _ and -, and is {text:?}"),
-            Kind::Integer { .. } => format!("must be an integer, and is {text:?}"),
+            ValueKind::Any => "is empty".into(),
+            ValueKind::Exactly(count) => format!("must have a length of {count}, and is {text:?}"),
+            ValueKind::Digits => format!("must be digits, and is {text:?}"),
+            ValueKind::Number => format!("must be a number, and is {text:?}"),
+            ValueKind::Word => format!("must be letters, digits, _ and -, and is {text:?}"),
+            ValueKind::Integer { .. } => format!("must be an integer, and is {text:?}"),
         })
     }
 }

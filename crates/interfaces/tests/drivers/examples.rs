@@ -1,7 +1,7 @@
 //! What ships in `config/maps` and `config/examples` works together.
 
 use hearthgate_domain::mapping::internal_msg::InternalMsg;
-use hearthgate_domain::mapping::{Codec, KeywordMaps};
+use hearthgate_domain::mapping::{KeywordMaps, MessageCodec};
 use hearthgate_interfaces::InterfaceConfig;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,9 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/examples")
 }
 
-fn codec(map: &str, name: &str) -> Codec {
+fn codec(map: &str, name: &str) -> MessageCodec {
     let text = std::fs::read_to_string(examples().join(map)).unwrap();
-    Codec::new(Arc::new(KeywordMaps::from_json(&text).unwrap()), name)
+    MessageCodec::new(Arc::new(KeywordMaps::from_json(&text).unwrap()), name)
 }
 
 #[test]

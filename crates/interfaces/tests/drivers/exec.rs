@@ -1,5 +1,5 @@
 use crate::support::{PATIENCE, Running, put, start, until};
-use hearthgate_interfaces::{Count, DriverError, DriverEvent, Level};
+use hearthgate_interfaces::{DriverCount, DriverError, DriverEvent, DriverLogLevel};
 
 /// An interface whose child is this shell script.
 fn shell(options: &str, script: &str) -> String {
@@ -45,7 +45,7 @@ async fn a_child_gets_its_hello_and_messages_and_its_own_messages_come_out() {
     let script = polite(ECHO).replacen("echo '{", "echo \"$line\" >&2; echo '{", 1);
     let mut driver = start(&shell(options, &script));
     let wanted = |event: &DriverEvent| match event {
-        DriverEvent::Log { level: Level::Info, text } => Some(text.clone()),
+        DriverEvent::Log { level: DriverLogLevel::Info, text } => Some(text.clone()),
         _ => None,
     };
     let hello = driver.find("the hello", wanted).await;
@@ -159,7 +159,8 @@ async fn a_flood_of_garbage_is_counted_line_by_line_and_hardly_logged() {
     let mut driver = ready("", script).await;
     let (events, ended) = driver.rest().await;
     assert!(matches!(ended, Err(DriverError::Exited { .. })), "{ended:?}");
-    let counted = |event: &&DriverEvent| matches!(event, DriverEvent::Counted { what: Count::LineInvalid, by: 1 });
+    let counted =
+        |event: &&DriverEvent| matches!(event, DriverEvent::Counted { what: DriverCount::LineInvalid, by: 1 });
     assert_eq!(events.iter().filter(counted).count(), 100_000);
     let logged = events.iter().filter(|event| matches!(event, DriverEvent::Log { .. })).count();
     assert!((100..20_000).contains(&logged), "{logged}");
@@ -261,8 +262,10 @@ async fn many_messages_go_to_a_child_that_reads_them() {
     };
     let send = async {
         for number in 0..500 {
-            let command =
-                hearthgate_interfaces::Command { message: message(number), received_at: std::time::Instant::now() };
+            let command = hearthgate_interfaces::DeviceCommand {
+                message: message(number),
+                received_at: std::time::Instant::now(),
+            };
             put(&sender, command).await;
         }
     };

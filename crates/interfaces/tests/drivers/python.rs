@@ -2,7 +2,7 @@
 
 use crate::support::{Running, config, start_in};
 use hearthgate_interfaces::DriverError;
-use hearthgate_interfaces::skeleton::{Language, skeleton};
+use hearthgate_interfaces::skeleton::{InterfaceLanguage, skeleton};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -166,7 +166,7 @@ struct Document {
 
 #[tokio::test]
 async fn a_new_interface_works_as_it_is_written_in_either_language() {
-    for language in [Language::Python, Language::Shell] {
+    for language in [InterfaceLanguage::Python, InterfaceLanguage::Shell] {
         let folder = TempDir::new().unwrap();
         let skeleton = skeleton("lamp", language).unwrap();
         for file in &skeleton.files {

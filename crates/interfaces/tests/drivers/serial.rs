@@ -1,7 +1,7 @@
 //! A pty plays the entry system of the reference tutorial, under the example configuration that ships.
 
 use crate::support::{PATIENCE, Running, start_in, until};
-use hearthgate_interfaces::{Count, DriverConfig, DriverEvent, InterfaceConfig};
+use hearthgate_interfaces::{DriverConfig, DriverCount, DriverEvent, InterfaceConfig};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::collections::BTreeMap;
@@ -121,11 +121,11 @@ async fn the_command_to_open_the_gate_writes_its_frame() {
 async fn garbage_and_half_a_frame_are_counted_and_the_line_finds_its_step_again() {
     let (mut driver, board) = entry().await;
     board.says(b"zz").await;
-    driver.counted(Count::FrameUnmatched).await;
+    driver.counted(DriverCount::FrameUnmatched).await;
     board.says(&[0x80, 0x81]).await;
-    driver.counted(Count::FrameNotText).await;
+    driver.counted(DriverCount::FrameNotText).await;
     board.says(b"1").await;
-    driver.counted(Count::FrameIncomplete).await;
+    driver.counted(DriverCount::FrameIncomplete).await;
     board.says(b"11").await;
     expect(&mut driver, false, "Security", "Bell", "BELL_ON").await;
 }

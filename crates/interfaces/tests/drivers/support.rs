@@ -2,8 +2,8 @@
 
 use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use hearthgate_interfaces::{
-    Command, CommandQueue, CommandSender, Count, DriverError, DriverEvent, DriverPort, Host, InterfaceConfig,
-    StopSender,
+    CommandQueue, CommandSender, DeviceCommand, DriverCount, DriverError, DriverEvent, DriverHost, DriverPort,
+    InterfaceConfig, StopSender,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ pub(crate) struct Running {
     task: JoinSet<Result<(), DriverError>>,
 }
 
-pub(crate) fn host(folder: &Path) -> Host {
-    Host {
+pub(crate) fn host(folder: &Path) -> DriverHost {
+    DriverHost {
         guard: vec![env!("CARGO_BIN_EXE_hearthgate-exec-guard").into()],
         runtime_dir: folder.join("run"),
         base_dir: folder.to_owned(),
@@ -54,7 +54,7 @@ pub(crate) fn start_in(folder: TempDir, config: InterfaceConfig) -> Running {
 }
 
 /// Puts a command into the queue as soon as there is room.
-pub(crate) async fn put(commands: &CommandSender, mut command: Command) {
+pub(crate) async fn put(commands: &CommandSender, mut command: DeviceCommand) {
     let since = Instant::now();
     while let Err(refused) = commands.try_send(command) {
         command = refused;
@@ -88,7 +88,7 @@ impl Running {
             arguments,
             ..InternalMsg::default()
         };
-        let command = Command { message, received_at: Instant::now() };
+        let command = DeviceCommand { message, received_at: Instant::now() };
         put(&self.commands, command).await;
     }
 
@@ -158,7 +158,7 @@ impl Running {
         answer.arguments["reason"].as_str().unwrap().to_owned()
     }
 
-    pub(crate) async fn counted(&mut self, wanted: Count) {
+    pub(crate) async fn counted(&mut self, wanted: DriverCount) {
         let wanted = |event: &DriverEvent| match event {
             DriverEvent::Counted { what, .. } if *what == wanted => Some(()),
             _ => None,

@@ -1,5 +1,5 @@
 use crate::support::{Running, start};
-use hearthgate_interfaces::{Count, DriverEvent};
+use hearthgate_interfaces::{DriverCount, DriverEvent};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -80,13 +80,13 @@ async fn garbage_half_frames_and_floods_are_counted_and_the_next_frame_is_read()
     let (listener, head) = panel().await;
     let (mut driver, mut panel) = connected(&listener, &format!("{head}{RULES}")).await;
     panel.write_all(b"\x80\xff\xfe\n").await.unwrap();
-    driver.counted(Count::FrameNotText).await;
+    driver.counted(DriverCount::FrameNotText).await;
     panel.write_all(b"what is this\n").await.unwrap();
-    driver.counted(Count::FrameUnmatched).await;
+    driver.counted(DriverCount::FrameUnmatched).await;
     panel.write_all(b"T3=2").await.unwrap();
-    driver.counted(Count::FrameIncomplete).await;
+    driver.counted(DriverCount::FrameIncomplete).await;
     panel.write_all(&vec![b'x'; 1 << 20]).await.unwrap();
-    driver.counted(Count::FrameTooLong).await;
+    driver.counted(DriverCount::FrameTooLong).await;
     panel.write_all(b"\nT3=2\n").await.unwrap();
     assert_eq!(driver.emitted().await.location, "zone3");
 }

@@ -1,9 +1,9 @@
 //! Looking into a running broker from another thread: who is or was connected, and an end to a connection.
 
-use super::loss::Loss;
-use super::state::Hub;
-use crate::codec::Version;
-use crate::codec::reason::Reason;
+use super::loss::BrokerLoss;
+use super::state::BrokerState;
+use crate::codec::ProtocolLevel;
+use crate::codec::reason::ReasonCode;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,22 +59,22 @@ pub struct BrokerSnapshot {
 #[error("the embedded broker does not answer")]
 pub struct NoAnswer;
 
-pub(super) enum Question {
+pub(super) enum InspectorQuestion {
     Snapshot(oneshot::Sender<BrokerSnapshot>),
     Disconnect(String, oneshot::Sender<bool>),
 }
 
 /// Asks whichever broker runs now. Clones ask the same.
 #[derive(Clone, Debug, Default)]
-pub struct Inspector(Arc<Mutex<Option<mpsc::Sender<Question>>>>);
+pub struct BrokerInspector(Arc<Mutex<Option<mpsc::Sender<InspectorQuestion>>>>);
 
-impl Inspector {
+impl BrokerInspector {
     /// What the broker holds now.
     ///
     /// # Errors
     /// [`NoAnswer`].
     pub async fn snapshot(&self) -> Result<BrokerSnapshot, NoAnswer> {
-        self.ask(Question::Snapshot).await
+        self.ask(InspectorQuestion::Snapshot).await
     }
 
     /// Ends the connection of this client; tells whether it had one.
@@ -82,10 +82,10 @@ impl Inspector {
     /// # Errors
     /// [`NoAnswer`].
     pub async fn disconnect(&self, id: String) -> Result<bool, NoAnswer> {
-        self.ask(|answer| Question::Disconnect(id, answer)).await
+        self.ask(|answer| InspectorQuestion::Disconnect(id, answer)).await
     }
 
-    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, NoAnswer> {
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> InspectorQuestion) -> Result<T, NoAnswer> {
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(NoAnswer)?;
         let (answer, answered) = oneshot::channel();
         asked.try_send(question(answer)).map_err(|_| NoAnswer)?;
@@ -93,7 +93,7 @@ impl Inspector {
     }
 
     /// From now on this broker is asked.
-    pub(super) fn open(&self) -> mpsc::Receiver<Question> {
+    pub(super) fn open(&self) -> mpsc::Receiver<InspectorQuestion> {
         let (asked, questions) = mpsc::channel(ROOM);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
         questions
@@ -101,32 +101,32 @@ impl Inspector {
 }
 
 /// Answers for ever.
-pub(super) async fn answer(hub: Rc<RefCell<Hub>>, mut questions: mpsc::Receiver<Question>) {
+pub(super) async fn answer(hub: Rc<RefCell<BrokerState>>, mut questions: mpsc::Receiver<InspectorQuestion>) {
     while let Some(question) = questions.recv().await {
         // Whoever asked may be gone.
         match question {
-            Question::Snapshot(answer) => drop(answer.send(snapshot(&hub.borrow()))),
-            Question::Disconnect(id, answer) => drop(answer.send(disconnect(&mut hub.borrow_mut(), &id))),
+            InspectorQuestion::Snapshot(answer) => drop(answer.send(snapshot(&hub.borrow()))),
+            InspectorQuestion::Disconnect(id, answer) => drop(answer.send(disconnect(&mut hub.borrow_mut(), &id))),
         }
     }
     std::future::pending().await
 }
 
-fn snapshot(hub: &Hub) -> BrokerSnapshot {
+fn snapshot(hub: &BrokerState) -> BrokerSnapshot {
     let mut sessions: Vec<_> = hub.sessions.iter().map(|(_, session)| session).collect();
     sessions.sort_by(|a, b| (a.link.is_none(), &a.identity.client_id).cmp(&(b.link.is_none(), &b.identity.client_id)));
     let left_out = sessions.len().saturating_sub(MOST_CLIENTS);
     sessions.truncate(MOST_CLIENTS);
-    let client = |session: &super::state::session::Session| {
+    let client = |session: &super::state::session::ClientSession| {
         let mut subscriptions: Vec<String> = session.subscriptions.keys().map(|filter| filter.to_string()).collect();
         subscriptions.sort();
         ClientState {
             id: session.identity.client_id.to_string(),
             user: session.identity.user.as_deref().map(str::to_owned),
             protocol: match session.version {
-                Version::V31 => "3.1",
-                Version::V311 => "3.1.1",
-                Version::V5 => "5.0",
+                ProtocolLevel::V31 => "3.1",
+                ProtocolLevel::V311 => "3.1.1",
+                ProtocolLevel::V5 => "5.0",
             },
             is_connected: session.link.is_some(),
             left: session
@@ -144,18 +144,18 @@ fn snapshot(hub: &Hub) -> BrokerSnapshot {
         clients: sessions.into_iter().map(client).collect(),
         left_out,
         retained: hub.retained.len(),
-        dropped: hub.losses.total(Loss::QueueFull),
+        dropped: hub.losses.total(BrokerLoss::QueueFull),
     }
 }
 
-fn disconnect(hub: &mut Hub, id: &str) -> bool {
+fn disconnect(hub: &mut BrokerState, id: &str) -> bool {
     let link = hub
         .sessions
         .iter()
         .find(|(_, session)| &*session.identity.client_id == id)
         .and_then(|(_, session)| session.link);
     if let Some(link) = link {
-        hub.end_link(link, Reason::AdministrativeAction);
+        hub.end_link(link, ReasonCode::AdministrativeAction);
     }
     link.is_some()
 }

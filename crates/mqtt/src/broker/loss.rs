@@ -2,7 +2,7 @@
 
 /// What the broker has to let go because of a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
+pub enum BrokerLoss {
     /// A message for one client, whose queue was full, or who held most when all queues together were.
     QueueFull,
     /// A message that was delivered and not retained.
@@ -13,21 +13,22 @@ pub enum Loss {
     SubscriptionRefused,
 }
 
-impl Loss {
+impl BrokerLoss {
     /// All kinds.
-    pub const ALL: [Loss; 4] = [Loss::QueueFull, Loss::RetainedFull, Loss::SessionEvicted, Loss::SubscriptionRefused];
+    pub const ALL: [BrokerLoss; 4] =
+        [BrokerLoss::QueueFull, BrokerLoss::RetainedFull, BrokerLoss::SessionEvicted, BrokerLoss::SubscriptionRefused];
 
     /// Its name in metrics.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
-            Loss::QueueFull => "queue_full",
-            Loss::RetainedFull => "retained_full",
-            Loss::SessionEvicted => "session_evicted",
-            Loss::SubscriptionRefused => "subscription_refused",
+            BrokerLoss::QueueFull => "queue_full",
+            BrokerLoss::RetainedFull => "retained_full",
+            BrokerLoss::SessionEvicted => "session_evicted",
+            BrokerLoss::SubscriptionRefused => "subscription_refused",
         }
     }
 }
 
 /// Hears of each loss, on the broker's thread.
-pub type LossObserver = Box<dyn Fn(Loss) + Send>;
+pub type LossObserver = Box<dyn Fn(BrokerLoss) + Send>;

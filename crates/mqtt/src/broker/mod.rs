@@ -43,11 +43,11 @@ mod state;
 mod store;
 mod topic;
 
-pub use inspect::{BrokerSnapshot, ClientState, Inspector, NoAnswer};
-pub use loss::{Loss, LossObserver};
-pub use options::{AclOptions, BrokerOptions, LimitOptions, TlsOptions, UserOptions};
+pub use inspect::{BrokerInspector, BrokerSnapshot, ClientState, NoAnswer};
+pub use loss::{BrokerLoss, LossObserver};
+pub use options::{AclOptions, BrokerOptions, BrokerTlsOptions, LimitOptions, UserOptions};
 
-use crate::link::Port;
+use crate::link::LinkPort;
 pub use error::BrokerError;
 use server::BoundBroker;
 use std::fmt;
@@ -55,23 +55,23 @@ use std::io;
 use std::net::SocketAddr;
 
 /// A broker that is bound to its port, and not yet running. It may be moved to the thread that runs it.
-pub struct Broker(BoundBroker);
+pub struct EmbeddedBroker(BoundBroker);
 
-impl fmt::Debug for Broker {
+impl fmt::Debug for EmbeddedBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Broker").field("addresses", &self.addresses()).field("options", &self.0.options).finish()
     }
 }
 
-impl Broker {
+impl EmbeddedBroker {
     /// Checks the options and takes the ports.
     ///
     /// # Errors
     /// [`BrokerError::PortInUse`], [`BrokerError::OpenToAll`] and the others that concern options, certificates and
     /// addresses.
-    pub fn bind(options: BrokerOptions) -> Result<Broker, BrokerError> {
+    pub fn bind(options: BrokerOptions) -> Result<EmbeddedBroker, BrokerError> {
         options.limits.check().map_err(BrokerError::Options)?;
-        let gatekeeper = crate::broker::server::auth::Gatekeeper::new(&options)?;
+        let gatekeeper = crate::broker::server::auth::AccessControl::new(&options)?;
         let certified = options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let mut listeners = Vec::new();
         listeners.push((listener(&options.listen, "listen", !gatekeeper.is_open())?, None));
@@ -80,23 +80,23 @@ impl Broker {
             let closed = certified || !gatekeeper.is_open();
             listeners.push((listener(&tls.listen, "tls.listen", closed)?, Some(acceptor)));
         }
-        Ok(Broker(BoundBroker {
+        Ok(EmbeddedBroker(BoundBroker {
             options,
             listeners,
             gatekeeper,
             port: None,
-            inspector: Inspector::default(),
+            inspector: BrokerInspector::default(),
             observer: None,
         }))
     }
 
     /// Makes the gateway a part of the broker. Without it, publishers are acknowledged at once.
-    pub fn attach(&mut self, port: Port) {
+    pub fn attach(&mut self, port: LinkPort) {
         self.0.port = Some(port);
     }
 
     /// Lets this inspector ask it, as soon as it runs.
-    pub fn inspect_with(&mut self, inspector: Inspector) {
+    pub fn inspect_with(&mut self, inspector: BrokerInspector) {
         self.0.inspector = inspector;
     }
 

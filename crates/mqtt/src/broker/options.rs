@@ -13,11 +13,11 @@ pub struct BrokerOptions {
     /// Address and port of the plain listener. Anything but loopback needs users, see [`BrokerOptions::users`].
     pub listen: String,
     /// A second listener, with TLS.
-    pub tls: Option<TlsOptions>,
+    pub tls: Option<BrokerTlsOptions>,
     /// Who may connect. With users everybody has to be one of them.
     pub users: BTreeMap<String, UserOptions>,
     /// Whether everyone on this machine may connect as long as there are no users. If not, only who shows a certificate
-    /// of [`TlsOptions::client_ca`] may.
+    /// of [`BrokerTlsOptions::client_ca`] may.
     pub allow_anonymous: bool,
     /// What those may do who have no name, because there are no users.
     pub anonymous: AclOptions,
@@ -45,7 +45,7 @@ impl Default for BrokerOptions {
 /// The TLS listener.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TlsOptions {
+pub struct BrokerTlsOptions {
     /// Address and port, such as `0.0.0.0:8883`.
     pub listen: String,
     /// PEM file with the certificate chain.

@@ -9,12 +9,12 @@ pub(crate) mod properties;
 pub(crate) mod reader;
 pub(crate) mod reason;
 
-use reason::Reason;
+use reason::ReasonCode;
 use std::fmt;
 
 /// The protocol level of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Version {
+pub(crate) enum ProtocolLevel {
     /// MQTT 3.1, "MQIsdp" level 3.
     V31,
     /// MQTT 3.1.1, level 4.
@@ -25,22 +25,22 @@ pub(crate) enum Version {
 
 /// What a client did wrong, and with which reason the connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Violation {
-    pub(crate) reason: Reason,
+pub(crate) struct ProtocolViolation {
+    pub(crate) reason: ReasonCode,
     pub(crate) what: &'static str,
 }
 
-impl Violation {
+impl ProtocolViolation {
     pub(crate) const fn malformed(what: &'static str) -> Self {
-        Violation { reason: Reason::MalformedPacket, what }
+        ProtocolViolation { reason: ReasonCode::MalformedPacket, what }
     }
 
     pub(crate) const fn protocol(what: &'static str) -> Self {
-        Violation { reason: Reason::ProtocolError, what }
+        ProtocolViolation { reason: ReasonCode::ProtocolError, what }
     }
 }
 
-impl fmt::Display for Violation {
+impl fmt::Display for ProtocolViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (0x{:02x})", self.what, self.reason as u8)
     }
@@ -48,7 +48,7 @@ impl fmt::Display for Violation {
 
 /// Where a packet lies at the beginning of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Frame {
+pub(crate) enum PacketFrame {
     /// More bytes are needed; `total` is the packet's whole length, once it is known.
     Partial {
         /// 0 while the fixed header is incomplete.
@@ -66,27 +66,30 @@ pub(crate) enum Frame {
 }
 
 /// Looks at the fixed header (MQTT 5.0, section 2.1). `limit` bounds the whole packet.
-pub(crate) fn frame(bytes: &[u8], limit: usize) -> Result<Frame, Violation> {
-    let Some(&header) = bytes.first() else { return Ok(Frame::Partial { total: 0 }) };
+pub(crate) fn frame(bytes: &[u8], limit: usize) -> Result<PacketFrame, ProtocolViolation> {
+    let Some(&header) = bytes.first() else { return Ok(PacketFrame::Partial { total: 0 }) };
     let mut remaining = 0usize;
     for index in 0..4 {
-        let Some(&byte) = bytes.get(1 + index) else { return Ok(Frame::Partial { total: 0 }) };
+        let Some(&byte) = bytes.get(1 + index) else { return Ok(PacketFrame::Partial { total: 0 }) };
         remaining |= usize::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
             if byte == 0 && index > 0 {
-                return Err(Violation::malformed("remaining length is not in its shortest form"));
+                return Err(ProtocolViolation::malformed("remaining length is not in its shortest form"));
             }
             let body = 2 + index;
             let end = body + remaining;
             if end > limit {
-                return Err(Violation { reason: Reason::PacketTooLarge, what: "packet exceeds the maximum size" });
+                return Err(ProtocolViolation {
+                    reason: ReasonCode::PacketTooLarge,
+                    what: "packet exceeds the maximum size",
+                });
             }
             return Ok(if bytes.len() < end {
-                Frame::Partial { total: end }
+                PacketFrame::Partial { total: end }
             } else {
-                Frame::Whole { header, body, end }
+                PacketFrame::Whole { header, body, end }
             });
         }
     }
-    Err(Violation::malformed("remaining length has more than four bytes"))
+    Err(ProtocolViolation::malformed("remaining length has more than four bytes"))
 }

@@ -1,7 +1,7 @@
 //! Properties of MQTT 5 (section 2.2.2): one walk that checks each property's type, place and repetition.
 
-use super::Violation;
-use super::reader::Reader;
+use super::ProtocolViolation;
+use super::reader::BodyReader;
 
 /// Identifiers of properties (MQTT 5.0, table 2-4).
 pub(crate) mod id {
@@ -29,47 +29,47 @@ pub(crate) mod id {
 
 /// One property's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Value<'a> {
+pub(crate) enum PropertyValue<'a> {
     Number(u32),
     Text(&'a str),
     Binary(&'a [u8]),
     Pair,
 }
 
-impl<'a> Value<'a> {
+impl<'a> PropertyValue<'a> {
     pub(crate) fn number(self) -> u32 {
         match self {
-            Value::Number(number) => number,
-            Value::Text(_) | Value::Binary(_) | Value::Pair => 0,
+            PropertyValue::Number(number) => number,
+            PropertyValue::Text(_) | PropertyValue::Binary(_) | PropertyValue::Pair => 0,
         }
     }
 
     pub(crate) fn text(self) -> &'a str {
         match self {
-            Value::Text(text) => text,
-            Value::Number(_) | Value::Binary(_) | Value::Pair => "",
+            PropertyValue::Text(text) => text,
+            PropertyValue::Number(_) | PropertyValue::Binary(_) | PropertyValue::Pair => "",
         }
     }
 }
 
 /// Walks a property section. `allowed` names the properties of this packet; `take` gets each with its raw bytes.
 pub(crate) fn walk<'a>(
-    mut section: Reader<'a>,
+    mut section: BodyReader<'a>,
     allowed: &[u8],
-    mut take: impl FnMut(u8, Value<'a>, &'a [u8]) -> Result<(), Violation>,
-) -> Result<(), Violation> {
+    mut take: impl FnMut(u8, PropertyValue<'a>, &'a [u8]) -> Result<(), ProtocolViolation>,
+) -> Result<(), ProtocolViolation> {
     let mut seen = 0u64;
     while !section.is_empty() {
         let before = section.rest();
         let property = section.variable()?;
-        let property = u8::try_from(property).map_err(|_| Violation::malformed("unknown property"))?;
+        let property = u8::try_from(property).map_err(|_| ProtocolViolation::malformed("unknown property"))?;
         let value = read(property, &mut section)?;
         if !allowed.contains(&property) {
-            return Err(Violation::protocol("property does not belong to this packet"));
+            return Err(ProtocolViolation::protocol("property does not belong to this packet"));
         }
         let bit = 1u64 << property;
         if property != id::USER_PROPERTY && seen & bit != 0 {
-            return Err(Violation::protocol("property is given twice"));
+            return Err(ProtocolViolation::protocol("property is given twice"));
         }
         seen |= bit;
         take(property, value, &before[..before.len() - section.rest().len()])?;
@@ -77,35 +77,39 @@ pub(crate) fn walk<'a>(
     Ok(())
 }
 
-fn read<'a>(property: u8, from: &mut Reader<'a>) -> Result<Value<'a>, Violation> {
+fn read<'a>(property: u8, from: &mut BodyReader<'a>) -> Result<PropertyValue<'a>, ProtocolViolation> {
     match property {
         id::PAYLOAD_FORMAT | id::REQUEST_PROBLEM | id::REQUEST_RESPONSE => match from.u8()? {
-            flag @ 0..=1 => Ok(Value::Number(flag.into())),
-            _ => Err(Violation::protocol("property is neither 0 nor 1")),
+            flag @ 0..=1 => Ok(PropertyValue::Number(flag.into())),
+            _ => Err(ProtocolViolation::protocol("property is neither 0 nor 1")),
         },
-        id::MESSAGE_EXPIRY | id::SESSION_EXPIRY | id::WILL_DELAY => Ok(Value::Number(from.u32()?)),
+        id::MESSAGE_EXPIRY | id::SESSION_EXPIRY | id::WILL_DELAY => Ok(PropertyValue::Number(from.u32()?)),
         id::MAXIMUM_PACKET_SIZE => not_zero(from.u32()?),
         id::RECEIVE_MAXIMUM => not_zero(from.u16()?.into()),
-        id::SERVER_KEEP_ALIVE | id::TOPIC_ALIAS_MAXIMUM => Ok(Value::Number(from.u16()?.into())),
+        id::SERVER_KEEP_ALIVE | id::TOPIC_ALIAS_MAXIMUM => Ok(PropertyValue::Number(from.u16()?.into())),
         // An alias of 0 has its own reason code, so the packet's reader judges it.
-        id::TOPIC_ALIAS => Ok(Value::Number(from.u16()?.into())),
+        id::TOPIC_ALIAS => Ok(PropertyValue::Number(from.u16()?.into())),
         id::SUBSCRIPTION_ID => not_zero(from.variable()?),
         id::CONTENT_TYPE | id::RESPONSE_TOPIC | id::ASSIGNED_CLIENT_ID | id::AUTH_METHOD | id::REASON_STRING => {
-            Ok(Value::Text(from.text()?))
+            Ok(PropertyValue::Text(from.text()?))
         }
-        id::CORRELATION_DATA | id::AUTH_DATA => Ok(Value::Binary(from.binary()?)),
+        id::CORRELATION_DATA | id::AUTH_DATA => Ok(PropertyValue::Binary(from.binary()?)),
         id::USER_PROPERTY => {
             from.text()?;
             from.text()?;
-            Ok(Value::Pair)
+            Ok(PropertyValue::Pair)
         }
         // Known, but only a server sends them: response information, server reference, and what a server offers.
-        0x1a | 0x1c => Ok(Value::Text(from.text()?)),
-        0x24 | 0x25 | 0x28 | 0x29 | 0x2a => Ok(Value::Number(from.u8()?.into())),
-        _ => Err(Violation::malformed("unknown property")),
+        0x1a | 0x1c => Ok(PropertyValue::Text(from.text()?)),
+        0x24 | 0x25 | 0x28 | 0x29 | 0x2a => Ok(PropertyValue::Number(from.u8()?.into())),
+        _ => Err(ProtocolViolation::malformed("unknown property")),
     }
 }
 
-fn not_zero<'a>(number: u32) -> Result<Value<'a>, Violation> {
-    if number == 0 { Err(Violation::protocol("property must not be 0")) } else { Ok(Value::Number(number)) }
+fn not_zero<'a>(number: u32) -> Result<PropertyValue<'a>, ProtocolViolation> {
+    if number == 0 {
+        Err(ProtocolViolation::protocol("property must not be 0"))
+    } else {
+        Ok(PropertyValue::Number(number))
+    }
 }

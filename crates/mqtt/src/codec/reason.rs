@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[expect(dead_code, reason = "the table is kept whole, so that a reader finds every code")]
-pub(crate) enum Reason {
+pub(crate) enum ReasonCode {
     Success = 0x00,
     GrantedQos1 = 0x01,
     GrantedQos2 = 0x02,
@@ -38,18 +38,19 @@ pub(crate) enum Reason {
     ConnectionRateExceeded = 0x9f,
 }
 
-impl Reason {
+impl ReasonCode {
     /// The code that CONNACK carries in MQTT 3.1 and 3.1.1; `None` where the connection is closed without one.
     pub(crate) fn return_code(self) -> Option<u8> {
         match self {
-            Reason::Success => Some(0),
-            Reason::UnsupportedProtocolVersion => Some(1),
-            Reason::ClientIdentifierNotValid => Some(2),
-            Reason::ServerUnavailable | Reason::ServerBusy | Reason::QuotaExceeded | Reason::ServerShuttingDown => {
-                Some(3)
-            }
-            Reason::BadUserNameOrPassword => Some(4),
-            Reason::NotAuthorized => Some(5),
+            ReasonCode::Success => Some(0),
+            ReasonCode::UnsupportedProtocolVersion => Some(1),
+            ReasonCode::ClientIdentifierNotValid => Some(2),
+            ReasonCode::ServerUnavailable
+            | ReasonCode::ServerBusy
+            | ReasonCode::QuotaExceeded
+            | ReasonCode::ServerShuttingDown => Some(3),
+            ReasonCode::BadUserNameOrPassword => Some(4),
+            ReasonCode::NotAuthorized => Some(5),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! When to try again, and what to say about a connection that does not last.
 
-use super::options::Backoff;
+use super::options::ReconnectDelay;
 use std::time::Duration;
 
 /// A connection that the broker closed this soon after accepting it is suspicious.
@@ -10,7 +10,7 @@ const PATTERN: u32 = 3;
 
 /// Why a connection, or the attempt to make one, ended.
 #[derive(Debug)]
-pub(super) struct Loss {
+pub(super) struct ConnectionLoss {
     pub(super) kind: LossKind,
     pub(super) reason: String,
 }
@@ -30,28 +30,33 @@ pub(super) enum LossKind {
     Broken,
 }
 
-impl Loss {
+impl ConnectionLoss {
     pub(super) fn new(kind: LossKind, reason: impl Into<String>) -> Self {
-        Loss { kind, reason: reason.into() }
+        ConnectionLoss { kind, reason: reason.into() }
     }
 }
 
 /// The waits between attempts.
 #[derive(Debug)]
-pub(super) struct Waits {
-    options: Backoff,
+pub(super) struct ReconnectWaits {
+    options: ReconnectDelay,
     failures: u32,
     short_lived: u32,
 }
 
-impl Waits {
-    pub(super) fn new(options: Backoff) -> Self {
-        Waits { options, failures: 0, short_lived: 0 }
+impl ReconnectWaits {
+    pub(super) fn new(options: ReconnectDelay) -> Self {
+        ReconnectWaits { options, failures: 0, short_lived: 0 }
     }
 
     /// Takes a loss in; returns the wait before the next attempt and the reason in words. `lasted` is how long the
     /// connection stood, if it did.
-    pub(super) fn after(&mut self, loss: Loss, lasted: Option<Duration>, client_id: &str) -> (Duration, String) {
+    pub(super) fn after(
+        &mut self,
+        loss: ConnectionLoss,
+        lasted: Option<Duration>,
+        client_id: &str,
+    ) -> (Duration, String) {
         if lasted.is_some_and(|it| it >= self.options.stable_after) {
             self.failures = 0;
         }
@@ -93,13 +98,13 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn wait(waits: &mut Waits, kind: LossKind, lasted: Option<Duration>) -> (Duration, String) {
-        waits.after(Loss::new(kind, "closed"), lasted, "gateway")
+    fn wait(waits: &mut ReconnectWaits, kind: LossKind, lasted: Option<Duration>) -> (Duration, String) {
+        waits.after(ConnectionLoss::new(kind, "closed"), lasted, "gateway")
     }
 
     #[test]
     fn waits_double_up_to_the_longest_and_start_anew_after_a_stable_connection() {
-        let mut waits = Waits::new(Backoff::default());
+        let mut waits = ReconnectWaits::new(ReconnectDelay::default());
         for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
             let (found, _) = wait(&mut waits, LossKind::Unreachable, None);
             assert!(
@@ -113,7 +118,12 @@ mod tests {
 
     #[test]
     fn without_jitter_each_pause_is_as_configured() {
-        let mut waits = Waits::new(Backoff { first: SECOND, longest: SECOND, jitter: 0.0, ..Backoff::default() });
+        let mut waits = ReconnectWaits::new(ReconnectDelay {
+            first: SECOND,
+            longest: SECOND,
+            jitter: 0.0,
+            ..ReconnectDelay::default()
+        });
         for _ in 0..20 {
             assert_eq!(wait(&mut waits, LossKind::Unreachable, None).0, SECOND);
         }
@@ -121,13 +131,13 @@ mod tests {
 
     #[test]
     fn a_refusal_waits_long_at_once() {
-        let (found, _) = wait(&mut Waits::new(Backoff::default()), LossKind::Refused, None);
+        let (found, _) = wait(&mut ReconnectWaits::new(ReconnectDelay::default()), LossKind::Refused, None);
         assert!(found >= SECOND * 30);
     }
 
     #[test]
     fn being_closed_right_away_again_and_again_is_called_a_shared_client_id() {
-        let mut waits = Waits::new(Backoff::default());
+        let mut waits = ReconnectWaits::new(ReconnectDelay::default());
         let reasons: Vec<String> = (0..3).map(|_| wait(&mut waits, LossKind::ClosedByBroker, Some(SECOND)).1).collect();
         assert_eq!(reasons[..2], ["closed", "closed"]);
         assert!(reasons[2].contains("client id `gateway`"), "{}", reasons[2]);

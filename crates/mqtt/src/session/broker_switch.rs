@@ -1,15 +1,15 @@
 //! Orders to go to another broker.
 
-use super::options::Address;
+use super::options::BrokerAddress;
 use tokio::sync::watch;
 
 /// Where orders come from, if any may come.
 #[derive(Debug)]
-pub(super) struct Moves(Option<watch::Receiver<Address>>);
+pub(super) struct BrokerSwitch(Option<watch::Receiver<BrokerAddress>>);
 
-impl Moves {
-    pub(super) fn new(orders: Option<watch::Receiver<Address>>) -> Self {
-        Moves(orders)
+impl BrokerSwitch {
+    pub(super) fn new(orders: Option<watch::Receiver<BrokerAddress>>) -> Self {
+        BrokerSwitch(orders)
     }
 
     /// Returns when there is an order that was not seen yet. Dropping the future loses nothing.
@@ -24,7 +24,7 @@ impl Moves {
     }
 
     /// The newest order.
-    pub(super) fn latest(&mut self) -> Option<Address> {
+    pub(super) fn latest(&mut self) -> Option<BrokerAddress> {
         self.0.as_mut().map(|orders| orders.borrow_and_update().clone())
     }
 }

@@ -1,20 +1,20 @@
 //! One standing connection: reads, acknowledgements, publishes and subscriptions, each in batches, until it ends.
 
-use super::backoff::{Loss, LossKind};
+use super::backoff::{ConnectionLoss, LossKind};
 use super::options::SessionOptions;
 use super::reason;
-use super::state::Desk;
-use super::transport::Standing;
-use crate::link::Event;
-use crate::session::broker_switch::Moves;
-use crate::session::events::Deaf;
-use crate::session::inbound::intake::Intake;
-use crate::session::inbound::packet::{Incoming, Malformed, Publish, Unusable};
-use crate::session::keep_alive::Pings;
-use crate::session::outbound::outbox::Rejected;
+use super::state::SessionState;
+use super::transport::Established;
+use crate::link::LinkEvent;
+use crate::session::broker_switch::BrokerSwitch;
+use crate::session::events::ReceiverGone;
+use crate::session::inbound::intake::InboundWindow;
+use crate::session::inbound::packet::{BrokerPacket, BrokerPublish, MalformedPacket, UnusableMessage};
+use crate::session::keep_alive::KeepAlive;
+use crate::session::outbound::outbox::RejectedMessage;
 use crate::session::outbound::packets::DISCONNECT;
-use crate::session::transport::read_coalescer::Pace;
-use hearthgate_domain::delivery::{Micros, Via};
+use crate::session::transport::read_coalescer::ReadCoalescer;
+use hearthgate_domain::delivery::{SubscriptionIds, UnixMicros};
 use std::io;
 use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -27,8 +27,8 @@ const LEAVING: Duration = Duration::from_secs(10);
 
 /// How a connection ended.
 #[derive(Debug)]
-pub(super) enum Ended {
-    Lost(Loss),
+pub(super) enum ConnectionEnd {
+    Lost(ConnectionLoss),
     /// In order, because we were asked to.
     Closed,
     /// In order, to go to another broker.
@@ -37,85 +37,97 @@ pub(super) enum Ended {
     Abandoned,
 }
 
-impl From<Deaf> for Ended {
-    fn from(_: Deaf) -> Self {
-        Ended::Abandoned
+impl From<ReceiverGone> for ConnectionEnd {
+    fn from(_: ReceiverGone) -> Self {
+        ConnectionEnd::Abandoned
     }
 }
 
-impl From<Malformed> for Ended {
-    fn from(error: Malformed) -> Self {
-        Ended::Lost(Loss::new(LossKind::Broken, error.to_string()))
+impl From<MalformedPacket> for ConnectionEnd {
+    fn from(error: MalformedPacket) -> Self {
+        ConnectionEnd::Lost(ConnectionLoss::new(LossKind::Broken, error.to_string()))
     }
 }
 
-impl From<io::Error> for Ended {
+impl From<io::Error> for ConnectionEnd {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-        Ended::Lost(match error.kind() {
+        ConnectionEnd::Lost(match error.kind() {
             UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => {
-                Loss::new(LossKind::ClosedByBroker, "the broker closed the connection")
+                ConnectionLoss::new(LossKind::ClosedByBroker, "the broker closed the connection")
             }
-            _ => Loss::new(LossKind::Broken, format!("the connection broke: {error}")),
+            _ => ConnectionLoss::new(LossKind::Broken, format!("the connection broke: {error}")),
         })
     }
 }
 
 /// A standing connection at work.
-pub(super) struct Connection<'a> {
+pub(super) struct EstablishedConnection<'a> {
     options: &'a SessionOptions,
-    desk: &'a mut Desk,
-    intake: &'a mut Intake,
-    moves: &'a mut Moves,
-    standing: Standing,
-    pings: Pings,
-    pace: Pace,
+    desk: &'a mut SessionState,
+    intake: &'a mut InboundWindow,
+    moves: &'a mut BrokerSwitch,
+    standing: Established,
+    pings: KeepAlive,
+    pace: ReadCoalescer,
     is_leaving: bool,
     closing_since: Option<Instant>,
-    rejected: Vec<Rejected>,
+    rejected: Vec<RejectedMessage>,
     /// Until it is known that what the broker kept while we were away has come: since when we were.
     kept: Option<Kept>,
 }
 
 /// The broker still sends what it kept.
 struct Kept {
-    since: Micros,
+    since: UnixMicros,
     /// A message came since the last answer to a ping.
     has_heard: bool,
     /// Not for ever: under steady traffic there is always a message.
     until: Instant,
 }
 
-impl<'a> Connection<'a> {
+impl<'a> EstablishedConnection<'a> {
     pub(super) fn new(
         options: &'a SessionOptions,
-        desk: &'a mut Desk,
-        intake: &'a mut Intake,
-        moves: &'a mut Moves,
-        standing: Standing,
-        kept_since: Option<Micros>,
+        desk: &'a mut SessionState,
+        intake: &'a mut InboundWindow,
+        moves: &'a mut BrokerSwitch,
+        standing: Established,
+        kept_since: Option<UnixMicros>,
     ) -> Self {
         let granted = standing.accepted.keep_alive_seconds.map(|it| Duration::from_secs(it.into()));
         let now = Instant::now();
-        let (pings, pace) = (Pings::new(granted.unwrap_or(options.keep_alive), now), Pace::new(now));
+        let (pings, pace) = (KeepAlive::new(granted.unwrap_or(options.keep_alive), now), ReadCoalescer::new(now));
         let (is_leaving, closing_since, rejected) = (false, None, Vec::new());
         let kept = kept_since.map(|since| Kept { since, has_heard: false, until: now + CATCHING_UP });
-        Connection { kept, options, desk, intake, moves, standing, pings, pace, is_leaving, closing_since, rejected }
+        EstablishedConnection {
+            kept,
+            options,
+            desk,
+            intake,
+            moves,
+            standing,
+            pings,
+            pace,
+            is_leaving,
+            closing_since,
+            rejected,
+        }
     }
 
     /// Works until the connection ends.
-    pub(super) async fn serve(mut self) -> Ended {
+    pub(super) async fn serve(mut self) -> ConnectionEnd {
         match self.work_and_wait().await {
             Ok(never) => match never {},
-            Err(lost @ Ended::Lost(_)) => lost,
-            Err(ended @ (Ended::Closed | Ended::Moved | Ended::Abandoned)) => {
+            Err(lost @ ConnectionEnd::Lost(_)) => lost,
+            Err(ended @ (ConnectionEnd::Closed | ConnectionEnd::Moved | ConnectionEnd::Abandoned)) => {
                 self.disconnect().await;
                 ended
             }
         }
     }
 
-    async fn work_and_wait(&mut self) -> Result<std::convert::Infallible, Ended> {
+    async fn work_and_wait(&mut self) -> Result<std::convert::Infallible, ConnectionEnd> {
         // A timer far away instead of none: the branch below is switched off then.
         if self.kept.is_some() {
             self.pings.write(&mut self.standing.wire.output, Instant::now());
@@ -131,14 +143,14 @@ impl<'a> Connection<'a> {
             {
                 timer.as_mut().reset(at.into());
             }
-            let Desk { port, reports, outbox, subscriptions, closing, .. } = &mut *self.desk;
+            let SessionState { port, reports, outbox, subscriptions, closing, .. } = &mut *self.desk;
             tokio::select! {
                 moved = self.standing.wire.exchange(reading) => moved?,
                 changed = port.acknowledged.changed(), if port.acknowledged.has_changed().is_ok() => {
                     *closing |= changed.is_err();
                 }
-                room = port.events.reserve(), if !reports.is_empty() => drop(room.map_err(|_| Ended::Abandoned)?),
-                () = port.events.closed(), if reports.is_empty() => return Err(Ended::Abandoned),
+                room = port.events.reserve(), if !reports.is_empty() => drop(room.map_err(|_| ConnectionEnd::Abandoned)?),
+                () = port.events.closed(), if reports.is_empty() => return Err(ConnectionEnd::Abandoned),
                 batch = port.outgoing.recv(), if outbox.has_room() && !*closing => match batch {
                     Some(batch) => outbox.push(batch),
                     None => *closing = true,
@@ -155,7 +167,7 @@ impl<'a> Connection<'a> {
     }
 
     /// Everything that can be done without waiting.
-    fn work(&mut self) -> Result<(), Ended> {
+    fn work(&mut self) -> Result<(), ConnectionEnd> {
         let now = Instant::now();
         self.take_in(now)?;
         self.acknowledge(now);
@@ -167,7 +179,7 @@ impl<'a> Connection<'a> {
         }
         if let Some(silent) = self.pings.overdue(now) {
             let reason = format!("the broker has not answered a ping for {} s", silent.as_secs());
-            return Err(Ended::Lost(Loss::new(LossKind::Broken, reason)));
+            return Err(ConnectionEnd::Lost(ConnectionLoss::new(LossKind::Broken, reason)));
         }
         self.pings.write_due(&mut self.standing.wire.output, now);
         if !self.standing.wire.output.is_empty() {
@@ -188,7 +200,7 @@ impl<'a> Connection<'a> {
         [self.pings.next_at(), closing].into_iter().flatten().min()
     }
 
-    fn take_in(&mut self, now: Instant) -> Result<(), Ended> {
+    fn take_in(&mut self, now: Instant) -> Result<(), ConnectionEnd> {
         if self.standing.wire.input.is_empty() {
             return Ok(());
         }
@@ -205,23 +217,25 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    fn handle(&mut self, packet: Incoming, received_at: Micros) -> Result<(), Ended> {
-        let Desk { outbox, subscriptions, ids, reports, .. } = &mut *self.desk;
+    fn handle(&mut self, packet: BrokerPacket, received_at: UnixMicros) -> Result<(), ConnectionEnd> {
+        let SessionState { outbox, subscriptions, ids, reports, .. } = &mut *self.desk;
         let output = &mut self.standing.wire.output;
         match packet {
-            Incoming::Publish(message) => self.take_message(message, received_at),
-            Incoming::Unusable(message) => self.take_unusable(message, received_at),
-            Incoming::PubAck { packet_id, answer } => self.rejected.extend(outbox.acknowledged(packet_id, answer, ids)),
-            Incoming::PubRec { packet_id, answer } => {
+            BrokerPacket::Publish(message) => self.take_message(message, received_at),
+            BrokerPacket::Unusable(message) => self.take_unusable(message, received_at),
+            BrokerPacket::PubAck { packet_id, answer } => {
+                self.rejected.extend(outbox.acknowledged(packet_id, answer, ids))
+            }
+            BrokerPacket::PubRec { packet_id, answer } => {
                 self.rejected.extend(outbox.recorded(packet_id, answer, ids, output));
             }
-            Incoming::PubRel { packet_id } => self.intake.release(packet_id, output),
-            Incoming::PubComp { packet_id } => outbox.completed(packet_id, ids),
-            Incoming::SubAck { packet_id, results } => subscriptions.granted(packet_id, results, ids),
-            Incoming::UnsubAck { packet_id } => subscriptions.removed(packet_id, ids),
-            Incoming::PingResp => {
+            BrokerPacket::PubRel { packet_id } => self.intake.release(packet_id, output),
+            BrokerPacket::PubComp { packet_id } => outbox.completed(packet_id, ids),
+            BrokerPacket::SubAck { packet_id, results } => subscriptions.granted(packet_id, results, ids),
+            BrokerPacket::UnsubAck { packet_id } => subscriptions.removed(packet_id, ids),
+            BrokerPacket::PingResp => {
                 if let Some(ticket) = self.pings.answered() {
-                    reports.push(Event::Confirmed(ticket));
+                    reports.push(LinkEvent::Confirmed(ticket));
                 }
                 // It has our acknowledgements, and had nothing more to send.
                 let is_settled = self.intake.is_settled();
@@ -230,19 +244,25 @@ impl<'a> Connection<'a> {
                     self.pings.write(output, Instant::now());
                 }
             }
-            Incoming::Disconnect { code, reason } => {
+            BrokerPacket::Disconnect { code, reason } => {
                 let kind = if code == reason::TAKEN_OVER { LossKind::TakenOver } else { LossKind::Broken };
-                return Err(Ended::Lost(Loss::new(kind, format!("the broker ended the connection: {reason}"))));
+                return Err(ConnectionEnd::Lost(ConnectionLoss::new(
+                    kind,
+                    format!("the broker ended the connection: {reason}"),
+                )));
             }
-            Incoming::ConnAck(_) | Incoming::Refused { .. } => {
-                return Err(Ended::Lost(Loss::new(LossKind::Broken, "the broker sent a second CONNACK")));
+            BrokerPacket::ConnAck(_) | BrokerPacket::Refused { .. } => {
+                return Err(ConnectionEnd::Lost(ConnectionLoss::new(
+                    LossKind::Broken,
+                    "the broker sent a second CONNACK",
+                )));
             }
         }
         Ok(())
     }
 
     /// Once we are closing, messages are left with the broker: nobody would take them.
-    fn take_message(&mut self, message: Publish, received_at: Micros) {
+    fn take_message(&mut self, message: BrokerPublish, received_at: UnixMicros) {
         if self.closing_since.is_some() {
             return;
         }
@@ -254,7 +274,7 @@ impl<'a> Connection<'a> {
     }
 
     /// Since when the broker may have kept a message that comes now.
-    fn kept_since(&mut self) -> Option<Micros> {
+    fn kept_since(&mut self) -> Option<UnixMicros> {
         self.kept.take_if(|kept| Instant::now() >= kept.until);
         let kept = self.kept.as_mut()?;
         kept.has_heard = true;
@@ -262,20 +282,27 @@ impl<'a> Connection<'a> {
     }
 
     /// It is handed over all the same, so that it is acknowledged once it is kept as a dead letter.
-    fn take_unusable(&mut self, message: Unusable, received_at: Micros) {
+    fn take_unusable(&mut self, message: UnusableMessage, received_at: UnixMicros) {
         if self.closing_since.is_some() {
             return;
         }
-        let Unusable { topic, qos, packet_id, bytes, reason, first, retain, dup } = message;
-        let publish =
-            Publish { topic: topic.as_str().into(), payload: first, qos, retain, dup, packet_id, via: Via::Any };
+        let UnusableMessage { topic, qos, packet_id, bytes, reason, first, retain, dup } = message;
+        let publish = BrokerPublish {
+            topic: topic.as_str().into(),
+            payload: first,
+            qos,
+            retain,
+            dup,
+            packet_id,
+            via: SubscriptionIds::Any,
+        };
         let ticket = self.intake.next_ticket();
         if let Some((mut inbound, begins)) = self.intake.accept(publish, received_at) {
             let why = format!("not taken in, {bytes} bytes, of which the first are kept: {reason}");
             inbound.unusable = Some(why.into());
             self.desk.reports.message(ticket, inbound, begins);
         }
-        self.desk.reports.dropped(Rejected { topic, bytes, reason: format!("not taken in: {reason}") });
+        self.desk.reports.dropped(RejectedMessage { topic, bytes, reason: format!("not taken in: {reason}") });
     }
 
     fn acknowledge(&mut self, now: Instant) {
@@ -284,23 +311,23 @@ impl<'a> Connection<'a> {
         self.pings.acknowledged(self.intake.written(), count, now);
     }
 
-    fn subscribe(&mut self) -> Result<(), Ended> {
-        let Desk { subscriptions, ids, reports, .. } = &mut *self.desk;
-        subscriptions
-            .ask(&mut self.standing.wire.output, ids)
-            .map_err(|error| Ended::Lost(Loss::new(LossKind::Broken, format!("cannot subscribe: {error}"))))?;
+    fn subscribe(&mut self) -> Result<(), ConnectionEnd> {
+        let SessionState { subscriptions, ids, reports, .. } = &mut *self.desk;
+        subscriptions.ask(&mut self.standing.wire.output, ids).map_err(|error| {
+            ConnectionEnd::Lost(ConnectionLoss::new(LossKind::Broken, format!("cannot subscribe: {error}")))
+        })?;
         let refusals = subscriptions.take_refusals();
         if !refusals.is_empty() {
-            reports.push(Event::Refused(refusals));
+            reports.push(LinkEvent::Refused(refusals));
         }
         if let Some(held) = subscriptions.take_change() {
-            reports.push(Event::Subscribed(held));
+            reports.push(LinkEvent::Subscribed(held));
         }
         Ok(())
     }
 
     fn publish(&mut self) {
-        let Desk { outbox, ids, reports, closing, .. } = &mut *self.desk;
+        let SessionState { outbox, ids, reports, closing, .. } = &mut *self.desk;
         // What is not sent yet goes to the next broker.
         if *closing || !self.is_leaving {
             outbox.fill(&mut self.standing.wire.output, ids, &mut self.rejected);
@@ -311,7 +338,7 @@ impl<'a> Connection<'a> {
     }
 
     /// Closing: what was handed over for publishing goes out, what is acknowledged is confirmed, both within a time limit.
-    fn close_step(&mut self, now: Instant) -> Result<(), Ended> {
+    fn close_step(&mut self, now: Instant) -> Result<(), ConnectionEnd> {
         if !self.desk.closing {
             return if self.is_leaving { self.leave_step(now) } else { Ok(()) };
         }
@@ -325,11 +352,11 @@ impl<'a> Connection<'a> {
         });
         self.publish();
         let settled = self.desk.outbox.is_empty() && self.pings.is_settled();
-        if settled || now >= since + self.options.close_timeout { Err(Ended::Closed) } else { Ok(()) }
+        if settled || now >= since + self.options.close_timeout { Err(ConnectionEnd::Closed) } else { Ok(()) }
     }
 
     /// Leaving: all that came in is settled and acknowledged, all that was sent is acknowledged by the broker.
-    fn leave_step(&mut self, now: Instant) -> Result<(), Ended> {
+    fn leave_step(&mut self, now: Instant) -> Result<(), ConnectionEnd> {
         let since = *self.closing_since.get_or_insert_with(|| {
             self.pings.write(&mut self.standing.wire.output, now);
             now
@@ -344,7 +371,7 @@ impl<'a> Connection<'a> {
                 "moving to another broker although not everything was acknowledged in time; the old one keeps it for our session"
             );
         }
-        Err(Ended::Moved)
+        Err(ConnectionEnd::Moved)
     }
 
     async fn disconnect(mut self) {
@@ -357,7 +384,7 @@ impl<'a> Connection<'a> {
     }
 }
 
-fn micros_now() -> Micros {
+fn micros_now() -> UnixMicros {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)
+    UnixMicros::try_from(since.as_micros()).unwrap_or(UnixMicros::MAX)
 }

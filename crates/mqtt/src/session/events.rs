@@ -1,8 +1,8 @@
 //! What is to be reported to the gateway: messages gather here into batches while the gateway is busy.
 
-use crate::link::{Batch, Event, Heard, News, Ticket};
-use crate::session::outbound::outbox::Rejected;
-use hearthgate_domain::delivery::Inbound;
+use crate::link::{DeliveryTag, LinkEvent, MessageBatch, SenderEvent, SenderNews};
+use crate::session::outbound::outbox::RejectedMessage;
+use hearthgate_domain::delivery::InboundMessage;
 use std::collections::{HashSet, VecDeque};
 use tokio::sync::mpsc;
 
@@ -11,8 +11,8 @@ const COMPLAINTS: usize = 1_000;
 
 /// Reports that the gateway has not taken yet.
 #[derive(Debug)]
-pub(super) struct Reports {
-    queue: VecDeque<Event>,
+pub(super) struct PendingEvents {
+    queue: VecDeque<LinkEvent>,
     max_messages: usize,
     max_bytes: usize,
     /// Bytes in the batch at the end of the queue.
@@ -22,11 +22,11 @@ pub(super) struct Reports {
 
 /// The gateway does not listen any more.
 #[derive(Debug)]
-pub(super) struct Deaf;
+pub(super) struct ReceiverGone;
 
-impl Reports {
+impl PendingEvents {
     pub(super) fn new(max_messages: usize, max_bytes: usize) -> Self {
-        Reports {
+        PendingEvents {
             queue: VecDeque::new(),
             max_messages: max_messages.max(1),
             max_bytes,
@@ -44,12 +44,12 @@ impl Reports {
     }
 
     /// `begins`: it is the connection's first message with an origin.
-    pub(super) fn message(&mut self, ticket: Ticket, message: Inbound, begins: bool) {
+    pub(super) fn message(&mut self, ticket: DeliveryTag, message: InboundMessage, begins: bool) {
         let bytes = message.topic.len() + message.payload.len();
         let session = message.origin.filter(|_| begins).map(|origin| origin.session);
-        let news = |before| session.map(|session| News { before, session, what: Heard::Connected });
+        let news = |before| session.map(|session| SenderNews { before, session, what: SenderEvent::Connected });
         match self.queue.back_mut() {
-            Some(Event::Messages(batch))
+            Some(LinkEvent::Messages(batch))
                 if batch.first.connection == ticket.connection
                     && batch.messages.len() < self.max_messages
                     && self.open_bytes + bytes <= self.max_bytes =>
@@ -61,33 +61,37 @@ impl Reports {
             _ => {
                 self.open_bytes = bytes;
                 let news = news(0).into_iter().collect();
-                self.queue.push_back(Event::Messages(Batch { first: ticket, messages: vec![message], news }));
+                self.queue.push_back(LinkEvent::Messages(MessageBatch {
+                    first: ticket,
+                    messages: vec![message],
+                    news,
+                }));
             }
         }
     }
 
     /// A later confirmation includes an earlier one, and a later reason for being offline replaces it.
-    pub(super) fn push(&mut self, event: Event) {
+    pub(super) fn push(&mut self, event: LinkEvent) {
         match (self.queue.back_mut(), &event) {
-            (Some(last @ Event::Confirmed(_)), Event::Confirmed(_))
-            | (Some(last @ Event::Disconnected { .. }), Event::Disconnected { .. })
-            | (Some(last @ Event::Subscribed(_)), Event::Subscribed(_)) => *last = event,
+            (Some(last @ LinkEvent::Confirmed(_)), LinkEvent::Confirmed(_))
+            | (Some(last @ LinkEvent::Disconnected { .. }), LinkEvent::Disconnected { .. })
+            | (Some(last @ LinkEvent::Subscribed(_)), LinkEvent::Subscribed(_)) => *last = event,
             _ => self.queue.push_back(event),
         }
     }
 
-    pub(super) fn dropped(&mut self, Rejected { topic, bytes, reason }: Rejected) {
+    pub(super) fn dropped(&mut self, RejectedMessage { topic, bytes, reason }: RejectedMessage) {
         let complaint = (topic, reason);
         if self.complaints.len() >= COMPLAINTS || self.complaints.contains(&complaint) {
             return;
         }
         let (topic, reason) = complaint.clone();
         self.complaints.insert(complaint);
-        self.push(Event::Dropped { topic, bytes, reason });
+        self.push(LinkEvent::Dropped { topic, bytes, reason });
     }
 
     /// Hands over as much as there is room for.
-    pub(super) fn deliver(&mut self, events: &mpsc::Sender<Event>) -> Result<(), Deaf> {
+    pub(super) fn deliver(&mut self, events: &mpsc::Sender<LinkEvent>) -> Result<(), ReceiverGone> {
         while let Some(event) = self.queue.pop_front() {
             match events.try_send(event) {
                 Ok(()) => {}
@@ -95,7 +99,7 @@ impl Reports {
                     self.queue.push_front(event);
                     return Ok(());
                 }
-                Err(mpsc::error::TrySendError::Closed(_)) => return Err(Deaf),
+                Err(mpsc::error::TrySendError::Closed(_)) => return Err(ReceiverGone),
             }
         }
         Ok(())
@@ -105,13 +109,13 @@ impl Reports {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hearthgate_domain::delivery::{Origin, QoS, Via};
+    use hearthgate_domain::delivery::{MessageOrigin, QoS, SubscriptionIds};
 
-    fn message(bytes: usize) -> Inbound {
+    fn message(bytes: usize) -> InboundMessage {
         let payload = vec![0; bytes].into();
-        let (topic, via) = ("t".into(), Via::Any);
-        let origin = Some(Origin { session: 7, packet_id: 1, dup: false });
-        Inbound {
+        let (topic, via) = ("t".into(), SubscriptionIds::Any);
+        let origin = Some(MessageOrigin { session: 7, packet_id: 1, dup: false });
+        InboundMessage {
             topic,
             payload,
             qos: QoS::AtLeastOnce,
@@ -126,16 +130,16 @@ mod tests {
 
     #[test]
     fn messages_gather_up_to_the_bounds_and_keep_their_tickets() {
-        let (mut reports, (events, mut taken)) = (Reports::new(2, 10), mpsc::channel(8));
+        let (mut reports, (events, mut taken)) = (PendingEvents::new(2, 10), mpsc::channel(8));
         for number in 1..=3 {
-            reports.message(Ticket { connection: 1, number }, message(1), number == 2);
+            reports.message(DeliveryTag { connection: 1, number }, message(1), number == 2);
         }
-        reports.message(Ticket { connection: 1, number: 4 }, message(50), false);
-        reports.message(Ticket { connection: 2, number: 1 }, message(1), true);
+        reports.message(DeliveryTag { connection: 1, number: 4 }, message(50), false);
+        reports.message(DeliveryTag { connection: 2, number: 1 }, message(1), true);
         reports.deliver(&events).unwrap();
         let mut found = Vec::new();
-        while let Ok(Event::Messages(batch)) = taken.try_recv() {
-            assert!(batch.news.iter().all(|news| (news.session, news.what) == (7, Heard::Connected)));
+        while let Ok(LinkEvent::Messages(batch)) = taken.try_recv() {
+            assert!(batch.news.iter().all(|news| (news.session, news.what) == (7, SenderEvent::Connected)));
             let beginnings: Vec<usize> = batch.news.iter().map(|news| news.before).collect();
             found.push((batch.first.connection, batch.first.number, batch.last().number, beginnings));
         }
@@ -144,9 +148,9 @@ mod tests {
 
     #[test]
     fn a_complaint_about_one_topic_is_reported_once() {
-        let mut reports = Reports::new(2, 10);
+        let mut reports = PendingEvents::new(2, 10);
         for _ in 0..3 {
-            reports.dropped(Rejected { topic: "big".into(), bytes: 9, reason: "too large".into() });
+            reports.dropped(RejectedMessage { topic: "big".into(), bytes: 9, reason: "too large".into() });
         }
         assert_eq!(reports.len(), 1);
     }

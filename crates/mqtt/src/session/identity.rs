@@ -1,6 +1,6 @@
 //! Which MQTT session this is, as a number that outlives the process as long as the broker keeps the session.
 
-use super::options::Server;
+use super::options::BrokerServer;
 
 /// The low bits say whose session it is (server and client identifier), the others are the epoch: drawn anew whenever the
 /// broker has forgotten us.
@@ -13,7 +13,7 @@ pub fn is_same_owner(one: u64, other: u64) -> bool {
 }
 
 /// The number for a connection. `known` is the number of the connection before, or of the last run.
-pub(super) fn session_id(server: &Server, client_id: &str, known: Option<u64>, session_present: bool) -> u64 {
+pub(super) fn session_id(server: &BrokerServer, client_id: &str, known: Option<u64>, session_present: bool) -> u64 {
     let owner = owner(server, client_id);
     match known {
         Some(known) if session_present && is_same_owner(known, owner) => known,
@@ -26,7 +26,7 @@ fn owner_mask() -> u64 {
 }
 
 /// FNV-1a: the same in every build, as the number is kept in files.
-pub(super) fn owner(server: &Server, client_id: &str) -> u64 {
+pub(super) fn owner(server: &BrokerServer, client_id: &str) -> u64 {
     let text = format!("{server}\0{client_id}");
     let hash = text
         .bytes()
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     fn id(port: u16, known: Option<u64>, session_present: bool) -> u64 {
-        session_id(&Server::Tcp { host: "localhost".into(), port }, "gateway", known, session_present)
+        session_id(&BrokerServer::Tcp { host: "localhost".into(), port }, "gateway", known, session_present)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! PINGREQ in two roles: keep-alive, and a barrier behind acknowledgements. A broker works off a connection's packets in
 //! order, so when PINGRESP comes, everything that we wrote before the ping has been processed.
 
-use crate::link::Ticket;
+use crate::link::DeliveryTag;
 use crate::session::outbound::packets::PINGREQ;
 use bytes::BytesMut;
 use std::collections::VecDeque;
@@ -16,24 +16,24 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The pings of one connection.
 #[derive(Debug)]
-pub(super) struct Pings {
+pub(super) struct KeepAlive {
     keep_alive: Option<Duration>,
     last_written: Instant,
     /// Newest acknowledgement written, and how many since the last ping.
-    written: Ticket,
+    written: DeliveryTag,
     uncovered: usize,
     uncovered_since: Instant,
     /// Sent and unanswered: when, and what each covers.
-    outstanding: VecDeque<(Instant, Ticket)>,
+    outstanding: VecDeque<(Instant, DeliveryTag)>,
     confirmed: u64,
 }
 
-impl Pings {
+impl KeepAlive {
     pub(super) fn new(keep_alive: Duration, now: Instant) -> Self {
-        Pings {
+        KeepAlive {
             keep_alive: (!keep_alive.is_zero()).then_some(keep_alive),
             last_written: now,
-            written: Ticket::default(),
+            written: DeliveryTag::default(),
             uncovered: 0,
             uncovered_since: now,
             outstanding: VecDeque::new(),
@@ -47,7 +47,7 @@ impl Pings {
     }
 
     /// Acknowledgements were written, up to `ticket`.
-    pub(super) fn acknowledged(&mut self, ticket: Ticket, count: usize, now: Instant) {
+    pub(super) fn acknowledged(&mut self, ticket: DeliveryTag, count: usize, now: Instant) {
         if count == 0 {
             return;
         }
@@ -78,7 +78,7 @@ impl Pings {
     }
 
     /// PINGRESP; returns what it confirms, if that is news.
-    pub(super) fn answered(&mut self) -> Option<Ticket> {
+    pub(super) fn answered(&mut self) -> Option<DeliveryTag> {
         let (_, ticket) = self.outstanding.pop_front()?;
         (ticket.number > self.confirmed).then(|| {
             self.confirmed = ticket.number;
@@ -125,14 +125,14 @@ impl Pings {
 mod tests {
     use super::*;
 
-    fn ticket(number: u64) -> Ticket {
-        Ticket { connection: 1, number }
+    fn ticket(number: u64) -> DeliveryTag {
+        DeliveryTag { connection: 1, number }
     }
 
     #[test]
     fn a_barrier_follows_acknowledgements_once_and_then_there_is_silence() {
         let (start, mut out) = (Instant::now(), BytesMut::new());
-        let mut pings = Pings::new(Duration::ZERO, start);
+        let mut pings = KeepAlive::new(Duration::ZERO, start);
         assert_eq!(pings.next_at(), None, "no timer when idle");
         pings.acknowledged(ticket(3), 3, start);
         pings.write_due(&mut out, start);
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn at_high_rate_at_most_one_barrier_is_on_its_way() {
         let (start, mut out) = (Instant::now(), BytesMut::new());
-        let mut pings = Pings::new(Duration::ZERO, start);
+        let mut pings = KeepAlive::new(Duration::ZERO, start);
         for round in 1..=10_u64 {
             pings.acknowledged(ticket(round * 6_000), 6_000, start);
             pings.write_due(&mut out, start);
@@ -163,7 +163,7 @@ mod tests {
     fn a_silent_broker_is_noticed_unless_we_did_not_read() {
         let (start, mut out) = (Instant::now(), BytesMut::new());
         let interval = Duration::from_secs(10);
-        let mut pings = Pings::new(interval, start);
+        let mut pings = KeepAlive::new(interval, start);
         pings.write_due(&mut out, start + interval);
         assert_eq!(&out[..], PINGREQ);
         assert!(pings.overdue(start + interval * 2).is_some());

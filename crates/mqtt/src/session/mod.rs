@@ -22,25 +22,28 @@ mod state;
 mod subscriptions;
 mod transport;
 
-pub use crate::session::transport::tls::{ClientCertificate, Tls, TlsError};
+pub use crate::session::transport::tls::{ClientCertificate, TlsError, TlsOptions};
 pub use identity::is_same_owner;
-pub use options::{Address, Backoff, Credentials, Known, Protocol, Server, SessionOptions, Will};
+pub use options::{
+    BrokerAddress, BrokerCredentials, BrokerServer, KnownBroker, ProtocolVersion, ReconnectDelay, SessionOptions,
+    WillMessage,
+};
 pub use probe::{ProbeError, try_connect};
 
-use crate::link::{Connection as ConnectionNumber, Event, Port};
-use crate::session::broker_switch::Moves;
-use crate::session::events::Reports;
-use crate::session::inbound::intake::Intake;
-use crate::session::outbound::outbox::Outbox;
+use crate::link::{ConnectionNumber, LinkEvent, LinkPort};
+use crate::session::broker_switch::BrokerSwitch;
+use crate::session::events::PendingEvents;
+use crate::session::inbound::intake::InboundWindow;
+use crate::session::outbound::outbox::SessionOutbox;
 use crate::session::outbound::packet_ids::PacketIds;
-use crate::session::state::{Break, Desk, Stop};
-use backoff::{Loss, Waits};
-use connection::{Connection, Ended};
+use crate::session::state::{ConnectionBreak, SessionState, SessionStop};
+use backoff::{ConnectionLoss, ReconnectWaits};
+use connection::{ConnectionEnd, EstablishedConnection};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use subscriptions::Subscriptions;
+use subscriptions::SubscriptionSet;
 use tokio::time::sleep;
-use transport::Standing;
+use transport::Established;
 
 /// Why [`run`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,49 +60,49 @@ pub enum SessionEnd {
 /// Keeps a session with the broker until the link is closed. Failures are reported as events and never end it.
 ///
 /// Dropping the future cuts the connection without DISCONNECT: the broker publishes the will.
-pub async fn run(options: SessionOptions, port: Port) -> SessionEnd {
+pub async fn run(options: SessionOptions, port: LinkPort) -> SessionEnd {
     Session::new(options, port).run().await
 }
 
 struct Session {
     options: SessionOptions,
-    desk: Desk,
-    intake: Intake,
-    waits: Waits,
-    moves: Moves,
+    desk: SessionState,
+    intake: InboundWindow,
+    waits: ReconnectWaits,
+    moves: BrokerSwitch,
     /// The broker is another one than that of the connection before.
     has_moved: bool,
 }
 
 impl Session {
-    fn new(mut options: SessionOptions, port: Port) -> Self {
-        let moves = Moves::new(options.moves.take());
+    fn new(mut options: SessionOptions, port: LinkPort) -> Self {
+        let moves = BrokerSwitch::new(options.moves.take());
         let owner = identity::owner(&options.server, &options.client_id);
         let known = options.known.iter().find(|known| is_same_owner(known.session, owner));
         let remembered = known.map(|known| known.filters.clone()).unwrap_or_default();
-        let desk = Desk {
+        let desk = SessionState {
             port,
-            reports: Reports::new(options.batch_messages, options.batch_bytes),
-            outbox: Outbox::new(&options),
-            subscriptions: Subscriptions::new(options.protocol, remembered),
+            reports: PendingEvents::new(options.batch_messages, options.batch_bytes),
+            outbox: SessionOutbox::new(&options),
+            subscriptions: SubscriptionSet::new(options.protocol, remembered),
             ids: PacketIds::default(),
             closing: false,
             heard_at: None,
         };
-        let waits = Waits::new(options.backoff);
-        Session { options, desk, intake: Intake::default(), waits, moves, has_moved: false }
+        let waits = ReconnectWaits::new(options.backoff);
+        Session { options, desk, intake: InboundWindow::default(), waits, moves, has_moved: false }
     }
 
     async fn run(mut self) -> SessionEnd {
         let stop = self.connect_for_ever().await;
         self.desk.last_reports().await;
         match stop {
-            Stop::Closed => SessionEnd::Closed { unpublished: self.desk.outbox.len() },
-            Stop::Abandoned => SessionEnd::Abandoned,
+            SessionStop::Closed => SessionEnd::Closed { unpublished: self.desk.outbox.len() },
+            SessionStop::Abandoned => SessionEnd::Abandoned,
         }
     }
 
-    async fn connect_for_ever(&mut self) -> Stop {
+    async fn connect_for_ever(&mut self) -> SessionStop {
         loop {
             let end = match self.connect_and_serve().await {
                 Ok((loss, lasted)) => self.pause_after(loss, lasted).await,
@@ -107,37 +110,37 @@ impl Session {
             };
             match end {
                 Ok(()) => {}
-                Err(Break::Stop(stop)) => return stop,
-                Err(Break::Moved) => self.move_on(),
+                Err(ConnectionBreak::Stop(stop)) => return stop,
+                Err(ConnectionBreak::Moved) => self.move_on(),
             }
         }
     }
 
     /// One connection, or the attempt to make one; answers how it was lost, and how long it stood if it did.
-    async fn connect_and_serve(&mut self) -> Result<(Loss, Option<Duration>), Break> {
+    async fn connect_and_serve(&mut self) -> Result<(ConnectionLoss, Option<Duration>), ConnectionBreak> {
         let connecting = Box::pin(transport::connect(&self.options));
         match self.desk.beside_unless_moved(&mut self.moves, connecting).await? {
             Err(loss) => Ok((loss, None)),
             Ok(standing) => {
                 let since = Instant::now();
                 match self.serve(standing).await {
-                    Ended::Closed => Err(Break::Stop(Stop::Closed)),
-                    Ended::Abandoned => Err(Break::Stop(Stop::Abandoned)),
-                    Ended::Moved => Err(Break::Moved),
-                    Ended::Lost(loss) => Ok((loss, Some(since.elapsed()))),
+                    ConnectionEnd::Closed => Err(ConnectionBreak::Stop(SessionStop::Closed)),
+                    ConnectionEnd::Abandoned => Err(ConnectionBreak::Stop(SessionStop::Abandoned)),
+                    ConnectionEnd::Moved => Err(ConnectionBreak::Moved),
+                    ConnectionEnd::Lost(loss) => Ok((loss, Some(since.elapsed()))),
                 }
             }
         }
     }
 
-    async fn pause_after(&mut self, loss: Loss, lasted: Option<Duration>) -> Result<(), Break> {
+    async fn pause_after(&mut self, loss: ConnectionLoss, lasted: Option<Duration>) -> Result<(), ConnectionBreak> {
         let (wait, reason) = self.waits.after(loss, lasted, &self.options.client_id);
-        self.desk.reports.push(Event::Disconnected { reason, retry_in: Some(wait) });
+        self.desk.reports.push(LinkEvent::Disconnected { reason, retry_in: Some(wait) });
         self.desk.beside_unless_moved(&mut self.moves, sleep(wait)).await?;
-        self.desk.catch_up().await.map_err(Break::Stop)
+        self.desk.catch_up().await.map_err(ConnectionBreak::Stop)
     }
 
-    async fn serve(&mut self, standing: Standing) -> Ended {
+    async fn serve(&mut self, standing: Established) -> ConnectionEnd {
         let connection = next_connection();
         let session_present = standing.accepted.session_present;
         let Session { options, desk, intake, .. } = self;
@@ -147,20 +150,20 @@ impl Session {
         let session = identity::session_id(&options.server, &options.client_id, before, session_present);
         match known {
             Some(known) => known.session = session,
-            None => options.known.push(Known { session, filters: Vec::new() }),
+            None => options.known.push(KnownBroker { session, filters: Vec::new() }),
         }
         // Packet identifiers of another broker mean nothing to this one.
         let continues = session_present && !std::mem::take(&mut self.has_moved);
         intake.connected(connection, session, continues);
         desk.connected(&standing, continues);
-        desk.reports.push(Event::Connected { connection, session_present, session });
+        desk.reports.push(LinkEvent::Connected { connection, session_present, session });
         let kept_since = session_present.then(|| desk.heard_at.unwrap_or_default());
-        Connection::new(options, desk, intake, &mut self.moves, standing, kept_since).serve().await
+        EstablishedConnection::new(options, desk, intake, &mut self.moves, standing, kept_since).serve().await
     }
 
     /// Turns to the broker that is named now.
     fn move_on(&mut self) {
-        let Some(Address { server, credentials }) = self.moves.latest() else { return };
+        let Some(BrokerAddress { server, credentials }) = self.moves.latest() else { return };
         let Session { options, desk, .. } = self;
         let reason = format!("moving from {} to {server}", options.server);
         let owner = identity::owner(&options.server, &options.client_id);
@@ -174,8 +177,8 @@ impl Session {
             let known = options.known.iter().find(|known| is_same_owner(known.session, next));
             desk.subscriptions.moved(known.map(|known| known.filters.clone()).unwrap_or_default());
         }
-        self.waits = Waits::new(options.backoff);
-        desk.reports.push(Event::Disconnected { reason, retry_in: Some(Duration::ZERO) });
+        self.waits = ReconnectWaits::new(options.backoff);
+        desk.reports.push(LinkEvent::Disconnected { reason, retry_in: Some(Duration::ZERO) });
     }
 }
 

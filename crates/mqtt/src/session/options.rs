@@ -1,6 +1,6 @@
 //! What a session with a remote broker needs to know.
 
-use crate::session::transport::tls::Tls;
+use crate::session::transport::tls::TlsOptions;
 use bytes::Bytes;
 use hearthgate_domain::delivery::QoS;
 use hearthgate_domain::redelivery::CLIENT_WINDOW;
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 /// Protocol version to speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
+pub enum ProtocolVersion {
     /// MQTT 3.1.1.
     V3,
     /// MQTT 5.0.
@@ -21,7 +21,7 @@ pub enum Protocol {
 
 /// Where the broker is and how to get there.
 #[derive(Clone, Debug)]
-pub enum Server {
+pub enum BrokerServer {
     /// Plain TCP, usually port 1883.
     Tcp {
         /// Name or address.
@@ -36,7 +36,7 @@ pub enum Server {
         /// Port.
         port: u16,
         /// Certificates and keys.
-        tls: Tls,
+        tls: TlsOptions,
     },
     /// WebSocket (MQTT 5.0, section 6), with TLS when `tls` is given.
     WebSocket {
@@ -47,34 +47,34 @@ pub enum Server {
         /// Path with its leading slash, often `/mqtt`.
         path: String,
         /// Certificates and keys for `wss`.
-        tls: Option<Tls>,
+        tls: Option<TlsOptions>,
     },
     /// A Unix domain socket.
     Unix(PathBuf),
 }
 
-impl fmt::Display for Server {
+impl fmt::Display for BrokerServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Server::Tcp { host, port } => write!(f, "mqtt://{host}:{port}"),
-            Server::Tls { host, port, .. } => write!(f, "mqtts://{host}:{port}"),
-            Server::WebSocket { host, port, path, tls: None } => write!(f, "ws://{host}:{port}{path}"),
-            Server::WebSocket { host, port, path, tls: Some(_) } => write!(f, "wss://{host}:{port}{path}"),
-            Server::Unix(path) => write!(f, "unix://{}", path.display()),
+            BrokerServer::Tcp { host, port } => write!(f, "mqtt://{host}:{port}"),
+            BrokerServer::Tls { host, port, .. } => write!(f, "mqtts://{host}:{port}"),
+            BrokerServer::WebSocket { host, port, path, tls: None } => write!(f, "ws://{host}:{port}{path}"),
+            BrokerServer::WebSocket { host, port, path, tls: Some(_) } => write!(f, "wss://{host}:{port}{path}"),
+            BrokerServer::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }
 }
 
 /// User name and password; `Debug` hides the password.
 #[derive(Clone)]
-pub struct Credentials {
+pub struct BrokerCredentials {
     /// User name.
     pub username: String,
     /// Password.
     pub password: String,
 }
 
-impl fmt::Debug for Credentials {
+impl fmt::Debug for BrokerCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Credentials({}, password hidden)", self.username)
     }
@@ -82,7 +82,7 @@ impl fmt::Debug for Credentials {
 
 /// What the broker publishes for us when the connection breaks (MQTT 3.1.1, section 3.1.2.5).
 #[derive(Clone, Debug)]
-pub struct Will {
+pub struct WillMessage {
     /// Topic name.
     pub topic: String,
     /// Payload.
@@ -97,16 +97,16 @@ pub struct Will {
 
 /// A broker and how we show who we are.
 #[derive(Clone, Debug)]
-pub struct Address {
+pub struct BrokerAddress {
     /// Where it is.
-    pub server: Server,
+    pub server: BrokerServer,
     /// User name and password.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<BrokerCredentials>,
 }
 
 /// What one connection to a broker leaves for the next, also over a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Known {
+pub struct KnownBroker {
     /// The session of the last `Event::Connected`.
     pub session: u64,
     /// The filters of the last `Event::Subscribed`: those that are no longer wanted are unsubscribed.
@@ -115,7 +115,7 @@ pub struct Known {
 
 /// How long to wait between attempts.
 #[derive(Clone, Copy, Debug)]
-pub struct Backoff {
+pub struct ReconnectDelay {
     /// After the first failure; doubled by each further one.
     pub first: Duration,
     /// Never longer than this. A refusal (wrong password, …) waits this long at once.
@@ -126,9 +126,9 @@ pub struct Backoff {
     pub stable_after: Duration,
 }
 
-impl Default for Backoff {
+impl Default for ReconnectDelay {
     fn default() -> Self {
-        Backoff {
+        ReconnectDelay {
             first: Duration::from_secs(1),
             longest: Duration::from_secs(60),
             jitter: 0.2,
@@ -141,25 +141,25 @@ impl Default for Backoff {
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
     /// Where the broker is.
-    pub server: Server,
+    pub server: BrokerServer,
     /// Protocol version, 5 by default.
-    pub protocol: Protocol,
+    pub protocol: ProtocolVersion,
     /// Client identifier; two gateways must never share one.
     pub client_id: String,
     /// `true`: the broker forgets us with each connection, and what it owed is lost. Default `false`.
     pub clean: bool,
     /// User name and password.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<BrokerCredentials>,
     /// Something is sent at least this often, 0 switches it off. Default 30 s, at most 65,535 s.
     pub keep_alive: Duration,
     /// MQTT 5: how long the broker keeps a session without a connection. Default 7 days; 3.1.1 has no such limit.
     pub session_expiry: Duration,
     /// Last will.
-    pub will: Option<Will>,
+    pub will: Option<WillMessage>,
     /// Longest wait for TCP, TLS and CONNACK together. Default 10 s.
     pub connect_timeout: Duration,
     /// Waits between attempts.
-    pub backoff: Backoff,
+    pub backoff: ReconnectDelay,
     /// Largest packet taken in, in bytes; default 1 MiB. MQTT 5 announces it, and a 3.1.1 broker's larger messages are
     /// read past, acknowledged and reported, for they would come again for ever.
     pub max_incoming_packet: usize,
@@ -186,18 +186,18 @@ pub struct SessionOptions {
     /// Longest wait at the end for what the broker still has to acknowledge. Default 2 s.
     pub close_timeout: Duration,
     /// What earlier runs learned of the brokers that they were connected to.
-    pub known: Vec<Known>,
+    pub known: Vec<KnownBroker>,
     /// Where the session is to move to while it lasts; what is in hand is finished first. `None`: it stays.
-    pub moves: Option<watch::Receiver<Address>>,
+    pub moves: Option<watch::Receiver<BrokerAddress>>,
 }
 
 impl SessionOptions {
     /// Options with their defaults.
     #[must_use]
-    pub fn new(server: Server, client_id: impl Into<String>) -> Self {
+    pub fn new(server: BrokerServer, client_id: impl Into<String>) -> Self {
         SessionOptions {
             server,
-            protocol: Protocol::default(),
+            protocol: ProtocolVersion::default(),
             client_id: client_id.into(),
             clean: false,
             credentials: None,
@@ -205,7 +205,7 @@ impl SessionOptions {
             session_expiry: Duration::from_secs(7 * 24 * 3600),
             will: None,
             connect_timeout: Duration::from_secs(10),
-            backoff: Backoff::default(),
+            backoff: ReconnectDelay::default(),
             max_incoming_packet: 1 << 20,
             max_outgoing_packet: 1 << 20,
             max_unacknowledged_bytes: 16 << 20,

@@ -1,39 +1,39 @@
 //! What a session keeps while connections come and go.
 
-use crate::link::Port;
-use crate::session::broker_switch::Moves;
-use crate::session::events::Reports;
-use crate::session::inbound::packet::Accepted;
-use crate::session::outbound::outbox::Outbox;
+use crate::link::LinkPort;
+use crate::session::broker_switch::BrokerSwitch;
+use crate::session::events::PendingEvents;
+use crate::session::inbound::packet::ConnackLimits;
+use crate::session::outbound::outbox::SessionOutbox;
 use crate::session::outbound::packet_ids::PacketIds;
-use crate::session::subscriptions::Subscriptions;
-use crate::session::transport::Standing;
-use hearthgate_domain::delivery::Micros;
+use crate::session::subscriptions::SubscriptionSet;
+use crate::session::transport::Established;
+use hearthgate_domain::delivery::UnixMicros;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 /// What goes on whether or not a connection stands.
-pub(super) struct Desk {
-    pub(super) port: Port,
-    pub(super) reports: Reports,
-    pub(super) outbox: Outbox,
-    pub(super) subscriptions: Subscriptions,
+pub(super) struct SessionState {
+    pub(super) port: LinkPort,
+    pub(super) reports: PendingEvents,
+    pub(super) outbox: SessionOutbox,
+    pub(super) subscriptions: SubscriptionSet,
     pub(super) ids: PacketIds,
     pub(super) closing: bool,
     /// When the broker was last heard in this run: what it keeps for us it may have kept since then.
-    pub(super) heard_at: Option<Micros>,
+    pub(super) heard_at: Option<UnixMicros>,
 }
 
-impl Desk {
+impl SessionState {
     /// `continues`: the broker still knows the packet identifiers of the connection before.
-    pub(super) fn connected(&mut self, standing: &Standing, continues: bool) {
+    pub(super) fn connected(&mut self, standing: &Established, continues: bool) {
         let stale = self.outbox.drop_stale();
         if stale > 0 {
             tracing::warn!(count = stale, "dropped QoS 0 messages that could not be published in time");
         }
-        let grants = Accepted { session_present: continues, ..standing.accepted.clone() };
+        let grants = ConnackLimits { session_present: continues, ..standing.accepted.clone() };
         if let Some(culprit) = self.outbox.connected(grants, &mut self.ids) {
             self.reports.dropped(culprit);
         }
@@ -41,20 +41,20 @@ impl Desk {
     }
 
     /// Waits for `work` while no connection stands, and serves the gateway meanwhile.
-    pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
+    pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> Result<T, SessionStop> {
         let mut work = pin!(work);
         self.outbox.drop_stale();
         loop {
             if self.closing {
-                return Err(Stop::Closed);
+                return Err(SessionStop::Closed);
             }
-            self.reports.deliver(&self.port.events).map_err(|_| Stop::Abandoned)?;
+            self.reports.deliver(&self.port.events).map_err(|_| SessionStop::Abandoned)?;
             tokio::select! {
                 done = &mut work => return Ok(done),
                 room = self.port.events.reserve(), if !self.reports.is_empty() => {
-                    drop(room.map_err(|_| Stop::Abandoned)?);
+                    drop(room.map_err(|_| SessionStop::Abandoned)?);
                 }
-                () = self.port.events.closed(), if self.reports.is_empty() => return Err(Stop::Abandoned),
+                () = self.port.events.closed(), if self.reports.is_empty() => return Err(SessionStop::Abandoned),
                 batch = self.port.outgoing.recv(), if self.outbox.has_room() => match batch {
                     Some(batch) => self.outbox.push(batch),
                     None => self.closing = true,
@@ -71,17 +71,17 @@ impl Desk {
     /// The same, but no longer than we may stay with this broker.
     pub(super) async fn beside_unless_moved<T>(
         &mut self,
-        moves: &mut Moves,
+        moves: &mut BrokerSwitch,
         work: impl Future<Output = T>,
-    ) -> Result<T, Break> {
+    ) -> Result<T, ConnectionBreak> {
         tokio::select! {
-            done = self.beside(work) => done.map_err(Break::Stop),
-            () = moves.ordered() => Err(Break::Moved),
+            done = self.beside(work) => done.map_err(ConnectionBreak::Stop),
+            () = moves.ordered() => Err(ConnectionBreak::Moved),
         }
     }
 
     /// Waits until the gateway has taken most of the reports: a flapping connection must not pile them up.
-    pub(super) async fn catch_up(&mut self) -> Result<(), Stop> {
+    pub(super) async fn catch_up(&mut self) -> Result<(), SessionStop> {
         while self.reports.len() > REPORTS_BEFORE_CONNECTING {
             self.beside(sleep(Duration::from_secs(1))).await?;
         }
@@ -105,14 +105,14 @@ impl Desk {
     }
 }
 
-pub(super) enum Stop {
+pub(super) enum SessionStop {
     Closed,
     Abandoned,
 }
 
 /// Why something was not waited for any longer.
-pub(super) enum Break {
-    Stop(Stop),
+pub(super) enum ConnectionBreak {
+    Stop(SessionStop),
     /// We are to go to another broker.
     Moved,
 }

@@ -1,8 +1,8 @@
 //! The difference between the filters that are wanted and those that the broker holds for us.
 
-use super::options::Protocol;
-use crate::link::{Subscription, subscription_identifier};
-use crate::session::inbound::packet::Accepted;
+use super::options::ProtocolVersion;
+use crate::link::{LinkSubscription, subscription_identifier};
+use crate::session::inbound::packet::ConnackLimits;
 use crate::session::outbound::packet_ids::PacketIds;
 use crate::session::outbound::packets;
 use bytes::BytesMut;
@@ -17,14 +17,14 @@ const BYTES_A_PACKET: usize = 16 << 10;
 
 /// One session's subscriptions.
 #[derive(Debug)]
-pub(super) struct Subscriptions {
-    protocol: Protocol,
+pub(super) struct SubscriptionSet {
+    protocol: ProtocolVersion,
     /// Each filter is asked for under its own identifier.
     identified: bool,
     /// The broker has what a group of gateways needs.
     shareable: bool,
     /// `None` until the gateway has said what it wants: an empty set would remove what an earlier run subscribed.
-    wanted: Option<Arc<[Subscription]>>,
+    wanted: Option<Arc<[LinkSubscription]>>,
     /// What the broker holds, as far as we know; no QoS for what an earlier run left.
     held: HashMap<String, Option<QoS>>,
     /// Not asked for again before the next connection or a change.
@@ -39,14 +39,14 @@ pub(super) struct Subscriptions {
 
 #[derive(Debug)]
 enum Asked {
-    Subscribe(Vec<Subscription>),
+    Subscribe(Vec<LinkSubscription>),
     Unsubscribe(Vec<String>),
 }
 
-impl Subscriptions {
+impl SubscriptionSet {
     /// `remembered` are filters that an earlier run may have left with the broker.
-    pub(super) fn new(protocol: Protocol, remembered: Vec<String>) -> Self {
-        Subscriptions {
+    pub(super) fn new(protocol: ProtocolVersion, remembered: Vec<String>) -> Self {
+        SubscriptionSet {
             protocol,
             identified: false,
             shareable: false,
@@ -61,7 +61,7 @@ impl Subscriptions {
     }
 
     /// A new set is wanted.
-    pub(super) fn want(&mut self, wanted: Arc<[Subscription]>) {
+    pub(super) fn want(&mut self, wanted: Arc<[LinkSubscription]>) {
         self.wanted = Some(wanted);
         self.is_settled = false;
         self.refused.clear();
@@ -83,7 +83,7 @@ impl Subscriptions {
     /// A connection stands. Without the session the broker holds nothing. With it, MQTT 5 lets us state everything again
     /// at no cost, and we do: Mosquitto 2.0.12 to 2.0.18 can lose the subscriptions of a session that it keeps. On 3.1.1
     /// each retained message would come again with that, so there the session is trusted.
-    pub(super) fn connected(&mut self, accepted: &Accepted, ids: &mut PacketIds) {
+    pub(super) fn connected(&mut self, accepted: &ConnackLimits, ids: &mut PacketIds) {
         self.identified = accepted.subscription_identifiers;
         self.shareable = accepted.shared_subscriptions && accepted.subscription_identifiers;
         for (id, _) in self.asked.drain() {
@@ -93,7 +93,7 @@ impl Subscriptions {
         self.refused.clear();
         if !accepted.session_present {
             self.held.clear();
-        } else if self.protocol == Protocol::V5 {
+        } else if self.protocol == ProtocolVersion::V5 {
             self.held.values_mut().for_each(|qos| *qos = None);
         }
     }
@@ -125,7 +125,7 @@ impl Subscriptions {
 
     /// Without shared subscriptions each member of a group would get everything, and without identifiers a message for
     /// two flows could be stored twice: better nothing, and a word about it.
-    fn refuse_unshareable(&mut self, wanted: &[Subscription]) {
+    fn refuse_unshareable(&mut self, wanted: &[LinkSubscription]) {
         if self.shareable {
             return;
         }
@@ -138,7 +138,7 @@ impl Subscriptions {
         }
     }
 
-    fn missing(&self, wanted: &[Subscription]) -> Vec<Subscription> {
+    fn missing(&self, wanted: &[LinkSubscription]) -> Vec<LinkSubscription> {
         let mut seen = HashSet::new();
         wanted
             .iter()
@@ -148,7 +148,7 @@ impl Subscriptions {
             .collect()
     }
 
-    fn left_over(&self, wanted: &[Subscription]) -> Vec<String> {
+    fn left_over(&self, wanted: &[LinkSubscription]) -> Vec<String> {
         let wanted: HashSet<&str> = wanted.iter().map(|it| it.filter.as_str()).collect();
         self.held.keys().filter(|filter| !wanted.contains(filter.as_str())).cloned().collect()
     }
@@ -224,12 +224,12 @@ mod tests {
     use super::*;
     use rumqttc::mqttbytes::v4::Packet;
 
-    fn filters(names: &[&str]) -> Arc<[Subscription]> {
-        names.iter().map(|it| Subscription { filter: (*it).into(), qos: QoS::AtLeastOnce }).collect()
+    fn filters(names: &[&str]) -> Arc<[LinkSubscription]> {
+        names.iter().map(|it| LinkSubscription { filter: (*it).into(), qos: QoS::AtLeastOnce }).collect()
     }
 
     /// Asks, has the broker agree to everything, and returns what was subscribed and unsubscribed.
-    fn settle(subscriptions: &mut Subscriptions, ids: &mut PacketIds) -> (Vec<String>, Vec<String>) {
+    fn settle(subscriptions: &mut SubscriptionSet, ids: &mut PacketIds) -> (Vec<String>, Vec<String>) {
         let (mut out, mut on, mut off) = (BytesMut::new(), Vec::new(), Vec::new());
         subscriptions.ask(&mut out, ids).unwrap();
         while !out.is_empty() {
@@ -250,24 +250,24 @@ mod tests {
 
     #[test]
     fn only_the_difference_is_asked_for() {
-        let (mut it, mut ids) = (Subscriptions::new(Protocol::V3, vec![]), PacketIds::default());
-        it.connected(&Accepted::by_v3(false), &mut ids);
+        let (mut it, mut ids) = (SubscriptionSet::new(ProtocolVersion::V3, vec![]), PacketIds::default());
+        it.connected(&ConnackLimits::by_v3(false), &mut ids);
         it.want(filters(&["a", "b"]));
         assert_eq!(settle(&mut it, &mut ids), (vec!["a".into(), "b".into()], vec![]));
         it.want(filters(&["b", "c"]));
         assert_eq!(settle(&mut it, &mut ids), (vec!["c".into()], vec!["a".into()]));
         assert_eq!(it.take_change(), Some(vec!["b".into(), "c".into()]));
-        it.connected(&Accepted::by_v3(true), &mut ids);
+        it.connected(&ConnackLimits::by_v3(true), &mut ids);
         assert_eq!(settle(&mut it, &mut ids), (vec![], vec![]));
-        it.connected(&Accepted::by_v3(false), &mut ids);
+        it.connected(&ConnackLimits::by_v3(false), &mut ids);
         assert_eq!(settle(&mut it, &mut ids), (vec!["b".into(), "c".into()], vec![]));
     }
 
     #[test]
     fn left_overs_of_an_earlier_run_go_only_when_the_wanted_set_is_known() {
         let (mut it, mut ids) =
-            (Subscriptions::new(Protocol::V3, vec!["old".into(), "a".into()]), PacketIds::default());
-        it.connected(&Accepted::by_v3(true), &mut ids);
+            (SubscriptionSet::new(ProtocolVersion::V3, vec!["old".into(), "a".into()]), PacketIds::default());
+        it.connected(&ConnackLimits::by_v3(true), &mut ids);
         assert_eq!(settle(&mut it, &mut ids), (vec![], vec![]));
         it.want(filters(&["a"]));
         assert_eq!(settle(&mut it, &mut ids), (vec!["a".into()], vec!["old".into()]));
@@ -275,8 +275,8 @@ mod tests {
 
     #[test]
     fn a_refused_filter_is_reported_once_and_not_asked_for_again() {
-        let (mut it, mut ids) = (Subscriptions::new(Protocol::V3, vec![]), PacketIds::default());
-        it.connected(&Accepted::by_v3(false), &mut ids);
+        let (mut it, mut ids) = (SubscriptionSet::new(ProtocolVersion::V3, vec![]), PacketIds::default());
+        it.connected(&ConnackLimits::by_v3(false), &mut ids);
         it.want(filters(&["a"]));
         let mut out = BytesMut::new();
         it.ask(&mut out, &mut ids).unwrap();
@@ -287,8 +287,8 @@ mod tests {
 
     #[test]
     fn a_shared_filter_is_not_asked_of_a_broker_that_can_not_share() {
-        let (mut it, mut ids) = (Subscriptions::new(Protocol::V5, vec![]), PacketIds::default());
-        it.connected(&Accepted::by_v3(false), &mut ids);
+        let (mut it, mut ids) = (SubscriptionSet::new(ProtocolVersion::V5, vec![]), PacketIds::default());
+        it.connected(&ConnackLimits::by_v3(false), &mut ids);
         it.want(filters(&["$share/g/a"]));
         let mut out = BytesMut::new();
         it.ask(&mut out, &mut ids).unwrap();
@@ -306,8 +306,8 @@ mod tests {
 
     #[test]
     fn ten_thousand_filters_are_split_into_many_packets() {
-        let (mut it, mut ids) = (Subscriptions::new(Protocol::V3, vec![]), PacketIds::default());
-        it.connected(&Accepted::by_v3(false), &mut ids);
+        let (mut it, mut ids) = (SubscriptionSet::new(ProtocolVersion::V3, vec![]), PacketIds::default());
+        it.connected(&ConnackLimits::by_v3(false), &mut ids);
         let names: Vec<String> = (0..10_000).map(|it| format!("sensors/{it}/{}", "x".repeat(400))).collect();
         it.want(filters(&names.iter().map(String::as_str).collect::<Vec<_>>()));
         let (on, _) = settle(&mut it, &mut ids);

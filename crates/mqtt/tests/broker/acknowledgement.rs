@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use hearthgate_domain::delivery::QoS;
-use hearthgate_mqtt::link::{Heard, Subscription};
+use hearthgate_mqtt::link::{LinkSubscription, SenderEvent};
 
 #[test]
 fn a_publisher_is_acknowledged_only_after_the_gateway_and_in_order() {
@@ -44,7 +44,7 @@ fn each_publisher_gets_its_own_acknowledgements() {
 #[test]
 fn what_the_gateway_does_not_want_is_acknowledged_at_once() {
     let broker = start_with(options(), Gateway::Absent);
-    broker.handle.subscribe_exactly(vec![Subscription { filter: "wanted/#".into(), qos: QoS::AtLeastOnce }]);
+    broker.handle.subscribe_exactly(vec![LinkSubscription { filter: "wanted/#".into(), qos: QoS::AtLeastOnce }]);
     let mut publisher = broker.v5("p");
     publisher.publish(2, "other", 1, "x");
     publisher.expect_acknowledgement(4, 1);
@@ -62,7 +62,7 @@ fn clients_are_served_while_the_gateway_does_not_know_what_it_wants_and_their_me
     publisher.send(&[0xc0, 0]);
     publisher.expect(&[0xd0, 0]);
     publisher.expect_nothing();
-    broker.handle.subscribe_exactly(vec![Subscription { filter: "#".into(), qos: QoS::ExactlyOnce }]);
+    broker.handle.subscribe_exactly(vec![LinkSubscription { filter: "#".into(), qos: QoS::ExactlyOnce }]);
     let message = publisher.message();
     assert_eq!((message.topic.as_str(), message.text()), ("a", "x"));
     publisher.acknowledge(4, message.id);
@@ -124,7 +124,7 @@ fn the_gateway_is_told_where_a_publisher_begins_on_each_connection() {
     first.publish(2, "a", 3, "x"); // ticket 6
     broker.gateway_messages(6);
     let news = broker.news.lock().unwrap().clone();
-    assert_eq!(news, [1, 3, 5].map(|ticket| (ticket, Heard::Connected)));
+    assert_eq!(news, [1, 3, 5].map(|ticket| (ticket, SenderEvent::Connected)));
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn the_gateway_gets_retained_messages_when_it_wants_their_topic() {
     let mut publisher = broker.v4("p");
     publisher.publish(3, "state/a", 1, "on");
     publisher.expect_acknowledgement(4, 1);
-    broker.handle.subscribe_exactly(vec![Subscription { filter: "state/#".into(), qos: QoS::AtLeastOnce }]);
+    broker.handle.subscribe_exactly(vec![LinkSubscription { filter: "state/#".into(), qos: QoS::AtLeastOnce }]);
     let messages = broker.gateway_messages(1);
     assert!(messages[0].1.retain);
     assert_eq!((&*messages[0].1.topic, &*messages[0].1.payload), ("state/a", b"on".as_slice()));
@@ -227,7 +227,7 @@ fn what_the_gateway_publishes_reaches_subscribers_and_is_retained() {
     let broker = start();
     let mut subscriber = broker.v5("s");
     subscriber.subscribe("out/#", 1);
-    let message = hearthgate_domain::delivery::Outbound {
+    let message = hearthgate_domain::delivery::OutboundMessage {
         topic: "out/x".into(),
         payload: "hello".into(),
         qos: QoS::AtLeastOnce,
@@ -255,8 +255,8 @@ fn the_gateway_is_told_what_a_publisher_has_let_go_of_and_when_nothing_more_come
     broker.v4("another").publish(2, "a", 1, "x"); // ticket 3
     broker.gateway_messages(3);
     let news = broker.news.lock().unwrap().clone();
-    let released = Heard::Released { packet_id: 1 };
-    let (connected, gone) = (Heard::Connected, Heard::Gone);
+    let released = SenderEvent::Released { packet_id: 1 };
+    let (connected, gone) = (SenderEvent::Connected, SenderEvent::Gone);
     assert_eq!(news, [(1, connected), (2, released), (3, gone), (3, connected)]);
 }
 

@@ -1,7 +1,7 @@
 //! What clients can take of the broker, and who loses when it is taken.
 
 use crate::harness::*;
-use hearthgate_mqtt::broker::{BrokerOptions, Loss};
+use hearthgate_mqtt::broker::{BrokerLoss, BrokerOptions};
 
 const KIB: usize = 1024;
 
@@ -81,7 +81,7 @@ fn what_is_dropped_is_told_once_for_each_client_and_message() {
     for _ in 0..5 {
         publish_acknowledged(&mut publisher, "t", "x");
     }
-    assert_eq!(*broker.losses.lock().unwrap(), [Loss::QueueFull; 2]);
+    assert_eq!(*broker.losses.lock().unwrap(), [BrokerLoss::QueueFull; 2]);
 }
 
 /// Retains so many messages of 10 KiB.
@@ -171,7 +171,7 @@ fn kept_sessions_of_clients_that_are_away_make_room_for_new_ones() {
         client.disconnect();
         broker.v4("clean").disconnect();
     }
-    assert_eq!(*broker.losses.lock().unwrap(), [Loss::SessionEvicted; 8]);
+    assert_eq!(*broker.losses.lock().unwrap(), [BrokerLoss::SessionEvicted; 8]);
     assert!(is_kept("dashboard"), "it waits for something");
     assert!(is_kept("sketch-9"), "it came last");
     // Those who are connected keep their place.
@@ -194,7 +194,7 @@ fn subscriptions_are_bounded_by_the_memory_that_they_take() {
     // 26 kB each.
     assert_eq!((count(&mut first, 0), count(&mut second, 100)), (3, 2));
     assert_eq!(third.subscribe("everyone/gets/a/few", 0), 0);
-    assert_eq!(*broker.losses.lock().unwrap(), [Loss::SubscriptionRefused; 2]);
+    assert_eq!(*broker.losses.lock().unwrap(), [BrokerLoss::SubscriptionRefused; 2]);
     // What is given back is free for all.
     first.unsubscribe(&deep(0));
     assert_eq!(count(&mut second, 200), 1);

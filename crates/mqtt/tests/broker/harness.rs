@@ -1,8 +1,8 @@
 //! A broker on a thread of its own, and a client that sends what it is told to.
 
-use hearthgate_domain::delivery::{Inbound, QoS};
-use hearthgate_mqtt::broker::{Broker, BrokerError, BrokerOptions, Loss};
-use hearthgate_mqtt::link::{Event, Handle, Heard, News, Subscription, Ticket, link};
+use hearthgate_domain::delivery::{InboundMessage, QoS};
+use hearthgate_mqtt::broker::{BrokerError, BrokerLoss, BrokerOptions, EmbeddedBroker};
+use hearthgate_mqtt::link::{DeliveryTag, LinkEvent, LinkHandle, LinkSubscription, SenderEvent, SenderNews, link};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -20,12 +20,12 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     /// Of the TLS listener, if there is one.
     pub(crate) tls: Option<SocketAddr>,
-    pub(crate) handle: Handle,
-    pub(crate) received: Arc<Mutex<Vec<(Ticket, Inbound)>>>,
+    pub(crate) handle: LinkHandle,
+    pub(crate) received: Arc<Mutex<Vec<(DeliveryTag, InboundMessage)>>>,
     /// What became known of publishers, before which ticket.
-    pub(crate) news: Arc<Mutex<Vec<(u64, Heard)>>>,
+    pub(crate) news: Arc<Mutex<Vec<(u64, SenderEvent)>>>,
     /// What the broker had to let go.
-    pub(crate) losses: Arc<Mutex<Vec<Loss>>>,
+    pub(crate) losses: Arc<Mutex<Vec<BrokerLoss>>>,
     crash: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<Result<(), BrokerError>>>,
 }
@@ -56,13 +56,13 @@ pub(crate) fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
     match gateway {
         Gateway::Absent => handle.subscribe_exactly(Vec::new()),
         Gateway::Prompt | Gateway::Held => {
-            handle.subscribe_exactly(vec![Subscription { filter: "#".into(), qos: QoS::ExactlyOnce }]);
+            handle.subscribe_exactly(vec![LinkSubscription { filter: "#".into(), qos: QoS::ExactlyOnce }]);
         }
         Gateway::Undecided => {}
     }
-    let mut broker = Broker::bind(options).unwrap();
+    let mut broker = EmbeddedBroker::bind(options).unwrap();
     broker.attach(port);
-    let losses: Arc<Mutex<Vec<Loss>>> = Arc::default();
+    let losses: Arc<Mutex<Vec<BrokerLoss>>> = Arc::default();
     let lost = losses.clone();
     broker.observe_losses(Box::new(move |loss| lost.lock().unwrap().push(loss)));
     let (address, tls) = (broker.addresses()[0], broker.addresses().get(1).copied());
@@ -88,21 +88,21 @@ pub(crate) fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
     Running { address, tls, handle, received, news, losses, crash: Some(crash), server: Some(server) }
 }
 
-type Kept = Mutex<Vec<(Ticket, Inbound)>>;
+type Kept = Mutex<Vec<(DeliveryTag, InboundMessage)>>;
 
 fn take(
-    events: &mut mpsc::Receiver<Event>,
+    events: &mut mpsc::Receiver<LinkEvent>,
     kept: &Kept,
-    heard: &Mutex<Vec<(u64, Heard)>>,
-    acknowledger: Option<&Handle>,
+    heard: &Mutex<Vec<(u64, SenderEvent)>>,
+    acknowledger: Option<&LinkHandle>,
     ready: &std::sync::mpsc::Sender<()>,
 ) {
     while let Some(event) = events.blocking_recv() {
         match event {
-            Event::Messages(batch) => {
+            LinkEvent::Messages(batch) => {
                 let (mut ticket, last) = (batch.first, batch.last());
                 let mut kept = kept.lock().unwrap();
-                let place = |news: &News| (ticket.number + news.before as u64, news.what);
+                let place = |news: &SenderNews| (ticket.number + news.before as u64, news.what);
                 heard.lock().unwrap().extend(batch.news.iter().map(place));
                 for message in batch.messages {
                     kept.push((ticket, message));
@@ -113,7 +113,7 @@ fn take(
                 }
             }
             // The filters hold from the first report on.
-            Event::Subscribed(_) => drop(ready.send(())),
+            LinkEvent::Subscribed(_) => drop(ready.send(())),
             _ => {}
         }
     }
@@ -133,7 +133,7 @@ impl Running {
     }
 
     /// What the gateway got, once there are so many.
-    pub(crate) fn gateway_messages(&self, count: usize) -> Vec<(Ticket, Inbound)> {
+    pub(crate) fn gateway_messages(&self, count: usize) -> Vec<(DeliveryTag, InboundMessage)> {
         wait_until(|| self.received.lock().unwrap().len() >= count);
         self.received.lock().unwrap().clone()
     }

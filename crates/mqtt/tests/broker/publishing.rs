@@ -194,7 +194,7 @@ fn dollar_topics_are_hidden_from_wildcards_and_not_published_by_clients() {
         publisher.publish(0, "$mine/x", 0, "x");
         publisher.expect_nothing();
         subscriber.expect_nothing();
-        let message = hearthgate_domain::delivery::Outbound {
+        let message = hearthgate_domain::delivery::OutboundMessage {
             topic: "$mine/x".into(),
             payload: "gateway".into(),
             qos: hearthgate_domain::delivery::QoS::AtMostOnce,

@@ -1,8 +1,8 @@
 //! Users, rights, TLS, addresses.
 
 use crate::harness::*;
-use hearthgate_domain::delivery::{Outbound, QoS};
-use hearthgate_mqtt::broker::{AclOptions, Broker, BrokerError, BrokerOptions, TlsOptions};
+use hearthgate_domain::delivery::{OutboundMessage, QoS};
+use hearthgate_mqtt::broker::{AclOptions, BrokerError, BrokerOptions, BrokerTlsOptions, EmbeddedBroker};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::path::Path;
 use std::process::Command;
@@ -127,17 +127,17 @@ fn clients_of_two_users_with_one_client_id_have_sessions_of_their_own() {
 #[test]
 fn an_open_broker_stays_on_this_machine() {
     let open = BrokerOptions { listen: "0.0.0.0:0".into(), ..BrokerOptions::default() };
-    let error = Broker::bind(open).unwrap_err();
+    let error = EmbeddedBroker::bind(open).unwrap_err();
     assert!(matches!(error, BrokerError::OpenToAll { .. }));
     assert!(error.to_string().contains("hearthgate broker passwd"), "{error}");
-    assert!(Broker::bind(BrokerOptions { listen: "0.0.0.0:0".into(), ..guarded() }).is_ok());
+    assert!(EmbeddedBroker::bind(BrokerOptions { listen: "0.0.0.0:0".into(), ..guarded() }).is_ok());
 }
 
 #[test]
 fn a_port_in_use_is_named_with_the_key_to_change() {
     let broker = start();
     let options = BrokerOptions { listen: broker.address.to_string(), ..options() };
-    let error = Broker::bind(options).unwrap_err();
+    let error = EmbeddedBroker::bind(options).unwrap_err();
     assert!(matches!(error, BrokerError::PortInUse { .. }));
     let message = error.to_string();
     assert!(message.contains(&broker.address.to_string()) && message.contains("broker.listen"), "{message}");
@@ -147,7 +147,7 @@ fn a_port_in_use_is_named_with_the_key_to_change() {
 fn a_password_that_is_no_hash_is_refused_at_start() {
     let mut options = guarded();
     options.users.get_mut("ann").unwrap().password = "open sesame".into();
-    let error = Broker::bind(options).unwrap_err().to_string();
+    let error = EmbeddedBroker::bind(options).unwrap_err().to_string();
     assert!(error.contains("users.ann") && !error.contains("open sesame"), "{error}");
 }
 
@@ -173,7 +173,7 @@ fn a_tls_listener_with_client_certificates_serves_those_who_have_one() {
     certificates(folder.path());
     let file = |name: &str| folder.path().join(name);
     let mut options = options();
-    options.tls = Some(TlsOptions {
+    options.tls = Some(BrokerTlsOptions {
         listen: "127.0.0.1:0".into(),
         certificate: file("server.pem"),
         key: file("server.key"),
@@ -218,8 +218,8 @@ fn an_unusable_certificate_is_named() {
     let mut options = options();
     let file = |name: &str| std::path::PathBuf::from(name);
     let (certificate, key) = (file("/nonexistent/server.pem"), file("/nonexistent/server.key"));
-    options.tls = Some(TlsOptions { listen: "127.0.0.1:0".into(), certificate, key, client_ca: None });
-    let error = Broker::bind(options).unwrap_err().to_string();
+    options.tls = Some(BrokerTlsOptions { listen: "127.0.0.1:0".into(), certificate, key, client_ca: None });
+    let error = EmbeddedBroker::bind(options).unwrap_err().to_string();
     assert!(error.contains("/nonexistent/server"), "{error}");
 }
 
@@ -230,8 +230,8 @@ fn open_but_for_secrets() -> BrokerOptions {
     open
 }
 
-fn outbound(topic: &str) -> Outbound {
-    Outbound { topic: topic.into(), payload: "x".into(), qos: QoS::AtLeastOnce, retain: true }
+fn outbound(topic: &str) -> OutboundMessage {
+    OutboundMessage { topic: topic.into(), payload: "x".into(), qos: QoS::AtLeastOnce, retain: true }
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use crate::broker::Mosquitto;
 use crate::gateway::{BOTH, Gateway, lines, options};
 use crate::proxy::Proxy;
-use hearthgate_domain::delivery::{Inbound, QoS};
-use hearthgate_mqtt::link::Ticket;
-use hearthgate_mqtt::session::{Known, SessionEnd};
+use hearthgate_domain::delivery::{InboundMessage, QoS};
+use hearthgate_mqtt::link::DeliveryTag;
+use hearthgate_mqtt::session::{KnownBroker, SessionEnd};
 
 const PUBACK: u8 = 4;
 const PUBREC: u8 = 5;
@@ -21,7 +21,7 @@ async fn acknowledgements_go_out_in_order_of_arrival_and_never_before_they_are_a
         assert_eq!(gateway.payloads(), lines("m", 300));
         assert!(proxy.sent(PUBACK).is_empty(), "nothing was allowed yet");
 
-        gateway.handle.acknowledge(Ticket { number: 120, ..gateway.last });
+        gateway.handle.acknowledge(DeliveryTag { number: 120, ..gateway.last });
         gateway.until("120 confirmed", |it| it.confirmed.number == 120).await;
         let ids: Vec<u16> = gateway.messages.iter().map(|it| it.origin.unwrap().packet_id).collect();
         assert_eq!(proxy.sent(PUBACK), ids[..120]);
@@ -40,7 +40,7 @@ async fn after_a_cut_exactly_the_unacknowledged_come_again_and_are_recognisable(
         broker.publish("a/b", &lines("m", 10));
         gateway.until_messages(10).await;
         let (session, connection) = (gateway.session, gateway.connected);
-        gateway.handle.acknowledge(Ticket { number: 4, ..gateway.last });
+        gateway.handle.acknowledge(DeliveryTag { number: 4, ..gateway.last });
         gateway.until("4 confirmed", |it| it.confirmed.number == 4).await;
 
         let stale = gateway.last;
@@ -74,7 +74,7 @@ async fn a_session_is_the_same_one_for_the_next_run_and_a_new_one_when_the_broke
         first.close().await;
 
         let mut again = options(broker.port, protocol);
-        again.known = vec![Known { session, filters: vec!["a".into()] }];
+        again.known = vec![KnownBroker { session, filters: vec!["a".into()] }];
         let mut second = Gateway::subscribed(again, &["a"]).await;
         second.until_messages(2).await;
         assert!(second.session_present);
@@ -104,7 +104,7 @@ async fn a_qos_2_message_comes_once_even_when_its_pubrec_is_lost() {
         gateway.until("the end", |it| it.payloads().last().is_some_and(|it| it == "end")).await;
         gateway.acknowledge_all().await;
         // The cut may come before or after the PUBREC. Without it the message comes again and says so; with it, never.
-        let mut firsts: Vec<&Inbound> = Vec::new();
+        let mut firsts: Vec<&InboundMessage> = Vec::new();
         for message in &gateway.messages {
             let Some(first) = firsts.iter().find(|it| it.payload == message.payload) else {
                 firsts.push(message);
@@ -157,7 +157,7 @@ async fn an_orderly_end_publishes_what_was_handed_over_and_leaves_the_will_unsai
         let broker = Mosquitto::start();
         let subscriber = broker.subscriber("out/#", 1);
         let mut options = options(broker.port, protocol);
-        options.will = Some(hearthgate_mqtt::session::Will {
+        options.will = Some(hearthgate_mqtt::session::WillMessage {
             topic: "out/will".into(),
             payload: "will".into(),
             qos: QoS::AtLeastOnce,
@@ -167,7 +167,7 @@ async fn an_orderly_end_publishes_what_was_handed_over_and_leaves_the_will_unsai
         let mut gateway = Gateway::subscribed(options.clone(), &["a"]).await;
         broker.publish("a", &lines("m", 6));
         gateway.until_messages(6).await;
-        gateway.handle.acknowledge(Ticket { number: 2, ..gateway.last });
+        gateway.handle.acknowledge(DeliveryTag { number: 2, ..gateway.last });
         gateway.publish("out/x", &lines("p", 50), QoS::AtLeastOnce);
         assert_eq!(gateway.close().await, SessionEnd::Closed { unpublished: 0 });
 

@@ -1,21 +1,21 @@
 //! The gateway's end of a session: takes events, remembers what it saw, acknowledges when told.
 
-use hearthgate_domain::delivery::{Inbound, Outbound, QoS};
-use hearthgate_mqtt::link::{self, Batch, Event, Handle, Subscription, Ticket};
-use hearthgate_mqtt::session::{self, Backoff, Protocol, Server, SessionEnd, SessionOptions};
+use hearthgate_domain::delivery::{InboundMessage, OutboundMessage, QoS};
+use hearthgate_mqtt::link::{self, DeliveryTag, LinkEvent, LinkHandle, LinkSubscription, MessageBatch};
+use hearthgate_mqtt::session::{self, BrokerServer, ProtocolVersion, ReconnectDelay, SessionEnd, SessionOptions};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-pub(crate) const BOTH: [Protocol; 2] = [Protocol::V3, Protocol::V5];
+pub(crate) const BOTH: [ProtocolVersion; 2] = [ProtocolVersion::V3, ProtocolVersion::V5];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Options for a broker on this machine, with short waits between attempts.
-pub(crate) fn options(port: u16, protocol: Protocol) -> SessionOptions {
-    let mut options = SessionOptions::new(Server::Tcp { host: "127.0.0.1".into(), port }, "gateway");
+pub(crate) fn options(port: u16, protocol: ProtocolVersion) -> SessionOptions {
+    let mut options = SessionOptions::new(BrokerServer::Tcp { host: "127.0.0.1".into(), port }, "gateway");
     options.protocol = protocol;
-    options.backoff = Backoff {
+    options.backoff = ReconnectDelay {
         first: Duration::from_millis(50),
         longest: Duration::from_millis(200),
         jitter: 0.2,
@@ -25,8 +25,8 @@ pub(crate) fn options(port: u16, protocol: Protocol) -> SessionOptions {
 }
 
 pub(crate) struct Gateway {
-    pub(crate) handle: Handle,
-    events: mpsc::Receiver<Event>,
+    pub(crate) handle: LinkHandle,
+    events: mpsc::Receiver<LinkEvent>,
     task: JoinSet<SessionEnd>,
     pub(crate) connected: u64,
     pub(crate) session: u64,
@@ -35,11 +35,11 @@ pub(crate) struct Gateway {
     pub(crate) refused: Vec<(String, String)>,
     pub(crate) dropped: Vec<(String, String)>,
     pub(crate) reasons: Vec<String>,
-    pub(crate) messages: Vec<Inbound>,
-    pub(crate) unusable: Vec<Inbound>,
+    pub(crate) messages: Vec<InboundMessage>,
+    pub(crate) unusable: Vec<InboundMessage>,
     pub(crate) batches: Vec<usize>,
-    pub(crate) last: Ticket,
-    pub(crate) confirmed: Ticket,
+    pub(crate) last: DeliveryTag,
+    pub(crate) confirmed: DeliveryTag,
 }
 
 impl Gateway {
@@ -61,8 +61,8 @@ impl Gateway {
             messages: Vec::new(),
             unusable: Vec::new(),
             batches: Vec::new(),
-            last: Ticket::default(),
-            confirmed: Ticket::default(),
+            last: DeliveryTag::default(),
+            confirmed: DeliveryTag::default(),
         };
         gateway.subscribe(filters);
         gateway
@@ -78,13 +78,17 @@ impl Gateway {
     }
 
     pub(crate) fn subscribe(&self, filters: &[&str]) {
-        let each = filters.iter().map(|it| Subscription { filter: (*it).into(), qos: QoS::ExactlyOnce });
+        let each = filters.iter().map(|it| LinkSubscription { filter: (*it).into(), qos: QoS::ExactlyOnce });
         self.handle.subscribe_exactly(each.collect());
     }
 
     pub(crate) fn publish(&self, topic: &str, payloads: &[String], qos: QoS) {
-        let each =
-            payloads.iter().map(|it| Outbound { topic: topic.into(), payload: it.clone().into(), qos, retain: false });
+        let each = payloads.iter().map(|it| OutboundMessage {
+            topic: topic.into(),
+            payload: it.clone().into(),
+            qos,
+            retain: false,
+        });
         self.handle.publish(each.collect()).unwrap();
     }
 
@@ -109,23 +113,23 @@ impl Gateway {
         self.until(&format!("{count} messages"), |it| it.messages.len() >= count).await;
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, event: LinkEvent) {
         match event {
-            Event::Connected { connection, session_present, session } => {
+            LinkEvent::Connected { connection, session_present, session } => {
                 self.connected = connection;
                 self.session = session;
                 self.session_present = session_present;
             }
-            Event::Disconnected { reason, .. } => self.reasons.push(reason),
-            Event::Messages(batch) => self.take_batch(batch),
-            Event::Confirmed(ticket) => self.confirmed = ticket,
-            Event::Refused(refused) => self.refused.extend(refused),
-            Event::Subscribed(held) => self.held = held,
-            Event::Dropped { topic, reason, .. } => self.dropped.push((topic, reason)),
+            LinkEvent::Disconnected { reason, .. } => self.reasons.push(reason),
+            LinkEvent::Messages(batch) => self.take_batch(batch),
+            LinkEvent::Confirmed(ticket) => self.confirmed = ticket,
+            LinkEvent::Refused(refused) => self.refused.extend(refused),
+            LinkEvent::Subscribed(held) => self.held = held,
+            LinkEvent::Dropped { topic, reason, .. } => self.dropped.push((topic, reason)),
         }
     }
 
-    fn take_batch(&mut self, batch: Batch) {
+    fn take_batch(&mut self, batch: MessageBatch) {
         assert!(!batch.messages.is_empty(), "a batch is never empty");
         let expected = if batch.first.connection == self.last.connection { self.last.number + 1 } else { 1 };
         assert_eq!(batch.first.number, expected, "tickets follow by one");

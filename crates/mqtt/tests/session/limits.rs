@@ -3,7 +3,7 @@
 use crate::broker::Mosquitto;
 use crate::gateway::{BOTH, Gateway, lines, options};
 use hearthgate_domain::delivery::QoS;
-use hearthgate_mqtt::session::{Protocol, SessionEnd};
+use hearthgate_mqtt::session::{ProtocolVersion, SessionEnd};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,7 +29,7 @@ async fn large_messages_pass_and_a_too_large_one_is_let_go_without_a_reconnect()
             found,
             [("a/20k", small, false), ("a/20k", small, true), ("a/900k", large, false), ("a/900k", large, true)]
         );
-        if protocol == Protocol::V3 {
+        if protocol == ProtocolVersion::V3 {
             assert_eq!(gateway.dropped.len(), 1, "reported once for the topic: {:?}", gateway.dropped);
             assert!(gateway.dropped[0].1.contains("max_incoming_packet"), "{:?}", gateway.dropped);
             let kept: Vec<(&str, u8)> = gateway.unusable.iter().map(|it| (&*it.topic, it.payload[0])).collect();
@@ -49,7 +49,7 @@ async fn large_messages_pass_and_a_too_large_one_is_let_go_without_a_reconnect()
 async fn a_message_over_the_brokers_limit_is_reported_and_the_others_are_published() {
     let broker = Mosquitto::start_with("allow_anonymous true\nmax_packet_size 50000\n", "");
     let subscriber = broker.subscriber("out", 1);
-    let mut gateway = Gateway::start(options(broker.port, Protocol::V5), &[]);
+    let mut gateway = Gateway::start(options(broker.port, ProtocolVersion::V5), &[]);
     gateway.publish("out", &["before".into(), "x".repeat(60_000), "after".into()], QoS::AtLeastOnce);
     assert_eq!(subscriber.payloads(2).await, ["before", "after"]);
     gateway.until("reported", |it| !it.dropped.is_empty()).await;

@@ -2,9 +2,11 @@
 
 use crate::broker::{Mosquitto, free_port};
 use crate::gateway::{BOTH, Gateway, lines, options};
-use hearthgate_domain::delivery::{QoS, Via};
+use hearthgate_domain::delivery::{QoS, SubscriptionIds};
 use hearthgate_mqtt::link::subscription_identifier;
-use hearthgate_mqtt::session::{Address, Credentials, Known, Protocol, Server, SessionOptions};
+use hearthgate_mqtt::session::{
+    BrokerAddress, BrokerCredentials, BrokerServer, KnownBroker, ProtocolVersion, SessionOptions,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -55,7 +57,7 @@ async fn only_the_difference_is_subscribed_and_left_overs_of_an_earlier_run_go()
         first.close().await;
 
         let mut again = options(broker.port, protocol);
-        again.known = vec![Known { session, filters: held }];
+        again.known = vec![KnownBroker { session, filters: held }];
         let mut second = Gateway::subscribed(again, &["a", "c"]).await;
         assert!(second.session_present);
         for topic in ["old", "b", "a", "c"] {
@@ -77,7 +79,7 @@ async fn only_the_difference_is_subscribed_and_left_overs_of_an_earlier_run_go()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shared_subscription_passes_through() {
     let broker = Mosquitto::start();
-    let mut gateway = Gateway::subscribed(options(broker.port, Protocol::V5), &["$share/home/a/#"]).await;
+    let mut gateway = Gateway::subscribed(options(broker.port, ProtocolVersion::V5), &["$share/home/a/#"]).await;
     broker.publish("a/b", &lines("m", 3));
     gateway.until_messages(3).await;
 }
@@ -103,7 +105,9 @@ async fn a_filter_that_the_broker_refuses_is_reported_and_the_others_stand() {
     let v3 = answering(&[0x20, 2, 0, 0], &[0x90, 4, 0, 1, 0x80, 1]).await;
     // Without subscription identifiers, so both filters are in one packet.
     let v5 = answering(&[0x20, 5, 0, 0, 2, 0x29, 0], &[0x90, 5, 0, 1, 0, 0x87, 1]).await;
-    for (protocol, (port, _broker), words) in [(Protocol::V3, v3, "refused"), (Protocol::V5, v5, "not authorized")] {
+    for (protocol, (port, _broker), words) in
+        [(ProtocolVersion::V3, v3, "refused"), (ProtocolVersion::V5, v5, "not authorized")]
+    {
         let mut gateway = Gateway::start(options(port, protocol), &["secret", "a"]);
         gateway.until("an answer", |it| it.held == ["a"]).await;
         assert_eq!(gateway.refused.len(), 1, "{:?}", gateway.reasons);
@@ -115,12 +119,14 @@ async fn a_filter_that_the_broker_refuses_is_reported_and_the_others_stand() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_copy_of_a_message_says_by_which_subscription_it_came() {
     let broker = Mosquitto::start();
-    let mut gateway = Gateway::subscribed(options(broker.port, Protocol::V5), &["a/#", "a/b", "$share/g/+/b"]).await;
+    let mut gateway =
+        Gateway::subscribed(options(broker.port, ProtocolVersion::V5), &["a/#", "a/b", "$share/g/+/b"]).await;
     broker.publish("a/b", &lines("m", 1));
     gateway.until_messages(3).await;
     for filter in ["a/#", "a/b", "$share/g/+/b"] {
         let identifier = subscription_identifier(filter);
-        let copies = gateway.messages.iter().filter(|it| it.via != Via::Any && it.via.includes(identifier)).count();
+        let copies =
+            gateway.messages.iter().filter(|it| it.via != SubscriptionIds::Any && it.via.includes(identifier)).count();
         assert_eq!(copies, 1, "{filter}: {:?}", gateway.messages);
     }
 }
@@ -163,14 +169,14 @@ async fn a_session_moves_to_another_broker_and_back_with_all_that_is_in_hand() {
     }
 }
 
-fn address(options: &SessionOptions, port: u16) -> Address {
-    let server = Server::Tcp { host: "127.0.0.1".into(), port };
-    Address { server, credentials: options.credentials.clone() }
+fn address(options: &SessionOptions, port: u16) -> BrokerAddress {
+    let server = BrokerServer::Tcp { host: "127.0.0.1".into(), port };
+    BrokerAddress { server, credentials: options.credentials.clone() }
 }
 
 fn other(options: &SessionOptions, port: u16) -> SessionOptions {
     SessionOptions {
-        server: Server::Tcp { host: "127.0.0.1".into(), port },
+        server: BrokerServer::Tcp { host: "127.0.0.1".into(), port },
         client_id: "watcher".into(),
         moves: None,
         ..options.clone()
@@ -190,7 +196,7 @@ async fn two_gateways_with_one_client_id_are_told_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_reason_that_an_mqtt_5_broker_gives_is_passed_on() {
     let (port, _broker) = answering(&[0x20, 3, 0, 0, 0], &[0xe0, 2, 0x8e, 0]).await;
-    let mut gateway = Gateway::start(options(port, Protocol::V5), &["a"]);
+    let mut gateway = Gateway::start(options(port, ProtocolVersion::V5), &["a"]);
     gateway.until("disconnected", |it| !it.reasons.is_empty()).await;
     assert!(gateway.reasons[0].contains("took the session over"), "{:?}", gateway.reasons);
 }
@@ -200,7 +206,7 @@ async fn a_wrong_password_is_reported_as_such_and_tried_again() {
     for protocol in BOTH {
         let mut broker = Mosquitto::start_with("allow_anonymous false\n", "");
         let mut options = options(broker.port, protocol);
-        options.credentials = Some(Credentials { username: "me".into(), password: "wrong".into() });
+        options.credentials = Some(BrokerCredentials { username: "me".into(), password: "wrong".into() });
         let mut gateway = Gateway::start(options, &[]);
         gateway.until("two refusals", |it| it.reasons.len() >= 2).await;
         assert!(gateway.reasons[0].contains("not authorized"), "{:?}", gateway.reasons);
@@ -214,7 +220,7 @@ async fn a_wrong_password_is_reported_as_such_and_tried_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_not_there_is_named() {
     let port = free_port();
-    let mut gateway = Gateway::start(options(port, Protocol::V5), &[]);
+    let mut gateway = Gateway::start(options(port, ProtocolVersion::V5), &[]);
     gateway.until("two failures", |it| it.reasons.len() >= 2).await;
     assert!(gateway.reasons[0].contains(&format!("mqtt://127.0.0.1:{port}")), "{:?}", gateway.reasons);
     gateway.close().await;

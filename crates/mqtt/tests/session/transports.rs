@@ -2,7 +2,7 @@
 
 use crate::broker::Mosquitto;
 use crate::gateway::{BOTH, Gateway, lines, options};
-use hearthgate_mqtt::session::{ClientCertificate, Protocol, Server, SessionOptions, Tls};
+use hearthgate_mqtt::session::{BrokerServer, ClientCertificate, ProtocolVersion, SessionOptions, TlsOptions};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::fs;
 use std::path::Path;
@@ -46,12 +46,12 @@ fn encrypted(protocol: &str) -> (Mosquitto, u16) {
     (broker, port)
 }
 
-fn tls(broker: &Mosquitto) -> Tls {
+fn tls(broker: &Mosquitto) -> TlsOptions {
     let client = ClientCertificate { certificate: broker.path("client.pem"), key: broker.path("client.key") };
-    Tls { ca: Some(broker.path("ca.pem")), client: Some(client), ..Tls::default() }
+    TlsOptions { ca: Some(broker.path("ca.pem")), client: Some(client), ..TlsOptions::default() }
 }
 
-fn over(server: Server, protocol: Protocol) -> SessionOptions {
+fn over(server: BrokerServer, protocol: ProtocolVersion) -> SessionOptions {
     SessionOptions { server, ..options(0, protocol) }
 }
 
@@ -68,7 +68,7 @@ async fn exchanges_a_message(broker: &Mosquitto, options: SessionOptions) {
 async fn tls_with_a_client_certificate_works() {
     let (broker, port) = encrypted("mqtt");
     for protocol in BOTH {
-        let server = Server::Tls { host: "127.0.0.1".into(), port, tls: tls(&broker) };
+        let server = BrokerServer::Tls { host: "127.0.0.1".into(), port, tls: tls(&broker) };
         exchanges_a_message(&broker, over(server, protocol)).await;
     }
 }
@@ -78,15 +78,15 @@ async fn a_certificate_that_nobody_vouches_for_is_refused_unless_verification_is
     let (broker, port) = encrypted("mqtt");
     let mut wrong = tls(&broker);
     wrong.ca = Some(broker.path("other.pem"));
-    let server = |tls: &Tls| Server::Tls { host: "localhost".into(), port, tls: tls.clone() };
-    let mut gateway = Gateway::start(over(server(&wrong), Protocol::V5), &[]);
+    let server = |tls: &TlsOptions| BrokerServer::Tls { host: "localhost".into(), port, tls: tls.clone() };
+    let mut gateway = Gateway::start(over(server(&wrong), ProtocolVersion::V5), &[]);
     gateway.until("a refusal", |it| !it.reasons.is_empty()).await;
     assert!(gateway.reasons[0].contains("certificate"), "{:?}", gateway.reasons);
     assert_eq!(gateway.connected, 0);
     gateway.close().await;
 
     wrong.insecure_skip_verify = true;
-    exchanges_a_message(&broker, over(server(&wrong), Protocol::V5)).await;
+    exchanges_a_message(&broker, over(server(&wrong), ProtocolVersion::V5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,8 +94,8 @@ async fn a_missing_client_certificate_or_file_is_said_in_words() {
     let (broker, port) = encrypted("mqtt");
     let mut without = tls(&broker);
     without.client = None;
-    let server = Server::Tls { host: "localhost".into(), port, tls: without.clone() };
-    let mut gateway = Gateway::start(over(server, Protocol::V5), &[]);
+    let server = BrokerServer::Tls { host: "localhost".into(), port, tls: without.clone() };
+    let mut gateway = Gateway::start(over(server, ProtocolVersion::V5), &[]);
     gateway.until("a refusal", |it| !it.reasons.is_empty()).await;
     assert_eq!(gateway.connected, 0);
     gateway.close().await;
@@ -109,7 +109,7 @@ async fn a_missing_client_certificate_or_file_is_said_in_words() {
 async fn websockets_work_with_and_without_tls() {
     let (broker, port) = encrypted("websockets");
     for protocol in BOTH {
-        let server = |port, tls| Server::WebSocket { host: "127.0.0.1".into(), port, path: "/mqtt".into(), tls };
+        let server = |port, tls| BrokerServer::WebSocket { host: "127.0.0.1".into(), port, path: "/mqtt".into(), tls };
         exchanges_a_message(&broker, over(server(port, Some(tls(&broker))), protocol)).await;
         let (mut plain, port) = (Mosquitto::start(), crate::broker::free_port());
         plain.stop();
@@ -126,5 +126,5 @@ async fn a_unix_socket_works() {
     let path = broker.path("socket");
     broker.configure("allow_anonymous true\n", &format!("listener 0 {}\n", path.display()));
     broker.resume();
-    exchanges_a_message(&broker, over(Server::Unix(path), Protocol::V5)).await;
+    exchanges_a_message(&broker, over(BrokerServer::Unix(path), ProtocolVersion::V5)).await;
 }

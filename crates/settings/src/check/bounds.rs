@@ -1,13 +1,13 @@
 //! Numbers and durations within their bounds.
 
 use super::Rules;
-use crate::sections::Settings;
-use crate::types::Period;
+use crate::sections::GatewaySettings;
+use crate::types::DurationText;
 use std::time::Duration;
 
 impl Rules<'_> {
-    pub(super) fn bounds(&mut self, settings: &Settings) {
-        let at_least = |period: Period, least: Duration| period.0 >= least;
+    pub(super) fn bounds(&mut self, settings: &GatewaySettings) {
+        let at_least = |period: DurationText, least: Duration| period.0 >= least;
         let second = Duration::from_secs(1);
         let milli = Duration::from_millis(1);
         for (key, period, least) in [
@@ -23,7 +23,7 @@ impl Rules<'_> {
             ("supervision.stall_timeout", settings.supervision.stall_timeout, Duration::from_millis(100)),
         ] {
             if !at_least(period, least) {
-                let least = Period(least);
+                let least = DurationText(least);
                 self.error(key, format!("{period} is too short"), format!("use at least {least}"));
             }
         }

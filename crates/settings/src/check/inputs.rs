@@ -2,15 +2,15 @@
 
 use super::Rules;
 use crate::BUILTIN_DUMMY;
-use crate::finding::Finding;
-use crate::sections::Settings;
+use crate::finding::ConfigFinding;
+use crate::sections::GatewaySettings;
 use hearthgate_interfaces::InterfaceConfig;
 use secrecy::SecretString;
 use std::path::Path;
 
 impl Rules<'_> {
-    pub(super) fn secrets(&mut self, settings: &mut Settings) {
-        let Settings { mqtt, http, database, .. } = settings;
+    pub(super) fn secrets(&mut self, settings: &mut GatewaySettings) {
+        let GatewaySettings { mqtt, http, database, .. } = settings;
         self.secret("mqtt.password", &mut mqtt.password, mqtt.password_file.as_deref());
         self.secret("http.token", &mut http.token, http.token_file.as_deref());
         self.secret("database.password", &mut database.password, database.password_file.as_deref());
@@ -44,7 +44,7 @@ impl Rules<'_> {
         }
     }
 
-    pub(super) fn names(&mut self, settings: &Settings) {
+    pub(super) fn names(&mut self, settings: &GatewaySettings) {
         if !is_plain_name(&settings.gateway.name) {
             self.error(
                 "gateway.name",
@@ -62,11 +62,11 @@ impl Rules<'_> {
         }
     }
 
-    pub(super) fn interfaces(&mut self, settings: &mut Settings, base: &Path) {
+    pub(super) fn interfaces(&mut self, settings: &mut GatewaySettings, base: &Path) {
         for (name, table) in &settings.interface_tables {
             let header = self.origins.header(&["interfaces".to_owned(), name.clone()]).cloned();
             if let Err(problem) = hearthgate_interfaces::config::check_name(name) {
-                self.findings.push(Finding::error(format!("interfaces.{name}"), problem).at(header.as_ref()));
+                self.findings.push(ConfigFinding::error(format!("interfaces.{name}"), problem).at(header.as_ref()));
             }
             match InterfaceConfig::from_table(table.clone()) {
                 Ok(mut config) => {
@@ -81,7 +81,7 @@ impl Rules<'_> {
                         "" => format!("interfaces.{name}"),
                         path => format!("interfaces.{name}.{path}"),
                     };
-                    self.findings.push(Finding::error(key, error.problem).at(place.as_ref()));
+                    self.findings.push(ConfigFinding::error(key, error.problem).at(place.as_ref()));
                 }
             }
         }

@@ -1,17 +1,17 @@
 //! The links to clients and brokers: who may connect, what is encrypted, and what several gateways share.
 
 use super::Rules;
-use crate::sections::{Protocol, Settings};
-use crate::types::Switch;
-use crate::urls::{Engine, Server};
+use crate::sections::{GatewaySettings, ProtocolSetting};
+use crate::types::AutoSwitch;
+use crate::urls::{BrokerUrl, DatabaseEngine};
 
 /// `gateway.name` in the defaults.
 const DEFAULT_NAME: &str = "hearthgate";
 
 impl Rules<'_> {
-    pub(super) fn broker(&mut self, settings: &Settings) {
+    pub(super) fn broker(&mut self, settings: &GatewaySettings) {
         let broker = &settings.broker;
-        if settings.mqtt.enabled && settings.mqtt.server == Server::Embedded && broker.enabled == Switch::Off {
+        if settings.mqtt.enabled && settings.mqtt.server == BrokerUrl::Embedded && broker.enabled == AutoSwitch::Off {
             self.error(
                 "broker.enabled",
                 "mqtt.server = \"embedded\" needs the embedded broker",
@@ -63,7 +63,7 @@ impl Rules<'_> {
         }
     }
 
-    pub(super) fn mqtt(&mut self, settings: &Settings) {
+    pub(super) fn mqtt(&mut self, settings: &GatewaySettings) {
         let mqtt = &settings.mqtt;
         if !mqtt.enabled {
             if settings.homeassistant.enabled {
@@ -78,18 +78,18 @@ impl Rules<'_> {
                 "set mqtt.status_prefix, or switch discovery off",
             );
         }
-        if mqtt.server == Server::Database && !settings.database.enabled {
+        if mqtt.server == BrokerUrl::Database && !settings.database.enabled {
             self.error(
                 "mqtt.server",
                 "\"database\" needs database.enabled = true",
                 "switch the database on, or give the broker's URL",
             );
         }
-        if mqtt.password.is_some() && mqtt.username.is_none() && mqtt.protocol == Protocol::V311 {
+        if mqtt.password.is_some() && mqtt.username.is_none() && mqtt.protocol == ProtocolSetting::V311 {
             self.error("mqtt.password", "MQTT 3.1.1 has no password without a user name", "set mqtt.username");
         }
         self.pair("mqtt.tls", mqtt.tls.certificate.is_some(), mqtt.tls.key.is_some());
-        if let Server::Remote(remote) = &mqtt.server
+        if let BrokerUrl::Remote(remote) = &mqtt.server
             && !remote.transport.encrypted()
             && (mqtt.tls.ca.is_some() || mqtt.tls.certificate.is_some())
         {
@@ -108,7 +108,7 @@ impl Rules<'_> {
     }
 
     /// What several gateways that share the flows' messages need, each.
-    pub(super) fn group(&mut self, settings: &Settings) {
+    pub(super) fn group(&mut self, settings: &GatewaySettings) {
         let mqtt = &settings.mqtt;
         if !mqtt.enabled {
             return;
@@ -122,10 +122,10 @@ impl Rules<'_> {
         if group.is_empty() || group.contains(['/', '+', '#']) {
             self.error("mqtt.group", format!("\"{group}\" can't name a group"), "use letters, digits, - and _");
         }
-        if mqtt.protocol == Protocol::V311 {
+        if mqtt.protocol == ProtocolSetting::V311 {
             self.error("mqtt.group", "shared subscriptions need MQTT 5", "set mqtt.protocol = \"5\"");
         }
-        if mqtt.server == Server::Embedded {
+        if mqtt.server == BrokerUrl::Embedded {
             let message = "the embedded broker serves this gateway alone";
             self.error("mqtt.group", message, "set mqtt.server to the broker that the group shares");
         }
@@ -143,7 +143,7 @@ impl Rules<'_> {
                 "set mqtt.clean_session = false, and mqtt.session_expiry to more than an outage may last",
             );
         }
-        if settings.database.url.engine() == Engine::Sqlite {
+        if settings.database.url.engine() == DatabaseEngine::Sqlite {
             self.warning(
                 "mqtt.group",
                 "each member would store into a SQLite file of its own",

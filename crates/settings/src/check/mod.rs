@@ -5,16 +5,21 @@ mod inputs;
 mod links;
 mod operation;
 
-use super::finding::Finding;
-use super::origin::{Origin, Origins};
-use super::sections::Settings;
-use super::types::Switch;
-use super::urls::Server;
+use super::finding::ConfigFinding;
+use super::origin::{ValueOrigin, ValueOrigins};
+use super::sections::GatewaySettings;
+use super::types::AutoSwitch;
+use super::urls::BrokerUrl;
 use config::{Value, ValueKind};
 use std::path::{Path, PathBuf};
 
 /// Checks `settings`, makes their paths absolute and reads the secrets' files.
-pub(crate) fn complete(settings: &mut Settings, tree: &Value, origins: &Origins, base: &Path) -> Vec<Finding> {
+pub(crate) fn complete(
+    settings: &mut GatewaySettings,
+    tree: &Value,
+    origins: &ValueOrigins,
+    base: &Path,
+) -> Vec<ConfigFinding> {
     resolve_paths(settings, base);
     let mut rules = Rules { tree, origins, findings: Vec::new() };
     rules.secrets(settings);
@@ -38,10 +43,10 @@ pub(crate) fn lookup<'a>(tree: &'a Value, key: &str) -> Option<&'a Value> {
     })
 }
 
-fn resolve_paths(settings: &mut Settings, base: &Path) {
+fn resolve_paths(settings: &mut GatewaySettings, base: &Path) {
     settings.gateway.state_dir = base.join(&settings.gateway.state_dir);
     settings.database.url.resolve(base);
-    let Settings { log, broker, mqtt, http, database, .. } = settings;
+    let GatewaySettings { log, broker, mqtt, http, database, .. } = settings;
     let paths: [&mut Option<PathBuf>; 10] = [
         &mut log.file,
         &mut broker.tls.certificate,
@@ -59,10 +64,10 @@ fn resolve_paths(settings: &mut Settings, base: &Path) {
     }
 }
 
-fn fill_in(settings: &mut Settings) {
-    let Settings { gateway, broker, mqtt, database, .. } = settings;
-    if broker.enabled == Switch::Auto {
-        broker.enabled = if mqtt.server == Server::Embedded { Switch::On } else { Switch::Off };
+fn fill_in(settings: &mut GatewaySettings) {
+    let GatewaySettings { gateway, broker, mqtt, database, .. } = settings;
+    if broker.enabled == AutoSwitch::Auto {
+        broker.enabled = if mqtt.server == BrokerUrl::Embedded { AutoSwitch::On } else { AutoSwitch::Off };
     }
     if mqtt.client_id.is_empty() {
         mqtt.client_id = match gateway.name.as_str() {
@@ -78,27 +83,27 @@ fn fill_in(settings: &mut Settings) {
 
 struct Rules<'a> {
     tree: &'a Value,
-    origins: &'a Origins,
-    findings: Vec<Finding>,
+    origins: &'a ValueOrigins,
+    findings: Vec<ConfigFinding>,
 }
 
 impl Rules<'_> {
-    fn origin(&self, key: &str) -> Option<Origin> {
+    fn origin(&self, key: &str) -> Option<ValueOrigin> {
         lookup(self.tree, key).and_then(|value| self.origins.of(value)).cloned()
     }
 
     fn error(&mut self, key: &str, message: impl Into<String>, remedy: impl Into<String>) {
         let origin = self.origin(key);
-        self.findings.push(Finding::error(key, message).remedy(remedy).at(origin.as_ref()));
+        self.findings.push(ConfigFinding::error(key, message).remedy(remedy).at(origin.as_ref()));
     }
 
     fn warning(&mut self, key: &str, message: impl Into<String>, remedy: impl Into<String>) {
         let origin = self.origin(key);
-        self.findings.push(Finding::warning(key, message).remedy(remedy).at(origin.as_ref()));
+        self.findings.push(ConfigFinding::warning(key, message).remedy(remedy).at(origin.as_ref()));
     }
 
     /// The place of a key, or of the nearest key above it that has one.
-    fn nearest_origin(&self, path: &str) -> Option<Origin> {
+    fn nearest_origin(&self, path: &str) -> Option<ValueOrigin> {
         let mut key = path.split('[').next().unwrap_or(path);
         loop {
             if let Some(origin) = self.origin(key) {

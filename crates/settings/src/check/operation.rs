@@ -1,15 +1,15 @@
 //! Flows, journal, deliveries; log, HTTP API and supervision.
 
 use super::Rules;
-use crate::finding::{Finding, closest};
-use crate::sections::{Settings, Supervision};
+use crate::finding::{ConfigFinding, closest};
+use crate::sections::{GatewaySettings, SupervisionSettings};
 use secrecy::ExposeSecret;
 
 /// Shorter tokens can be guessed. In bytes.
 const SHORTEST_TOKEN: usize = 16;
 
 impl Rules<'_> {
-    pub(super) fn flows(&mut self, settings: &Settings) {
+    pub(super) fn flows(&mut self, settings: &GatewaySettings) {
         if settings.flows.enabled && !settings.database.enabled {
             self.warning(
                 "database.enabled",
@@ -37,7 +37,7 @@ impl Rules<'_> {
         }
     }
 
-    pub(super) fn operation(&mut self, settings: &Settings) {
+    pub(super) fn operation(&mut self, settings: &GatewaySettings) {
         let http = &settings.http;
         if http.enabled && !http.listen.0.ip().is_loopback() && http.token.is_none() {
             self.error(
@@ -62,13 +62,14 @@ impl Rules<'_> {
         }
         for part in settings.supervision.parts.keys() {
             let interfaces = settings.interface_tables.keys().map(String::as_str);
-            let known: Vec<&str> = Supervision::PARTS.into_iter().chain(interfaces).collect();
+            let known: Vec<&str> = SupervisionSettings::PARTS.into_iter().chain(interfaces).collect();
             if !known.contains(&part.as_str()) {
                 let remedy = match closest(part, known.iter().copied()) {
                     Some(word) => format!("did you mean \"{word}\"?"),
                     None => format!("known are {}", known.join(", ")),
                 };
-                let finding = Finding::error(format!("supervision.{part}"), "there is no such part").remedy(remedy);
+                let finding =
+                    ConfigFinding::error(format!("supervision.{part}"), "there is no such part").remedy(remedy);
                 self.findings.push(finding.at(self.origins.header(&["supervision".to_owned(), part.clone()])));
             }
         }

@@ -1,6 +1,6 @@
 //! `[flows]` and what delivers: `[journal]`, `[store]`, `[endpoints]`, `[dead_letters]`, `[database]`.
 
-use crate::types::{Period, Size};
+use crate::types::{ByteSize, DurationText};
 use crate::urls::DatabaseUrl;
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -10,19 +10,19 @@ use std::path::PathBuf;
 /// `[flows]`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Flows {
+pub struct FlowSettings {
     /// Whether messages are routed at all.
     pub enabled: bool,
     /// How often the flows are read again, at least a second.
-    pub reload_interval: Period,
+    pub reload_interval: DurationText,
     /// How values are stored.
-    pub value_format: ValueFormat,
+    pub value_format: ValueFormatSetting,
 }
 
 /// How values that are no strings are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum ValueFormat {
+pub enum ValueFormatSetting {
     /// `true`, `null`, `{"a":1}`.
     Json,
     /// `True`, `None`, `{"a": 1}`.
@@ -32,23 +32,23 @@ pub enum ValueFormat {
 /// `[journal]`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Journal {
+pub struct JournalSettings {
     /// Bytes that may wait.
-    pub max_size: Size,
+    pub max_size: ByteSize,
     /// How long something may wait.
-    pub max_age: Period,
+    pub max_age: DurationText,
     /// What happens at the bound.
-    pub when_full: WhenFull,
+    pub when_full: WhenFullSetting,
     /// Size of one segment file.
-    pub segment_size: Size,
+    pub segment_size: ByteSize,
     /// Bytes that are set aside of flows whose deliveries hang.
-    pub set_aside: Size,
+    pub set_aside: ByteSize,
 }
 
 /// What happens when the journal is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum WhenFull {
+pub enum WhenFullSetting {
     /// Nothing more is taken in; the broker keeps the messages.
     Block,
     /// The oldest messages go to make room.
@@ -60,21 +60,21 @@ pub enum WhenFull {
 /// `[store]`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Store {
+pub struct StoreSettings {
     /// Messages in one transaction, at most.
     pub batch: usize,
     /// Wait for a batch to fill up.
-    pub linger: Period,
+    pub linger: DurationText,
 }
 
 /// `[endpoints]`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Endpoints {
+pub struct EndpointSettings {
     /// Time for one call.
-    pub http_timeout: Period,
+    pub http_timeout: DurationText,
     /// Pauses before each try.
-    pub retry: Vec<Period>,
+    pub retry: Vec<DurationText>,
     /// Part of a pause by which it varies, 0 to 1.
     pub jitter: f64,
     /// Hosts that may be called; empty: any.
@@ -82,35 +82,35 @@ pub struct Endpoints {
     /// Calls under way to one endpoint.
     pub parallel: usize,
     /// When an endpoint rests.
-    pub breaker: Breaker,
+    pub breaker: CircuitBreakerSettings,
 }
 
 /// `[endpoints.breaker]`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Breaker {
+pub struct CircuitBreakerSettings {
     /// Failures in a row.
     pub failures: u32,
     /// How long it rests.
-    pub rest: Period,
+    pub rest: DurationText,
 }
 
 /// `[dead_letters]`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct DeadLetters {
+pub struct DeadLetterSettings {
     /// Messages kept.
     pub max_messages: u64,
     /// Bytes kept.
-    pub max_size: Size,
+    pub max_size: ByteSize,
     /// How long they are kept.
-    pub max_age: Period,
+    pub max_age: DurationText,
 }
 
 /// `[database]`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Database {
+pub struct DatabaseSettings {
     /// Whether there is one.
     pub enabled: bool,
     /// Where it is; after loading with its password.
@@ -123,7 +123,7 @@ pub struct Database {
     /// Connections at most.
     pub max_connections: u32,
     /// Wait for a connection.
-    pub connect_timeout: Period,
+    pub connect_timeout: DurationText,
     /// Whether our tables are created and upgraded at start.
     pub migrate: bool,
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 /// `[mapper]`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Mapper {
+pub struct MapperSettings {
     /// Whether topics are mapped at all.
     pub enabled: bool,
     /// Messages waiting for one interface.

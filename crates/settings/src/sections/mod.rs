@@ -6,10 +6,18 @@ mod mapper;
 mod mqtt;
 mod operation;
 
-pub use flows::{Breaker, Database, DeadLetters, Endpoints, Flows, Journal, Store, ValueFormat, WhenFull};
-pub use mapper::Mapper;
-pub use mqtt::{Broker, BrokerLimits, BrokerTls, BrokerUser, Mqtt, MqttLimits, MqttTls, Protocol, Reconnect};
-pub use operation::{Gateway, HomeAssistant, Http, Log, LogFormat, PolicyOverride, Supervision};
+pub use flows::{
+    CircuitBreakerSettings, DatabaseSettings, DeadLetterSettings, EndpointSettings, FlowSettings, JournalSettings,
+    StoreSettings, ValueFormatSetting, WhenFullSetting,
+};
+pub use mapper::MapperSettings;
+pub use mqtt::{
+    BrokerLimits, BrokerSettings, BrokerTls, BrokerUser, MqttLimits, MqttSettings, MqttTls, ProtocolSetting,
+    ReconnectSettings,
+};
+pub use operation::{
+    GeneralSettings, HomeAssistant, HttpSettings, LogFormat, LogSettings, PolicyOverride, SupervisionSettings,
+};
 
 use hearthgate_interfaces::InterfaceConfig;
 use schemars::JsonSchema;
@@ -20,17 +28,17 @@ use std::collections::BTreeMap;
 /// The whole configuration, validated.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub struct GatewaySettings {
     /// The installation as a whole.
-    pub gateway: Gateway,
+    pub gateway: GeneralSettings,
     /// Logging.
-    pub log: Log,
+    pub log: LogSettings,
     /// The embedded broker.
-    pub broker: Broker,
+    pub broker: BrokerSettings,
     /// The session with a broker.
-    pub mqtt: Mqtt,
+    pub mqtt: MqttSettings,
     /// Mapping between topics and device interfaces.
-    pub mapper: Mapper,
+    pub mapper: MapperSettings,
     /// Device interfaces by name, as they stand.
     #[serde(default, rename = "interfaces")]
     pub(super) interface_tables: BTreeMap<String, Map<String, Value>>,
@@ -40,21 +48,21 @@ pub struct Settings {
     #[serde(skip)]
     pub interfaces: BTreeMap<String, InterfaceConfig>,
     /// Routing.
-    pub flows: Flows,
+    pub flows: FlowSettings,
     /// The durable queue between acknowledgement and action.
-    pub journal: Journal,
+    pub journal: JournalSettings,
     /// Writing records.
-    pub store: Store,
+    pub store: StoreSettings,
     /// Calling HTTP endpoints.
-    pub endpoints: Endpoints,
+    pub endpoints: EndpointSettings,
     /// What could not be delivered.
-    pub dead_letters: DeadLetters,
+    pub dead_letters: DeadLetterSettings,
     /// The database of flows and records.
-    pub database: Database,
+    pub database: DatabaseSettings,
     /// The API.
-    pub http: Http,
+    pub http: HttpSettings,
     /// How failed parts are restarted.
-    pub supervision: Supervision,
+    pub supervision: SupervisionSettings,
     /// Home Assistant discovery.
     pub homeassistant: HomeAssistant,
 }

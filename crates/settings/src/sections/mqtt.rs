@@ -1,7 +1,7 @@
 //! `[broker]` and `[mqtt]`.
 
-use crate::types::{Listen, Period, Size, Switch};
-use crate::urls::Server;
+use crate::types::{AutoSwitch, ByteSize, DurationText, ListenAddress};
+use crate::urls::BrokerUrl;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -11,15 +11,15 @@ use std::path::PathBuf;
 /// `[broker]`: the embedded broker.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Broker {
+pub struct BrokerSettings {
     /// Whether it runs; after loading never `Auto`.
-    pub enabled: Switch,
+    pub enabled: AutoSwitch,
     /// Plain TCP listener.
-    pub listen: Listen,
+    pub listen: ListenAddress,
     /// Whether clients may connect without a user name.
     pub allow_anonymous: bool,
     /// Time for a new connection to send CONNECT.
-    pub connect_timeout: Period,
+    pub connect_timeout: DurationText,
     /// What clients without a user name may do.
     #[serde(default)]
     pub anonymous: BrokerAnonymous,
@@ -32,11 +32,11 @@ pub struct Broker {
     pub limits: BrokerLimits,
 }
 
-impl Broker {
+impl BrokerSettings {
     /// Whether the embedded broker runs.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        self.enabled == Switch::On
+        self.enabled == AutoSwitch::On
     }
 }
 
@@ -74,7 +74,7 @@ pub struct BrokerAnonymous {
 #[serde(deny_unknown_fields)]
 pub struct BrokerTls {
     /// Where to listen; absent: no TLS.
-    pub listen: Option<Listen>,
+    pub listen: Option<ListenAddress>,
     /// Certificate chain, PEM.
     pub certificate: Option<PathBuf>,
     /// Private key, PEM.
@@ -90,33 +90,33 @@ pub struct BrokerLimits {
     /// Clients connected at once.
     pub max_connections: usize,
     /// Largest packet accepted.
-    pub max_packet_size: Size,
+    pub max_packet_size: ByteSize,
     /// QoS 1 and 2 messages under way to one client, 1 to 65535.
     pub max_inflight: u16,
     /// Messages waiting for one client.
     pub max_queued_messages: usize,
     /// Bytes waiting for all clients.
-    pub max_queued_size: Size,
+    pub max_queued_size: ByteSize,
     /// Retained messages.
     pub max_retained_messages: usize,
     /// Bytes of all retained messages.
-    pub max_retained_size: Size,
+    pub max_retained_size: ByteSize,
     /// Sessions kept.
     pub max_sessions: usize,
     /// How long a session may outlive its connection.
-    pub max_session_expiry: Period,
+    pub max_session_expiry: DurationText,
 }
 
 /// `[mqtt]`: the session with a broker.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Mqtt {
+pub struct MqttSettings {
     /// Whether there is a session at all.
     pub enabled: bool,
     /// Which broker.
-    pub server: Server,
+    pub server: BrokerUrl,
     /// Protocol version.
-    pub protocol: Protocol,
+    pub protocol: ProtocolSetting,
     /// Client id; after loading never empty.
     pub client_id: String,
     /// User name.
@@ -127,13 +127,13 @@ pub struct Mqtt {
     /// File with the password.
     pub password_file: Option<PathBuf>,
     /// Longest silence on the connection.
-    pub keep_alive: Period,
+    pub keep_alive: DurationText,
     /// Whether the broker forgets the session at each disconnect.
     pub clean_session: bool,
     /// MQTT 5: how long the broker keeps the session.
-    pub session_expiry: Period,
+    pub session_expiry: DurationText,
     /// Wait for CONNACK.
-    pub connect_timeout: Period,
+    pub connect_timeout: DurationText,
     /// Group of a shared subscription.
     pub group: Option<String>,
     /// Whether this member leaves its group.
@@ -141,18 +141,18 @@ pub struct Mqtt {
     /// First level of our own topics; empty: none are published.
     pub status_prefix: String,
     /// How often health is published.
-    pub health_interval: Period,
+    pub health_interval: DurationText,
     /// Bounds.
     pub limits: MqttLimits,
     /// Certificates.
     pub tls: MqttTls,
     /// Pauses between attempts.
-    pub reconnect: Reconnect,
+    pub reconnect: ReconnectSettings,
 }
 
 /// Version of MQTT to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-pub enum Protocol {
+pub enum ProtocolSetting {
     /// MQTT 3.1.1.
     #[serde(rename = "3.1.1")]
     V311,
@@ -166,13 +166,13 @@ pub enum Protocol {
 #[serde(deny_unknown_fields)]
 pub struct MqttLimits {
     /// Largest packet, each way.
-    pub max_packet_size: Size,
+    pub max_packet_size: ByteSize,
     /// Messages taken in and not yet acknowledged, 1 to 65535.
     pub max_inflight: u16,
     /// Messages waiting to be published.
     pub max_outgoing: usize,
     /// Bytes waiting to be published.
-    pub max_outgoing_size: Size,
+    pub max_outgoing_size: ByteSize,
 }
 
 /// `[mqtt.tls]`.
@@ -194,11 +194,11 @@ pub struct MqttTls {
 /// `[mqtt.reconnect]`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Reconnect {
+pub struct ReconnectSettings {
     /// First pause.
-    pub initial: Period,
+    pub initial: DurationText,
     /// Longest pause.
-    pub max: Period,
+    pub max: DurationText,
     /// Part of a pause by which it varies, 0 to 1.
     pub jitter: f64,
 }

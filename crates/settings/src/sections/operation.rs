@@ -1,7 +1,7 @@
 //! `[gateway]`, `[log]`, `[http]`, `[supervision]`, `[homeassistant]`.
 
-use crate::types::{Listen, Period, Size};
-use hearthgate_supervision::Policy;
+use crate::types::{ByteSize, DurationText, ListenAddress};
+use hearthgate_supervision::RestartPolicy;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -13,19 +13,19 @@ use std::path::PathBuf;
 /// `[gateway]`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Gateway {
+pub struct GeneralSettings {
     /// Name of the installation: one topic level.
     pub name: String,
     /// Folder of what must survive a restart; after loading absolute.
     pub state_dir: PathBuf,
     /// Time for an orderly shutdown.
-    pub shutdown_timeout: Period,
+    pub shutdown_timeout: DurationText,
 }
 
 /// `[log]`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Log {
+pub struct LogSettings {
     /// Level or directives.
     pub level: String,
     /// Form on standard error.
@@ -33,11 +33,11 @@ pub struct Log {
     /// Log file.
     pub file: Option<PathBuf>,
     /// Size at which the file is rotated.
-    pub max_size: Size,
+    pub max_size: ByteSize,
     /// Old files kept.
     pub keep: usize,
     /// Period in which repeats of an error are counted instead of logged.
-    pub fold_repeats: Period,
+    pub fold_repeats: DurationText,
 }
 
 /// Form of the log.
@@ -57,11 +57,11 @@ pub enum LogFormat {
 /// `[http]`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Http {
+pub struct HttpSettings {
     /// Whether the API is served.
     pub enabled: bool,
     /// Where.
-    pub listen: Listen,
+    pub listen: ListenAddress,
     /// What a caller who changes something must show; after loading also what `token_file` holds.
     #[schemars(with = "Option<String>")]
     pub token: Option<SecretString>,
@@ -83,21 +83,21 @@ pub struct HomeAssistant {
 
 /// `[supervision]` with its `[supervision.NAME]`.
 #[derive(Clone, Debug, JsonSchema)]
-pub struct Supervision {
+pub struct SupervisionSettings {
     /// First pause before a restart.
-    pub backoff: Period,
+    pub backoff: DurationText,
     /// Longest pause.
-    pub max_backoff: Period,
+    pub max_backoff: DurationText,
     /// Part of a pause by which it varies, 0 to 1.
     pub jitter: f64,
     /// Restarts allowed in the window.
     pub max_restarts: u32,
     /// The window.
-    pub window: Period,
+    pub window: DurationText,
     /// How long a part stays parked; zero: until an operator resumes it.
-    pub cool_down: Period,
+    pub cool_down: DurationText,
     /// Silence after which a part counts as hung.
-    pub stall_timeout: Period,
+    pub stall_timeout: DurationText,
     /// What differs for one part.
     #[schemars(flatten)]
     pub parts: BTreeMap<String, PolicyOverride>,
@@ -108,34 +108,34 @@ pub struct Supervision {
 #[serde(deny_unknown_fields)]
 pub struct PolicyOverride {
     /// First pause before a restart.
-    pub backoff: Option<Period>,
+    pub backoff: Option<DurationText>,
     /// Longest pause.
-    pub max_backoff: Option<Period>,
+    pub max_backoff: Option<DurationText>,
     /// Part of a pause by which it varies.
     pub jitter: Option<f64>,
     /// Restarts allowed in the window.
     pub max_restarts: Option<u32>,
     /// The window.
-    pub window: Option<Period>,
+    pub window: Option<DurationText>,
     /// How long the part stays parked.
-    pub cool_down: Option<Period>,
+    pub cool_down: Option<DurationText>,
     /// Silence after which the part counts as hung.
-    pub stall_timeout: Option<Period>,
+    pub stall_timeout: Option<DurationText>,
     /// Whether the program ends when this part is parked.
     pub essential: Option<bool>,
 }
 
-impl Supervision {
+impl SupervisionSettings {
     /// Names of the parts that are no interface.
     pub const PARTS: [&'static str; 8] =
         ["broker", "mqtt", "mapper", "router", "writer", "poster", "homeassistant", "supervisor"];
 
     /// The policy of one part.
     #[must_use]
-    pub fn of(&self, part: &str) -> Policy {
+    pub fn of(&self, part: &str) -> RestartPolicy {
         let own = self.parts.get(part).cloned().unwrap_or_default();
         let cool_down = own.cool_down.unwrap_or(self.cool_down).0;
-        Policy {
+        RestartPolicy {
             initial_backoff: own.backoff.unwrap_or(self.backoff).0,
             max_backoff: own.max_backoff.unwrap_or(self.max_backoff).0,
             jitter: own.jitter.unwrap_or(self.jitter),
@@ -144,7 +144,7 @@ impl Supervision {
             cool_down: (!cool_down.is_zero()).then_some(cool_down),
             stall_timeout: own.stall_timeout.unwrap_or(self.stall_timeout).0,
             essential: own.essential.unwrap_or(false),
-            ..Policy::default()
+            ..RestartPolicy::default()
         }
     }
 }
@@ -153,15 +153,15 @@ const SUPERVISION_KEYS: [&str; 7] =
     ["backoff", "max_backoff", "jitter", "max_restarts", "window", "cool_down", "stall_timeout"];
 
 // By hand, since every other key is the name of a part, and its content must be a section.
-impl<'de> Deserialize<'de> for Supervision {
+impl<'de> Deserialize<'de> for SupervisionSettings {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Keys;
         impl<'de> Visitor<'de> for Keys {
-            type Value = Supervision;
+            type Value = SupervisionSettings;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a section")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Supervision, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SupervisionSettings, A::Error> {
                 let mut own = PolicyOverride::default();
                 let mut parts = BTreeMap::new();
                 while let Some(key) = map.next_key::<String>()? {
@@ -189,8 +189,8 @@ impl<'de> Deserialize<'de> for Supervision {
 fn complete<E: serde::de::Error>(
     own: &PolicyOverride,
     parts: BTreeMap<String, PolicyOverride>,
-) -> Result<Supervision, E> {
-    Ok(Supervision {
+) -> Result<SupervisionSettings, E> {
+    Ok(SupervisionSettings {
         backoff: own.backoff.ok_or_else(|| E::missing_field("backoff"))?,
         max_backoff: own.max_backoff.ok_or_else(|| E::missing_field("max_backoff"))?,
         jitter: own.jitter.ok_or_else(|| E::missing_field("jitter"))?,

@@ -3,8 +3,8 @@
 use super::DeadLetters;
 use super::rows::signed;
 use crate::sql::pools::begin_immediate;
-use crate::sql::{Attempted, DatabaseError};
-use hearthgate_domain::delivery::Micros;
+use crate::sql::{DatabaseError, ErrorContext};
+use hearthgate_domain::delivery::UnixMicros;
 
 /// A replay that was begun and whose end is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,8 @@ impl DeadLetters {
     pub async fn claim_replay(
         &self,
         id: i64,
-        seen: Option<Micros>,
-        at: Micros,
+        seen: Option<UnixMicros>,
+        at: UnixMicros,
         after: u64,
     ) -> Result<bool, DatabaseError> {
         let claiming = async {

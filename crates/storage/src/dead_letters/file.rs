@@ -2,10 +2,10 @@
 
 use super::rows::{insert, letter_of, push_filter, remove, select, signed, size};
 use super::tables;
-use super::{DeadLetter, DeadLetterFilter, DeadLetterOptions, DeadLetterTotals, Inserted, NewDeadLetter};
+use super::{DeadLetter, DeadLetterFilter, DeadLetterOptions, DeadLetterTotals, InsertOutcome, NewDeadLetter};
 use crate::sql::pools::begin_immediate;
-use crate::sql::{Attempted, DatabaseError, sqlite_file};
-use hearthgate_domain::delivery::Micros;
+use crate::sql::{DatabaseError, ErrorContext, sqlite_file};
+use hearthgate_domain::delivery::UnixMicros;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use std::path::Path;
@@ -31,7 +31,7 @@ pub struct DeadLetters {
     pub(super) pool: SqlitePool,
     max_letters: i64,
     max_bytes: i64,
-    max_age: Option<Micros>,
+    max_age: Option<UnixMicros>,
     pub(super) label: String,
 }
 
@@ -65,7 +65,7 @@ impl DeadLetters {
             sqlx::raw_sql(schema).execute(&pool).await.attempted(format!("prepare {label}"))?;
         }
         let bound = |limit: u64| i64::try_from(limit.max(1)).unwrap_or(i64::MAX);
-        let max_age = options.max_age.map(|age| Micros::try_from(age.as_micros()).unwrap_or(Micros::MAX));
+        let max_age = options.max_age.map(|age| UnixMicros::try_from(age.as_micros()).unwrap_or(UnixMicros::MAX));
         let (max_letters, max_bytes) = (bound(options.max_letters), bound(options.max_bytes));
         Ok(Self { pool, max_letters, max_bytes, max_age, label })
     }
@@ -74,11 +74,11 @@ impl DeadLetters {
     ///
     /// # Errors
     /// The file can't be written (kinds `DiskFull`, `ReadOnly`, …): none was kept.
-    pub async fn insert_batch(&self, letters: &[NewDeadLetter]) -> Result<Inserted, DatabaseError> {
+    pub async fn insert_batch(&self, letters: &[NewDeadLetter]) -> Result<InsertOutcome, DatabaseError> {
         self.insert_all(letters).await.attempted(format!("add to {}", self.label))
     }
 
-    async fn insert_all(&self, letters: &[NewDeadLetter]) -> Result<Inserted, sqlx::Error> {
+    async fn insert_all(&self, letters: &[NewDeadLetter]) -> Result<InsertOutcome, sqlx::Error> {
         let mut transaction = begin_immediate(&self.pool).await?;
         let (mut new, mut bytes) = (0_u64, 0_i64);
         for letter in letters {
@@ -99,7 +99,7 @@ impl DeadLetters {
         }
         evicted += self.make_room(&mut transaction).await?;
         transaction.commit().await?;
-        Ok(Inserted { new, repeated: letters.len() as u64 - new, evicted })
+        Ok(InsertOutcome { new, repeated: letters.len() as u64 - new, evicted })
     }
 
     /// Removes the oldest letters, replayed ones first, until the rest is within its bounds.
@@ -145,7 +145,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// The file can't be written.
-    pub async fn mark_replayed(&self, ids: &[i64], at: Option<Micros>) -> Result<u64, DatabaseError> {
+    pub async fn mark_replayed(&self, ids: &[i64], at: Option<UnixMicros>) -> Result<u64, DatabaseError> {
         let done = sqlx::query("UPDATE dead_letters SET replayed_at = ? WHERE id IN (SELECT value FROM json_each(?))")
             .bind(at)
             .bind(json(ids))

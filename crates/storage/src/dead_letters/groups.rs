@@ -1,8 +1,8 @@
 //! Dead letters that failed alike, counted by the file itself.
 
 use super::DeadLetters;
-use crate::sql::{Attempted as _, DatabaseError};
-use hearthgate_domain::delivery::Micros;
+use crate::sql::{DatabaseError, ErrorContext as _};
+use hearthgate_domain::delivery::UnixMicros;
 
 /// Different reasons that are told apart; of more, the older ones are left out.
 const MOST: i64 = 20_000;
@@ -21,9 +21,9 @@ pub struct DeadLetterGroup {
     /// How many of them were replayed.
     pub replayed: u64,
     /// When the oldest was given up.
-    pub first_at: Micros,
+    pub first_at: UnixMicros,
     /// When the newest was given up.
-    pub last_at: Micros,
+    pub last_at: UnixMicros,
 }
 
 type Columns = (Option<String>, Option<String>, String, i64, i64, i64, i64);

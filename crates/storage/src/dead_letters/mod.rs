@@ -17,8 +17,8 @@ pub use groups::DeadLetterGroup;
 pub use parked::{ParkedFlow, ParkedMessage};
 
 use bytes::Bytes;
-use hearthgate_domain::delivery::Micros;
-use hearthgate_domain::flow::Part;
+use hearthgate_domain::delivery::UnixMicros;
+use hearthgate_domain::flow::ActionKind;
 use std::path::PathBuf;
 use std::time::Duration;
 use uuid::Uuid;
@@ -61,13 +61,13 @@ pub struct NewDeadLetter {
     /// Where in the payload, a JSON pointer (RFC 6901).
     pub pointer: Option<String>,
     /// When the message came in.
-    pub received_at: Micros,
+    pub received_at: UnixMicros,
     /// When it was given up.
-    pub dead_at: Micros,
+    pub dead_at: UnixMicros,
     /// How often its delivery was tried.
     pub attempts: u32,
     /// What of the flow's actions failed; `None`: none of them had begun.
-    pub part: Option<Part>,
+    pub part: Option<ActionKind>,
 }
 
 /// A letter as it is kept.
@@ -80,7 +80,7 @@ pub struct DeadLetter {
     /// How long the payload is, in bytes.
     pub payload_len: u64,
     /// When it was replayed last.
-    pub replayed_at: Option<Micros>,
+    pub replayed_at: Option<UnixMicros>,
 }
 
 /// Which letters to list.
@@ -98,7 +98,7 @@ pub struct DeadLetterFilter {
 
 /// What an insertion did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Inserted {
+pub struct InsertOutcome {
     /// New letters.
     pub new: u64,
     /// Letters that were there already.

@@ -4,10 +4,10 @@
 use super::DeadLetters;
 use super::rows::signed;
 use crate::sql::pools::begin_immediate;
-use crate::sql::{Attempted, DatabaseError};
+use crate::sql::{DatabaseError, ErrorContext};
 use bytes::Bytes;
-use hearthgate_domain::delivery::Micros;
-use hearthgate_domain::flow::Part;
+use hearthgate_domain::delivery::UnixMicros;
+use hearthgate_domain::flow::ActionKind;
 use sqlx::Row as _;
 use uuid::Uuid;
 
@@ -26,9 +26,9 @@ pub struct ParkedMessage {
     /// The bytes as they were sent.
     pub payload: Bytes,
     /// When it came in.
-    pub received_at: Micros,
+    pub received_at: UnixMicros,
     /// The part that is replayed; `None`: all of the flow's deliveries are due.
-    pub part: Option<Part>,
+    pub part: Option<ActionKind>,
 }
 
 impl ParkedMessage {
@@ -70,7 +70,7 @@ impl DeadLetters {
                     .bind(&message.topic)
                     .bind(&message.payload[..])
                     .bind(message.received_at)
-                    .bind(message.part.map(Part::name))
+                    .bind(message.part.map(ActionKind::name))
                     .bind(signed(message.size()))
                     .execute(&mut *transaction)
                     .await?;
@@ -165,6 +165,6 @@ fn message_of(row: &sqlx::sqlite::SqliteRow) -> Result<ParkedMessage, sqlx::Erro
         topic: row.try_get("topic")?,
         payload: payload.into(),
         received_at: row.try_get("received_at")?,
-        part: part.as_deref().and_then(Part::named),
+        part: part.as_deref().and_then(ActionKind::named),
     })
 }

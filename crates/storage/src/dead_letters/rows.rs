@@ -1,7 +1,7 @@
 //! Letters as rows.
 
 use super::{DeadLetter, DeadLetterFilter, NewDeadLetter};
-use hearthgate_domain::flow::Part;
+use hearthgate_domain::flow::ActionKind;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 /// Bytes that a letter is counted with beyond its texts and its payload.
@@ -27,7 +27,7 @@ pub(super) async fn insert(
     .bind(letter.dead_at)
     .bind(letter.attempts)
     .bind(size)
-    .bind(letter.part.map(Part::name))
+    .bind(letter.part.map(ActionKind::name))
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -98,7 +98,7 @@ pub(super) fn letter_of(row: &sqlx::sqlite::SqliteRow) -> Result<DeadLetter, sql
             received_at: row.try_get("received_at")?,
             dead_at: row.try_get("dead_at")?,
             attempts: row.try_get("attempts")?,
-            part: part.as_deref().and_then(Part::named),
+            part: part.as_deref().and_then(ActionKind::named),
         },
         payload_len: payload_len.unsigned_abs(),
         replayed_at: row.try_get("replayed_at")?,

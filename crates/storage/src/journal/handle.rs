@@ -1,17 +1,17 @@
 //! Access to an open journal for everyone but its writer.
 
-use crate::journal::reader::Reader;
-use crate::journal::state::consumers::{NAME_LIMIT, Position, Start};
-use crate::journal::state::{Shared, lock};
+use crate::journal::reader::JournalReader;
+use crate::journal::state::consumers::{ConsumerPosition, ConsumerStart, NAME_LIMIT};
+use crate::journal::state::{JournalState, lock};
 use crate::journal::{JournalError, Seq};
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::UnixMicros;
 use std::sync::Arc;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 /// How full the journal is, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usage {
+pub struct JournalUsage {
     /// Bytes of all segments.
     pub bytes: u64,
     /// The bound.
@@ -22,7 +22,7 @@ pub struct Usage {
     pub entries: u64,
     /// When the oldest entry was appended that some consumer has not released, to about a second and by the journal's own
     /// clock; `None` when all have released everything.
-    pub(crate) oldest_waiting: Option<Micros>,
+    pub(crate) oldest_waiting: Option<UnixMicros>,
     /// Newest durable entry; 0 when there was never one.
     pub synced: Seq,
     /// The consumers by name.
@@ -43,11 +43,11 @@ pub struct ConsumerUsage {
 /// Access to an open journal for everyone but its writer. Cheap to clone; everything on it can be called from any thread.
 /// When the [`Journal`](super::Journal) is dropped, readers can read to the end, and positions can no longer be stored.
 #[derive(Clone, Debug)]
-pub struct Handle {
-    pub(super) shared: Arc<Shared>,
+pub struct JournalHandle {
+    pub(super) shared: Arc<JournalState>,
 }
 
-impl Handle {
+impl JournalHandle {
     /// The journal's UUID, the same for the life of the directory.
     #[must_use]
     pub fn id(&self) -> Uuid {
@@ -106,7 +106,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`JournalError::Invalid`] for an empty name or one over 255 bytes, else failures of the positions file.
-    pub fn register(&self, name: &str, start: Start) -> Result<Seq, JournalError> {
+    pub fn register(&self, name: &str, start: ConsumerStart) -> Result<Seq, JournalError> {
         if name.is_empty() || name.len() > NAME_LIMIT {
             return Err(JournalError::Invalid(format!(
                 "a consumer's name has 1 to {NAME_LIMIT} bytes, {name:?} has {}",
@@ -119,12 +119,12 @@ impl Handle {
             let mut positions = lock(&self.shared.positions);
             let unknown = positions.unknown;
             let fresh = match start {
-                Start::After(seq) => seq,
-                Start::Newest if !unknown => newest,
-                Start::Newest | Start::Oldest => before_oldest,
+                ConsumerStart::After(seq) => seq,
+                ConsumerStart::Newest if !unknown => newest,
+                ConsumerStart::Newest | ConsumerStart::Oldest => before_oldest,
             };
             positions.revision += 1;
-            let position = Position { released: fresh, durable: before_oldest.min(fresh) };
+            let position = ConsumerPosition { released: fresh, durable: before_oldest.min(fresh) };
             positions.consumers.entry(name.to_owned()).or_insert(position).released
         };
         self.flush()?;
@@ -151,7 +151,7 @@ impl Handle {
     }
 
     /// Notes that a consumer is done with every entry through `through`; going back has no effect. It lasts over a
-    /// restart once [`Handle::flush`] returns.
+    /// restart once [`JournalHandle::flush`] returns.
     ///
     /// # Errors
     /// [`JournalError::UnknownConsumer`].
@@ -203,7 +203,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`JournalError::UnknownConsumer`].
-    pub fn reader(&self, name: &str) -> Result<Reader, JournalError> {
+    pub fn reader(&self, name: &str) -> Result<JournalReader, JournalError> {
         let released = lock(&self.shared.positions).consumers.get(name).map(|position| position.released);
         let released = released.ok_or_else(|| JournalError::UnknownConsumer { name: name.to_owned() })?;
         Ok(self.reader_after(released))
@@ -211,8 +211,8 @@ impl Handle {
 
     /// A reader from after an entry: for a consumer that keeps its position elsewhere, and for looking.
     #[must_use]
-    pub fn reader_after(&self, seq: Seq) -> Reader {
-        Reader::new(Arc::clone(&self.shared), seq.saturating_add(1))
+    pub fn reader_after(&self, seq: Seq) -> JournalReader {
+        JournalReader::new(Arc::clone(&self.shared), seq.saturating_add(1))
     }
 
     /// Bytes of the segments that somebody holds who is done through `seq`.
@@ -230,7 +230,7 @@ impl Handle {
 
     /// How full the journal is.
     #[must_use]
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> JournalUsage {
         let released: Vec<(String, Seq)> = {
             let positions = lock(&self.shared.positions);
             positions.consumers.iter().map(|(name, position)| (name.clone(), position.released)).collect()
@@ -240,7 +240,7 @@ impl Handle {
         let end = index.segments.back().map_or(1, |segment| segment.end);
         let lag = |released: Seq| end.saturating_sub(released.saturating_add(1).max(oldest));
         let waiting = released.iter().map(|(_, released)| released.saturating_add(1)).min().filter(|next| *next < end);
-        Usage {
+        JournalUsage {
             bytes: index.bytes(),
             max_bytes: self.shared.max_bytes,
             segments: index.segments.len(),

@@ -11,21 +11,21 @@ const FILE: &str = "hold";
 /// While it lives, no segment is deleted that is done with: what is copied one after the other fits together. Segments that
 /// `drop_oldest` gives up are deleted all the same.
 #[derive(Debug)]
-pub struct Hold {
+pub struct SegmentHold {
     /// Holds the lock.
     _file: File,
 }
 
-impl Hold {
+impl SegmentHold {
     /// Holds the journal in `dir`, which may be open elsewhere.
     ///
     /// # Errors
     /// The folder can't be written.
-    pub fn take(dir: &Path) -> Result<Hold, JournalError> {
+    pub fn take(dir: &Path) -> Result<SegmentHold, JournalError> {
         let file = open(dir)?;
         flock(&file, FlockOperation::LockShared)
             .map_err(|errno| JournalError::io("hold", &dir.join(FILE), errno.into()))?;
-        Ok(Hold { _file: file })
+        Ok(SegmentHold { _file: file })
     }
 }
 

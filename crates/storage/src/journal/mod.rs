@@ -2,10 +2,10 @@
 //!
 //! A message that a flow wants is appended here and synced before its sender is told that it is safe. Every consumer
 //! (database writer, endpoint poster, dead letters) reads from here by its own position, in good times and bad, so that
-//! an outage only moves a position later. One [`Journal`] writes; any number of [`Reader`]s follow in other threads,
+//! an outage only moves a position later. One [`Journal`] writes; any number of [`JournalReader`]s follow in other threads,
 //! and see nothing that is not on disk yet. The code is synchronous: an actor drives it from a blocking thread.
 //!
-//! Register every consumer ([`Handle::register`]) before the first append: what no registered consumer still needs is
+//! Register every consumer ([`JournalHandle::register`]) before the first append: what no registered consumer still needs is
 //! deleted.
 //!
 //! # Files
@@ -98,18 +98,18 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use crate::journal::format::entry::{Entry, StoredEntry, Target, Targets, Verdict};
+pub use crate::journal::format::entry::{EntryTarget, EntryTargets, JournalEntry, StoredEntry, TargetVerdict};
 pub use crate::journal::format::hash::{content_hash, topic_hash};
-pub use crate::journal::format::notes::Note;
-pub use crate::journal::handle::{ConsumerUsage, Handle, Usage};
-pub use crate::journal::recovery::report::{Damage, Recovery, What};
-pub use crate::journal::recovery::salvage::Salvaged;
-pub use crate::journal::state::consumers::Start;
+pub use crate::journal::format::notes::UnstoredNote;
+pub use crate::journal::handle::{ConsumerUsage, JournalHandle, JournalUsage};
+pub use crate::journal::recovery::report::{DamageKind, JournalDamage, JournalRecovery};
+pub use crate::journal::recovery::salvage::SalvagedEntry;
+pub use crate::journal::state::consumers::ConsumerStart;
 pub use crate::journal::state::latest::{FlowKey, LatestDigests};
 pub use error::JournalError;
-pub use hold::Hold;
-pub use reader::{Batch, Reader, Skipped, Why};
-pub use writer::{Appended, Dropped, Journal};
+pub use hold::SegmentHold;
+pub use reader::{EntryBatch, JournalReader, SkipReason, SkippedEntries};
+pub use writer::{AppendOutcome, DroppedEntries, Journal};
 
 use hearthgate_domain::redelivery::CLIENT_WINDOW;
 use std::time::Duration;
@@ -123,7 +123,7 @@ pub enum WhenFull {
     /// [`JournalError::Full`]; the caller stops acknowledging until consumers have made room.
     #[default]
     Block,
-    /// The oldest segments go, and [`Appended::dropped`] tells what was lost to whom.
+    /// The oldest segments go, and [`AppendOutcome::dropped`] tells what was lost to whom.
     DropOldest,
     /// [`JournalError::Full`]; the caller acknowledges and records the message as a dead letter.
     Reject,
@@ -131,7 +131,7 @@ pub enum WhenFull {
 
 /// Bounds of a journal.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct JournalOptions {
     /// A segment is closed when it would grow beyond this, in bytes; at least 64 KiB. Space comes back by whole segments.
     pub segment_bytes: u64,
     /// Bound of all segments together, in bytes; at least four segments.
@@ -146,9 +146,9 @@ pub struct Options {
     pub window: usize,
 }
 
-impl Default for Options {
+impl Default for JournalOptions {
     fn default() -> Self {
-        Options {
+        JournalOptions {
             segment_bytes: 8 << 20,
             max_bytes: 1 << 30,
             max_age: None,

@@ -1,15 +1,15 @@
 //! The reading end: one for each consumer, in any thread.
 
-use super::format::{GROUP_HEADER, GroupHeader, Kind, SEGMENT_HEADER, Salt};
+use super::format::{GROUP_HEADER, GroupHeader, GroupKind, SEGMENT_HEADER, SegmentSalt};
 use super::{JournalError, Seq};
 use crate::journal::files::quarantine;
 use crate::journal::format::entry;
 use crate::journal::format::entry::StoredEntry;
 use crate::journal::format::scan;
-use crate::journal::format::scan::{Found, READ_AHEAD, Window};
+use crate::journal::format::scan::{FoundGroup, READ_AHEAD, ScanWindow};
 use crate::journal::recovery::salvage;
-use crate::journal::recovery::salvage::Salvaged;
-use crate::journal::state::{Segment, Shared, lock};
+use crate::journal::recovery::salvage::SalvagedEntry;
+use crate::journal::state::{JournalState, SegmentView, lock};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -18,13 +18,13 @@ use tokio::sync::watch;
 
 /// Reads durable entries in order. Each reader has its own place, buffer and file; it never waits for the writer.
 #[derive(Debug)]
-pub struct Reader {
-    shared: Arc<Shared>,
+pub struct JournalReader {
+    shared: Arc<JournalState>,
     synced: watch::Receiver<Seq>,
     open: Option<Open>,
     /// The next number to give out.
     next: Seq,
-    window: Window,
+    window: ScanWindow,
 }
 
 /// The segment being read.
@@ -32,7 +32,7 @@ pub struct Reader {
 struct Open {
     base: Seq,
     file: File,
-    salt: Salt,
+    salt: SegmentSalt,
     /// Where the group stands that is looked at next.
     at: u64,
     /// How far into that group's body everything is given out.
@@ -45,31 +45,31 @@ struct Open {
 
 /// Entries in order, borrowing from the reader's buffer.
 #[derive(Debug, Default)]
-pub struct Batch<'a> {
+pub struct EntryBatch<'a> {
     /// Those that were wanted.
     pub entries: Vec<StoredEntry<'a>>,
     /// Everything through this number has been looked at: what to release once these entries are dealt with.
     pub through: Seq,
-    /// There is nothing more to read now; [`Reader::ready`] waits for more.
+    /// There is nothing more to read now; [`JournalReader::ready`] waits for more.
     pub caught_up: bool,
     /// Entries that this reader could not give out, before or among these.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedEntries>,
 }
 
 /// Entries that a reader could not give out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
+pub struct SkippedEntries {
     /// Their numbers.
     pub seqs: Range<Seq>,
     /// Why not.
-    pub why: Why,
+    pub why: SkipReason,
     /// What could still be told apart in the damaged bytes, in order; nobody knows whether it is as it was written.
-    pub salvaged: Vec<Salvaged>,
+    pub salvaged: Vec<SalvagedEntry>,
 }
 
 /// Why entries could not be given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum SkipReason {
     /// They were deleted: dropped by the policy, or released before this reader came to them.
     Gone,
     /// Their bytes are damaged.
@@ -80,15 +80,15 @@ pub enum Why {
 enum Step {
     CaughtUp,
     /// A group of entries is in the window.
-    Entries(Segment),
+    Entries(SegmentView),
     /// Moved on; look again.
     Again,
 }
 
-impl Reader {
-    pub(super) fn new(shared: Arc<Shared>, next: Seq) -> Self {
+impl JournalReader {
+    pub(super) fn new(shared: Arc<JournalState>, next: Seq) -> Self {
         let synced = shared.synced.clone();
-        Reader { shared, synced, open: None, next, window: Window::default() }
+        JournalReader { shared, synced, open: None, next, window: ScanWindow::default() }
     }
 
     /// The number of the next entry that it will look at.
@@ -118,21 +118,21 @@ impl Reader {
     ///
     /// # Errors
     /// A failed file operation; the place stays, so that it can be asked again. Damage is no error: it is skipped and told.
-    pub fn next_batch(&mut self, max_entries: usize, max_bytes: usize) -> Result<Batch<'_>, JournalError> {
+    pub fn next_batch(&mut self, max_entries: usize, max_bytes: usize) -> Result<EntryBatch<'_>, JournalError> {
         self.next_batch_where(max_entries, max_bytes, |_| true)
     }
 
-    /// As [`Reader::next_batch`], with only the entries that are `wanted`. It looks at a bounded stretch: a batch can be
+    /// As [`JournalReader::next_batch`], with only the entries that are `wanted`. It looks at a bounded stretch: a batch can be
     /// empty although it is not `caught_up`.
     ///
     /// # Errors
-    /// As [`Reader::next_batch`].
+    /// As [`JournalReader::next_batch`].
     pub fn next_batch_where(
         &mut self,
         max_entries: usize,
         max_bytes: usize,
         wanted: impl FnMut(&StoredEntry<'_>) -> bool,
-    ) -> Result<Batch<'_>, JournalError> {
+    ) -> Result<EntryBatch<'_>, JournalError> {
         let mut skipped = Vec::new();
         let segment = loop {
             match self.step(max_bytes, &mut skipped)? {
@@ -141,16 +141,16 @@ impl Reader {
                 Step::CaughtUp => break None,
             }
         };
-        let Reader { window, open, next, .. } = self;
+        let JournalReader { window, open, next, .. } = self;
         let limits = Limits { entries: max_entries.max(1), bytes: max_bytes };
         let entries = match (segment, open) {
             (Some(segment), Some(open)) => collect(window, open, next, &segment, &limits, &mut skipped, wanted),
-            _ => return Ok(Batch { through: *next - 1, caught_up: true, skipped, ..Batch::default() }),
+            _ => return Ok(EntryBatch { through: *next - 1, caught_up: true, skipped, ..EntryBatch::default() }),
         };
-        Ok(Batch { entries, through: *next - 1, caught_up: false, skipped })
+        Ok(EntryBatch { entries, through: *next - 1, caught_up: false, skipped })
     }
 
-    fn step(&mut self, max_bytes: usize, skipped: &mut Vec<Skipped>) -> Result<Step, JournalError> {
+    fn step(&mut self, max_bytes: usize, skipped: &mut Vec<SkippedEntries>) -> Result<Step, JournalError> {
         let Some(segment) = self.locate(skipped)? else { return Ok(Step::CaughtUp) };
         let Some(open) = &mut self.open else { return Ok(Step::Again) };
         let failed = |source: io::Error| JournalError::io("read", &segment.path, source);
@@ -161,35 +161,35 @@ impl Reader {
         let found = scan::look(&mut self.window, &open.file, open.salt, open.at, segment.bytes).map_err(failed)?;
         let (at, next) = (open.at, self.next);
         match found {
-            Found::End => {
+            FoundGroup::End => {
                 // All numbers up to the segment's end are covered, or the file is shorter than it was.
-                self.skip_to(segment.end, Why::Damaged, skipped);
+                self.skip_to(segment.end, SkipReason::Damaged, skipped);
                 Ok(Step::Again)
             }
-            Found::Group(header) if header.first >= segment.end && header.kind == Kind::Entries => {
-                self.skip_to(segment.end, Why::Damaged, skipped);
+            FoundGroup::Group(header) if header.first >= segment.end && header.kind == GroupKind::Entries => {
+                self.skip_to(segment.end, SkipReason::Damaged, skipped);
                 Ok(Step::Again)
             }
-            Found::Group(header) => {
-                self.skip_to(header.first, Why::Damaged, skipped);
+            FoundGroup::Group(header) => {
+                self.skip_to(header.first, SkipReason::Damaged, skipped);
                 match header.kind {
-                    Kind::Entries if header.end() > next => return Ok(Step::Entries(segment)),
-                    Kind::Lost => {
+                    GroupKind::Entries if header.end() > next => return Ok(Step::Entries(segment)),
+                    GroupKind::Lost => {
                         let lost = header.first..header.end();
                         self.skip_damage(at..at + header.frame_len(), &lost, skipped).map_err(failed)?;
                     }
-                    Kind::Unused => self.next = self.next.max(header.end()),
-                    Kind::Entries | Kind::Begin | Kind::Settled | Kind::Notes => {}
+                    GroupKind::Unused => self.next = self.next.max(header.end()),
+                    GroupKind::Entries | GroupKind::Begin | GroupKind::Settled | GroupKind::Notes => {}
                 }
                 self.go_to(at + header.frame_len(), header.end());
                 Ok(Step::Again)
             }
-            Found::BadBody(_) | Found::BadHeader => {
+            FoundGroup::BadBody(_) | FoundGroup::BadHeader => {
                 let (file, salt, covered) = (&open.file, open.salt, open.covered);
                 let stretch =
                     scan::past_damage(&mut self.window, file, salt, at, segment.bytes, found).map_err(failed)?;
                 let end = stretch.lost_end.unwrap_or(segment.end).min(segment.end);
-                let first = if let Found::BadBody(header) = found { header.first } else { covered };
+                let first = if let FoundGroup::BadBody(header) = found { header.first } else { covered };
                 if let Some(dir) = segment.path.parent().filter(|_| next < end) {
                     quarantine::keep(dir, &segment.path, file, at..stretch.to);
                 }
@@ -205,7 +205,7 @@ impl Reader {
         &mut self,
         Range { start, end }: Range<u64>,
         lost: &Range<Seq>,
-        skipped: &mut Vec<Skipped>,
+        skipped: &mut Vec<SkippedEntries>,
     ) -> io::Result<()> {
         let (Some(open), next) = (&self.open, self.next) else { return Ok(()) };
         if lost.end <= next {
@@ -214,7 +214,7 @@ impl Reader {
         let body = start + GROUP_HEADER as u64..end;
         let mut salvaged = salvage::read(&mut self.window, &open.file, open.salt, body, lost)?;
         salvaged.retain(|salvaged| salvaged.seq() >= next);
-        self.skip_to(lost.end, Why::Damaged, skipped);
+        self.skip_to(lost.end, SkipReason::Damaged, skipped);
         if let Some(last) = skipped.last_mut() {
             last.salvaged.extend(salvaged);
         }
@@ -227,7 +227,7 @@ impl Reader {
         }
     }
 
-    fn skip_to(&mut self, end: Seq, why: Why, skipped: &mut Vec<Skipped>) {
+    fn skip_to(&mut self, end: Seq, why: SkipReason, skipped: &mut Vec<SkippedEntries>) {
         if self.next >= end {
             return;
         }
@@ -235,12 +235,12 @@ impl Reader {
         self.next = end;
         match skipped.last_mut() {
             Some(last) if last.why == why && last.seqs.end == start => last.seqs.end = end,
-            _ => skipped.push(Skipped { seqs: start..end, why, salvaged: Vec::new() }),
+            _ => skipped.push(SkippedEntries { seqs: start..end, why, salvaged: Vec::new() }),
         }
     }
 
     /// Opens the segment that holds the next entry. `None` when everything has been read.
-    fn locate(&mut self, skipped: &mut Vec<Skipped>) -> Result<Option<Segment>, JournalError> {
+    fn locate(&mut self, skipped: &mut Vec<SkippedEntries>) -> Result<Option<SegmentView>, JournalError> {
         loop {
             let (segment, oldest) = {
                 let index = lock(&self.shared.index);
@@ -257,7 +257,7 @@ impl Reader {
             let Some(segment) = segment else { return Ok(None) };
             if self.next < oldest {
                 self.open = None;
-                self.skip_to(oldest, Why::Gone, skipped);
+                self.skip_to(oldest, SkipReason::Gone, skipped);
                 continue;
             }
             if self.next >= segment.end {
@@ -268,7 +268,7 @@ impl Reader {
             }
             match File::open(&segment.path) {
                 Ok(file) => {
-                    let salt = Salt::new(self.shared.id, segment.base);
+                    let salt = SegmentSalt::new(self.shared.id, segment.base);
                     self.window.clear();
                     let (at, base) = (SEGMENT_HEADER, segment.base);
                     self.open = Some(Open { base, file, salt, at, inside: 0, inside_seq: 0, covered: base });
@@ -294,12 +294,12 @@ struct Limits {
 /// Takes entries out of the groups in the window; the first group has been checked. Whatever is odd ends the batch; the
 /// next one looks at it closely.
 fn collect<'w>(
-    window: &'w Window,
+    window: &'w ScanWindow,
     open: &mut Open,
     next: &mut Seq,
-    segment: &Segment,
+    segment: &SegmentView,
     limits: &Limits,
-    skipped: &mut Vec<Skipped>,
+    skipped: &mut Vec<SkippedEntries>,
     mut wanted: impl FnMut(&StoredEntry<'_>) -> bool,
 ) -> Vec<StoredEntry<'w>> {
     let mut entries = Vec::new();
@@ -313,7 +313,7 @@ fn collect<'w>(
             else {
                 // Its checksum is right, but this version does not understand it.
                 let seqs = open.inside_seq.max(*next)..header.end();
-                skipped.push(Skipped { seqs, why: Why::Damaged, salvaged: Vec::new() });
+                skipped.push(SkippedEntries { seqs, why: SkipReason::Damaged, salvaged: Vec::new() });
                 *next = header.end();
                 break;
             };
@@ -338,10 +338,10 @@ fn collect<'w>(
 }
 
 /// The group of entries at the front of these bytes, if it is whole, sound and the next one.
-fn sound_group<'w>(frame: &'w [u8], open: &Open, segment: &Segment, next: Seq) -> Option<(GroupHeader, &'w [u8])> {
+fn sound_group<'w>(frame: &'w [u8], open: &Open, segment: &SegmentView, next: Seq) -> Option<(GroupHeader, &'w [u8])> {
     let header = GroupHeader::decode(frame, open.salt)?;
     let fits = open.at + header.frame_len() <= segment.bytes && header.first <= next && header.first < segment.end;
-    if header.kind != Kind::Entries || !fits {
+    if header.kind != GroupKind::Entries || !fits {
         return None;
     }
     let body = scan::body(frame, &header)?;

@@ -1,8 +1,8 @@
 //! Noticing that somebody changed flows or servers: told by PostgreSQL, asked for elsewhere.
 
-use super::error::{Attempted as _, DatabaseError};
-use super::pools::Pools;
-use super::{Availability, Database};
+use super::error::{DatabaseError, ErrorContext as _};
+use super::pools::ConnectionPools;
+use super::{Database, FeatureSupport};
 use sqlx::postgres::PgListener;
 
 /// Changes when flows, their options or the servers change, and not when messages are counted. Compare for equality only.
@@ -10,7 +10,7 @@ use sqlx::postgres::PgListener;
 pub struct ChangeMark(String);
 
 /// Notifications of changes, on a connection of their own.
-pub struct Changes {
+pub struct ChangeNotifications {
     listener: PgListener,
 }
 
@@ -23,12 +23,16 @@ impl Database {
         let attempted = format!("ask {} whether flows changed", self.label());
         let guest = self.layout.is_guest();
         let (mark,): (String,) = match &self.inner.pools {
-            Pools::Sqlite { read, .. } if !guest => {
+            ConnectionPools::Sqlite { read, .. } if !guest => {
                 sqlx::query_as("SELECT value FROM hearthgate_meta WHERE name = 'change_mark'").fetch_one(read).await
             }
-            Pools::Sqlite { read, .. } => sqlx::query_as(SQLITE_GUEST).fetch_one(read).await,
-            Pools::MySql(pool) => sqlx::query_as(sqlx::AssertSqlSafe(mysql_mark(guest))).fetch_one(pool).await,
-            Pools::Postgres(pool) => sqlx::query_as(sqlx::AssertSqlSafe(postgres_mark(guest))).fetch_one(pool).await,
+            ConnectionPools::Sqlite { read, .. } => sqlx::query_as(SQLITE_GUEST).fetch_one(read).await,
+            ConnectionPools::MySql(pool) => {
+                sqlx::query_as(sqlx::AssertSqlSafe(mysql_mark(guest))).fetch_one(pool).await
+            }
+            ConnectionPools::Postgres(pool) => {
+                sqlx::query_as(sqlx::AssertSqlSafe(postgres_mark(guest))).fetch_one(pool).await
+            }
         }
         .attempted(attempted)?;
         Ok(ChangeMark(mark))
@@ -38,20 +42,20 @@ impl Database {
     ///
     /// # Errors
     /// The connection fails.
-    pub async fn changes(&self) -> Result<Option<Changes>, DatabaseError> {
+    pub async fn changes(&self) -> Result<Option<ChangeNotifications>, DatabaseError> {
         match (&self.inner.pools, &self.capabilities().notifications) {
-            (Pools::Postgres(pool), Availability::Available) => {
+            (ConnectionPools::Postgres(pool), FeatureSupport::Available) => {
                 let attempted = format!("listen for changes of {}", self.label());
                 let mut listener = PgListener::connect_with(pool).await.attempted(attempted.clone())?;
                 listener.listen("hearthgate_changes").await.attempted(attempted)?;
-                Ok(Some(Changes { listener }))
+                Ok(Some(ChangeNotifications { listener }))
             }
             _ => Ok(None),
         }
     }
 }
 
-impl Changes {
+impl ChangeNotifications {
     /// Waits for the next change; several at once may be told as one. A connection that broke and came back counts as
     /// a change, since one may have been missed.
     ///

@@ -1,6 +1,6 @@
 //! A whole copy of an SQLite file that others may be writing.
 
-use super::error::{Attempted as _, DatabaseError};
+use super::error::{DatabaseError, ErrorContext as _};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 use std::path::Path;

@@ -93,11 +93,11 @@ impl DatabaseError {
 }
 
 /// Adds to an error what was being attempted.
-pub(crate) trait Attempted<T> {
+pub(crate) trait ErrorContext<T> {
     fn attempted(self, what: impl Into<Cow<'static, str>>) -> Result<T, DatabaseError>;
 }
 
-impl<T> Attempted<T> for Result<T, sqlx::Error> {
+impl<T> ErrorContext<T> for Result<T, sqlx::Error> {
     fn attempted(self, what: impl Into<Cow<'static, str>>) -> Result<T, DatabaseError> {
         self.map_err(|source| DatabaseError::Sql { attempted: what.into(), source })
     }

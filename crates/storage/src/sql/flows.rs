@@ -1,8 +1,8 @@
 //! Flows and the MQTT server, as the tables have them.
 
-use super::error::{Attempted as _, DatabaseError};
-use super::pools::{Pools, begin_immediate, on_pool};
-use super::{Availability, Database};
+use super::error::{DatabaseError, ErrorContext as _};
+use super::pools::{ConnectionPools, begin_immediate, on_pool};
+use super::{Database, FeatureSupport};
 use hearthgate_domain::flow::FlowRow;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::Row as _;
@@ -74,30 +74,30 @@ impl Database {
     /// The database fails.
     pub async fn load_flows(&self) -> Result<Vec<FlowRow>, DatabaseError> {
         let options = match (self.layout.is_guest(), &self.inner.pools) {
-            (true, Pools::MySql(_)) => "CAST(NULL AS CHAR) FROM flows f",
+            (true, ConnectionPools::MySql(_)) => "CAST(NULL AS CHAR) FROM flows f",
             (true, _) => "CAST(NULL AS TEXT) FROM flows f",
-            (false, Pools::Sqlite { .. }) => {
+            (false, ConnectionPools::Sqlite { .. }) => {
                 "CAST(o.options AS TEXT) FROM flows f LEFT JOIN hearthgate_flow_options o ON o.flow_id = f.id AND o.flow_code = f.code"
             }
             // The tables may have different collations.
-            (false, Pools::MySql(_)) => {
+            (false, ConnectionPools::MySql(_)) => {
                 "CAST(o.options AS CHAR) FROM flows f LEFT JOIN hearthgate_flow_options o ON o.flow_id = f.id \
                  AND o.flow_code COLLATE utf8mb4_bin = CONVERT(f.code USING utf8mb4) COLLATE utf8mb4_bin"
             }
-            (false, Pools::Postgres(_)) => {
+            (false, ConnectionPools::Postgres(_)) => {
                 "o.options::text FROM flows f LEFT JOIN hearthgate_flow_options o ON o.flow_id = f.id AND o.flow_code = f.code"
             }
         };
         let columns = match &self.inner.pools {
-            Pools::Sqlite { .. } => SQLITE,
-            Pools::MySql(_) => MYSQL,
-            Pools::Postgres(_) => POSTGRES,
+            ConnectionPools::Sqlite { .. } => SQLITE,
+            ConnectionPools::MySql(_) => MYSQL,
+            ConnectionPools::Postgres(_) => POSTGRES,
         };
         let query = sqlx::AssertSqlSafe(format!("{columns}{options} ORDER BY f.id"));
         let rows: Vec<Columns> = match &self.inner.pools {
-            Pools::Sqlite { read, .. } => sqlx::query_as(query).fetch_all(read).await,
-            Pools::MySql(pool) => sqlx::query_as(query).fetch_all(pool).await,
-            Pools::Postgres(pool) => sqlx::query_as(query).fetch_all(pool).await,
+            ConnectionPools::Sqlite { read, .. } => sqlx::query_as(query).fetch_all(read).await,
+            ConnectionPools::MySql(pool) => sqlx::query_as(query).fetch_all(pool).await,
+            ConnectionPools::Postgres(pool) => sqlx::query_as(query).fetch_all(pool).await,
         }
         .attempted(format!("read the flows from {}", self.label()))?;
         Ok(rows.into_iter().map(flow_row).collect())
@@ -112,7 +112,7 @@ impl Database {
         self.check_options(flow)?;
         let adding = async {
             match &self.inner.pools {
-                Pools::Sqlite { write, .. } => {
+                ConnectionPools::Sqlite { write, .. } => {
                     let mut transaction = begin_immediate(write).await?;
                     let added = async {
                         let id =
@@ -122,7 +122,7 @@ impl Database {
                     let added = added.await;
                     end(transaction, added).await
                 }
-                Pools::MySql(pool) => {
+                ConnectionPools::MySql(pool) => {
                     let mut transaction = pool.begin().await?;
                     let added = async {
                         let id =
@@ -133,7 +133,7 @@ impl Database {
                     let added = added.await;
                     end(transaction, added).await
                 }
-                Pools::Postgres(pool) => {
+                ConnectionPools::Postgres(pool) => {
                     let mut transaction = pool.begin().await?;
                     let added = async {
                         let id = Kind::insert_flow(&mut transaction, flow).await?;
@@ -156,17 +156,17 @@ impl Database {
         let mut in_hand = "";
         let importing = async {
             match &self.inner.pools {
-                Pools::Sqlite { write, .. } => {
+                ConnectionPools::Sqlite { write, .. } => {
                     let mut transaction = begin_immediate(write).await?;
                     let written = self.write_flows(&mut transaction, added, changed, &mut in_hand).await;
                     end(transaction, written).await
                 }
-                Pools::MySql(pool) => {
+                ConnectionPools::MySql(pool) => {
                     let mut transaction = pool.begin().await?;
                     let written = self.write_flows(&mut transaction, added, changed, &mut in_hand).await;
                     end(transaction, written).await
                 }
-                Pools::Postgres(pool) => {
+                ConnectionPools::Postgres(pool) => {
                     let mut transaction = pool.begin().await?;
                     let written = self.write_flows(&mut transaction, added, changed, &mut in_hand).await;
                     end(transaction, written).await
@@ -204,8 +204,8 @@ impl Database {
     pub async fn update_flow(&self, flow: &FlowRow) -> Result<bool, DatabaseError> {
         self.check_options(flow)?;
         let query = match &self.inner.pools {
-            Pools::Postgres(_) => UPDATE_POSTGRES,
-            Pools::Sqlite { .. } | Pools::MySql(_) => UPDATE,
+            ConnectionPools::Postgres(_) => UPDATE_POSTGRES,
+            ConnectionPools::Sqlite { .. } | ConnectionPools::MySql(_) => UPDATE,
         };
         let changing = async {
             on_pool!(&self.inner.pools, pool => {
@@ -231,8 +231,8 @@ impl Database {
     /// The database fails.
     pub async fn set_flow_enabled(&self, id: i64, enabled: bool) -> Result<bool, DatabaseError> {
         let query = match &self.inner.pools {
-            Pools::Postgres(_) => "UPDATE flows SET enabled = $1 WHERE id = $2",
-            Pools::Sqlite { .. } | Pools::MySql(_) => "UPDATE flows SET enabled = ? WHERE id = ?",
+            ConnectionPools::Postgres(_) => "UPDATE flows SET enabled = $1 WHERE id = $2",
+            ConnectionPools::Sqlite { .. } | ConnectionPools::MySql(_) => "UPDATE flows SET enabled = ? WHERE id = ?",
         };
         let changed = on_pool!(&self.inner.pools, pool => {
             sqlx::query(query).bind(enabled).bind(id).execute(pool).await.map(|done| done.rows_affected())
@@ -247,10 +247,10 @@ impl Database {
     /// Kind `Permission` where the account may not delete: disable the flow instead.
     pub async fn remove_flow(&self, id: i64) -> Result<bool, DatabaseError> {
         let (flow, options) = match &self.inner.pools {
-            Pools::Postgres(_) => {
+            ConnectionPools::Postgres(_) => {
                 ("DELETE FROM flows WHERE id = $1", "DELETE FROM hearthgate_flow_options WHERE flow_id = $1")
             }
-            Pools::Sqlite { .. } | Pools::MySql(_) => {
+            ConnectionPools::Sqlite { .. } | ConnectionPools::MySql(_) => {
                 ("DELETE FROM flows WHERE id = ?", "DELETE FROM hearthgate_flow_options WHERE flow_id = ?")
             }
         };
@@ -272,23 +272,23 @@ impl Database {
     /// None is enabled, its port is no port, or the database fails.
     pub async fn mqtt_server(&self) -> Result<MqttServer, DatabaseError> {
         let query = match &self.inner.pools {
-            Pools::Sqlite { .. } => {
+            ConnectionPools::Sqlite { .. } => {
                 "SELECT id, CAST(host AS TEXT), CAST(port AS INTEGER), CAST(username AS TEXT), CAST(password AS TEXT) \
                  FROM mqtt_servers WHERE enabled = 1 ORDER BY is_default DESC, id ASC LIMIT 1"
             }
-            Pools::MySql(_) => {
+            ConnectionPools::MySql(_) => {
                 "SELECT CAST(id AS SIGNED), CAST(host AS CHAR), CAST(port AS SIGNED), CAST(username AS CHAR), CAST(password AS CHAR) \
                  FROM mqtt_servers WHERE enabled = 1 ORDER BY is_default DESC, id ASC LIMIT 1"
             }
-            Pools::Postgres(_) => {
+            ConnectionPools::Postgres(_) => {
                 "SELECT id::bigint, host::text, port::bigint, username::text, password::text \
                  FROM mqtt_servers WHERE enabled::boolean ORDER BY is_default DESC, id ASC LIMIT 1"
             }
         };
         let row: Option<ServerColumns> = match &self.inner.pools {
-            Pools::Sqlite { read, .. } => sqlx::query_as(query).fetch_optional(read).await,
-            Pools::MySql(pool) => sqlx::query_as(query).fetch_optional(pool).await,
-            Pools::Postgres(pool) => sqlx::query_as(query).fetch_optional(pool).await,
+            ConnectionPools::Sqlite { read, .. } => sqlx::query_as(query).fetch_optional(read).await,
+            ConnectionPools::MySql(pool) => sqlx::query_as(query).fetch_optional(pool).await,
+            ConnectionPools::Postgres(pool) => sqlx::query_as(query).fetch_optional(pool).await,
         }
         .attempted(format!("read the MQTT server from {}", self.label()))?;
         let Some((id, host, port, username, password)) = row else {
@@ -309,7 +309,7 @@ impl Database {
 
     fn check_options(&self, flow: &FlowRow) -> Result<(), DatabaseError> {
         match (&flow.options, &self.capabilities().own_tables) {
-            (Some(_), Availability::Unavailable(reason)) => Err(DatabaseError::Unavailable(format!(
+            (Some(_), FeatureSupport::Unavailable(reason)) => Err(DatabaseError::Unavailable(format!(
                 "the flow {} has options beyond the base columns, and {} can't keep them: {reason}",
                 flow.code,
                 self.label()

@@ -1,8 +1,8 @@
 //! Which database this is, also after it was moved or renamed.
 
 use super::Database;
-use super::error::{Attempted as _, DatabaseError};
-use super::pools::{Pools, on_pool};
+use super::error::{DatabaseError, ErrorContext as _};
+use super::pools::{ConnectionPools, on_pool};
 use uuid::Uuid;
 
 const READ: &str = "SELECT value FROM hearthgate_meta WHERE name = 'database_id'";
@@ -23,9 +23,11 @@ impl Database {
         }
         let new = Uuid::now_v7().to_string();
         let insert = match &self.inner.pools {
-            Pools::Sqlite { .. } => "INSERT OR IGNORE INTO hearthgate_meta (name, value) VALUES ('database_id', ?)",
-            Pools::MySql(_) => "INSERT IGNORE INTO hearthgate_meta (name, value) VALUES ('database_id', ?)",
-            Pools::Postgres(_) => {
+            ConnectionPools::Sqlite { .. } => {
+                "INSERT OR IGNORE INTO hearthgate_meta (name, value) VALUES ('database_id', ?)"
+            }
+            ConnectionPools::MySql(_) => "INSERT IGNORE INTO hearthgate_meta (name, value) VALUES ('database_id', ?)",
+            ConnectionPools::Postgres(_) => {
                 "INSERT INTO hearthgate_meta (name, value) VALUES ('database_id', $1) ON CONFLICT DO NOTHING"
             }
         };

@@ -1,7 +1,7 @@
 //! The migrations, compiled into the program, with their own table `hearthgate_migrations`.
 
-use super::error::{Attempted as _, DatabaseError};
-use super::pools::{Pools, on_pool};
+use super::error::{DatabaseError, ErrorContext as _};
+use super::pools::{ConnectionPools, on_pool};
 use super::{Database, ErrorKind};
 use crate::sql::migrators::{MYSQL, POSTGRES, SQLITE, migrator};
 use sqlx::migrate::MigrateError;
@@ -38,9 +38,9 @@ impl Database {
         let attempted = format!("create tables in {}", self.label());
         let pools = &self.inner.pools;
         let migrated = match pools {
-            Pools::Sqlite { write, .. } => SQLITE.run(write).await,
-            Pools::MySql(pool) => migrate_mysql(pool).await,
-            Pools::Postgres(pool) => POSTGRES.run(pool).await,
+            ConnectionPools::Sqlite { write, .. } => SQLITE.run(write).await,
+            ConnectionPools::MySql(pool) => migrate_mysql(pool).await,
+            ConnectionPools::Postgres(pool) => POSTGRES.run(pool).await,
         };
         migrated.map_err(|source| match source {
             MigrateError::VersionMissing(found) => {
@@ -75,11 +75,13 @@ impl Database {
     /// Of several gateways that start on an empty database one notes it first.
     async fn note_samples_due(&self) -> Result<(), DatabaseError> {
         let insert = match &self.inner.pools {
-            Pools::Sqlite { .. } => {
+            ConnectionPools::Sqlite { .. } => {
                 "INSERT OR IGNORE INTO hearthgate_meta (name, value) VALUES ('sample_flows', 'due')"
             }
-            Pools::MySql(_) => "INSERT IGNORE INTO hearthgate_meta (name, value) VALUES ('sample_flows', 'due')",
-            Pools::Postgres(_) => {
+            ConnectionPools::MySql(_) => {
+                "INSERT IGNORE INTO hearthgate_meta (name, value) VALUES ('sample_flows', 'due')"
+            }
+            ConnectionPools::Postgres(_) => {
                 "INSERT INTO hearthgate_meta (name, value) VALUES ('sample_flows', 'due') ON CONFLICT DO NOTHING"
             }
         };

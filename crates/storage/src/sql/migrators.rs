@@ -1,7 +1,7 @@
 //! The migrations, compiled into the program.
 
-use crate::sql::error::{Attempted as _, DatabaseError};
-use crate::sql::pools::{Pools, on_pool};
+use crate::sql::error::{DatabaseError, ErrorContext as _};
+use crate::sql::pools::{ConnectionPools, on_pool};
 use sqlx::migrate::Migrator;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -17,21 +17,21 @@ pub(super) fn ours(mut migrator: Migrator) -> Migrator {
     migrator
 }
 
-pub(super) fn migrator(pools: &Pools) -> &'static Migrator {
+pub(super) fn migrator(pools: &ConnectionPools) -> &'static Migrator {
     match pools {
-        Pools::Sqlite { .. } => &SQLITE,
-        Pools::MySql(_) => &MYSQL,
-        Pools::Postgres(_) => &POSTGRES,
+        ConnectionPools::Sqlite { .. } => &SQLITE,
+        ConnectionPools::MySql(_) => &MYSQL,
+        ConnectionPools::Postgres(_) => &POSTGRES,
     }
 }
 
 /// The highest version that this program knows.
-pub(crate) fn newest(pools: &Pools) -> i64 {
+pub(crate) fn newest(pools: &ConnectionPools) -> i64 {
     migrator(pools).iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 /// The versions that were applied, when our tables may be read and written.
-pub(crate) async fn usable(pools: &Pools) -> Result<BTreeSet<i64>, DatabaseError> {
+pub(crate) async fn usable(pools: &ConnectionPools) -> Result<BTreeSet<i64>, DatabaseError> {
     const PROBES: [&str; 3] = [
         "UPDATE hearthgate_cursors SET position = position WHERE 1 = 0",
         "UPDATE hearthgate_flow_options SET options = options WHERE 1 = 0",

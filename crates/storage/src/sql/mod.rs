@@ -2,7 +2,7 @@
 //! into it, each exactly once.
 //!
 //! A database that another gateway made works as it stands, in *guest* mode, with no more than SELECT, INSERT and
-//! UPDATE on `mqtt_servers` and `flows` and SELECT and INSERT on `data`. [`Capabilities`] says what is missing then.
+//! UPDATE on `mqtt_servers` and `flows` and SELECT and INSERT on `data`. [`DatabaseCapabilities`] says what is missing then.
 
 mod changes;
 mod copy;
@@ -21,39 +21,42 @@ mod schema;
 mod series;
 mod typed;
 
-pub use changes::{ChangeMark, Changes};
+pub use changes::{ChangeMark, ChangeNotifications};
 pub use copy::copy_sqlite;
 pub use error::{DatabaseError, ErrorKind};
 pub use flows::MqttServer;
 pub use history::{
-    DataAnswer, DataError, DataQuery, FlowHistory, IndexState, MOST_POINTS, Numbers, Prunable, Step, Sum, TableChange,
-    TableSize, Truth,
+    BooleanSummary, DataAnswer, DataError, DataQuery, FlowHistory, IndexState, MOST_POINTS, NumberSummary,
+    PrunableRows, RollupStep, TableChange, TableSize, WindowSum,
 };
 pub use migrations::{MigrationReport, MigrationState};
 pub use options::{DatabaseOptions, mysql_url};
-pub use records::{Batch, Committed, FlowNumbers, Prepared, Record, RecordWriter, RejectReason, Rejected, WriteError};
-pub use schema::{Availability, Capabilities};
-pub use series::{NewestValue, SeriesOf, Window};
-pub use typed::{Dialect, TypedRow, TypedTable};
+pub use records::{
+    CommitCounts, FlowNumbers, FlowRecord, PreparedBatch, RecordBatch, RecordWriter, RejectReason, RejectedRecord,
+    WriteError,
+};
+pub use schema::{DatabaseCapabilities, FeatureSupport};
+pub use series::{NewestValue, SeriesOf, SeriesWindow};
+pub use typed::{SqlDialect, TypedRow, TypedTable};
 
-pub(crate) use error::Attempted;
+pub(crate) use error::ErrorContext;
 pub(crate) use options::sqlite_file;
 
-use options::Target;
-use pools::Pools;
-use schema::Layout;
+use options::DatabaseTarget;
+use pools::ConnectionPools;
+use schema::DatabaseLayout;
 use std::sync::Arc;
 
 /// A connected database. Cloning is cheap and shares the connections.
 #[derive(Clone)]
 pub struct Database {
     inner: Arc<Inner>,
-    layout: Arc<Layout>,
+    layout: Arc<DatabaseLayout>,
 }
 
 struct Inner {
-    pools: Pools,
-    target: Target,
+    pools: ConnectionPools,
+    target: DatabaseTarget,
     label: String,
     options: DatabaseOptions,
 }
@@ -93,16 +96,16 @@ impl Database {
     /// # Errors
     /// The options can't be used, or the database can't be reached: the message names host and database.
     pub async fn connect(options: &DatabaseOptions) -> Result<Self, DatabaseError> {
-        let target = Target::parse(options)?;
+        let target = DatabaseTarget::parse(options)?;
         let label = target.label();
-        let pools = Pools::connect(&target, options, &label).await?;
+        let pools = ConnectionPools::connect(&target, options, &label).await?;
         let layout = schema::inspect(&pools, options.guest, &label).await?;
         let inner = Inner { pools, target, label, options: options.clone() };
         Ok(Self { inner: Arc::new(inner), layout: Arc::new(layout) })
     }
 
     /// What this database and our rights on it offer, and why not.
-    pub fn capabilities(&self) -> &Capabilities {
+    pub fn capabilities(&self) -> &DatabaseCapabilities {
         &self.layout.capabilities
     }
 
@@ -112,11 +115,11 @@ impl Database {
     }
 
     /// Which SQL it speaks.
-    pub fn dialect(&self) -> Dialect {
+    pub fn dialect(&self) -> SqlDialect {
         match self.inner.pools {
-            Pools::Sqlite { .. } => Dialect::Sqlite,
-            Pools::MySql(_) => Dialect::MySql,
-            Pools::Postgres(_) => Dialect::Postgres,
+            ConnectionPools::Sqlite { .. } => SqlDialect::Sqlite,
+            ConnectionPools::MySql(_) => SqlDialect::MySql,
+            ConnectionPools::Postgres(_) => SqlDialect::Postgres,
         }
     }
 
@@ -158,7 +161,7 @@ impl Database {
 
     async fn reinspect_as_guest(&mut self, reason: &str) -> Result<(), DatabaseError> {
         let mut layout = schema::inspect(&self.inner.pools, true, &self.inner.label).await?;
-        layout.capabilities.own_tables = Availability::Unavailable(reason.to_owned());
+        layout.capabilities.own_tables = FeatureSupport::Unavailable(reason.to_owned());
         self.layout = Arc::new(layout);
         Ok(())
     }

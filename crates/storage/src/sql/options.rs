@@ -63,13 +63,13 @@ pub fn mysql_url(host: &str, port: u16, name: &str, user: &str, password: &Secre
 
 /// A database, by its kind.
 #[derive(Clone, Debug)]
-pub(crate) enum Target {
+pub(crate) enum DatabaseTarget {
     Sqlite(Box<SqliteConnectOptions>),
     MySql(Box<MySqlConnectOptions>),
     Postgres(Box<PgConnectOptions>),
 }
 
-impl Target {
+impl DatabaseTarget {
     pub(crate) fn parse(options: &DatabaseOptions) -> Result<Self, DatabaseError> {
         let url = options.url.expose_secret().trim();
         let (scheme, rest) = url.split_once(':').unwrap_or(("", url));

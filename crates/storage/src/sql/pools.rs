@@ -1,7 +1,7 @@
 //! The connections, one typed pool for each kind of database.
 
-use super::error::{Attempted as _, DatabaseError};
-use super::options::{DatabaseOptions, Target};
+use super::error::{DatabaseError, ErrorContext as _};
+use super::options::{DatabaseOptions, DatabaseTarget};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
@@ -14,7 +14,7 @@ const BEGIN_IMMEDIATE: &str = "BEGIN IMMEDIATE";
 const IDLE: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Debug)]
-pub(crate) enum Pools {
+pub(crate) enum ConnectionPools {
     /// One connection writes, so that writers queue here instead of failing on the file's lock.
     Sqlite {
         read: SqlitePool,
@@ -28,23 +28,23 @@ pub(crate) enum Pools {
 macro_rules! on_pool {
     ($pools:expr, $pool:ident => $body:expr) => {
         match $pools {
-            $crate::sql::pools::Pools::Sqlite { write: $pool, .. } => $body,
-            $crate::sql::pools::Pools::MySql($pool) => $body,
-            $crate::sql::pools::Pools::Postgres($pool) => $body,
+            $crate::sql::pools::ConnectionPools::Sqlite { write: $pool, .. } => $body,
+            $crate::sql::pools::ConnectionPools::MySql($pool) => $body,
+            $crate::sql::pools::ConnectionPools::Postgres($pool) => $body,
         }
     };
 }
 pub(crate) use on_pool;
 
-impl Pools {
+impl ConnectionPools {
     pub(crate) async fn connect(
-        target: &Target,
+        target: &DatabaseTarget,
         options: &DatabaseOptions,
         label: &str,
     ) -> Result<Self, DatabaseError> {
         let max = options.max_connections.max(1);
         match target {
-            Target::Sqlite(file) => {
+            DatabaseTarget::Sqlite(file) => {
                 create_folder(file.get_filename())?;
                 let pool = |max| SqlitePoolOptions::new().max_connections(max).idle_timeout(None).max_lifetime(None);
                 let write = pool(1)
@@ -58,7 +58,7 @@ impl Pools {
                 );
                 Ok(Self::Sqlite { read, write })
             }
-            Target::MySql(server) => {
+            DatabaseTarget::MySql(server) => {
                 // The pool would hide why it can't connect behind its own timeout: the first connection is made by hand.
                 let first =
                     connect_mysql(server, options.connect_timeout).await.attempted(format!("connect to {label}"))?;
@@ -71,7 +71,7 @@ impl Pools {
                     .connect_lazy_with((**server).clone());
                 Ok(Self::MySql(pool))
             }
-            Target::Postgres(server) => {
+            DatabaseTarget::Postgres(server) => {
                 let first =
                     connect_postgres(server, options.connect_timeout).await.attempted(format!("connect to {label}"))?;
                 first.close().await.attempted(format!("connect to {label}"))?;

@@ -1,20 +1,20 @@
 //! What is there: which tables and columns, and what the account may do with them. Only looks, changes nothing.
 
-use super::error::{Attempted as _, DatabaseError};
+use super::error::{DatabaseError, ErrorContext as _};
 use super::grants::may_create_tables;
-use super::pools::Pools;
+use super::pools::ConnectionPools;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether something can be had here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Availability {
+pub enum FeatureSupport {
     /// It can.
     Available,
     /// It can't, for this reason.
     Unavailable(String),
 }
 
-impl Availability {
+impl FeatureSupport {
     /// Whether it can be had.
     pub fn is_available(&self) -> bool {
         *self == Self::Available
@@ -23,14 +23,14 @@ impl Availability {
 
 /// What a database and our rights on it offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Capabilities {
+pub struct DatabaseCapabilities {
     /// Tables of our own: flow options, and the journal's position inside each transaction. Without them the gateway
     /// is a guest: flows are the base columns alone, and positions are kept by local intent files.
-    pub own_tables: Availability,
+    pub own_tables: FeatureSupport,
     /// The right to create tables: migrations, typed tables.
-    pub create_tables: Availability,
+    pub create_tables: FeatureSupport,
     /// Notification of changes by the server. Without it [`super::Database::change_mark`] has to be asked.
-    pub notifications: Availability,
+    pub notifications: FeatureSupport,
     /// What is stored but not as it should be, to be told to the operator.
     pub warnings: Vec<String>,
 }
@@ -49,8 +49,8 @@ const OWN: [&str; 4] = ["hearthgate_migrations", "hearthgate_flow_options", "hea
 
 /// The database as it was found.
 #[derive(Clone, Debug)]
-pub(crate) struct Layout {
-    pub(crate) capabilities: Capabilities,
+pub(crate) struct DatabaseLayout {
+    pub(crate) capabilities: DatabaseCapabilities,
     /// `data.received_at` keeps microseconds.
     pub(crate) received_at_micros: bool,
     /// Versions of migrations that were applied.
@@ -59,7 +59,7 @@ pub(crate) struct Layout {
     newest: i64,
 }
 
-impl Layout {
+impl DatabaseLayout {
     /// No tables of our own here.
     pub(crate) fn is_guest(&self) -> bool {
         !self.capabilities.own_tables.is_available()
@@ -123,12 +123,16 @@ impl Layout {
 }
 
 /// Looks at the database. `guest`: tables of our own are not used even where they are.
-pub(crate) async fn inspect(pools: &Pools, guest: bool, label: &str) -> Result<Layout, DatabaseError> {
+pub(crate) async fn inspect(
+    pools: &ConnectionPools,
+    guest: bool,
+    label: &str,
+) -> Result<DatabaseLayout, DatabaseError> {
     let attempted = || format!("read the structure of {label}");
     let found = find(pools).await.attempted(attempted())?;
-    let mut layout = Layout {
-        capabilities: Capabilities {
-            own_tables: Availability::Available,
+    let mut layout = DatabaseLayout {
+        capabilities: DatabaseCapabilities {
+            own_tables: FeatureSupport::Available,
             create_tables: found.create_tables,
             notifications: found.notifications,
             warnings: found.warnings,
@@ -139,26 +143,26 @@ pub(crate) async fn inspect(pools: &Pools, guest: bool, label: &str) -> Result<L
         newest: crate::sql::migrators::newest(pools),
     };
     if guest {
-        let refused = Availability::Unavailable("guest = true in the configuration".into());
+        let refused = FeatureSupport::Unavailable("guest = true in the configuration".into());
         layout.capabilities.own_tables = refused.clone();
         layout.capabilities.create_tables = refused;
         return Ok(layout);
     }
     if !layout.owns_tables() {
         let reason = match &layout.capabilities.create_tables {
-            Availability::Available => "not created yet; run `hearthgate db migrate`".to_owned(),
-            Availability::Unavailable(reason) => reason.clone(),
+            FeatureSupport::Available => "not created yet; run `hearthgate db migrate`".to_owned(),
+            FeatureSupport::Unavailable(reason) => reason.clone(),
         };
-        layout.capabilities.own_tables = Availability::Unavailable(reason);
+        layout.capabilities.own_tables = FeatureSupport::Unavailable(reason);
         return Ok(layout);
     }
     match crate::sql::migrators::usable(pools).await {
         Ok(applied) => layout.applied = applied,
-        Err(error) => layout.capabilities.own_tables = Availability::Unavailable(error.to_string()),
+        Err(error) => layout.capabilities.own_tables = FeatureSupport::Unavailable(error.to_string()),
     }
     if layout.is_behind() && layout.capabilities.own_tables.is_available() {
         layout.capabilities.own_tables =
-            Availability::Unavailable("its tables are older than this program; run `hearthgate db migrate`".into());
+            FeatureSupport::Unavailable("its tables are older than this program; run `hearthgate db migrate`".into());
     }
     Ok(layout)
 }
@@ -166,16 +170,16 @@ pub(crate) async fn inspect(pools: &Pools, guest: bool, label: &str) -> Result<L
 struct Found {
     tables: BTreeMap<String, BTreeSet<String>>,
     received_at_micros: bool,
-    create_tables: Availability,
-    notifications: Availability,
+    create_tables: FeatureSupport,
+    notifications: FeatureSupport,
     warnings: Vec<String>,
 }
 
-async fn find(pools: &Pools) -> Result<Found, sqlx::Error> {
+async fn find(pools: &ConnectionPools) -> Result<Found, sqlx::Error> {
     match pools {
-        Pools::Sqlite { write, .. } => find_sqlite(write).await,
-        Pools::MySql(pool) => find_mysql(pool).await,
-        Pools::Postgres(pool) => find_postgres(pool).await,
+        ConnectionPools::Sqlite { write, .. } => find_sqlite(write).await,
+        ConnectionPools::MySql(pool) => find_mysql(pool).await,
+        ConnectionPools::Postgres(pool) => find_postgres(pool).await,
     }
 }
 
@@ -196,8 +200,8 @@ async fn find_sqlite(pool: &sqlx::SqlitePool) -> Result<Found, sqlx::Error> {
     Ok(Found {
         tables: by_table(columns),
         received_at_micros: true,
-        create_tables: Availability::Available,
-        notifications: Availability::Unavailable("SQLite does not notify other processes".into()),
+        create_tables: FeatureSupport::Available,
+        notifications: FeatureSupport::Unavailable("SQLite does not notify other processes".into()),
         warnings: Vec::new(),
     })
 }
@@ -222,15 +226,15 @@ async fn find_mysql(pool: &sqlx::MySqlPool) -> Result<Found, sqlx::Error> {
     let grants: Vec<(String,)> = sqlx::query_as("SHOW GRANTS").fetch_all(pool).await?;
     let grants: Vec<String> = grants.into_iter().map(|(grant,)| grant).collect();
     let create_tables = if may_create_tables(&grants, &database) {
-        Availability::Available
+        FeatureSupport::Available
     } else {
-        Availability::Unavailable(format!("this account may not create tables in {database}"))
+        FeatureSupport::Unavailable(format!("this account may not create tables in {database}"))
     };
     Ok(Found {
         tables: by_table(columns.into_iter().map(|(table, column, _)| (table, column)).collect()),
         received_at_micros: micros,
         create_tables,
-        notifications: Availability::Unavailable("MySQL and MariaDB do not notify".into()),
+        notifications: FeatureSupport::Unavailable("MySQL and MariaDB do not notify".into()),
         warnings: engines
             .into_iter()
             .map(|(table, engine)| {
@@ -257,12 +261,12 @@ async fn find_postgres(pool: &sqlx::PgPool) -> Result<Found, sqlx::Error> {
         tables: by_table(columns),
         received_at_micros: true,
         create_tables: match may_create {
-            true => Availability::Available,
-            false => Availability::Unavailable("this account may not create tables in the schema".into()),
+            true => FeatureSupport::Available,
+            false => FeatureSupport::Unavailable("this account may not create tables in the schema".into()),
         },
         notifications: match triggers {
-            0 => Availability::Unavailable("the trigger hearthgate_flows_changed is missing on flows".into()),
-            _ => Availability::Available,
+            0 => FeatureSupport::Unavailable("the trigger hearthgate_flows_changed is missing on flows".into()),
+            _ => FeatureSupport::Available,
         },
         warnings: Vec::new(),
     })

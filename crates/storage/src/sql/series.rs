@@ -1,10 +1,10 @@
 //! What flows stored, read for people: the newest values, and windows of time.
 
 use super::Database;
-use super::error::{Attempted as _, DatabaseError};
-use super::pools::Pools;
+use super::error::{DatabaseError, ErrorContext as _};
+use super::pools::ConnectionPools;
 use chrono::{DateTime, Utc};
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::UnixMicros;
 
 /// The newest rows among which a flow's attributes are looked for: a table without an index is not read as a whole.
 const NEWEST_ROWS: i64 = 50_000;
@@ -19,7 +19,7 @@ pub struct NewestValue {
     /// As it was stored.
     pub value: String,
     /// When its message came in.
-    pub received_at: Micros,
+    pub received_at: UnixMicros,
 }
 
 /// Which values.
@@ -40,7 +40,7 @@ pub struct SeriesOf<'a> {
 /// The values of a window. Those that are no numbers count, and are no part of the figures; `true` and `on` are 1, `false`
 /// and `off` are 0.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Window {
+pub struct SeriesWindow {
     /// Its place, from 0.
     pub index: u32,
     /// How many values.
@@ -94,18 +94,18 @@ impl Database {
     pub async fn newest_values(&self, flow_code: &str) -> Result<Vec<NewestValue>, DatabaseError> {
         let attempted = || format!("read the newest values from {}", self.label());
         let rows: Vec<NewestRow<DateTime<Utc>>> = match &self.inner.pools {
-            Pools::Sqlite { read, .. } => {
+            ConnectionPools::Sqlite { read, .. } => {
                 let query = sqlx::query_as(SQLITE_NEWEST).bind(NEWEST_ROWS).bind(flow_code).bind(MOST_ATTRIBUTES);
                 let rows: Vec<NewestRow<String>> = query.fetch_all(read).await.attempted(attempted())?;
                 let parsed = rows.into_iter().map(|(name, value, at)| (name, value, parsed(&at)));
                 return Ok(parsed.map(newest).collect());
             }
-            Pools::MySql(pool) => {
+            ConnectionPools::MySql(pool) => {
                 let query = sqlx::query_as(MYSQL_NEWEST).bind(NEWEST_ROWS).bind(flow_code).bind(MOST_ATTRIBUTES);
                 let rows: Vec<NewestRow<chrono::NaiveDateTime>> = query.fetch_all(pool).await.attempted(attempted())?;
                 rows.into_iter().map(|(name, value, at)| (name, value, at.and_utc())).collect()
             }
-            Pools::Postgres(pool) => {
+            ConnectionPools::Postgres(pool) => {
                 let query = sqlx::query_as(POSTGRES_NEWEST).bind(NEWEST_ROWS).bind(flow_code).bind(MOST_ATTRIBUTES);
                 query.fetch_all(pool).await.attempted(attempted())?
             }
@@ -117,12 +117,12 @@ impl Database {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn series(&self, of: &SeriesOf<'_>) -> Result<Vec<Window>, DatabaseError> {
+    pub async fn series(&self, of: &SeriesOf<'_>) -> Result<Vec<SeriesWindow>, DatabaseError> {
         let SeriesOf { flow_code, attribute, from, to, windows } = of;
         let micros = (*to - *from).num_microseconds().unwrap_or(i64::MAX).max(1);
         let seconds = micros as f64 / 1e6 / f64::from((*windows).max(1));
         let rows: Result<Vec<WindowRow>, sqlx::Error> = match &self.inner.pools {
-            Pools::Sqlite { read, .. } => {
+            ConnectionPools::Sqlite { read, .. } => {
                 sqlx::query_as(SQLITE_SERIES)
                     .bind(from.timestamp_micros() as f64 / 1e6)
                     .bind(seconds)
@@ -133,7 +133,7 @@ impl Database {
                     .fetch_all(read)
                     .await
             }
-            Pools::MySql(pool) => {
+            ConnectionPools::MySql(pool) => {
                 sqlx::query_as(MYSQL_SERIES)
                     .bind(from.naive_utc())
                     .bind(seconds * 1e6)
@@ -144,7 +144,7 @@ impl Database {
                     .fetch_all(pool)
                     .await
             }
-            Pools::Postgres(pool) => {
+            ConnectionPools::Postgres(pool) => {
                 sqlx::query_as(POSTGRES_SERIES)
                     .bind(from)
                     .bind(seconds)
@@ -158,7 +158,7 @@ impl Database {
         };
         let rows = rows.attempted(format!("read stored values from {}", self.label()))?;
         let last = self.values_of(&rows.iter().map(|row| row.5).collect::<Vec<_>>()).await?;
-        let window = |(index, count, min, mean, max, id): WindowRow| Window {
+        let window = |(index, count, min, mean, max, id): WindowRow| SeriesWindow {
             index: u32::try_from(index).unwrap_or_default().min(windows.saturating_sub(1)),
             count: count.unsigned_abs(),
             min,
@@ -177,15 +177,15 @@ impl Database {
         }
         let list = ids.join(",");
         let (id, value) = match &self.inner.pools {
-            Pools::Sqlite { .. } => ("id", "CAST(attribute_value AS TEXT)"),
-            Pools::MySql(_) => ("CAST(id AS SIGNED)", "CAST(attribute_value AS CHAR)"),
-            Pools::Postgres(_) => ("id::bigint", "attribute_value::text"),
+            ConnectionPools::Sqlite { .. } => ("id", "CAST(attribute_value AS TEXT)"),
+            ConnectionPools::MySql(_) => ("CAST(id AS SIGNED)", "CAST(attribute_value AS CHAR)"),
+            ConnectionPools::Postgres(_) => ("id::bigint", "attribute_value::text"),
         };
         let query = sqlx::AssertSqlSafe(format!("SELECT {id}, {value} FROM data WHERE id IN ({list})"));
         match &self.inner.pools {
-            Pools::Sqlite { read, .. } => sqlx::query_as(query).fetch_all(read).await,
-            Pools::MySql(pool) => sqlx::query_as(query).fetch_all(pool).await,
-            Pools::Postgres(pool) => sqlx::query_as(query).fetch_all(pool).await,
+            ConnectionPools::Sqlite { read, .. } => sqlx::query_as(query).fetch_all(read).await,
+            ConnectionPools::MySql(pool) => sqlx::query_as(query).fetch_all(pool).await,
+            ConnectionPools::Postgres(pool) => sqlx::query_as(query).fetch_all(pool).await,
         }
         .attempted(format!("read stored values from {}", self.label()))
     }

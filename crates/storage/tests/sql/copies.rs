@@ -2,8 +2,8 @@
 
 use crate::support::{Kind, TestDatabase, on_every_database, record};
 use hearthgate_domain::delivery::QoS;
-use hearthgate_storage::journal::{Entry, Handle, Journal, Options, Start};
-use hearthgate_storage::sql::{Batch, Database, RecordWriter};
+use hearthgate_storage::journal::{ConsumerStart, Journal, JournalEntry, JournalHandle, JournalOptions};
+use hearthgate_storage::sql::{Database, RecordBatch, RecordWriter};
 use std::path::Path;
 
 on_every_database! {
@@ -15,13 +15,13 @@ on_every_database! {
 const CONSUMER: &str = "records";
 
 fn open(folder: &Path) -> Journal {
-    let (journal, _) = Journal::open(folder, Options::default()).unwrap();
-    journal.handle().register(CONSUMER, Start::Oldest).unwrap();
+    let (journal, _) = Journal::open(folder, JournalOptions::default()).unwrap();
+    journal.handle().register(CONSUMER, ConsumerStart::Oldest).unwrap();
     journal
 }
 
 fn append(journal: &mut Journal, count: usize) {
-    let entry = Entry {
+    let entry = JournalEntry {
         topic: "t",
         payload: b"{}",
         received_at: 1,
@@ -42,7 +42,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn writer(database: &Database, journal: &Handle) -> RecordWriter {
+fn writer(database: &Database, journal: &JournalHandle) -> RecordWriter {
     RecordWriter::new(database, journal.id()).unwrap().following(journal.clone(), CONSUMER)
 }
 
@@ -55,14 +55,14 @@ async fn a_journal_that_is_older_than_the_database_is_written_from_where_they_pa
     append(&mut journal, 2);
     let mut first = writer(&database, &journal.handle());
     first.recover().await.unwrap();
-    first.write(&Batch { records: vec![record(2, ids[0], &[("n", "1")])], through: 2 }).await.unwrap();
+    first.write(&RecordBatch { records: vec![record(2, ids[0], &[("n", "1")])], through: 2 }).await.unwrap();
     drop(journal);
     copy(&now, &older);
     let mut journal = open(&now);
     append(&mut journal, 100);
     let mut second = writer(&database, &journal.handle());
     assert_eq!(second.recover().await.unwrap(), 2);
-    second.write(&Batch { records: vec![record(50, ids[0], &[("n", "2")])], through: 102 }).await.unwrap();
+    second.write(&RecordBatch { records: vec![record(50, ids[0], &[("n", "2")])], through: 102 }).await.unwrap();
     assert_eq!(writer(&database, &journal.handle()).recover().await.unwrap(), 102, "within one run");
 
     // The copy takes messages and is started again before it meets the database.
@@ -70,7 +70,7 @@ async fn a_journal_that_is_older_than_the_database_is_written_from_where_they_pa
     let journal = open(&older);
     let mut restored = writer(&database, &journal.handle());
     assert_eq!(restored.recover().await.unwrap(), 2);
-    restored.write(&Batch { records: vec![record(3, ids[0], &[("n", "3")])], through: 3 }).await.unwrap();
+    restored.write(&RecordBatch { records: vec![record(3, ids[0], &[("n", "3")])], through: 3 }).await.unwrap();
     assert_eq!(test.data().await.len(), 3);
     drop(journal);
     assert_eq!(writer(&database, &open(&older).handle()).recover().await.unwrap(), 3);
@@ -89,7 +89,7 @@ async fn of_two_gateways_with_one_journal_only_the_later_one_writes(kind: Kind) 
     let clone = open(&other);
     let mut second = writer(&database, &clone.handle());
     assert_eq!(second.recover().await.unwrap(), 0);
-    let batch = |n: &str| Batch { records: vec![record(1, ids[0], &[("n", n)])], through: 1 };
+    let batch = |n: &str| RecordBatch { records: vec![record(1, ids[0], &[("n", n)])], through: 1 };
     let refused = first.write(&batch("first")).await.unwrap_err();
     assert!(refused.to_string().contains("another gateway"), "{refused}");
     second.write(&batch("second")).await.unwrap();

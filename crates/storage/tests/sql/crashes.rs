@@ -1,7 +1,7 @@
 //! A process that writes records is killed at any moment; the next one finds out how far it got.
 
 use crate::support::{Kind, TestDatabase, on_every_database, record};
-use hearthgate_storage::sql::{Batch, Database, DatabaseOptions, RecordWriter};
+use hearthgate_storage::sql::{Database, DatabaseOptions, RecordBatch, RecordWriter};
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -85,7 +85,7 @@ async fn the_child_that_is_killed() {
         let records = (next + 1..=end)
             .map(|seq| record(seq, ids[(seq % 3 % 2) as usize], &[("x", &seq.to_string()), ("y", &seq.to_string())]))
             .collect();
-        writer.write(&Batch { records, through: end }).await.unwrap();
+        writer.write(&RecordBatch { records, through: end }).await.unwrap();
         next = end;
     }
 }

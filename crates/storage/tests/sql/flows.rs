@@ -2,7 +2,7 @@
 
 use crate::support::{Kind, TestDatabase, flow, on_every_database};
 use hearthgate_domain::flow::FlowRow;
-use hearthgate_storage::sql::{Availability, Database, DatabaseOptions, ErrorKind};
+use hearthgate_storage::sql::{Database, DatabaseOptions, ErrorKind, FeatureSupport};
 use std::time::Duration;
 
 on_every_database! {
@@ -194,7 +194,7 @@ async fn concurrent_starts_create_the_schema_once(kind: Kind) {
 async fn postgres_tells_of_changes_that_others_make() {
     let Some(test) = TestDatabase::new(Kind::Postgres).await else { return };
     let (database, _) = test.with_flows(&["one"]).await;
-    assert_eq!(database.capabilities().notifications, Availability::Available);
+    assert_eq!(database.capabilities().notifications, FeatureSupport::Available);
     let mut changes = database.changes().await.unwrap().unwrap();
     test.execute("UPDATE flows SET last_msg_id = 7").await;
     let quiet = tokio::time::timeout(Duration::from_millis(200), changes.next()).await;

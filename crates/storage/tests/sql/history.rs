@@ -2,9 +2,10 @@
 
 use crate::support::{Kind, NOON, TestDatabase, flow, on_every_database, record};
 use hearthgate_domain::flow::{Flow, FlowRow};
-use hearthgate_domain::payload::Payload;
+use hearthgate_domain::payload::JsonPayload;
 use hearthgate_storage::sql::{
-    Batch, DataAnswer, DataQuery, Database, FlowHistory, MOST_POINTS, Record, RecordWriter, Step, Sum, TypedTable,
+    DataAnswer, DataQuery, Database, FlowHistory, FlowRecord, MOST_POINTS, RecordBatch, RecordWriter, RollupStep,
+    TypedTable, WindowSum,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,20 +59,20 @@ impl Climate {
         for (room, at, t) in readings {
             self.seq += 1;
             let text = format!(r#"{{"t": {t:?}, "on": {}, "at": {}}}"#, *t > 20.0, *at as f64 / 1e6);
-            let payload = Payload::parse(text.as_bytes()).unwrap();
+            let payload = JsonPayload::parse(text.as_bytes()).unwrap();
             let typed = Some(self.table.row(&[("room", room)], &payload));
             let one = record(self.seq, self.flow.id, &[]);
-            records.push(Record { received_at: *at, typed, store: false, ..one });
+            records.push(FlowRecord { received_at: *at, typed, store: false, ..one });
         }
-        self.writer.write(&Batch { records, through: self.seq }).await.unwrap();
+        self.writer.write(&RecordBatch { records, through: self.seq }).await.unwrap();
     }
 
     async fn roll_up(&self, database: &Database, now: i64) {
-        while database.roll_up(&self.history, now).await.unwrap() == Step::Done {}
+        while database.roll_up(&self.history, now).await.unwrap() == RollupStep::Done {}
     }
 
     async fn prune(&self, database: &Database, now: i64) {
-        while database.prune(&self.history, now).await.unwrap() == Step::Done {}
+        while database.prune(&self.history, now).await.unwrap() == RollupStep::Done {}
     }
 }
 
@@ -192,11 +193,11 @@ async fn retention_removes_old_rows_of_its_flow_and_nothing_else(kind: Kind) {
         one.received_at = START + i64::try_from(seq).unwrap() * MINUTE;
         one
     };
-    writer.write(&Batch { records: (1..=1_000).map(one).collect(), through: 1_000 }).await.unwrap();
+    writer.write(&RecordBatch { records: (1..=1_000).map(one).collect(), through: 1_000 }).await.unwrap();
     let now = START + 600 * MINUTE + DAY;
     let prunable = database.prunable(&history, now).await.unwrap();
     assert_eq!((prunable.len(), prunable[0].rows), (1, 299 * 3));
-    while database.prune(&history, now).await.unwrap() == Step::Done {}
+    while database.prune(&history, now).await.unwrap() == RollupStep::Done {}
     assert_eq!(test.number("SELECT COUNT(*) FROM data WHERE flow_code = 'kept'").await, 500 * 3);
     assert_eq!(test.number("SELECT COUNT(*) FROM data WHERE flow_code = 'old'").await, (500 - 299) * 3);
     assert_eq!(database.prunable(&history, now).await.unwrap()[0].rows, 0);
@@ -239,7 +240,7 @@ async fn sizes_tell_rows_and_the_growth_of_a_day(kind: Kind) {
     for old in &mut records[..70] {
         old.received_at -= 86_400_000_000 * 3;
     }
-    writer.write(&Batch { records, through: 100 }).await.unwrap();
+    writer.write(&RecordBatch { records, through: 100 }).await.unwrap();
     let sizes = database.table_sizes(&["data", "nowhere"], NOON + 1_000_000).await.unwrap();
     assert_eq!(sizes.len(), 1);
     assert_eq!((sizes[0].rows, sizes[0].rows_last_day), (100, 30));
@@ -251,8 +252,8 @@ fn counted(answer: &DataAnswer, field: &str) -> Vec<(i64, i64, f64)> {
     let windows = answer.fields.get(field).into_iter().flatten();
     windows
         .map(|(start, sum)| match sum {
-            Sum::Numbers(numbers) => (*start, numbers.count, numbers.sum),
-            Sum::Truth(_) => panic!("{field} is a number"),
+            WindowSum::Numbers(numbers) => (*start, numbers.count, numbers.sum),
+            WindowSum::Truth(_) => panic!("{field} is a number"),
         })
         .collect()
 }
@@ -306,7 +307,7 @@ async fn readings_in_data_are_read_back_by_device(kind: Kind) {
     };
     for first in (1..12_000).step_by(2_000) {
         let records = (first..first + 2_000).map(one).collect();
-        writer.write(&Batch { records, through: first + 1_999 }).await.unwrap();
+        writer.write(&RecordBatch { records, through: first + 1_999 }).await.unwrap();
     }
     let history = FlowHistory::of(&Flow::compile(flow("a")).unwrap()).unwrap().unwrap();
     let key = vec![("device".to_owned(), "lamp".to_owned())];

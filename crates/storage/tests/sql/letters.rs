@@ -1,9 +1,9 @@
 //! Dead letters.
 
 use bytes::Bytes;
-use hearthgate_domain::flow::Part;
+use hearthgate_domain::flow::ActionKind;
 use hearthgate_storage::dead_letters::{
-    DeadLetterFilter, DeadLetterOptions, DeadLetters, Inserted, NewDeadLetter, ParkedMessage,
+    DeadLetterFilter, DeadLetterOptions, DeadLetters, InsertOutcome, NewDeadLetter, ParkedMessage,
 };
 use std::time::Duration;
 use uuid::Uuid;
@@ -52,12 +52,12 @@ async fn a_letter_that_comes_again_is_not_a_second_one() {
     let folder = tempfile::tempdir().unwrap();
     let letters = open(&folder, 100, 1 << 20).await;
     let batch = [letter(1, Some("a")), letter(1, Some("b")), letter(1, None), letter(2, None)];
-    assert_eq!(letters.insert_batch(&batch).await.unwrap(), Inserted { new: 4, repeated: 0, evicted: 0 });
-    assert_eq!(letters.insert_batch(&batch).await.unwrap(), Inserted { new: 0, repeated: 4, evicted: 0 });
+    assert_eq!(letters.insert_batch(&batch).await.unwrap(), InsertOutcome { new: 4, repeated: 0, evicted: 0 });
+    assert_eq!(letters.insert_batch(&batch).await.unwrap(), InsertOutcome { new: 0, repeated: 4, evicted: 0 });
     let other_journal = NewDeadLetter { journal: Uuid::from_u128(8), ..letter(1, None) };
     let without_seq = NewDeadLetter { seq: None, ..letter(1, None) };
     let batch = [other_journal, without_seq.clone(), without_seq];
-    assert_eq!(letters.insert_batch(&batch).await.unwrap(), Inserted { new: 3, repeated: 0, evicted: 0 });
+    assert_eq!(letters.insert_batch(&batch).await.unwrap(), InsertOutcome { new: 3, repeated: 0, evicted: 0 });
     assert_eq!(letters.totals().await.unwrap().letters, 7);
 }
 
@@ -170,7 +170,7 @@ async fn each_part_of_a_flow_that_fails_has_a_letter_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let letters = open(&folder, 10, 1 << 20).await;
     let part = |part| NewDeadLetter { part: Some(part), ..letter(1, Some("a")) };
-    let batch = [part(Part::Store), part(Part::Post), part(Part::Publish)];
+    let batch = [part(ActionKind::Store), part(ActionKind::Post), part(ActionKind::Publish)];
     assert_eq!(letters.insert_batch(&batch).await.unwrap().new, 3);
     assert_eq!(letters.insert_batch(&batch).await.unwrap().repeated, 3);
     let listed = letters.list(&DeadLetterFilter::default(), 10).await.unwrap();
@@ -200,7 +200,7 @@ async fn what_is_set_aside_comes_back_in_order_and_is_no_letter() {
         topic: "t".into(),
         payload: Bytes::from(vec![0xff; 10]),
         received_at: 5,
-        part: (seq == 4).then_some(Part::Post),
+        part: (seq == 4).then_some(ActionKind::Post),
     };
     letters.park(7, &[message(2), message(4)]).await.unwrap();
     letters.park(7, &[message(4), message(9)]).await.unwrap();

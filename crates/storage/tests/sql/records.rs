@@ -2,7 +2,7 @@
 
 use crate::support::{DataRow, Kind, NOON, TestDatabase, on_every_database, record};
 use hearthgate_storage::sql::{
-    Batch, Database, DatabaseOptions, ErrorKind, FlowNumbers, Record, RecordWriter, RejectReason, WriteError,
+    Database, DatabaseOptions, ErrorKind, FlowNumbers, FlowRecord, RecordBatch, RecordWriter, RejectReason, WriteError,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,9 +25,9 @@ on_every_database! {
     becoming_a_guest_and_back_keeps_the_position
 }
 
-fn batch(records: Vec<Record>) -> Batch {
+fn batch(records: Vec<FlowRecord>) -> RecordBatch {
     let through = records.last().map_or(0, |record| record.seq);
-    Batch { records, through }
+    RecordBatch { records, through }
 }
 
 async fn messages_are_numbered_in_journal_order_and_share_one_time(kind: Kind) {
@@ -46,7 +46,7 @@ async fn messages_are_numbered_in_journal_order_and_share_one_time(kind: Kind) {
         committed.numbers,
         [FlowNumbers { flow_id: ids[0], base: 0, count: 1 }, FlowNumbers { flow_id: ids[1], base: 0, count: 2 }]
     );
-    writer.write(&Batch { records: vec![record(10, ids[1], &[("t", "9")])], through: 20 }).await.unwrap();
+    writer.write(&RecordBatch { records: vec![record(10, ids[1], &[("t", "9")])], through: 20 }).await.unwrap();
     let row = |code: &str, number, name: &str, value: &str, micros| DataRow {
         flow_code: code.into(),
         number,
@@ -91,7 +91,7 @@ async fn any_number_of_rows_fits_into_a_batch(kind: Kind) {
     for messages in [1, 2, 1_023, 4_097] {
         let records = (seq..seq + messages).map(|seq| record(seq, ids[0], &[("s", &seq.to_string())])).collect();
         seq += messages;
-        writer.write(&Batch { records, through: seq - 1 }).await.unwrap();
+        writer.write(&RecordBatch { records, through: seq - 1 }).await.unwrap();
     }
     let data = test.data().await;
     assert_eq!(data.len() as u64, seq - 1);
@@ -173,7 +173,7 @@ async fn a_connection_that_breaks_before_the_commit_loses_nothing(kind: Kind) {
 async fn a_message_that_is_only_counted_has_a_number_and_no_rows(kind: Kind) {
     let Some(test) = TestDatabase::new(kind).await else { return };
     let (database, ids) = test.with_flows(&["a"]).await;
-    let counted = |seq| Record { store: false, ..record(seq, ids[0], &[("t", "1")]) };
+    let counted = |seq| FlowRecord { store: false, ..record(seq, ids[0], &[("t", "1")]) };
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
     let committed = writer.write(&batch(vec![counted(1), counted(2), record(3, ids[0], &[("t", "2")])])).await.unwrap();
     assert_eq!((committed.messages, committed.rows), (3, 1));
@@ -214,7 +214,7 @@ async fn a_poison_row_is_rejected_and_the_others_are_written(kind: Kind) {
         let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
         let before = test.data().await.len();
         let poisoned = [3, 500, 501, 999];
-        let records: Vec<Record> = (1..1_001)
+        let records: Vec<FlowRecord> = (1..1_001)
             .map(|seq| {
                 record(
                     seq,
@@ -303,8 +303,11 @@ async fn a_batch_out_of_order_is_refused(kind: Kind) {
     let (database, ids) = test.with_flows(&["a"]).await;
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
     let records = vec![record(5, ids[0], &[("t", "1")]), record(4, ids[0], &[("t", "1")])];
-    assert!(matches!(writer.write(&Batch { records: records.clone(), through: 9 }).await, Err(WriteError::Order(1))));
-    assert!(matches!(writer.write(&Batch { records, through: 4 }).await, Err(WriteError::Order(0))));
+    assert!(matches!(
+        writer.write(&RecordBatch { records: records.clone(), through: 9 }).await,
+        Err(WriteError::Order(1))
+    ));
+    assert!(matches!(writer.write(&RecordBatch { records, through: 4 }).await, Err(WriteError::Order(0))));
 }
 
 async fn a_renamed_flow_gets_its_rows_under_the_new_code(kind: Kind) {

@@ -1,7 +1,7 @@
 //! A database of its own for each test, removed afterwards.
 
 use hearthgate_domain::flow::FlowRow;
-use hearthgate_storage::sql::{Database, DatabaseOptions, Record};
+use hearthgate_storage::sql::{Database, DatabaseOptions, FlowRecord};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, PgConnection, SqliteConnection};
 use std::path::Path;
 use std::sync::Arc;
@@ -264,8 +264,8 @@ pub(crate) fn flow(code: &str) -> FlowRow {
 /// 2026-11-21 12:34:56.789012 UTC.
 pub(crate) const NOON: i64 = 1_795_264_496_789_012;
 
-pub(crate) fn record(seq: u64, flow_id: i64, fields: &[(&str, &str)]) -> Record {
-    Record {
+pub(crate) fn record(seq: u64, flow_id: i64, fields: &[(&str, &str)]) -> FlowRecord {
+    FlowRecord {
         seq,
         flow_id,
         flow_code: "as routed".into(),

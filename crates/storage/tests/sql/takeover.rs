@@ -2,7 +2,7 @@
 
 use crate::support::{Kind, TestDatabase, record};
 use hearthgate_domain::flow::FlowRow;
-use hearthgate_storage::sql::{Availability, Batch, Database, DatabaseOptions, ErrorKind, RecordWriter};
+use hearthgate_storage::sql::{Database, DatabaseOptions, ErrorKind, FeatureSupport, RecordBatch, RecordWriter};
 use uuid::Uuid;
 
 const MYSQL_TABLES: [&str; 3] = [
@@ -71,7 +71,7 @@ async fn is_taken_over_as_it_stands(kind: Kind) {
     let database = Database::open(&options).await.unwrap();
     let capabilities = database.capabilities();
     assert!(
-        matches!(&capabilities.own_tables, Availability::Unavailable(why) if why.contains("may not create tables")),
+        matches!(&capabilities.own_tables, FeatureSupport::Unavailable(why) if why.contains("may not create tables")),
         "{capabilities:?}"
     );
     assert_eq!(capabilities.warnings, [] as [String; 0]);
@@ -82,7 +82,7 @@ async fn is_taken_over_as_it_stands(kind: Kind) {
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
     let records =
         (1..4).map(|seq| record(seq, flows[0].id, &[("temperature", "23.5"), ("humidity", "65.20")])).collect();
-    writer.write(&Batch { records, through: 3 }).await.unwrap();
+    writer.write(&RecordBatch { records, through: 3 }).await.unwrap();
     let data = test.data().await;
     assert_eq!(data.iter().map(|row| row.number).collect::<Vec<_>>(), [42, 42, 43, 43, 44, 44]);
     assert!(data.iter().all(|row| row.received_at.starts_with("2026-11-21 12:34:56")), "{data:?}");
@@ -127,16 +127,16 @@ async fn with_the_rights_to_create_tables_it_is_adopted_without_touching_its_own
     for kind in [Kind::MySql, Kind::Postgres] {
         let Some((test, guest)) = python_gateway(kind).await else { continue };
         let journal = Uuid::now_v7();
-        let records = Batch { records: vec![record(1, 1, &[("temperature", "1")])], through: 1 };
+        let records = RecordBatch { records: vec![record(1, 1, &[("temperature", "1")])], through: 1 };
         let database = Database::open(&guest).await.unwrap();
         RecordWriter::new(&database, journal).unwrap().write(&records).await.unwrap();
 
         let adopted = test.open().await;
-        assert_eq!(adopted.capabilities().own_tables, Availability::Available);
+        assert_eq!(adopted.capabilities().own_tables, FeatureSupport::Available);
         assert_eq!(adopted.load_flows().await.unwrap().len(), 2, "no sample flows in a database that is not ours");
         let mut writer = RecordWriter::new(&adopted, journal).unwrap();
         assert_eq!(writer.recover().await.unwrap(), 1, "what the guest wrote is known");
-        writer.write(&Batch { records: vec![record(2, 1, &[("temperature", "2")])], through: 2 }).await.unwrap();
+        writer.write(&RecordBatch { records: vec![record(2, 1, &[("temperature", "2")])], through: 2 }).await.unwrap();
         let data = test.data().await;
         assert_eq!(data.iter().map(|row| row.number).collect::<Vec<_>>(), [42, 43]);
     }
@@ -159,7 +159,7 @@ async fn values_that_a_lax_server_would_cut_off_are_rejected() {
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
     let long = "v".repeat(70_000);
     let records = vec![record(1, 1, &[("t", &long)]), record(2, 1, &[("t", "1")])];
-    let prepared = writer.prepare(&Batch { records, through: 2 }).await.unwrap();
+    let prepared = writer.prepare(&RecordBatch { records, through: 2 }).await.unwrap();
     assert_eq!(prepared.rejected().len(), 1);
     prepared.commit().await.unwrap();
     assert_eq!(test.data().await.iter().map(|row| row.number).collect::<Vec<_>>(), [42]);
@@ -173,7 +173,7 @@ async fn a_flow_whose_numbers_are_used_up_holds_up_nobody_else() {
         let database = Database::open(&options).await.unwrap();
         let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
         let records = (1..=10).map(|seq| record(seq, 1 + i64::try_from(seq % 2).unwrap(), &[("t", "1")])).collect();
-        let prepared = writer.prepare(&Batch { records, through: 10 }).await.unwrap();
+        let prepared = writer.prepare(&RecordBatch { records, through: 10 }).await.unwrap();
         assert_eq!(prepared.rejected().iter().map(|one| one.seq).collect::<Vec<_>>(), [6, 8, 10]);
         assert_eq!(prepared.commit().await.unwrap().messages, 7);
     }

@@ -1,10 +1,10 @@
 //! Typed tables.
 
 use crate::support::{Kind, TestDatabase, on_every_database, record};
-use hearthgate_domain::payload::Payload;
+use hearthgate_domain::payload::JsonPayload;
 use hearthgate_domain::schema::PayloadSchema;
 use hearthgate_storage::sql::{
-    Batch, Database, DatabaseOptions, ErrorKind, Record, RecordWriter, TableChange, TypedTable,
+    Database, DatabaseOptions, ErrorKind, FlowRecord, RecordBatch, RecordWriter, TableChange, TypedTable,
 };
 use std::sync::Arc;
 use uuid::Uuid;
@@ -24,9 +24,9 @@ fn table(name: &str) -> Arc<TypedTable> {
     Arc::new(TypedTable::new(name, &["room"], &schema, Some("at")).unwrap())
 }
 
-fn typed(seq: u64, flow: i64, table: &Arc<TypedTable>, payload: &str) -> Record {
-    let payload = Payload::parse(payload.as_bytes()).unwrap();
-    Record { typed: Some(table.row(&[("room", "kitchen")], &payload)), store: false, ..record(seq, flow, &[]) }
+fn typed(seq: u64, flow: i64, table: &Arc<TypedTable>, payload: &str) -> FlowRecord {
+    let payload = JsonPayload::parse(payload.as_bytes()).unwrap();
+    FlowRecord { typed: Some(table.row(&[("room", "kitchen")], &payload)), store: false, ..record(seq, flow, &[]) }
 }
 
 async fn rows_have_the_types_of_the_schema(kind: Kind) {
@@ -44,7 +44,7 @@ async fn rows_have_the_types_of_the_schema(kind: Kind) {
         .extend((3..=5_000).map(|seq| typed(seq, ids[0], &table, &format!(r#"{{"temp": {seq}.5, "Count": {seq}}}"#))));
     records[0].store = true;
     records[0].fields = vec![("temp".into(), "21.25".into())];
-    let committed = writer.write(&Batch { records, through: 5_000 }).await.unwrap();
+    let committed = writer.write(&RecordBatch { records, through: 5_000 }).await.unwrap();
     assert_eq!((committed.rows, committed.typed_rows, committed.messages), (1, 5_000, 5_000));
     let count = async |condition: &str| {
         let cast = if kind == Kind::Postgres { "COUNT(*)" } else { "CAST(COUNT(*) AS SIGNED)" };
@@ -91,7 +91,7 @@ async fn numbers_that_may_be_null_are_numbers_in_new_tables_and_in_old_ones(kind
             typed(seq, ids[0], &table, payload)
         });
         let records: Vec<_> = records.collect();
-        assert_eq!(writer.write(&Batch { records, through: seq }).await.unwrap().typed_rows, 3);
+        assert_eq!(writer.write(&RecordBatch { records, through: seq }).await.unwrap().typed_rows, 3);
         let temp = if is_old { "CAST(CAST(temp AS CHAR(8)) AS DECIMAL(8, 2))" } else { "temp" };
         let number = if kind == Kind::MySql { "`it's`" } else { "\"it's\"" };
         for condition in [
@@ -123,7 +123,7 @@ async fn what_does_not_fit_a_column_is_rejected(kind: Kind) {
             typed(seq, ids[0], &table, if seq == 4 { r#"{"Count": 123456789012345678901234567890}"# } else { "{}" })
         })
         .collect();
-    let prepared = writer.prepare(&Batch { records, through: 9 }).await.unwrap();
+    let prepared = writer.prepare(&RecordBatch { records, through: 9 }).await.unwrap();
     assert_eq!(prepared.rejected().iter().map(|one| one.seq).collect::<Vec<_>>(), [4]);
     assert_eq!(prepared.commit().await.unwrap().typed_rows, 8);
 }
@@ -135,7 +135,7 @@ async fn a_missing_table_is_made_with_its_indexes(kind: Kind) {
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
     let records =
         vec![record(1, ids[0], &[("t", "1")]), typed(1, ids[1], &table, "{}"), record(2, ids[0], &[("t", "2")])];
-    let prepared = writer.prepare(&Batch { records, through: 2 }).await.unwrap();
+    let prepared = writer.prepare(&RecordBatch { records, through: 2 }).await.unwrap();
     assert_eq!(prepared.rejected(), []);
     prepared.commit().await.unwrap();
     assert_eq!(test.data().await.len(), 2);
@@ -149,9 +149,9 @@ async fn a_table_grows_with_its_schema(kind: Kind) {
     let small = PayloadSchema::compile(&serde_json::json!({"temp": "float"})).unwrap();
     let small = Arc::new(TypedTable::new("weather", &["room"], &small, None).unwrap());
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
-    writer.write(&Batch { records: vec![typed(1, ids[0], &small, "{\"temp\": 1}")], through: 1 }).await.unwrap();
+    writer.write(&RecordBatch { records: vec![typed(1, ids[0], &small, "{\"temp\": 1}")], through: 1 }).await.unwrap();
     let large = table("weather");
-    writer.write(&Batch { records: vec![typed(2, ids[0], &large, "{\"Count\": 7}")], through: 2 }).await.unwrap();
+    writer.write(&RecordBatch { records: vec![typed(2, ids[0], &large, "{\"Count\": 7}")], through: 2 }).await.unwrap();
     let column = if kind == Kind::MySql { "`Count`" } else { "\"Count\"" };
     assert_eq!(test.number(&format!("SELECT COUNT(*) FROM weather WHERE {column} = 7")).await, 1);
     assert_eq!(test.number("SELECT COUNT(*) FROM weather").await, 2);
@@ -164,7 +164,7 @@ async fn rows_wait_for_a_table_that_may_not_be_made(kind: Kind) {
     let database = Database::open(&DatabaseOptions { migrate: false, ..test.options() }).await.unwrap();
     let table = table("nowhere");
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
-    let batch = Batch { records: vec![typed(1, ids[0], &table, "{\"temp\": 1}")], through: 1 };
+    let batch = RecordBatch { records: vec![typed(1, ids[0], &table, "{\"temp\": 1}")], through: 1 };
     let error = writer.write(&batch).await.unwrap_err();
     assert_ne!(error.kind(), ErrorKind::Row);
     assert!(error.to_string().contains("nowhere") && error.to_string().contains("flow ddl"), "{error}");

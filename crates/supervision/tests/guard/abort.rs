@@ -1,7 +1,7 @@
 //! What would abort a process is tried in a child process.
 
 use crate::probe::{Act, Note, Rig, policy, until};
-use hearthgate_supervision::{Answer, Status};
+use hearthgate_supervision::{ActorStatus, OperatorAnswer};
 use std::process::Command;
 
 const IN_CHILD: &str = "HEARTHGATE_TEST_CHILD";
@@ -32,21 +32,21 @@ fn a_panic_in_stopped_does_not_abort_the_process() {
         let rig = Rig::new();
         let one = rig.start_with("one", policy(), |probe| probe.panic_in_stopped = true);
         one.addr.try_send(Act::Panic).unwrap();
-        until(&one.health, |h| h.restarts == 1 && h.status == Status::Running).await;
+        until(&one.health, |h| h.restarts == 1 && h.status == ActorStatus::Running).await;
         one.addr.send(Note(1)).await.unwrap();
 
         // A reported failure runs stopped(), which panics.
         one.addr.try_send(Act::Fail).unwrap();
-        until(&one.health, |h| h.restarts == 2 && h.status == Status::Running).await;
+        until(&one.health, |h| h.restarts == 2 && h.status == ActorStatus::Running).await;
         assert_eq!(one.health.borrow().last_error.as_deref(), Some("the line is gone; then panicked: in stopped()"));
 
         // So does an order, and the end of the thread.
-        assert_eq!(one.control.restart().await, Ok(Answer::Done));
+        assert_eq!(one.control.restart().await, Ok(OperatorAnswer::Done));
         assert_eq!(one.health.borrow().last_error.as_deref(), Some("panicked: in stopped()"));
         one.addr.send(Note(2)).await.unwrap();
         assert_eq!(one.notes(), ["note 1", "note 2"]);
         let health = one.health.clone();
         drop((rig, one));
-        until(&health, |h| h.status == Status::Stopped).await;
+        until(&health, |h| h.status == ActorStatus::Stopped).await;
     });
 }

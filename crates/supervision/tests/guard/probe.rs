@@ -1,7 +1,7 @@
 //! An actor that does what it is told, and writes down what happens to it.
 
 use actix::prelude::*;
-use hearthgate_supervision::{Exit, Guarded, Health, Policy, Registry};
+use hearthgate_supervision::{ActorExit, ActorHealth, ActorRegistry, GuardedActor, RestartPolicy};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -11,20 +11,20 @@ use tokio::sync::watch;
 pub(crate) const CAPACITY: usize = 300;
 
 /// Quick enough for tests, and without chance.
-pub(crate) fn policy() -> Policy {
-    Policy {
+pub(crate) fn policy() -> RestartPolicy {
+    RestartPolicy {
         initial_backoff: Duration::from_millis(2),
         max_backoff: Duration::from_millis(10),
         jitter: 0.0,
         max_restarts: 20,
         cool_down: None,
         stall_timeout: Duration::from_secs(600),
-        ..Policy::default()
+        ..RestartPolicy::default()
     }
 }
 
 /// Waits for a condition; a test that waits in vain is ended by the harness, with its name.
-pub(crate) async fn until(health: &watch::Receiver<Health>, wanted: impl FnMut(&Health) -> bool) {
+pub(crate) async fn until(health: &watch::Receiver<ActorHealth>, wanted: impl FnMut(&ActorHealth) -> bool) {
     health.clone().wait_for(wanted).await.expect("the reporter outlives the actor");
 }
 
@@ -42,7 +42,7 @@ impl Log {
 }
 
 pub(crate) struct Probe {
-    exit: Exit,
+    exit: ActorExit,
     log: Log,
     pub(crate) fail_starts: u32,
     pub(crate) panic_restarts: u32,
@@ -52,7 +52,7 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    pub(crate) fn new(exit: Exit, log: Log) -> Self {
+    pub(crate) fn new(exit: ActorExit, log: Log) -> Self {
         Probe {
             exit,
             log,
@@ -226,14 +226,14 @@ impl Handler<Act> for Probe {
 }
 
 pub(crate) struct Started {
-    pub(crate) guarded: Guarded<Probe>,
+    pub(crate) guarded: GuardedActor<Probe>,
     pub(crate) log: Log,
 }
 
 impl std::ops::Deref for Started {
-    type Target = Guarded<Probe>;
+    type Target = GuardedActor<Probe>;
 
-    fn deref(&self) -> &Guarded<Probe> {
+    fn deref(&self) -> &GuardedActor<Probe> {
         &self.guarded
     }
 }
@@ -251,7 +251,7 @@ impl Started {
 /// A registry whose actors have an arbiter each, ended with it.
 #[derive(Default)]
 pub(crate) struct Rig {
-    pub(crate) registry: Registry,
+    pub(crate) registry: ActorRegistry,
     arbiters: RefCell<Vec<Arbiter>>,
     started: RefCell<HashMap<String, std::rc::Rc<Started>>>,
 }
@@ -268,7 +268,7 @@ impl Rig {
         handle
     }
 
-    pub(crate) fn start(&self, name: &str, policy: Policy) -> Started {
+    pub(crate) fn start(&self, name: &str, policy: RestartPolicy) -> Started {
         self.start_with(name, policy, |_| {})
     }
 
@@ -281,7 +281,7 @@ impl Rig {
     pub(crate) fn start_with(
         &self,
         name: &str,
-        policy: Policy,
+        policy: RestartPolicy,
         set: impl FnOnce(&mut Probe) + Send + 'static,
     ) -> Started {
         self.start_on(name, &self.arbiter(), policy, Log::default(), set)
@@ -291,12 +291,12 @@ impl Rig {
         &self,
         name: &str,
         arbiter: &ArbiterHandle,
-        policy: Policy,
+        policy: RestartPolicy,
         log: Log,
         set: impl FnOnce(&mut Probe) + Send + 'static,
     ) -> Started {
         let theirs = log.clone();
-        let build = move |exit: Exit| {
+        let build = move |exit: ActorExit| {
             let mut probe = Probe::new(exit, theirs);
             set(&mut probe);
             probe

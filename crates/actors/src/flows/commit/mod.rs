@@ -4,16 +4,16 @@
 //! are appended, the group is synced, and only then the ticket through which all is safe moves on. The desk outlives the
 //! router's incarnations; whatever job runs here when the router dies is finished.
 
-use hearthgate_domain::delivery::Inbound;
+use hearthgate_domain::delivery::InboundMessage;
 use hearthgate_domain::flow::change_filter;
-use hearthgate_domain::flow::change_filter::Gate;
+use hearthgate_domain::flow::change_filter::ChangeFilter;
 use hearthgate_domain::flow::{Flow, RetainedPolicy};
-use hearthgate_domain::payload::Payload;
-use hearthgate_domain::redelivery::{Event, Verdict as Delivery};
-use hearthgate_mqtt::link::{Batch, Heard, News, Ticket};
+use hearthgate_domain::payload::JsonPayload;
+use hearthgate_domain::redelivery::{RedeliveryVerdict as Delivery, SenderNote};
+use hearthgate_mqtt::link::{DeliveryTag, MessageBatch, SenderEvent, SenderNews};
 use hearthgate_storage::journal::{
-    Dropped, Entry, FlowKey, Journal, JournalError, LatestDigests, Note, Seq, Target, Usage, Verdict, content_hash,
-    topic_hash,
+    DroppedEntries, EntryTarget, FlowKey, Journal, JournalEntry, JournalError, JournalUsage, LatestDigests, Seq,
+    TargetVerdict, UnstoredNote, content_hash, topic_hash,
 };
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
@@ -29,7 +29,7 @@ const TARGET_OVERHEAD: usize = 32;
 
 /// Whom a message is for, and what was decided.
 #[derive(Clone, Debug)]
-pub enum Decision {
+pub enum RouteDecision {
     /// The flow takes it.
     Accepted(Arc<Flow>),
     /// The flow would take it, but for its `on_change`, `min_interval` or rule for retained messages.
@@ -45,30 +45,32 @@ pub enum Decision {
     },
 }
 
-impl Decision {
+impl RouteDecision {
     /// Bytes that it takes in the journal, about.
     fn weight(&self) -> usize {
         match self {
-            Decision::Accepted(_) | Decision::KeptBack => TARGET_OVERHEAD,
-            Decision::Refused { reason, pointer, .. } => TARGET_OVERHEAD + reason.len() + pointer.len(),
+            RouteDecision::Accepted(_) | RouteDecision::KeptBack => TARGET_OVERHEAD,
+            RouteDecision::Refused { reason, pointer, .. } => TARGET_OVERHEAD + reason.len() + pointer.len(),
         }
     }
 
     /// Who stores it, or has it as a dead letter.
     fn flow_key(&self) -> Option<FlowKey> {
         match self {
-            Decision::Accepted(flow) => Some(FlowKey { id: Some(flow.id), code: Some(topic_hash(&flow.code)) }),
-            Decision::Refused { flow_id, .. } => Some(FlowKey { id: *flow_id, code: None }),
-            Decision::KeptBack => None,
+            RouteDecision::Accepted(flow) => Some(FlowKey { id: Some(flow.id), code: Some(topic_hash(&flow.code)) }),
+            RouteDecision::Refused { flow_id, .. } => Some(FlowKey { id: *flow_id, code: None }),
+            RouteDecision::KeptBack => None,
         }
     }
 
-    pub(crate) fn target(&self) -> Option<Target<'_>> {
+    pub(crate) fn target(&self) -> Option<EntryTarget<'_>> {
         match self {
-            Decision::Accepted(flow) => Some(Target { flow_id: Some(flow.id), verdict: Verdict::Accepted }),
-            Decision::KeptBack => None,
-            Decision::Refused { flow_id, reason, pointer } => {
-                Some(Target { flow_id: *flow_id, verdict: Verdict::Refused { reason, pointer } })
+            RouteDecision::Accepted(flow) => {
+                Some(EntryTarget { flow_id: Some(flow.id), verdict: TargetVerdict::Accepted })
+            }
+            RouteDecision::KeptBack => None,
+            RouteDecision::Refused { flow_id, reason, pointer } => {
+                Some(EntryTarget { flow_id: *flow_id, verdict: TargetVerdict::Refused { reason, pointer } })
             }
         }
     }
@@ -76,24 +78,24 @@ impl Decision {
 
 /// Messages with their decisions, in order of arrival.
 #[derive(Debug, Default)]
-pub struct Group {
+pub struct CommitGroup {
     batches: Vec<Part>,
     messages: Vec<Prepared>,
-    decisions: Vec<Decision>,
-    through: Ticket,
+    decisions: Vec<RouteDecision>,
+    through: DeliveryTag,
     /// Redelivered messages are marked.
     admitted: bool,
     /// So many of the messages are written, or refused.
     done: usize,
     /// One of them is too large for the journal; which one, shows by writing each alone.
     one_by_one: bool,
-    written: Written,
+    written: CommitOutcome,
 }
 
 /// A batch, from this message on: what is before was settled when the batch came the first time.
 #[derive(Debug)]
 struct Part {
-    batch: Arc<Batch>,
+    batch: Arc<MessageBatch>,
     from: usize,
 }
 
@@ -112,19 +114,19 @@ struct Prepared {
 #[derive(Clone, Copy, Debug)]
 pub struct SettledMessage<'a> {
     /// As it came in.
-    pub message: &'a Inbound,
+    pub message: &'a InboundMessage,
     /// What its flows decided; empty when none wants it.
-    pub decisions: &'a [Decision],
+    pub decisions: &'a [RouteDecision],
     /// It was delivered before.
     pub is_repeated: bool,
     /// Its number in the journal, if it is there.
     pub seq: Option<Seq>,
 }
 
-impl Group {
-    /// Adds a message of the batch that [`Group::close_batch`] will add. No decision means that no flow wants it: then
+impl CommitGroup {
+    /// Adds a message of the batch that [`CommitGroup::close_batch`] will add. No decision means that no flow wants it: then
     /// it is not stored, but redeliveries are recognised by the order of all messages.
-    pub fn push(&mut self, message: usize, decisions: impl IntoIterator<Item = Decision>) {
+    pub fn push(&mut self, message: usize, decisions: impl IntoIterator<Item = RouteDecision>) {
         let from = self.decisions.len();
         self.decisions.extend(decisions);
         let decisions = from..self.decisions.len();
@@ -132,7 +134,7 @@ impl Group {
     }
 
     /// All messages of this batch are in, from this index on.
-    pub fn close_batch(&mut self, batch: Arc<Batch>, from: usize) {
+    pub fn close_batch(&mut self, batch: Arc<MessageBatch>, from: usize) {
         self.through = batch.last();
         self.batches.push(Part { batch, from });
     }
@@ -149,8 +151,8 @@ impl Group {
         !self.decisions.is_empty()
     }
 
-    /// What [`Desk::write`] has left, or the first `count` of it, with the decisions.
-    pub fn left(&self, count: usize) -> impl Iterator<Item = (&Inbound, &[Decision])> {
+    /// What [`JournalCommitter::write`] has left, or the first `count` of it, with the decisions.
+    pub fn left(&self, count: usize) -> impl Iterator<Item = (&InboundMessage, &[RouteDecision])> {
         let taken = self.messages[self.done..].iter().take(count).filter(|prepared| !prepared.passed_over);
         taken.map(|prepared| (self.inbound(prepared), &self.decisions[prepared.decisions.clone()]))
     }
@@ -185,7 +187,7 @@ impl Group {
         let fits = |prepared: &&Prepared| {
             let decisions = &self.decisions[prepared.decisions.clone()];
             let message = self.inbound(prepared);
-            let texts: usize = decisions.iter().map(Decision::weight).sum();
+            let texts: usize = decisions.iter().map(RouteDecision::weight).sum();
             sum += (message.topic.len() + message.payload.len() + ENTRY_OVERHEAD + texts) as u64;
             sum <= bytes
         };
@@ -193,25 +195,25 @@ impl Group {
         self.done + count.max(1)
     }
 
-    fn ticket(&self, prepared: &Prepared) -> Ticket {
+    fn ticket(&self, prepared: &Prepared) -> DeliveryTag {
         let first = self.batches[prepared.batch].batch.first;
-        Ticket { number: first.number + prepared.message as u64, ..first }
+        DeliveryTag { number: first.number + prepared.message as u64, ..first }
     }
 
-    fn inbound(&self, prepared: &Prepared) -> &Inbound {
+    fn inbound(&self, prepared: &Prepared) -> &InboundMessage {
         &self.batches[prepared.batch].batch.messages[prepared.message]
     }
 
     /// Everything through here is in this group or before it.
     #[must_use]
-    pub fn through(&self) -> Ticket {
+    pub fn through(&self) -> DeliveryTag {
         self.through
     }
 }
 
 /// What became of a group.
 #[derive(Debug, Default)]
-pub struct Written {
+pub struct CommitOutcome {
     /// Appended and synced.
     pub appended: usize,
     /// Recognised as redelivered and passed over.
@@ -219,16 +221,16 @@ pub struct Written {
     /// Kept back by every flow that would take them.
     pub kept_back: usize,
     /// What had to go under the policy `drop_oldest`.
-    pub dropped: Vec<Dropped>,
+    pub dropped: Vec<DroppedEntries>,
 }
 
 /// See the module.
-pub struct Desk {
+pub struct JournalCommitter {
     /// With what senders may send again.
     journal: Journal,
     gates: Gates,
     /// Durable through here.
-    safe: Ticket,
+    safe: DeliveryTag,
     /// Which journal entry a ticket's group ended with, for a remote broker's confirmations; the newest at the end.
     marks: VecDeque<Mark>,
     /// What senders may send again, up to here, they have sent on their present connections, or had no need to. An
@@ -239,22 +241,22 @@ pub struct Desk {
 }
 
 struct Mark {
-    ticket: Ticket,
+    ticket: DeliveryTag,
     seq: Seq,
     session: Option<u64>,
 }
 
-impl Desk {
+impl JournalCommitter {
     /// A desk for this journal.
     #[must_use]
     pub fn new(journal: Journal) -> Self {
         let (gates, marks) = (Gates::default(), VecDeque::new());
-        Desk { journal, gates, safe: Ticket::default(), marks, covered: 0, is_waiting: false }
+        JournalCommitter { journal, gates, safe: DeliveryTag::default(), marks, covered: 0, is_waiting: false }
     }
 
     /// Whoever hands in groups begins anew behind the answered ticket: what was handed in beyond it and could not be
     /// written comes again, and is not to be taken for redelivered then.
-    pub fn begin_anew(&mut self) -> Ticket {
+    pub fn begin_anew(&mut self) -> DeliveryTag {
         self.journal.forget_promises();
         self.is_waiting = false;
         // What passed a gate and was not written is to pass it again.
@@ -267,7 +269,7 @@ impl Desk {
     /// # Errors
     /// Those of the journal; the group can be written again, or some of it [refused](Self::refuse), and goes on where it
     /// stopped. [`JournalError::TooLarge`] is of its next message alone.
-    pub fn write(&mut self, group: &mut Group) -> Result<Written, JournalError> {
+    pub fn write(&mut self, group: &mut CommitGroup) -> Result<CommitOutcome, JournalError> {
         if !group.admitted {
             self.admit(group);
         }
@@ -297,21 +299,25 @@ impl Desk {
         Ok(std::mem::take(&mut group.written))
     }
 
-    fn write_piece(&mut self, group: &Group, piece: Range<usize>) -> Result<(usize, Option<Dropped>), JournalError> {
+    fn write_piece(
+        &mut self,
+        group: &CommitGroup,
+        piece: Range<usize>,
+    ) -> Result<(usize, Option<DroppedEntries>), JournalError> {
         let (notes, is_needed) = self.notes(group, &piece);
         let messages = &group.messages[piece];
-        let mut targets: Vec<Target<'_>> = Vec::with_capacity(messages.len());
+        let mut targets: Vec<EntryTarget<'_>> = Vec::with_capacity(messages.len());
         let mut taken = Vec::with_capacity(messages.len());
         for prepared in messages.iter().filter(|prepared| !prepared.passed_over) {
             let from = targets.len();
-            targets.extend(group.decisions[prepared.decisions.clone()].iter().filter_map(Decision::target));
+            targets.extend(group.decisions[prepared.decisions.clone()].iter().filter_map(RouteDecision::target));
             if targets.len() > from {
                 taken.push((prepared, from..targets.len()));
             }
         }
         let entry = |(prepared, range): (&Prepared, Range<usize>)| {
             let message = group.inbound(prepared);
-            Entry {
+            JournalEntry {
                 topic: &message.topic,
                 payload: &message.payload,
                 received_at: message.received_at,
@@ -321,7 +327,7 @@ impl Desk {
                 targets: &targets[range],
             }
         };
-        let entries: Vec<Entry<'_>> = taken.into_iter().map(entry).collect();
+        let entries: Vec<JournalEntry<'_>> = taken.into_iter().map(entry).collect();
         if entries.is_empty() && notes.is_empty() {
             return Ok((0, None));
         }
@@ -342,7 +348,7 @@ impl Desk {
     }
 
     /// Notes digests of what was stored.
-    fn follow_latest(&mut self, group: &Group, messages: &[Prepared]) {
+    fn follow_latest(&mut self, group: &CommitGroup, messages: &[Prepared]) {
         let mut has_new_flow = false;
         for prepared in messages.iter().filter(|prepared| !prepared.passed_over) {
             let message = group.inbound(prepared);
@@ -360,7 +366,7 @@ impl Desk {
     /// What a piece of a group tells of senders beside the messages that it stores, and whether it has to be on disk before
     /// anything is acknowledged. That is not so for messages that no flow wants: sent again after the machine has lost
     /// its power, they are no flow's either.
-    fn notes(&self, group: &Group, piece: &Range<usize>) -> (Vec<Note>, bool) {
+    fn notes(&self, group: &CommitGroup, piece: &Range<usize>) -> (Vec<UnstoredNote>, bool) {
         let mut seq = self.journal.next_seq();
         let (mut notes, mut is_needed) = (Vec::new(), false);
         let mut heard = Hearing::default();
@@ -368,7 +374,7 @@ impl Desk {
         for (index, prepared) in group.messages.iter().enumerate().take(piece.end) {
             let is_in = index >= piece.start;
             heard.until(batches, prepared.batch, prepared.message, |news| {
-                notes.extend(is_in.then_some(Note { before: seq, event: event(news) }));
+                notes.extend(is_in.then_some(UnstoredNote { before: seq, event: event(news) }));
             });
             if !is_in || prepared.passed_over {
                 continue;
@@ -380,11 +386,11 @@ impl Desk {
                 seq += 1;
             } else if let Some(origin) = message.origin {
                 let hash = content_hash(&message.topic, &message.payload);
-                notes.push(Note { before: seq, event: Event::Received { origin, hash, seq: None } });
+                notes.push(UnstoredNote { before: seq, event: SenderNote::Received { origin, hash, seq: None } });
             }
         }
         if piece.end == group.messages.len() {
-            heard.until(batches, batches.len(), 0, |news| notes.push(Note { before: seq, event: event(news) }));
+            heard.until(batches, batches.len(), 0, |news| notes.push(UnstoredNote { before: seq, event: event(news) }));
         }
         (notes, is_needed)
     }
@@ -397,13 +403,13 @@ impl Desk {
 
     /// How full the journal is, and for whom.
     #[must_use]
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> JournalUsage {
         self.journal.usage()
     }
 
-    /// Lets the next messages of a group go that [`Desk::write`] could not take, and that are safe elsewhere. Tells whether
+    /// Lets the next messages of a group go that [`JournalCommitter::write`] could not take, and that are safe elsewhere. Tells whether
     /// that was all of it.
-    pub fn refuse(&mut self, group: &mut Group, count: usize) -> bool {
+    pub fn refuse(&mut self, group: &mut CommitGroup, count: usize) -> bool {
         let end = group.messages.len().min(group.done.saturating_add(count));
         let refused = self.record_left(group, end);
         self.note_refused(&refused);
@@ -417,7 +423,7 @@ impl Desk {
 
     /// Records anew what is left of a group, since others will have the numbers under which that was recorded; what comes
     /// before `refused` is not stored.
-    fn record_left(&mut self, group: &Group, refused: usize) -> Vec<Event> {
+    fn record_left(&mut self, group: &CommitGroup, refused: usize) -> Vec<SenderNote> {
         let mut seq = self.journal.next_seq();
         self.journal.forget_promises();
         let owed = self.journal.owed();
@@ -436,7 +442,7 @@ impl Desk {
             let is_stored = index >= refused && decisions.iter().any(|decision| decision.target().is_some());
             if let Some(origin) = message.origin {
                 let hash = content_hash(&message.topic, &message.payload);
-                events.push(Event::Received { origin, hash, seq: is_stored.then_some(seq) });
+                events.push(SenderNote::Received { origin, hash, seq: is_stored.then_some(seq) });
             }
             seq += u64::from(is_stored);
             if index < refused {
@@ -450,9 +456,9 @@ impl Desk {
     }
 
     /// What is refused is safe elsewhere, and is to be recognised after a restart too.
-    fn note_refused(&mut self, events: &[Event]) {
+    fn note_refused(&mut self, events: &[SenderNote]) {
         let before = self.journal.next_seq();
-        let notes: Vec<Note> = events.iter().map(|event| Note { before, event: *event }).collect();
+        let notes: Vec<UnstoredNote> = events.iter().map(|event| UnstoredNote { before, event: *event }).collect();
         let noted = self.journal.append_with_notes(&[], &notes).and_then(|_| self.journal.sync());
         if let Err(reason) = noted {
             tracing::warn!(%reason, "refused messages are not noted: those that are sent again after a restart are new");
@@ -460,7 +466,7 @@ impl Desk {
     }
 
     /// Everything before this message of the group is settled.
-    fn advance(&mut self, group: &mut Group, end: usize) {
+    fn advance(&mut self, group: &mut CommitGroup, end: usize) {
         group.done = end;
         group.one_by_one &= end < group.messages.len();
         if let Some(last) = group.messages[..end].last() {
@@ -469,7 +475,7 @@ impl Desk {
     }
 
     /// All of the group is settled.
-    fn close(&mut self, group: &Group) {
+    fn close(&mut self, group: &CommitGroup) {
         let last = group.batches.last().and_then(|part| part.batch.messages.last());
         let session = last.and_then(|message| message.origin).map(|origin| origin.session);
         if self.marks.len() >= MARKS_AT_MOST {
@@ -483,8 +489,8 @@ impl Desk {
 
     /// Recognises what was delivered before, and asks the flows' gates. Once for a group, however often it is written:
     /// both move on.
-    fn admit(&mut self, group: &mut Group) {
-        let Group { batches, messages, decisions, admitted, written, .. } = group;
+    fn admit(&mut self, group: &mut CommitGroup) {
+        let CommitGroup { batches, messages, decisions, admitted, written, .. } = group;
         *admitted = true;
         if let Err(reason) = self.journal.tidy_notes() {
             tracing::warn!(%reason, "what was noted of senders stays as long as it is; the next group tries again");
@@ -505,7 +511,7 @@ impl Desk {
                 retained_ones.map(|decision| is_known(message, decision, latest, &mut retained)).collect();
             let mut is_taken = || {
                 for (decision, _) in decisions.iter_mut().zip(&known).filter(|(_, is_known)| **is_known) {
-                    *decision = Decision::KeptBack;
+                    *decision = RouteDecision::KeptBack;
                 }
                 let is_taken = gates.is_taken(message, decisions);
                 written.kept_back += usize::from(!is_taken && !decisions.is_empty());
@@ -537,15 +543,15 @@ impl Desk {
         heard.until(batches, batches.len(), 0, |news| self.hear(news));
     }
 
-    fn hear(&mut self, News { session, what, .. }: News) {
+    fn hear(&mut self, SenderNews { session, what, .. }: SenderNews) {
         let owed = self.journal.owed();
         match what {
-            Heard::Connected => {
+            SenderEvent::Connected => {
                 owed.connected(session);
                 self.covered = owed.oldest(session).map_or(0, |seq| seq - 1);
             }
-            Heard::Released { packet_id } => owed.released(session, packet_id),
-            Heard::Gone => owed.forget_session(session),
+            SenderEvent::Released { packet_id } => owed.released(session, packet_id),
+            SenderEvent::Gone => owed.forget_session(session),
         }
     }
 
@@ -554,11 +560,11 @@ impl Desk {
     /// # Errors
     /// In words; it is not durable then. Those of the journal, or messages wait for the journal: they have been promised
     /// the next numbers.
-    pub fn write_again(&mut self, message: &Inbound, targets: &[Target<'_>]) -> Result<(), String> {
+    pub fn write_again(&mut self, message: &InboundMessage, targets: &[EntryTarget<'_>]) -> Result<(), String> {
         if self.is_waiting {
             return Err("messages wait for room in the journal; replay when they are through".to_owned());
         }
-        let entry = Entry {
+        let entry = JournalEntry {
             topic: &message.topic,
             payload: &message.payload,
             received_at: message.received_at,
@@ -572,7 +578,7 @@ impl Desk {
     }
 
     /// The senders have our acknowledgements through this ticket. The next group carries it to disk.
-    pub fn confirm(&mut self, ticket: Ticket) {
+    pub fn confirm(&mut self, ticket: DeliveryTag) {
         let mut newest = None;
         while let Some(mark) = self.marks.front() {
             let is_covered = mark.ticket.connection < ticket.connection
@@ -605,7 +611,7 @@ impl Desk {
 
     /// Everything through here is durable.
     #[must_use]
-    pub fn safe(&self) -> Ticket {
+    pub fn safe(&self) -> DeliveryTag {
         self.safe
     }
 }
@@ -613,24 +619,24 @@ impl Desk {
 /// Whether a retained message has come before and the flow has stored it then, or will do so with this group; or, where the
 /// flow wants the first one only, whether there was one.
 fn is_known(
-    message: &Inbound,
-    decision: &Decision,
+    message: &InboundMessage,
+    decision: &RouteDecision,
     latest: &LatestDigests,
     group: &mut HashSet<(Option<i64>, u64, u64)>,
 ) -> bool {
     let Some(flow) = decision.flow_key() else { return false };
     let (topic, content) = (topic_hash(&message.topic), content_hash(&message.topic, &message.payload));
     let known = latest.get(flow, topic);
-    let is_first_only = matches!(decision, Decision::Accepted(flow) if flow.retained == RetainedPolicy::FirstOnly);
+    let is_first_only = matches!(decision, RouteDecision::Accepted(flow) if flow.retained == RetainedPolicy::FirstOnly);
     known == Some(content) || (is_first_only && known.is_some()) || !group.insert((flow.id, topic, content))
 }
 
 /// What news of a sender changes.
-fn event(News { session, what, .. }: News) -> Event {
+fn event(SenderNews { session, what, .. }: SenderNews) -> SenderNote {
     match what {
-        Heard::Connected => Event::Connected { session },
-        Heard::Released { packet_id } => Event::Released { session, packet_id },
-        Heard::Gone => Event::Gone { session },
+        SenderEvent::Connected => SenderNote::Connected { session },
+        SenderEvent::Released { packet_id } => SenderNote::Released { session, packet_id },
+        SenderEvent::Gone => SenderNote::Gone { session },
     }
 }
 
@@ -644,7 +650,7 @@ struct Hearing {
 
 impl Hearing {
     /// Tells the news up to before a message, those of the batches before included.
-    fn until(&mut self, batches: &[Part], batch: usize, message: usize, mut tell: impl FnMut(News)) {
+    fn until(&mut self, batches: &[Part], batch: usize, message: usize, mut tell: impl FnMut(SenderNews)) {
         while let Some(Part { batch: current, from }) = batches.get(self.batch) {
             let news = current.news.get(self.news).filter(|news| self.batch < batch || news.before <= message);
             match news {
@@ -664,37 +670,37 @@ impl Hearing {
 /// What each flow's `on_change`, `min_interval` and rule for retained messages have seen. In memory: after a restart the
 /// first message of a topic passes.
 #[derive(Default)]
-struct Gates(HashMap<i64, (Arc<Flow>, Gate)>);
+struct Gates(HashMap<i64, (Arc<Flow>, ChangeFilter)>);
 
 impl Gates {
     /// Turns the decision of each flow that keeps this message back; tells whether anything is left to be journaled.
-    fn is_taken(&mut self, message: &Inbound, decisions: &mut [Decision]) -> bool {
+    fn is_taken(&mut self, message: &InboundMessage, decisions: &mut [RouteDecision]) -> bool {
         let mut is_taken = false;
         for decision in decisions {
             match decision {
-                Decision::Accepted(flow) if !self.passes(flow, message) => *decision = Decision::KeptBack,
-                Decision::Accepted(_) | Decision::Refused { .. } => is_taken = true,
-                Decision::KeptBack => {}
+                RouteDecision::Accepted(flow) if !self.passes(flow, message) => *decision = RouteDecision::KeptBack,
+                RouteDecision::Accepted(_) | RouteDecision::Refused { .. } => is_taken = true,
+                RouteDecision::KeptBack => {}
             }
         }
         is_taken
     }
 
-    fn passes(&mut self, flow: &Arc<Flow>, message: &Inbound) -> bool {
+    fn passes(&mut self, flow: &Arc<Flow>, message: &InboundMessage) -> bool {
         if flow.retained == RetainedPolicy::Process && flow.on_change.is_none() && flow.min_interval.is_none() {
             return true;
         }
         let is_known = self.0.get(&flow.id).is_some_and(|(known, _)| known == flow);
         if !is_known {
             self.0.remove(&flow.id);
-            let Some(gate) = Gate::for_flow(flow) else { return true };
+            let Some(gate) = ChangeFilter::for_flow(flow) else { return true };
             self.0.insert(flow.id, (Arc::clone(flow), gate));
         }
         let Some((_, gate)) = self.0.get_mut(&flow.id) else { return true };
         // It was parsed before and found good.
-        let Ok(payload) = Payload::parse(&message.payload) else { return true };
-        let passes =
-            gate.check(&message.topic, &payload, message.retain, message.received_at) == change_filter::Verdict::Pass;
+        let Ok(payload) = JsonPayload::parse(&message.payload) else { return true };
+        let passes = gate.check(&message.topic, &payload, message.retain, message.received_at)
+            == change_filter::ChangeVerdict::Pass;
         if passes {
             gate.passed(&message.topic, &payload, message.received_at);
         }

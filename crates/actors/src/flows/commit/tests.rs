@@ -1,51 +1,51 @@
 use super::*;
 use bytes::Bytes;
-use hearthgate_domain::delivery::{Origin, QoS, Via};
+use hearthgate_domain::delivery::{MessageOrigin, QoS, SubscriptionIds};
 use hearthgate_domain::flow::FlowRow;
-use hearthgate_storage::journal::{Options, Start};
+use hearthgate_storage::journal::{ConsumerStart, JournalOptions};
 use tempfile::TempDir;
 
 const CONSUMER: &str = "records";
 
 /// A journal of 1 MiB, which takes half of that at once, with a consumer that is not done with anything.
-fn desk() -> (TempDir, Desk) {
+fn desk() -> (TempDir, JournalCommitter) {
     let folder = TempDir::new().unwrap();
-    let options = Options { segment_bytes: 128 << 10, max_bytes: 1 << 20, ..Options::default() };
+    let options = JournalOptions { segment_bytes: 128 << 10, max_bytes: 1 << 20, ..JournalOptions::default() };
     let (journal, _) = Journal::open(folder.path(), options).unwrap();
-    journal.handle().register(CONSUMER, Start::Oldest).unwrap();
-    (folder, Desk::new(journal))
+    journal.handle().register(CONSUMER, ConsumerStart::Oldest).unwrap();
+    (folder, JournalCommitter::new(journal))
 }
 
-fn message(packet_id: u16, bytes: usize) -> Inbound {
-    Inbound {
+fn message(packet_id: u16, bytes: usize) -> InboundMessage {
+    InboundMessage {
         topic: "a".into(),
         payload: Bytes::from(vec![b'x'; bytes]),
         qos: QoS::AtLeastOnce,
         retain: false,
         received_at: 0,
-        origin: Some(Origin { session: 1, packet_id, dup: false }),
-        via: Via::Any,
+        origin: Some(MessageOrigin { session: 1, packet_id, dup: false }),
+        via: SubscriptionIds::Any,
         unusable: None,
         kept_since: None,
     }
 }
 
 /// The sender begins on a connection.
-fn connected() -> Vec<News> {
-    vec![News { before: 0, session: 1, what: Heard::Connected }]
+fn connected() -> Vec<SenderNews> {
+    vec![SenderNews { before: 0, session: 1, what: SenderEvent::Connected }]
 }
 
 /// Messages of these sizes, from this number on, all of them wanted.
-fn group(first: u64, sizes: &[usize]) -> Group {
+fn group(first: u64, sizes: &[usize]) -> CommitGroup {
     let messages =
         sizes.iter().enumerate().map(|(index, bytes)| message(first as u16 + index as u16, *bytes)).collect();
-    let mut group = Group::default();
+    let mut group = CommitGroup::default();
     for index in 0..sizes.len() {
         let reason = "wanted, whatever for".to_owned();
-        group.push(index, [Decision::Refused { flow_id: None, reason, pointer: String::new() }]);
+        group.push(index, [RouteDecision::Refused { flow_id: None, reason, pointer: String::new() }]);
     }
-    let first = Ticket { connection: 1, number: first };
-    group.close_batch(Arc::new(Batch { first, messages, news: Vec::new() }), 0);
+    let first = DeliveryTag { connection: 1, number: first };
+    group.close_batch(Arc::new(MessageBatch { first, messages, news: Vec::new() }), 0);
     group
 }
 
@@ -54,7 +54,7 @@ fn a_group_that_the_journal_can_not_take_at_once_is_written_in_pieces() {
     let (_folder, mut desk) = desk();
     let mut group = group(1, &[6_000; 120]);
     assert_eq!(desk.write(&mut group).unwrap().appended, 120);
-    assert_eq!(desk.safe(), Ticket { connection: 1, number: 120 });
+    assert_eq!(desk.safe(), DeliveryTag { connection: 1, number: 120 });
 }
 
 #[test]
@@ -84,7 +84,8 @@ fn when_the_journal_is_full_in_the_middle_of_a_group_it_goes_on_there_or_comes_a
 #[test]
 fn nothing_is_replayed_while_messages_wait_for_the_numbers_that_they_were_promised() {
     let (_folder, mut desk) = desk();
-    let refused = [Target { flow_id: None, verdict: Verdict::Refused { reason: "whatever for", pointer: "" } }];
+    let refused =
+        [EntryTarget { flow_id: None, verdict: TargetVerdict::Refused { reason: "whatever for", pointer: "" } }];
     let mut large = group(1, &[6_000; 250]);
     assert!(matches!(desk.write(&mut large), Err(JournalError::Full { .. })));
     let journal = desk.journal.handle();
@@ -106,7 +107,7 @@ fn a_message_that_the_journal_never_can_take_is_refused_alone() {
     assert!(!desk.refuse(&mut group, 1), "one is left");
     assert_eq!(desk.write(&mut group).unwrap().appended, 2);
     assert_eq!(desk.journal.handle().usage().synced, 2);
-    assert_eq!(desk.safe(), Ticket { connection: 1, number: 3 });
+    assert_eq!(desk.safe(), DeliveryTag { connection: 1, number: 3 });
 }
 
 #[test]
@@ -115,8 +116,8 @@ fn all_that_is_left_can_be_refused_and_what_is_sent_again_is_recognised_all_the_
     let mut large = group(1, &[6_000; 250]);
     assert!(desk.write(&mut large).is_err());
     assert!(desk.refuse(&mut large, usize::MAX));
-    assert_eq!(desk.safe(), Ticket { connection: 1, number: 250 });
-    let mut origin = Origin { session: 1, packet_id: 250, dup: true };
+    assert_eq!(desk.safe(), DeliveryTag { connection: 1, number: 250 });
+    let mut origin = MessageOrigin { session: 1, packet_id: 250, dup: true };
     let hash = content_hash("a", &[b'x'; 6_000]);
     assert!(matches!(desk.journal.owed().check(&origin, hash), Delivery::Redelivered { seq: None }));
     origin.packet_id = 251;
@@ -124,34 +125,35 @@ fn all_that_is_left_can_be_refused_and_what_is_sent_again_is_recognised_all_the_
 }
 
 /// Messages of these packet identifiers, sent again on connection 2.
-fn sent_again(first: u64, packet_ids: &[u16]) -> Group {
+fn sent_again(first: u64, packet_ids: &[u16]) -> CommitGroup {
     let again = |id: &u16| {
         let message = message(*id, 100);
-        Inbound { origin: message.origin.map(|origin| Origin { dup: true, ..origin }), ..message }
+        InboundMessage { origin: message.origin.map(|origin| MessageOrigin { dup: true, ..origin }), ..message }
     };
-    let mut group = Group::default();
+    let mut group = CommitGroup::default();
     for index in 0..packet_ids.len() {
-        group.push(index, [Decision::Refused { flow_id: None, reason: "wanted".into(), pointer: String::new() }]);
+        group.push(index, [RouteDecision::Refused { flow_id: None, reason: "wanted".into(), pointer: String::new() }]);
     }
     let news = if first == 1 { connected() } else { vec![] };
     let messages = packet_ids.iter().map(again).collect();
-    group.close_batch(Arc::new(Batch { first: Ticket { connection: 2, number: first }, messages, news }), 0);
+    group
+        .close_batch(Arc::new(MessageBatch { first: DeliveryTag { connection: 2, number: first }, messages, news }), 0);
     group
 }
 
 #[test]
 fn an_acknowledgement_that_arrived_says_nothing_of_what_is_still_being_sent_again() {
     let folder = TempDir::new().unwrap();
-    let open = || Journal::open(folder.path(), Options::default()).unwrap();
+    let open = || Journal::open(folder.path(), JournalOptions::default()).unwrap();
     let (journal, _) = open();
-    journal.handle().register(CONSUMER, Start::Oldest).unwrap();
-    Desk::new(journal).write(&mut group(1, &[100; 6])).unwrap();
+    journal.handle().register(CONSUMER, ConsumerStart::Oldest).unwrap();
+    JournalCommitter::new(journal).write(&mut group(1, &[100; 6])).unwrap();
     // Killed before any acknowledgement went out: all of them come again, and not all at once.
     let (journal, _) = open();
-    let mut desk = Desk::new(journal);
+    let mut desk = JournalCommitter::new(journal);
     let written = desk.write(&mut sent_again(1, &[1, 2, 3])).unwrap();
     assert_eq!((written.appended, written.redelivered), (0, 3));
-    desk.confirm(Ticket { connection: 2, number: 3 });
+    desk.confirm(DeliveryTag { connection: 2, number: 3 });
     let written = desk.write(&mut sent_again(4, &[4, 5, 6])).unwrap();
     assert_eq!((written.appended, written.redelivered), (0, 3));
     desk.keep_settled().unwrap();
@@ -159,7 +161,7 @@ fn an_acknowledgement_that_arrived_says_nothing_of_what_is_still_being_sent_agai
     // Killed once more: the first three are known to be acknowledged, the others come again.
     let (mut journal, _) = open();
     assert_eq!(journal.owed().len(), 3, "those that are not known to be acknowledged");
-    let written = Desk::new(journal).write(&mut sent_again(1, &[4, 5, 6])).unwrap();
+    let written = JournalCommitter::new(journal).write(&mut sent_again(1, &[4, 5, 6])).unwrap();
     assert_eq!((written.appended, written.redelivered), (0, 3));
 }
 
@@ -170,17 +172,17 @@ fn a_confirmation_covers_every_group_up_to_its_ticket_and_none_behind_it() {
         desk.write(&mut sent_again(first, &packet_ids)).unwrap();
     }
     assert_eq!(desk.journal.owed().len(), 6);
-    desk.confirm(Ticket { connection: 2, number: 4 });
+    desk.confirm(DeliveryTag { connection: 2, number: 4 });
     assert_eq!(desk.journal.owed().len(), 2);
-    desk.confirm(Ticket { connection: 2, number: 6 });
+    desk.confirm(DeliveryTag { connection: 2, number: 6 });
     assert_eq!(desk.journal.owed().len(), 0);
 }
 
 /// Three readings, the second one equal to the first, for a flow that takes only what has changed.
-fn readings(dup: bool) -> Vec<Inbound> {
-    let reading = |(packet_id, payload): (u16, &'static str)| Inbound {
+fn readings(dup: bool) -> Vec<InboundMessage> {
+    let reading = |(packet_id, payload): (u16, &'static str)| InboundMessage {
         payload: Bytes::from_static(payload.as_bytes()),
-        origin: Some(Origin { session: 1, packet_id, dup }),
+        origin: Some(MessageOrigin { session: 1, packet_id, dup }),
         ..message(packet_id, 0)
     };
     [(1, r#"{"n":1}"#), (2, r#"{"n":1}"#), (3, r#"{"n":2}"#)].map(reading).into()
@@ -202,20 +204,23 @@ fn flow(id: i64, code: &str, options: &str) -> Arc<Flow> {
 }
 
 /// Messages of a connection, each for these flows.
-fn batch(connection: u64, messages: Vec<(Inbound, Vec<Arc<Flow>>)>) -> Group {
-    let mut group = Group::default();
+fn batch(connection: u64, messages: Vec<(InboundMessage, Vec<Arc<Flow>>)>) -> CommitGroup {
+    let mut group = CommitGroup::default();
     let (messages, flows): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
     for (index, flows) in flows.into_iter().enumerate() {
-        group.push(index, flows.into_iter().map(Decision::Accepted));
+        group.push(index, flows.into_iter().map(RouteDecision::Accepted));
     }
-    group.close_batch(Arc::new(Batch { first: Ticket { connection, number: 1 }, messages, news: connected() }), 0);
+    group.close_batch(
+        Arc::new(MessageBatch { first: DeliveryTag { connection, number: 1 }, messages, news: connected() }),
+        0,
+    );
     group
 }
 
-fn open_desk(folder: &std::path::Path) -> Desk {
-    let (journal, _) = Journal::open(folder, Options::default()).unwrap();
-    journal.handle().register(CONSUMER, Start::Oldest).unwrap();
-    Desk::new(journal)
+fn open_desk(folder: &std::path::Path) -> JournalCommitter {
+    let (journal, _) = Journal::open(folder, JournalOptions::default()).unwrap();
+    journal.handle().register(CONSUMER, ConsumerStart::Oldest).unwrap();
+    JournalCommitter::new(journal)
 }
 
 #[test]
@@ -226,8 +231,8 @@ fn what_no_flow_stores_is_recognised_after_a_restart_and_hides_nothing_else() {
     let all = |dup| {
         let mut messages: Vec<_> =
             readings(dup).into_iter().map(|message| (message, vec![Arc::clone(&flow)])).collect();
-        let origin = Origin { session: 1, packet_id: 9, dup };
-        messages.insert(2, (Inbound { origin: Some(origin), ..message(9, 20) }, vec![]));
+        let origin = MessageOrigin { session: 1, packet_id: 9, dup };
+        messages.insert(2, (InboundMessage { origin: Some(origin), ..message(9, 20) }, vec![]));
         messages
     };
     let written = open_desk(folder.path()).write(&mut batch(1, all(false))).unwrap();
@@ -244,10 +249,10 @@ fn an_identifier_that_went_to_a_message_that_nobody_stores_stands_for_that_one_a
     let folder = TempDir::new().unwrap();
     let flows = || vec![flow(1, "F", "{}")];
     let reading = |dup| {
-        let origin = Some(Origin { session: 1, packet_id: 1, dup });
-        Inbound { origin, payload: Bytes::from_static(b"{}"), ..message(1, 0) }
+        let origin = Some(MessageOrigin { session: 1, packet_id: 1, dup });
+        InboundMessage { origin, payload: Bytes::from_static(b"{}"), ..message(1, 0) }
     };
-    let command = Inbound { payload: Bytes::from_static(b"OPEN"), ..reading(false) };
+    let command = InboundMessage { payload: Bytes::from_static(b"OPEN"), ..reading(false) };
     let sent = vec![(reading(false), flows()), (command, vec![])];
     assert_eq!(open_desk(folder.path()).write(&mut batch(1, sent)).unwrap().appended, 1);
     // An equal reading, whose first attempt was lost.
@@ -259,8 +264,8 @@ fn an_identifier_that_went_to_a_message_that_nobody_stores_stands_for_that_one_a
 fn a_retained_message_is_stored_once_by_each_flow_and_by_a_new_one_too() {
     let folder = TempDir::new().unwrap();
     let (first, new) = (flow(1, "FIRST", "{}"), flow(2, "NEW", "{}"));
-    let published = Inbound { payload: Bytes::from_static(b"{}"), origin: None, ..message(1, 0) };
-    let again = Inbound { retain: true, ..published.clone() };
+    let published = InboundMessage { payload: Bytes::from_static(b"{}"), origin: None, ..message(1, 0) };
+    let again = InboundMessage { retain: true, ..published.clone() };
     let both = vec![Arc::clone(&first), Arc::clone(&new)];
     let appended = |messages| open_desk(folder.path()).write(&mut batch(1, messages)).unwrap().appended;
     assert_eq!(appended(vec![(published, vec![Arc::clone(&first)])]), 1);
@@ -269,7 +274,7 @@ fn a_retained_message_is_stored_once_by_each_flow_and_by_a_new_one_too() {
     assert_eq!(appended(vec![(again.clone(), both.clone()), (again.clone(), both.clone())]), 1, "for the new one");
     assert_eq!(appended(vec![(again.clone(), both)]), 0);
     assert_eq!(appended(vec![(again.clone(), vec![flow(2, "OTHER", "{}")])]), 1, "the number is another flow's now");
-    let changed = Inbound { payload: Bytes::from_static(br#"{"n":1}"#), ..again };
+    let changed = InboundMessage { payload: Bytes::from_static(br#"{"n":1}"#), ..again };
     assert_eq!(appended(vec![(changed.clone(), vec![first])]), 1);
     assert_eq!(appended(vec![(changed, vec![flow(1, "FIRST", r#"{"retained":"first_only"}"#)])]), 0);
 }
@@ -288,11 +293,11 @@ fn what_is_kept_back_takes_no_number_from_what_is_stored_and_sent_again_behind_i
         ..FlowRow::default()
     };
     let flow = Arc::new(Flow::compile(row).unwrap());
-    let group = |connection: u64, messages: Vec<Inbound>| {
-        let mut group = Group::default();
-        (0..messages.len()).for_each(|index| group.push(index, [Decision::Accepted(Arc::clone(&flow))]));
-        let first = Ticket { connection, number: 1 };
-        group.close_batch(Arc::new(Batch { first, messages, news: connected() }), 0);
+    let group = |connection: u64, messages: Vec<InboundMessage>| {
+        let mut group = CommitGroup::default();
+        (0..messages.len()).for_each(|index| group.push(index, [RouteDecision::Accepted(Arc::clone(&flow))]));
+        let first = DeliveryTag { connection, number: 1 };
+        group.close_batch(Arc::new(MessageBatch { first, messages, news: connected() }), 0);
         group
     };
     let written = desk.write(&mut group(1, readings(false))).unwrap();

@@ -1,24 +1,24 @@
 //! One message through its flow's deliveries, and what becomes of those that can't be made.
 
-use super::hops::{self, Hops};
-use super::posting::{End, Posting};
-use super::rendering::Rendered;
-use super::turn::Turn;
-use crate::backoff::Pace;
+use super::hops::{self, HopCounts};
+use super::posting::{EndpointCaller, PostingEnd};
+use super::rendering::RenderedCall;
+use super::turn::TurnQueue;
+use crate::backoff::RestartDelay;
 use crate::flows::dead_letters;
-use crate::flows::poster::endpoints::{Counters, Endpoints};
-use crate::flows::poster::flow_queue::Delivery;
-use crate::flows::poster::flow_queue::Job;
-use crate::messages::{PublishTracked, Reload};
-use crate::metrics::{Counter, Outcome as Counted};
-use crate::poison::Deaths;
+use crate::flows::poster::endpoints::{DeliveryCounters, DeliveryOptions};
+use crate::flows::poster::flow_queue::ActionDelivery;
+use crate::flows::poster::flow_queue::DeliveryJob;
+use crate::messages::{PublishTracked, ReloadFlows};
+use crate::metrics::{CountedOutcome as Counted, MetricCounter};
+use crate::poison::PoisonMessages;
 use futures_util::future::LocalBoxFuture;
-use hearthgate_domain::delivery::{Outbound, QoS};
-use hearthgate_domain::fate::Outcome as Told;
-use hearthgate_domain::flow::{Action, Flow, LogLevel, Part};
+use hearthgate_domain::delivery::{OutboundMessage, QoS};
+use hearthgate_domain::fate::FateOutcome as Told;
+use hearthgate_domain::flow::{ActionKind, Flow, FlowAction, LogLevel};
 use hearthgate_domain::routing::RoutingTable;
-use hearthgate_endpoints::template::Purpose;
-use hearthgate_mqtt::link::Outcome;
+use hearthgate_endpoints::template::TemplatePurpose;
+use hearthgate_mqtt::link::PublishOutcome;
 use hearthgate_storage::dead_letters::NewDeadLetter;
 use hearthgate_storage::journal::{self, Seq};
 use std::cell::RefCell;
@@ -28,36 +28,36 @@ use std::sync::Arc;
 use tracing::{debug, error, info, trace, warn};
 
 /// A message that is delivered or given up.
-pub(super) struct Done {
+pub(super) struct FinishedDelivery {
     pub(super) flow_id: i64,
     pub(super) seq: Seq,
 }
 
 /// Delivers; shared by all lanes of one incarnation.
-pub(super) struct Deliverer {
-    endpoints: Endpoints,
-    posting: Posting,
-    journal: journal::Handle,
-    deaths: Arc<Deaths<Delivery>>,
-    counters: RefCell<HashMap<i64, Rc<Counters>>>,
+pub(super) struct MessageDeliverer {
+    endpoints: DeliveryOptions,
+    posting: EndpointCaller,
+    journal: journal::JournalHandle,
+    deaths: Arc<PoisonMessages<ActionDelivery>>,
+    counters: RefCell<HashMap<i64, Rc<DeliveryCounters>>>,
     /// In which order each flow's messages are handed over to be published.
-    turns: RefCell<HashMap<i64, Rc<Turn>>>,
-    hops: RefCell<Hops>,
+    turns: RefCell<HashMap<i64, Rc<TurnQueue>>>,
+    hops: RefCell<HopCounts>,
 }
 
-impl Deliverer {
+impl MessageDeliverer {
     /// To be called on the thread that will use it.
     ///
     /// # Errors
     /// In words.
     pub(super) fn new(
-        endpoints: &Endpoints,
-        journal: journal::Handle,
-        deaths: Arc<Deaths<Delivery>>,
+        endpoints: &DeliveryOptions,
+        journal: journal::JournalHandle,
+        deaths: Arc<PoisonMessages<ActionDelivery>>,
     ) -> Result<Self, String> {
-        let posting = Posting::new(endpoints, Arc::clone(&deaths))?;
+        let posting = EndpointCaller::new(endpoints, Arc::clone(&deaths))?;
         let (counters, turns, hops) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Ok(Deliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters, turns, hops })
+        Ok(MessageDeliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters, turns, hops })
     }
 
     /// Other flows are in force.
@@ -66,9 +66,9 @@ impl Deliverer {
     }
 
     /// Takes a message through all deliveries of its flow, however long that takes.
-    pub(super) async fn deliver(&self, flow_id: i64, table: &RoutingTable, job: Job) -> Done {
+    pub(super) async fn deliver(&self, flow_id: i64, table: &RoutingTable, job: DeliveryJob) -> FinishedDelivery {
         let flow = table.flow(flow_id);
-        let done = Done { flow_id, seq: job.seq };
+        let done = FinishedDelivery { flow_id, seq: job.seq };
         let part = job.due.part();
         let Some(flow) = flow else {
             self.give_up_all(table, flow_id, &job).await;
@@ -80,20 +80,20 @@ impl Deliverer {
         }
         for action in flow.actions.iter().filter(|action| job.due.includes(action)) {
             match action {
-                Action::StoreDb {} => {}
-                Action::PostEndpoint {} => self.risk(flow, &job, Part::Post, self.post(flow, &job)).await,
-                Action::Publish { topic, qos, retain } => {
+                FlowAction::StoreDb {} => {}
+                FlowAction::PostEndpoint {} => self.risk(flow, &job, ActionKind::Post, self.post(flow, &job)).await,
+                FlowAction::Publish { topic, qos, retain } => {
                     let publishing = self.publish(flow, &job, topic, *qos, *retain);
-                    self.risk(flow, &job, Part::Publish, publishing).await;
+                    self.risk(flow, &job, ActionKind::Publish, publishing).await;
                 }
-                Action::Log { level } => log(flow, &job, *level),
+                FlowAction::Log { level } => log(flow, &job, *level),
             }
         }
         done
     }
 
     /// Of a flow that is not in force: a letter for each part that it has, or one for all when that is not known.
-    async fn give_up_all(&self, table: &RoutingTable, flow_id: i64, job: &Job) {
+    async fn give_up_all(&self, table: &RoutingTable, flow_id: i64, job: &DeliveryJob) {
         let (code, reason) = (dead_letters::code(table, flow_id), dead_letters::rests(table, flow_id));
         if table.resting(flow_id).is_none_or(|resting| resting.flow.is_none()) {
             return self.give_up(&code, job, job.due.part(), &reason, 0).await;
@@ -107,8 +107,8 @@ impl Deliverer {
     }
 
     /// Carries out one part; a panic is laid to its message, and a message that has done that twice is given up.
-    async fn risk(&self, flow: &Flow, job: &Job, part: Part, work: impl Future<Output = ()>) {
-        let delivery = Delivery { flow_id: flow.id, seq: job.seq, part };
+    async fn risk(&self, flow: &Flow, job: &DeliveryJob, part: ActionKind, work: impl Future<Output = ()>) {
+        let delivery = ActionDelivery { flow_id: flow.id, seq: job.seq, part };
         if self.deaths.is_deadly(delivery) {
             let reason = "this message has stopped the poster twice";
             return self.give_up(&flow.code, job, Some(part), reason, 0).await;
@@ -116,55 +116,55 @@ impl Deliverer {
         self.deaths.risk_all(|| [delivery], work).await;
     }
 
-    async fn post(&self, flow: &Arc<Flow>, job: &Job) {
+    async fn post(&self, flow: &Arc<Flow>, job: &DeliveryJob) {
         #[cfg(feature = "fault-injection")]
         assert!(!job.topic.ends_with("/fault/post"), "injected by the topic");
         let Some(endpoint) = &flow.endpoint else { return };
         let counters = self.counters(flow);
         let message_id = self.message_id(flow, job);
         let (reason, attempts) = match self.posting.post(flow, endpoint, job, &message_id, &counters).await {
-            End::Delivered => {
+            PostingEnd::Delivered => {
                 self.tell(flow, job, Told::Delivered, "");
                 return counters.delivered.add(1);
             }
-            End::GivenUp { reason, attempts } => (reason, attempts),
-            End::Gone { reason, attempts } => {
+            PostingEnd::GivenUp { reason, attempts } => (reason, attempts),
+            PostingEnd::Gone { reason, attempts } => {
                 Box::pin(self.switch_off(flow)).await;
                 (reason, attempts)
             }
         };
         counters.dead.add(1);
-        self.give_up(&flow.code, job, Some(Part::Post), &reason, attempts).await;
+        self.give_up(&flow.code, job, Some(ActionKind::Post), &reason, attempts).await;
     }
 
     /// The same in every attempt, also after a crash.
-    fn message_id(&self, flow: &Flow, job: &Job) -> String {
+    fn message_id(&self, flow: &Flow, job: &DeliveryJob) -> String {
         format!("{}-{}-{}", self.journal.origin_of(job.seq).simple(), job.seq, flow.id)
     }
 
-    async fn publish(&self, flow: &Arc<Flow>, job: &Job, topic: &str, qos: QoS, retain: bool) {
+    async fn publish(&self, flow: &Arc<Flow>, job: &DeliveryJob, topic: &str, qos: QoS, retain: bool) {
         #[cfg(feature = "fault-injection")]
         assert!(!job.topic.ends_with("/fault/publish"), "injected by the topic");
         let message_id = self.message_id(flow, job);
-        let delivery = Delivery { flow_id: flow.id, seq: job.seq, part: Part::Publish };
+        let delivery = ActionDelivery { flow_id: flow.id, seq: job.seq, part: ActionKind::Publish };
         let rendering = || {
             #[cfg(feature = "fault-injection")]
             if job.topic.ends_with("/fault/abort") {
                 std::process::abort();
             }
-            job.rendered(flow, &message_id).render(topic, Purpose::Body)
+            job.rendered(flow, &message_id).render(topic, TemplatePurpose::Body)
         };
         let topic = match self.deaths.hold(delivery, rendering) {
             Ok(topic) => topic,
-            Err(reason) => return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await,
+            Err(reason) => return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await,
         };
         if let Err(reason) = hearthgate_domain::topic::validate_topic_name(&topic) {
             let reason = format!("PUBLISH to {topic:?}: {reason}");
-            return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await;
+            return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await;
         }
         if flow.topic.filter().matches(&topic) {
             let reason = format!("PUBLISH to {topic:?} would come back to the same flow, again and again");
-            return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await;
+            return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await;
         }
         let hops = self.hops.borrow().of(&job.topic, &job.payload) + 1;
         if hops > hops::MOST {
@@ -174,10 +174,10 @@ impl Deliverer {
                 hops::MOST
             );
             self.counters(flow).dead.add(1);
-            return self.give_up(&flow.code, job, Some(Part::Publish), &reason, 0).await;
+            return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await;
         }
         self.hops.borrow_mut().note(&topic, &job.payload, hops);
-        let message = Outbound { topic: topic.into(), payload: job.payload.clone(), qos, retain };
+        let message = OutboundMessage { topic: topic.into(), payload: job.payload.clone(), qos, retain };
         match self.publish_until_settled(flow, job, &message).await {
             Ok(()) => {
                 self.tell(flow, job, Told::Delivered, "");
@@ -185,16 +185,21 @@ impl Deliverer {
             }
             Err(reason) => {
                 self.counters(flow).dead.add(1);
-                self.give_up(&flow.code, job, Some(Part::Publish), &reason, 1).await;
+                self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 1).await;
             }
         }
     }
 
     /// Publishes until the broker has acknowledged or refused the message, also over a new connection or a restart of the
     /// part that keeps it.
-    async fn publish_until_settled(&self, flow: &Flow, job: &Job, message: &Outbound) -> Result<(), String> {
+    async fn publish_until_settled(
+        &self,
+        flow: &Flow,
+        job: &DeliveryJob,
+        message: &OutboundMessage,
+    ) -> Result<(), String> {
         let turn = Rc::clone(self.turns.borrow_mut().entry(flow.id).or_default());
-        let mut pace = Pace::new();
+        let mut pace = RestartDelay::new();
         loop {
             let place = turn.take_place(job.seq);
             place.reached().await;
@@ -213,9 +218,9 @@ impl Deliverer {
             };
             drop(place);
             match receipt.outcome().await {
-                Outcome::Acknowledged => return Ok(()),
-                Outcome::Refused(reason) => return Err(reason),
-                Outcome::GivenUp => {
+                PublishOutcome::Acknowledged => return Ok(()),
+                PublishOutcome::Refused(reason) => return Err(reason),
+                PublishOutcome::GivenUp => {
                     debug!(flow = %flow.code, seq = job.seq, "not acknowledged, it will be published again");
                     // With a place, so that nobody of a later number comes first.
                     let _place = turn.take_place(job.seq);
@@ -226,7 +231,7 @@ impl Deliverer {
     }
 
     /// For those who look on.
-    fn tell(&self, flow: &Flow, job: &Job, outcome: Told, reason: &str) {
+    fn tell(&self, flow: &Flow, job: &DeliveryJob, outcome: Told, reason: &str) {
         self.endpoints.traffic.tell_later(job.seq, job.received_at, &flow.code, outcome, reason);
     }
 
@@ -235,8 +240,8 @@ impl Deliverer {
     fn give_up<'a>(
         &'a self,
         code: &'a str,
-        job: &'a Job,
-        part: Option<Part>,
+        job: &'a DeliveryJob,
+        part: Option<ActionKind>,
         reason: &'a str,
         attempts: usize,
     ) -> LocalBoxFuture<'a, ()> {
@@ -256,7 +261,7 @@ impl Deliverer {
                 attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
                 part,
             };
-            let mut pace = Pace::new();
+            let mut pace = RestartDelay::new();
             while let Err(reason) = dead_letters::keep(&self.endpoints.letters, std::slice::from_ref(&letter)).await {
                 error!(%reason, "a dead letter can not be kept yet");
                 pace.pause().await;
@@ -271,7 +276,7 @@ impl Deliverer {
         match database.set_flow_enabled(flow.id, false).await {
             Ok(_) => {
                 info!(flow = %flow.code, "switched off: its endpoint answered 410 Gone");
-                if let Err(reason) = self.endpoints.reload.try_send(Reload) {
+                if let Err(reason) = self.endpoints.reload.try_send(ReloadFlows) {
                     warn!(%reason, "the next reload of the flows will take it out");
                 }
             }
@@ -279,25 +284,25 @@ impl Deliverer {
         }
     }
 
-    fn counters(&self, flow: &Flow) -> Rc<Counters> {
+    fn counters(&self, flow: &Flow) -> Rc<DeliveryCounters> {
         let new = || {
-            Rc::new(Counters {
-                delivered: Counter::delivered(&flow.code, Counted::Ok),
-                retried: Counter::delivered(&flow.code, Counted::Retried),
-                dead: Counter::delivered(&flow.code, Counted::Dead),
+            Rc::new(DeliveryCounters {
+                delivered: MetricCounter::delivered(&flow.code, Counted::Ok),
+                retried: MetricCounter::delivered(&flow.code, Counted::Retried),
+                dead: MetricCounter::delivered(&flow.code, Counted::Dead),
             })
         };
         Rc::clone(self.counters.borrow_mut().entry(flow.id).or_insert_with(new))
     }
 }
 
-impl Job {
-    pub(super) fn rendered<'a>(&'a self, flow: &'a Flow, message_id: &'a str) -> Rendered<'a> {
-        Rendered { flow, topic: &self.topic, payload: &self.payload, received_at: self.received_at, message_id }
+impl DeliveryJob {
+    pub(super) fn rendered<'a>(&'a self, flow: &'a Flow, message_id: &'a str) -> RenderedCall<'a> {
+        RenderedCall { flow, topic: &self.topic, payload: &self.payload, received_at: self.received_at, message_id }
     }
 }
 
-fn log(flow: &Flow, job: &Job, level: LogLevel) {
+fn log(flow: &Flow, job: &DeliveryJob, level: LogLevel) {
     let text = String::from_utf8_lossy(&job.payload);
     let (flow, topic) = (&flow.code, &job.topic);
     match level {

@@ -1,8 +1,8 @@
 //! How endpoints are called, from the settings, and what is counted there.
 
-use crate::messages::{PublishTracked, Reload};
-use crate::metrics::Counter;
-use crate::traffic::Traffic;
+use crate::messages::{PublishTracked, ReloadFlows};
+use crate::metrics::MetricCounter;
+use crate::traffic::TrafficTap;
 use actix::Recipient;
 use hearthgate_domain::flow::SecretRef;
 use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
@@ -13,15 +13,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-pub(super) struct Counters {
-    pub(super) delivered: Counter,
-    pub(super) retried: Counter,
-    pub(super) dead: Counter,
+pub(super) struct DeliveryCounters {
+    pub(super) delivered: MetricCounter,
+    pub(super) retried: MetricCounter,
+    pub(super) dead: MetricCounter,
 }
 
 /// How a message is delivered, from the settings.
 #[derive(Clone)]
-pub struct Endpoints {
+pub struct DeliveryOptions {
     /// How long a call may take, unless the flow says otherwise.
     pub timeout: Duration,
     /// Hosts that may be called; empty: any.
@@ -37,13 +37,13 @@ pub struct Endpoints {
     /// For switching a flow off whose endpoint is gone for good.
     pub database: watch::Receiver<Option<Database>>,
     /// Who has to know of that.
-    pub reload: Recipient<Reload>,
+    pub reload: Recipient<ReloadFlows>,
     /// Where `PUBLISH` goes.
     pub publish: Recipient<PublishTracked>,
     /// Finds a secret where its reference says.
     pub secrets: Arc<FindSecret>,
     /// Where it is told what became of messages.
-    pub traffic: Traffic,
+    pub traffic: TrafficTap,
 }
 
 /// Finds a secret where its reference says, or tells why it can't be found.

@@ -1,13 +1,13 @@
 //! One flow's messages on their way out, set going in order.
 
 use crate::flows::dead_letters;
-use crate::in_hand::Mark;
-use crate::poison::Known;
-use hearthgate_domain::delivery::Micros;
-use hearthgate_domain::flow::{Action, Part};
+use crate::in_hand::MessageMark;
+use crate::poison::PoisonKey;
+use hearthgate_domain::delivery::UnixMicros;
+use hearthgate_domain::flow::{ActionKind, FlowAction};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow, ParkedMessage};
-use hearthgate_storage::journal::{Handle, Reader, Seq, StoredEntry, Target, Verdict};
+use hearthgate_storage::journal::{EntryTarget, JournalHandle, JournalReader, Seq, StoredEntry, TargetVerdict};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -17,53 +17,53 @@ const ROOM_BYTES: usize = 1 << 20;
 
 /// A message to be delivered.
 #[derive(Clone, Debug)]
-pub(super) struct Job {
+pub(super) struct DeliveryJob {
     pub(super) seq: Seq,
     pub(super) topic: Arc<str>,
     pub(super) payload: bytes::Bytes,
-    pub(super) received_at: Micros,
+    pub(super) received_at: UnixMicros,
     /// What is due of the flow's actions.
-    pub(super) due: Due,
+    pub(super) due: DueActions,
 }
 
 /// What of a flow's actions is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum DueActions {
     /// All of them.
     All,
     /// This part is replayed.
-    Only(Part),
+    Only(ActionKind),
 }
 
-impl Due {
-    pub(super) fn includes(self, action: &Action) -> bool {
+impl DueActions {
+    pub(super) fn includes(self, action: &FlowAction) -> bool {
         match self {
-            Due::All => true,
-            Due::Only(part) => action.part() == Some(part),
+            DueActions::All => true,
+            DueActions::Only(part) => action.part() == Some(part),
         }
     }
 
     /// The one that is replayed.
-    pub(super) fn part(self) -> Option<Part> {
+    pub(super) fn part(self) -> Option<ActionKind> {
         match self {
-            Due::All => None,
-            Due::Only(part) => Some(part),
+            DueActions::All => None,
+            DueActions::Only(part) => Some(part),
         }
     }
 }
 
 /// Whether a target brings something to deliver.
-pub(super) fn is_delivery(target: &Target<'_>) -> bool {
-    target.verdict.is_due(Part::Post) || target.verdict.is_due(Part::Publish)
+pub(super) fn is_delivery(target: &EntryTarget<'_>) -> bool {
+    target.verdict.is_due(ActionKind::Post) || target.verdict.is_due(ActionKind::Publish)
 }
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct FlowQueue {
     /// Its name among the journal's consumers.
     pub(super) name: String,
     flow_id: i64,
-    queue: VecDeque<Job>,
+    queue: VecDeque<DeliveryJob>,
     bytes: usize,
     /// The messages that are being delivered.
     under_way: BTreeSet<Seq>,
@@ -72,16 +72,16 @@ pub(super) struct Lane {
     /// The last one that was set going.
     last: Seq,
     /// What it reads for itself, having fallen behind the common reader.
-    behind: Option<Reader>,
+    behind: Option<JournalReader>,
     /// The first entry that it did not take from the common reader.
     missed: Option<Seq>,
     /// What it was not done with through here does not wait in the journal: it is set aside.
     parked: Seq,
 }
 
-impl Lane {
+impl FlowQueue {
     pub(super) fn new(name: String, flow_id: i64, done: Seq) -> Self {
-        Lane {
+        FlowQueue {
             name,
             flow_id,
             queue: VecDeque::new(),
@@ -98,8 +98,8 @@ impl Lane {
     /// One of which messages were set aside in an earlier run; `released` is what the journal knows, `newest` its last entry.
     pub(super) fn with_parked(name: String, released: Seq, newest: Seq, parked: &ParkedFlow) -> Self {
         let done = released.min(parked.first.saturating_sub(1));
-        let lane = Lane::new(name, parked.flow_id, done);
-        Lane { missed: Some(done + 1), parked: released.max(parked.last.min(newest)), ..lane }
+        let lane = FlowQueue::new(name, parked.flow_id, done);
+        FlowQueue { missed: Some(done + 1), parked: released.max(parked.last.min(newest)), ..lane }
     }
 
     /// After which message the next of those that are set aside is needed, if there is room for it.
@@ -111,12 +111,12 @@ impl Lane {
     /// Takes messages that were set aside; the next one that is missed is `next`.
     pub(super) fn take_parked(&mut self, messages: Vec<ParkedMessage>, next: Seq) {
         for message in messages {
-            self.enqueue(Job {
+            self.enqueue(DeliveryJob {
                 seq: message.seq,
                 topic: message.topic.into(),
                 payload: message.payload,
                 received_at: message.received_at,
-                due: message.part.map_or(Due::All, Due::Only),
+                due: message.part.map_or(DueActions::All, DueActions::Only),
             });
         }
         (self.missed, self.behind) = (Some(next), None);
@@ -167,11 +167,11 @@ impl Lane {
     pub(super) fn catch_up(
         &mut self,
         head: Seq,
-        journal: &Handle,
+        journal: &JournalHandle,
         table: &RoutingTable,
     ) -> Result<Vec<NewDeadLetter>, String> {
         let mut lost = Vec::new();
-        let has_room = |lane: &Lane| lane.queue.len() < ROOM / 2 && lane.has_room();
+        let has_room = |lane: &FlowQueue| lane.queue.len() < ROOM / 2 && lane.has_room();
         while let Some(missed) = self.missed.filter(|missed| has_room(self) && *missed > self.parked) {
             let mut reader = self.behind.take().unwrap_or_else(|| journal.reader_after(missed - 1));
             let flow_id = self.flow_id;
@@ -197,7 +197,7 @@ impl Lane {
     }
 
     /// The next message, unless `at_once` are under way.
-    pub(super) fn next(&mut self, at_once: usize) -> Option<Job> {
+    pub(super) fn next(&mut self, at_once: usize) -> Option<DeliveryJob> {
         if self.under_way.len() >= at_once {
             return None;
         }
@@ -229,7 +229,7 @@ impl Lane {
 
     fn push(&mut self, entry: &StoredEntry<'_>) {
         let Some(due) = due_of(entry, self.flow_id) else { return };
-        self.enqueue(Job {
+        self.enqueue(DeliveryJob {
             seq: entry.seq,
             topic: entry.topic.into(),
             payload: bytes::Bytes::copy_from_slice(entry.payload),
@@ -238,44 +238,44 @@ impl Lane {
         });
     }
 
-    fn enqueue(&mut self, job: Job) {
+    fn enqueue(&mut self, job: DeliveryJob) {
         self.bytes += job.payload.len();
         self.queue.push_back(job);
     }
 }
 
 /// What of a flow's actions is due with this entry.
-pub(super) fn due_of(entry: &StoredEntry<'_>, flow_id: i64) -> Option<Due> {
+pub(super) fn due_of(entry: &StoredEntry<'_>, flow_id: i64) -> Option<DueActions> {
     let target = entry.targets.iter().find(|target| target.flow_id == Some(flow_id) && is_delivery(target))?;
     match target.verdict {
-        Verdict::Accepted => Some(Due::All),
-        Verdict::Replayed(part) => Some(Due::Only(part)),
-        Verdict::Refused { .. } => None,
+        TargetVerdict::Accepted => Some(DueActions::All),
+        TargetVerdict::Replayed(part) => Some(DueActions::Only(part)),
+        TargetVerdict::Refused { .. } => None,
     }
 }
 
 /// What it carries out.
-pub(super) const PARTS: [Part; 2] = [Part::Post, Part::Publish];
+pub(super) const PARTS: [ActionKind; 2] = [ActionKind::Post, ActionKind::Publish];
 
 /// Read at once by a lane for itself.
 pub(super) const READ_BYTES: usize = 256 << 10;
 
 /// A part of a flow's deliveries of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Delivery {
+pub(super) struct ActionDelivery {
     pub(super) flow_id: i64,
     pub(super) seq: Seq,
-    pub(super) part: Part,
+    pub(super) part: ActionKind,
 }
 
-impl Known for Delivery {
-    fn mark(&self) -> Mark {
-        let part = Part::ALL.iter().position(|part| *part == self.part).unwrap_or_default();
+impl PoisonKey for ActionDelivery {
+    fn mark(&self) -> MessageMark {
+        let part = ActionKind::ALL.iter().position(|part| *part == self.part).unwrap_or_default();
         (self.seq, self.flow_id << 2 | part as i64)
     }
 
-    fn of_mark((seq, rest): Mark) -> Option<Self> {
-        let part = usize::try_from(rest & 3).ok().and_then(|part| Part::ALL.get(part))?;
-        Some(Delivery { flow_id: rest >> 2, seq, part: *part })
+    fn of_mark((seq, rest): MessageMark) -> Option<Self> {
+        let part = usize::try_from(rest & 3).ok().and_then(|part| ActionKind::ALL.get(part))?;
+        Some(ActionDelivery { flow_id: rest >> 2, seq, part: *part })
     }
 }

@@ -14,12 +14,12 @@ const REMEMBERED: usize = 16_384;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Hops {
+pub(super) struct HopCounts {
     young: HashMap<u64, u32>,
     old: HashMap<u64, u32>,
 }
 
-impl Hops {
+impl HopCounts {
     /// How far this message has come already.
     pub(super) fn of(&self, topic: &str, payload: &[u8]) -> u32 {
         let key = content_hash(topic, payload);
@@ -36,7 +36,7 @@ impl Hops {
 
     /// Other flows are in force: what went round may not any more.
     pub(super) fn clear(&mut self) {
-        *self = Hops::default();
+        *self = HopCounts::default();
     }
 }
 
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn equal_messages_come_no_farther_than_the_way_is_long_and_in_a_circle_each_round_counts() {
-        let mut hops = Hops::default();
+        let mut hops = HopCounts::default();
         for _ in 0..100 {
             let first = hops.of("a", b"1") + 1;
             hops.note("b", b"1", first);
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn only_the_newest_are_remembered() {
-        let mut hops = Hops::default();
+        let mut hops = HopCounts::default();
         for n in 0..REMEMBERED * 3 {
             hops.note("t", n.to_string().as_bytes(), 1);
         }

@@ -15,27 +15,27 @@ mod posting;
 mod rendering;
 mod turn;
 
-pub use crate::flows::poster::endpoints::{Endpoints, FindSecret};
-pub use rendering::{Rendered, body_purpose};
+pub use crate::flows::poster::endpoints::{DeliveryOptions, FindSecret};
+pub use rendering::{RenderedCall, body_purpose};
 
-use crate::backoff::Pace;
+use crate::backoff::RestartDelay;
 use crate::flows::dead_letters;
-use crate::flows::poster::flow_queue::Delivery;
-use crate::flows::poster::flow_queue::Lane;
+use crate::flows::poster::flow_queue::ActionDelivery;
+use crate::flows::poster::flow_queue::FlowQueue;
 use crate::flows::poster::flow_queue::PARTS;
-use crate::flows::poster::parked::Parking;
-use crate::in_hand::{Holder, InHand};
-use crate::poison::Deaths;
+use crate::flows::poster::parked::ParkedMessages;
+use crate::in_hand::{InHand, MarkHolder};
+use crate::poison::PoisonMessages;
 use actix::prelude::*;
-use delivery::{Deliverer, Done};
+use delivery::{FinishedDelivery, MessageDeliverer};
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use hearthgate_domain::flow::{Action, Flow};
+use hearthgate_domain::flow::{Flow, FlowAction};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow};
-use hearthgate_storage::journal::{self, Reader, Seq, Start, StoredEntry, Verdict};
-use hearthgate_supervision::Exit;
+use hearthgate_storage::journal::{self, ConsumerStart, JournalReader, Seq, StoredEntry, TargetVerdict};
+use hearthgate_supervision::ActorExit;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -55,13 +55,13 @@ const NOTE_EVERY: Duration = Duration::from_millis(50);
 
 /// What the actor works with.
 #[derive(Clone)]
-pub struct Deps {
+pub struct PosterDeps {
     /// The journal.
-    pub journal: journal::Handle,
+    pub journal: journal::JournalHandle,
     /// The flows by number.
     pub table: watch::Receiver<Arc<RoutingTable>>,
     /// How a message is delivered.
-    pub endpoints: Endpoints,
+    pub endpoints: DeliveryOptions,
     /// What ended the process before.
     pub in_hand: Arc<InHand>,
     /// Bytes that are set aside of flows whose deliveries hang.
@@ -70,16 +70,16 @@ pub struct Deps {
 
 /// See the module.
 pub struct EndpointPosterActor {
-    deps: Deps,
-    exit: Exit,
-    deaths: Arc<Deaths<Delivery>>,
+    deps: PosterDeps,
+    exit: ActorExit,
+    deaths: Arc<PoisonMessages<ActionDelivery>>,
 }
 
 impl EndpointPosterActor {
     /// An actor that delivers as soon as it is started.
     #[must_use]
-    pub fn new(deps: Deps, exit: Exit) -> Self {
-        let deaths = Deaths::<Delivery>::of_process(Arc::clone(&deps.in_hand), Holder::Poster);
+    pub fn new(deps: PosterDeps, exit: ActorExit) -> Self {
+        let deaths = PoisonMessages::<ActionDelivery>::of_process(Arc::clone(&deps.in_hand), MarkHolder::Poster);
         // Those of another journal have nothing to do with ours.
         let newest = *deps.journal.synced().borrow();
         deaths.acquit(|delivery| delivery.seq > newest);
@@ -114,26 +114,31 @@ impl Actor for EndpointPosterActor {
 impl Supervised for EndpointPosterActor {}
 
 struct Work {
-    deps: Deps,
-    deaths: Arc<Deaths<Delivery>>,
-    reader: Reader,
-    lanes: HashMap<i64, Lane>,
-    deliverer: Rc<Deliverer>,
+    deps: PosterDeps,
+    deaths: Arc<PoisonMessages<ActionDelivery>>,
+    reader: JournalReader,
+    lanes: HashMap<i64, FlowQueue>,
+    deliverer: Rc<MessageDeliverer>,
     /// The flows as they were seen last.
     table: Arc<RoutingTable>,
-    under_way: FuturesUnordered<LocalBoxFuture<'static, Done>>,
+    under_way: FuturesUnordered<LocalBoxFuture<'static, FinishedDelivery>>,
     /// Lanes that have got something to do, or room to do it.
     stirred: BTreeSet<i64>,
     /// What damage in the journal has left of messages to deliver.
     lost: Vec<NewDeadLetter>,
-    parking: Parking,
+    parking: ParkedMessages,
     has_news: bool,
 }
 
 impl Work {
     /// Takes up where the positions say.
-    fn begin(deps: Deps, deaths: Arc<Deaths<Delivery>>, parked: &[ParkedFlow], newest: Seq) -> Result<Self, String> {
-        let head = deps.journal.register(CONSUMER, Start::Newest).map_err(|error| error.to_string())?;
+    fn begin(
+        deps: PosterDeps,
+        deaths: Arc<PoisonMessages<ActionDelivery>>,
+        parked: &[ParkedFlow],
+        newest: Seq,
+    ) -> Result<Self, String> {
+        let head = deps.journal.register(CONSUMER, ConsumerStart::Newest).map_err(|error| error.to_string())?;
         let mut lanes = HashMap::new();
         let mut from = head;
         let lane_of = |name: String| {
@@ -145,19 +150,19 @@ impl Work {
             names.entry(flow.flow_id).or_insert_with(|| format!("{LANE_PREFIX}{}", flow.flow_id));
         }
         for (flow_id, name) in names {
-            let done = deps.journal.register(&name, Start::After(head)).map_err(|error| error.to_string())?;
+            let done = deps.journal.register(&name, ConsumerStart::After(head)).map_err(|error| error.to_string())?;
             from = from.min(done);
             let lane = match parked.iter().find(|flow| flow.flow_id == flow_id && flow.first <= newest) {
-                Some(flow) => Lane::with_parked(name, done, newest, flow),
-                None => Lane::new(name, flow_id, done),
+                Some(flow) => FlowQueue::with_parked(name, done, newest, flow),
+                None => FlowQueue::new(name, flow_id, done),
             };
             lanes.insert(flow_id, lane);
         }
         // Those of which something was set aside need not wait for something new.
         let stirred = lanes.keys().copied().collect();
-        let parking = Parking::new(parked);
+        let parking = ParkedMessages::new(parked);
         let reader = deps.journal.reader_after(from);
-        let deliverer = Rc::new(Deliverer::new(&deps.endpoints, deps.journal.clone(), Arc::clone(&deaths))?);
+        let deliverer = Rc::new(MessageDeliverer::new(&deps.endpoints, deps.journal.clone(), Arc::clone(&deaths))?);
         let (under_way, lost) = (FuturesUnordered::new(), Vec::new());
         let table = Arc::clone(&deps.table.borrow());
         Ok(Work { deps, deaths, reader, lanes, deliverer, table, under_way, stirred, lost, parking, has_news: false })
@@ -212,7 +217,7 @@ impl Work {
             for (flow_id, is_replayed) in deliveries(entry) {
                 let flow = table.flow(flow_id);
                 let only_stores =
-                    |flow: &Arc<Flow>| flow.actions.iter().all(|action| matches!(action, Action::StoreDb {}));
+                    |flow: &Arc<Flow>| flow.actions.iter().all(|action| matches!(action, FlowAction::StoreDb {}));
                 let known = flow.or_else(|| table.resting(flow_id)?.flow.as_ref());
                 if !is_replayed && known.is_some_and(only_stores) {
                     continue;
@@ -223,9 +228,9 @@ impl Work {
                     std::collections::hash_map::Entry::Vacant(_) if known.is_none() && !is_replayed => continue,
                     std::collections::hash_map::Entry::Vacant(new) => {
                         let name = format!("{LANE_PREFIX}{flow_id}");
-                        let before = Start::After(entry.seq - 1);
+                        let before = ConsumerStart::After(entry.seq - 1);
                         let done = self.deps.journal.register(&name, before).map_err(|error| error.to_string())?;
-                        new.insert(Lane::new(name, flow_id, done))
+                        new.insert(FlowQueue::new(name, flow_id, done))
                     }
                 };
                 lane.offer(entry);
@@ -261,7 +266,7 @@ impl Work {
 
     /// Before anything of that is noted as done.
     async fn keep_lost(&mut self) {
-        let mut pace = Pace::new();
+        let mut pace = RestartDelay::new();
         while let Err(reason) = dead_letters::keep(&self.deps.endpoints.letters, &self.lost).await {
             error!(%reason, "dead letters can not be kept yet; deliveries wait");
             pace.pause().await;
@@ -269,7 +274,7 @@ impl Work {
         self.lost.clear();
     }
 
-    fn on_done(&mut self, done: &Done) {
+    fn on_done(&mut self, done: &FinishedDelivery) {
         if let Some(lane) = self.lanes.get_mut(&done.flow_id) {
             lane.finish(done.seq);
             self.stirred.insert(done.flow_id);
@@ -313,5 +318,5 @@ fn at_once(flow: &Flow) -> usize {
 /// The flows that have an entry to deliver, and whether it is one that is replayed.
 fn deliveries<'a>(entry: &StoredEntry<'a>) -> impl Iterator<Item = (i64, bool)> + use<'a> {
     let targets = entry.targets.iter().filter(crate::flows::poster::flow_queue::is_delivery);
-    targets.filter_map(|target| Some((target.flow_id?, matches!(target.verdict, Verdict::Replayed(_)))))
+    targets.filter_map(|target| Some((target.flow_id?, matches!(target.verdict, TargetVerdict::Replayed(_)))))
 }

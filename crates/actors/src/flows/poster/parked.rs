@@ -7,7 +7,7 @@ use std::time::Instant;
 
 /// What is set aside.
 #[derive(Debug, Default)]
-pub(super) struct Parking {
+pub(super) struct ParkedMessages {
     pub(super) bytes: u64,
     /// Per flow: through which entry it was removed because it is done.
     pub(super) removed: HashMap<i64, Seq>,
@@ -15,8 +15,8 @@ pub(super) struct Parking {
     pub(super) retry_at: Option<Instant>,
 }
 
-impl Parking {
+impl ParkedMessages {
     pub(super) fn new(flows: &[ParkedFlow]) -> Self {
-        Parking { bytes: flows.iter().map(|flow| flow.bytes).sum(), removed: HashMap::new(), retry_at: None }
+        ParkedMessages { bytes: flows.iter().map(|flow| flow.bytes).sum(), removed: HashMap::new(), retry_at: None }
     }
 }

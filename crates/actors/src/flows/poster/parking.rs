@@ -4,12 +4,12 @@
 //! comes back from there in its turn; beyond that bound it becomes dead letters.
 
 use super::Work;
-use super::flow_queue::{self, Due, Lane};
-use crate::backoff::Pace;
+use super::flow_queue::{self, DueActions, FlowQueue};
+use crate::backoff::RestartDelay;
 use crate::flows::dead_letters;
 use crate::flows::poster::flow_queue::READ_BYTES;
 use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow, ParkedMessage};
-use hearthgate_storage::journal::{Handle, Seq, StoredEntry};
+use hearthgate_storage::journal::{JournalHandle, Seq, StoredEntry};
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
@@ -38,7 +38,7 @@ impl Work {
     /// Gives a lane what is set aside and next, as far as it has room.
     pub(super) async fn refill(&mut self, flow_id: i64) {
         let journal = self.deps.journal.clone();
-        let mut pace = Pace::new();
+        let mut pace = RestartDelay::new();
         while let Some(lane) = self.lanes.get_mut(&flow_id)
             && let Some(after) = lane.wants_parked()
         {
@@ -68,7 +68,7 @@ impl Work {
         let head = self.reader.next_seq();
         let journal = self.deps.journal.clone();
         let share = journal.max_bytes() / SHARE;
-        let holding = |lane: &Lane| {
+        let holding = |lane: &FlowQueue| {
             let released = lane.released(head);
             released.saturating_add(1) < head && journal.held_after(released) > share
         };
@@ -167,7 +167,7 @@ impl Work {
     }
 }
 
-fn read_chunk(journal: &Handle, flow_id: i64, from: Seq, head: Seq) -> Result<Chunk, String> {
+fn read_chunk(journal: &JournalHandle, flow_id: i64, from: Seq, head: Seq) -> Result<Chunk, String> {
     let mut reader = journal.reader_after(from);
     let mut chunk = Chunk { messages: Vec::new(), through: from };
     let mut bytes = 0;
@@ -188,7 +188,7 @@ fn read_chunk(journal: &Handle, flow_id: i64, from: Seq, head: Seq) -> Result<Ch
     Ok(chunk)
 }
 
-fn parked(journal: &Handle, entry: &StoredEntry<'_>, due: Due) -> ParkedMessage {
+fn parked(journal: &JournalHandle, entry: &StoredEntry<'_>, due: DueActions) -> ParkedMessage {
     ParkedMessage {
         seq: entry.seq,
         journal: journal.origin_of(entry.seq),

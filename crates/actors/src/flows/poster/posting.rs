@@ -2,15 +2,17 @@
 
 use super::rendering;
 use crate::flows::dead_letters;
-use crate::flows::poster::endpoints::{Counters, Endpoints};
-use crate::flows::poster::flow_queue::Delivery;
-use crate::flows::poster::flow_queue::Job;
-use crate::poison::Deaths;
-use hearthgate_domain::delivery::Micros;
-use hearthgate_domain::flow::{self, Endpoint, Flow, HeaderValue, Part, SecretRef};
-use hearthgate_domain::retry::{CircuitBreaker, Permission};
-use hearthgate_endpoints::template::{Purpose, Template};
-use hearthgate_endpoints::{Address, Auth, Call, ClientOptions, EndpointClient, Headers, Outcome, SigningSecret};
+use crate::flows::poster::endpoints::{DeliveryCounters, DeliveryOptions};
+use crate::flows::poster::flow_queue::ActionDelivery;
+use crate::flows::poster::flow_queue::DeliveryJob;
+use crate::poison::PoisonMessages;
+use hearthgate_domain::delivery::UnixMicros;
+use hearthgate_domain::flow::{self, ActionKind, EndpointTarget, Flow, HeaderValue, SecretRef};
+use hearthgate_domain::retry::{CallPermission, CircuitBreaker};
+use hearthgate_endpoints::template::{BodyTemplate, TemplatePurpose};
+use hearthgate_endpoints::{
+    CallAuth, CallHeaders, CallOutcome, ClientOptions, EndpointAddress, EndpointCall, EndpointClient, SigningSecret,
+};
 use secrecy::{ExposeSecret, SecretString};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,16 +28,16 @@ const PROBE_WAIT: Duration = Duration::from_secs(1);
 const SECRETS_KEPT: Duration = Duration::from_secs(5);
 
 /// Calls endpoints; shared by all lanes of one incarnation.
-pub(super) struct Posting {
-    endpoints: Endpoints,
+pub(super) struct EndpointCaller {
+    endpoints: DeliveryOptions,
     client: EndpointClient,
     origins: RefCell<HashMap<String, Rc<Origin>>>,
     targets: RefCell<HashMap<i64, Rc<Target>>>,
-    deaths: Arc<Deaths<Delivery>>,
+    deaths: Arc<PoisonMessages<ActionDelivery>>,
 }
 
 /// How a message ended.
-pub(super) enum End {
+pub(super) enum PostingEnd {
     Delivered,
     /// It will not be tried again.
     GivenUp {
@@ -63,30 +65,33 @@ struct Target {
     has_secrets: bool,
     place: To,
     /// Without it the body is the payload.
-    body: Option<Template>,
-    headers: Headers,
+    body: Option<BodyTemplate>,
+    headers: CallHeaders,
     secret: Option<SigningSecret>,
 }
 
 enum To {
     Fixed(Place),
     /// Each message makes its own.
-    Made(Template),
+    Made(BodyTemplate),
 }
 
 /// Where a call goes.
 #[derive(Clone)]
 struct Place {
-    address: Address,
+    address: EndpointAddress,
     origin: Rc<Origin>,
 }
 
-impl Posting {
+impl EndpointCaller {
     /// Makes the HTTP client; to be called on the thread that will use it.
     ///
     /// # Errors
     /// In words.
-    pub(super) fn new(endpoints: &Endpoints, deaths: Arc<Deaths<Delivery>>) -> Result<Self, String> {
+    pub(super) fn new(
+        endpoints: &DeliveryOptions,
+        deaths: Arc<PoisonMessages<ActionDelivery>>,
+    ) -> Result<Self, String> {
         let options = ClientOptions {
             connect_timeout: endpoints.timeout,
             allowed_hosts: endpoints.allowed_hosts.clone(),
@@ -94,40 +99,40 @@ impl Posting {
         };
         let client = EndpointClient::new(options).map_err(|error| error.to_string())?;
         let (origins, targets) = (RefCell::default(), RefCell::default());
-        Ok(Posting { endpoints: endpoints.clone(), client, origins, targets, deaths })
+        Ok(EndpointCaller { endpoints: endpoints.clone(), client, origins, targets, deaths })
     }
 
     /// Calls until the endpoint has the message or it is given up, however long that takes.
     pub(super) async fn post(
         &self,
         flow: &Arc<Flow>,
-        endpoint: &Endpoint,
-        job: &Job,
+        endpoint: &EndpointTarget,
+        job: &DeliveryJob,
         message_id: &str,
-        counters: &Counters,
-    ) -> End {
+        counters: &DeliveryCounters,
+    ) -> PostingEnd {
         let schedule = endpoint.retry.as_ref().unwrap_or(&self.endpoints.retry);
         let (mut attempts, mut after, mut failure) = (0, None, String::new());
         loop {
             let Some(delay) = schedule.next_delay(attempts, fastrand::f64(), after) else {
                 let reason = format!("given up after {attempts} attempts; the last one: {failure}");
-                return End::GivenUp { reason, attempts };
+                return PostingEnd::GivenUp { reason, attempts };
             };
             // A timer's tick is 1 ms: even no pause at all would take until the next one.
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
-            let delivery = Delivery { flow_id: flow.id, seq: job.seq, part: Part::Post };
+            let delivery = ActionDelivery { flow_id: flow.id, seq: job.seq, part: ActionKind::Post };
             let prepare = || self.prepare(flow, endpoint, job, message_id);
             let (target, place, body) = match self.deaths.hold(delivery, prepare) {
                 Ok(prepared) => prepared,
-                Err(reason) => return End::GivenUp { reason, attempts },
+                Err(reason) => return PostingEnd::GivenUp { reason, attempts },
             };
             let breaker = &place.origin.breaker;
             wait_for(breaker).await;
             // It is never closed.
             let permit = place.origin.calls.acquire().await;
-            let call = Call {
+            let call = EndpointCall {
                 address: &place.address,
                 headers: &target.headers,
                 body,
@@ -140,24 +145,24 @@ impl Posting {
             drop(permit);
             attempts += 1;
             match outcome {
-                Outcome::Delivered { status } => {
+                CallOutcome::Delivered { status } => {
                     breaker.borrow_mut().succeeded();
                     trace!(flow = %flow.code, seq = job.seq, status, "delivered");
-                    return End::Delivered;
+                    return PostingEnd::Delivered;
                 }
-                Outcome::RetryLater { after: wait, reason, .. } => {
+                CallOutcome::RetryLater { after: wait, reason, .. } => {
                     breaker.borrow_mut().failed(dead_letters::now(), fastrand::f64());
                     counters.retried.add(1);
                     warn!(flow = %flow.code, attempt = attempts, %reason, "not delivered, it will be tried again");
                     (after, failure) = (wait, reason);
                 }
-                Outcome::Refused { reason, .. } => {
+                CallOutcome::Refused { reason, .. } => {
                     breaker.borrow_mut().succeeded();
-                    return End::GivenUp { reason, attempts };
+                    return PostingEnd::GivenUp { reason, attempts };
                 }
-                Outcome::Gone { reason } => {
+                CallOutcome::Gone { reason } => {
                     breaker.borrow_mut().succeeded();
-                    return End::Gone { reason, attempts };
+                    return PostingEnd::Gone { reason, attempts };
                 }
             }
         }
@@ -167,8 +172,8 @@ impl Posting {
     fn prepare(
         &self,
         flow: &Arc<Flow>,
-        endpoint: &Endpoint,
-        job: &Job,
+        endpoint: &EndpointTarget,
+        job: &DeliveryJob,
         message_id: &str,
     ) -> Result<(Rc<Target>, Place, bytes::Bytes), String> {
         let target = self.target(flow, endpoint)?;
@@ -181,7 +186,7 @@ impl Posting {
         Ok((target, place, body.map_or_else(|| job.payload.clone(), Into::into)))
     }
 
-    fn target(&self, flow: &Arc<Flow>, endpoint: &Endpoint) -> Result<Rc<Target>, String> {
+    fn target(&self, flow: &Arc<Flow>, endpoint: &EndpointTarget) -> Result<Rc<Target>, String> {
         if let Some(known) = self.targets.borrow().get(&flow.id)
             && Arc::ptr_eq(&known.flow, flow)
             && (!known.has_secrets || known.made.elapsed() < SECRETS_KEPT)
@@ -193,7 +198,7 @@ impl Posting {
         Ok(target)
     }
 
-    fn make_target(&self, flow: &Arc<Flow>, endpoint: &Endpoint) -> Result<Target, String> {
+    fn make_target(&self, flow: &Arc<Flow>, endpoint: &EndpointTarget) -> Result<Target, String> {
         let mut has_secrets = false;
         let mut secret = |reference: &SecretRef| -> Result<SecretString, String> {
             has_secrets = true;
@@ -208,10 +213,10 @@ impl Posting {
             headers.push((name.to_string(), value));
         }
         let auth = match &endpoint.auth {
-            None => Auth::None,
-            Some(flow::Auth::Bearer(token)) => Auth::Bearer(secret(token)?),
-            Some(flow::Auth::Basic { username, password }) => {
-                Auth::Basic { user: username.clone(), password: secret(password)? }
+            None => CallAuth::None,
+            Some(flow::EndpointAuth::Bearer(token)) => CallAuth::Bearer(secret(token)?),
+            Some(flow::EndpointAuth::Basic { username, password }) => {
+                CallAuth::Basic { user: username.clone(), password: secret(password)? }
             }
         };
         let signing = endpoint.webhook_secret.as_ref().map(|reference| {
@@ -219,7 +224,7 @@ impl Posting {
         });
         let signing = signing.transpose()?;
         let place = match &endpoint.url_template {
-            Some(template) => To::Made(rendering::compile(template, Purpose::Url)?),
+            Some(template) => To::Made(rendering::compile(template, TemplatePurpose::Url)?),
             None => To::Fixed(self.place(&endpoint.url)?),
         };
         let body = endpoint
@@ -232,7 +237,7 @@ impl Posting {
             has_secrets,
             place,
             body: body.transpose()?,
-            headers: Headers::new(&headers, &auth)?,
+            headers: CallHeaders::new(&headers, &auth)?,
             secret: signing,
         })
     }
@@ -259,13 +264,13 @@ async fn wait_for(breaker: &RefCell<CircuitBreaker>) {
         let now = dead_letters::now();
         let permission = breaker.borrow_mut().ask(now);
         match permission {
-            Permission::Call | Permission::Probe => return,
-            Permission::Wait { until } => tokio::time::sleep(micros(until - now)).await,
-            Permission::WaitForProbe => tokio::time::sleep(PROBE_WAIT).await,
+            CallPermission::Call | CallPermission::Probe => return,
+            CallPermission::Wait { until } => tokio::time::sleep(micros(until - now)).await,
+            CallPermission::WaitForProbe => tokio::time::sleep(PROBE_WAIT).await,
         }
     }
 }
 
-fn micros(time: Micros) -> Duration {
+fn micros(time: UnixMicros) -> Duration {
     Duration::from_micros(u64::try_from(time).unwrap_or_default())
 }

@@ -1,13 +1,13 @@
 //! A flow's templates with a message put in: URL, body, topic.
 
-use hearthgate_domain::delivery::Micros;
-use hearthgate_domain::flow::{Endpoint, Flow, HeaderValue};
-use hearthgate_domain::payload::Payload;
-use hearthgate_endpoints::template::{Message, Purpose, Template};
+use hearthgate_domain::delivery::UnixMicros;
+use hearthgate_domain::flow::{EndpointTarget, Flow, HeaderValue};
+use hearthgate_domain::payload::JsonPayload;
+use hearthgate_endpoints::template::{BodyTemplate, TemplateMessage, TemplatePurpose};
 
 /// What templates are filled with.
 #[derive(Clone, Copy, Debug)]
-pub struct Rendered<'a> {
+pub struct RenderedCall<'a> {
     /// The flow.
     pub flow: &'a Flow,
     /// Topic of the message.
@@ -15,26 +15,26 @@ pub struct Rendered<'a> {
     /// Its payload, one that the flow has accepted.
     pub payload: &'a [u8],
     /// When it came in.
-    pub received_at: Micros,
+    pub received_at: UnixMicros,
     /// What the call is known by (`webhook-id`).
     pub message_id: &'a str,
 }
 
-impl Rendered<'_> {
+impl RenderedCall<'_> {
     /// Compiles a template and fills it.
     ///
     /// # Errors
     /// The template is wrong, or names what the message lacks.
-    pub fn render(&self, template: &str, purpose: Purpose) -> Result<String, String> {
+    pub fn render(&self, template: &str, purpose: TemplatePurpose) -> Result<String, String> {
         self.fill(&compile(template, purpose)?)
     }
 
-    pub(super) fn fill(&self, template: &Template) -> Result<String, String> {
-        let payload = Payload::parse(self.payload).map_err(|error| error.to_string())?;
+    pub(super) fn fill(&self, template: &BodyTemplate) -> Result<String, String> {
+        let payload = JsonPayload::parse(self.payload).map_err(|error| error.to_string())?;
         let value = payload.to_value().map_err(|error| error.to_string())?;
         let captures: Vec<(String, String)> =
             self.flow.topic.captures(self.topic).map(|(name, level)| (name.to_owned(), level.to_owned())).collect();
-        let message = Message {
+        let message = TemplateMessage {
             payload: &value,
             raw: payload.text(),
             topic: self.topic,
@@ -49,14 +49,14 @@ impl Rendered<'_> {
 
 /// What the template of the endpoint's body is for, by the content type that the flow names.
 #[must_use]
-pub fn body_purpose(endpoint: &Endpoint, source: &str) -> Purpose {
+pub fn body_purpose(endpoint: &EndpointTarget, source: &str) -> TemplatePurpose {
     let content_type = endpoint.headers.iter().find_map(|(name, value)| match value {
         HeaderValue::Text(text) if &**name == "content-type" => Some(text.as_str()),
         HeaderValue::Text(_) | HeaderValue::Secret { .. } => None,
     });
-    Purpose::of_body(source, content_type)
+    TemplatePurpose::of_body(source, content_type)
 }
 
-pub(super) fn compile(template: &str, purpose: Purpose) -> Result<Template, String> {
-    Template::new(template, purpose).map_err(|error| error.to_string())
+pub(super) fn compile(template: &str, purpose: TemplatePurpose) -> Result<BodyTemplate, String> {
+    BodyTemplate::new(template, purpose).map_err(|error| error.to_string())
 }

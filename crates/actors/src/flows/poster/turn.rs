@@ -7,27 +7,27 @@ use tokio::sync::Notify;
 
 /// Who is next: of all that have a place, the one with the lowest number.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
+pub(super) struct TurnQueue {
     places: RefCell<BTreeSet<Seq>>,
     changed: Notify,
 }
 
-impl Turn {
+impl TurnQueue {
     /// Takes a place, which is given back when it is let go of.
-    pub(super) fn take_place(&self, seq: Seq) -> Place<'_> {
+    pub(super) fn take_place(&self, seq: Seq) -> TurnTicket<'_> {
         self.places.borrow_mut().insert(seq);
-        Place { turn: self, seq }
+        TurnTicket { turn: self, seq }
     }
 }
 
 /// A place in the order.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
-    turn: &'a Turn,
+pub(super) struct TurnTicket<'a> {
+    turn: &'a TurnQueue,
     seq: Seq,
 }
 
-impl Place<'_> {
+impl TurnTicket<'_> {
     /// Waits until nobody with a lower number is left.
     pub(super) async fn reached(&self) {
         loop {
@@ -40,7 +40,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for TurnTicket<'_> {
     fn drop(&mut self) {
         self.turn.places.borrow_mut().remove(&self.seq);
         self.turn.changed.notify_waiters();
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_lowest_number_goes_first_whoever_asked_first() {
-        let turn = Turn::default();
+        let turn = TurnQueue::default();
         let (later, earlier) = (turn.take_place(2), turn.take_place(1));
         let mut waits = Box::pin(later.reached());
         assert!(waits.as_mut().now_or_never().is_none());

@@ -1,6 +1,6 @@
 //! The file of a backup: a tar archive whose last entry lists the others with their checksums.
 
-use crate::exit::Failure;
+use crate::exit::CommandFailure;
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ const LARGEST_MANIFEST: u64 = 16 << 20;
 
 /// What a backup says of itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Manifest {
+pub(super) struct BackupManifest {
     pub(super) format: u32,
     /// The program that wrote it.
     pub(super) version: String,
@@ -30,10 +30,10 @@ pub(super) struct Manifest {
     pub(super) files: BTreeMap<String, String>,
 }
 
-impl Manifest {
+impl BackupManifest {
     pub(super) fn new(external_database: Option<String>) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Manifest { format: FORMAT, version, created: Utc::now(), external_database, files: BTreeMap::new() }
+        BackupManifest { format: FORMAT, version, created: Utc::now(), external_database, files: BTreeMap::new() }
     }
 }
 
@@ -73,9 +73,9 @@ impl ArchiveWriter {
     }
 
     /// The number of files and the size of the archive.
-    pub(super) fn finish(mut self, manifest: Manifest) -> anyhow::Result<(usize, u64)> {
+    pub(super) fn finish(mut self, manifest: BackupManifest) -> anyhow::Result<(usize, u64)> {
         let failed = || format!("writing {}", self.part.display());
-        let manifest = Manifest { files: std::mem::take(&mut self.files), ..manifest };
+        let manifest = BackupManifest { files: std::mem::take(&mut self.files), ..manifest };
         let text = serde_json::to_vec_pretty(&manifest)?;
         self.archive.append_data(&mut header(text.len() as u64), MANIFEST, &*text).with_context(failed)?;
         self.archive.finish().with_context(failed)?;
@@ -109,19 +109,19 @@ fn header(size: u64) -> tar::Header {
 /// Checks every file of a backup, and unpacks them into a folder that is there and empty, if one is given.
 ///
 /// # Errors
-/// [`Failure::Config`] when it is no backup, is not whole, or is of a later format.
-pub(super) fn unpack(file: &Path, folder: Option<&Path>) -> anyhow::Result<Manifest> {
+/// [`CommandFailure::Config`] when it is no backup, is not whole, or is of a later format.
+pub(super) fn unpack(file: &Path, folder: Option<&Path>) -> anyhow::Result<BackupManifest> {
     let shown = file.display();
     let opened = File::open(file).with_context(|| format!("opening {shown}"))?;
     let mut archive = tar::Archive::new(BufReader::new(opened));
     let (mut found, mut manifest) = (BTreeMap::new(), None);
-    let broken = |error: io::Error| Failure::Config(format!("{shown} is no whole backup: {error}"));
+    let broken = |error: io::Error| CommandFailure::Config(format!("{shown} is no whole backup: {error}"));
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         let path = entry.path().map_err(broken)?.into_owned();
         let is_ours = path.components().all(|part| matches!(part, Component::Normal(_)));
         if !is_ours || entry.header().entry_type() != tar::EntryType::Regular {
-            return Err(Failure::Config(format!("{shown} is no backup: it holds {}", path.display())).into());
+            return Err(CommandFailure::Config(format!("{shown} is no backup: it holds {}", path.display())).into());
         }
         if path == Path::new(MANIFEST) {
             let mut text = Vec::new();
@@ -139,10 +139,10 @@ pub(super) fn unpack(file: &Path, folder: Option<&Path>) -> anyhow::Result<Manif
         found.insert(path.to_string_lossy().into_owned(), reader.hex());
     }
     let Some(manifest) = manifest else {
-        return Err(Failure::Config(format!("{shown} is no whole backup: its end is missing")).into());
+        return Err(CommandFailure::Config(format!("{shown} is no whole backup: its end is missing")).into());
     };
     if let Some((name, _)) = manifest.files.iter().find(|(name, hash)| found.get(*name) != Some(*hash)) {
-        return Err(Failure::Config(format!("{shown} is damaged: {name} is not what was backed up")).into());
+        return Err(CommandFailure::Config(format!("{shown} is damaged: {name} is not what was backed up")).into());
     }
     Ok(manifest)
 }
@@ -157,7 +157,7 @@ fn write(reader: &mut impl Read, to: &Path) -> anyhow::Result<()> {
     written.sync_all().with_context(failed)
 }
 
-fn manifest_of(text: &[u8], file: &Path) -> anyhow::Result<Manifest> {
+fn manifest_of(text: &[u8], file: &Path) -> anyhow::Result<BackupManifest> {
     /// What every format has.
     #[derive(Deserialize)]
     struct Head {
@@ -165,10 +165,10 @@ fn manifest_of(text: &[u8], file: &Path) -> anyhow::Result<Manifest> {
         version: String,
     }
     let shown = file.display();
-    let wrong = |error: serde_json::Error| Failure::Config(format!("{shown} is no backup: {error}"));
+    let wrong = |error: serde_json::Error| CommandFailure::Config(format!("{shown} is no backup: {error}"));
     let Head { format, version } = serde_json::from_slice(text).map_err(wrong)?;
     if format > FORMAT {
-        return Err(Failure::Config(format!(
+        return Err(CommandFailure::Config(format!(
             "{shown} was written by Hearthgate {version} in format {format}, and this version reads format {FORMAT}: \
              restore it with that version"
         ))

@@ -13,13 +13,13 @@ mod staging;
 use super::config;
 use crate::cli::ConfigCommand;
 use crate::database::block_on;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandFailure, ExitStatus};
 use anyhow::Context;
-use archive::{ArchiveWriter, Manifest};
-use hearthgate_settings::{DatabaseUrl, Loaded, Settings};
-use hearthgate_storage::journal::Hold;
+use archive::{ArchiveWriter, BackupManifest};
+use hearthgate_settings::{DatabaseUrl, GatewaySettings, LoadedSettings};
+use hearthgate_storage::journal::SegmentHold;
 use hearthgate_storage::sql::copy_sqlite;
-use staging::Staging;
+use staging::StagingFolder;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -38,40 +38,45 @@ const SQLITE_FILES: &[&str] = &["dead-letters.db", "broker.sqlite"];
 /// Writes the backup.
 ///
 /// # Errors
-/// [`Failure::Usage`] when the file is there already; something can't be read, or there is no room.
-pub fn run(loaded: &Loaded, file: &Path, with_secrets: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+/// [`CommandFailure::Usage`] when the file is there already; something can't be read, or there is no room.
+pub fn run(
+    loaded: &LoadedSettings,
+    file: &Path,
+    with_secrets: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitStatus> {
     let settings = &loaded.settings;
     if fs::symlink_metadata(file).is_ok() {
         let problem = format!("{} is there already; a backup never overwrites one", file.display());
-        return Err(Failure::Usage(problem).into());
+        return Err(CommandFailure::Usage(problem).into());
     }
     let state = &settings.gateway.state_dir;
     if !state.is_dir() {
         let problem = format!("there is no state folder {} (gateway.state_dir), so nothing to copy", state.display());
-        return Err(Failure::Unavailable(problem).into());
+        return Err(CommandFailure::Unavailable(problem).into());
     }
-    let staging = Staging::begin(state)?;
+    let staging = StagingFolder::begin(state)?;
     collect(loaded, &staging, with_secrets)?;
     let mut archive = ArchiveWriter::create(file)?;
     for name in staging.names()? {
         archive.add(&staging.path().join(&name), &name)?;
     }
     let external = external_database(settings);
-    let manifest = Manifest::new(external.clone());
+    let manifest = BackupManifest::new(external.clone());
     let (files, bytes) = archive.finish(manifest)?;
     writeln!(out, "written: {}, {files} files, {bytes} bytes", file.display())?;
     if let Some(database) = external {
         writeln!(out, "not in it: the database {database}; its own tools back it up")?;
     }
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
 /// Copies, or links where the file system can, everything into the staging folder.
-fn collect(loaded: &Loaded, staging: &Staging, with_secrets: bool) -> anyhow::Result<()> {
+fn collect(loaded: &LoadedSettings, staging: &StagingFolder, with_secrets: bool) -> anyhow::Result<()> {
     let settings = &loaded.settings;
     let state = &settings.gateway.state_dir;
     let journal = state.join("journal");
-    let hold = journal.is_dir().then(|| Hold::take(&journal)).transpose()?;
+    let hold = journal.is_dir().then(|| SegmentHold::take(&journal)).transpose()?;
     if hold.is_some() {
         staging.copy_slots(&journal, "state/journal")?;
     }
@@ -102,7 +107,7 @@ fn collect(loaded: &Loaded, staging: &Staging, with_secrets: bool) -> anyhow::Re
 }
 
 /// The database that is a file of ours.
-fn own_database(settings: &Settings) -> Option<&PathBuf> {
+fn own_database(settings: &GatewaySettings) -> Option<&PathBuf> {
     match &settings.database.url {
         DatabaseUrl::Sqlite(path) if settings.database.enabled => Some(path),
         _ => None,
@@ -110,7 +115,7 @@ fn own_database(settings: &Settings) -> Option<&PathBuf> {
 }
 
 /// The database that is a server's, without its password.
-fn external_database(settings: &Settings) -> Option<String> {
+fn external_database(settings: &GatewaySettings) -> Option<String> {
     let is_external = settings.database.enabled && own_database(settings).is_none();
     is_external.then(|| settings.database.url.to_string())
 }

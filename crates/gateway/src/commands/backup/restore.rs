@@ -1,11 +1,11 @@
 //! `restore`: a backup in the place of what is there.
 
-use super::archive::{self, Manifest};
+use super::archive::{self, BackupManifest};
 use super::{DATABASE, STATE, own_database};
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandFailure, ExitStatus};
 use anyhow::Context;
 use chrono::Local;
-use hearthgate_settings::Settings;
+use hearthgate_settings::GatewaySettings;
 use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -20,14 +20,20 @@ const ASIDE: &str = "before-";
 /// Restores, or only checks the file.
 ///
 /// # Errors
-/// [`Failure::Config`] when the file is no whole backup, [`Failure::Unavailable`] when a gateway runs there,
-/// [`Failure::Usage`] when something is there and may not be moved aside.
-pub fn run(settings: &Settings, file: &Path, verify: bool, replace: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+/// [`CommandFailure::Config`] when the file is no whole backup, [`CommandFailure::Unavailable`] when a gateway runs there,
+/// [`CommandFailure::Usage`] when something is there and may not be moved aside.
+pub fn run(
+    settings: &GatewaySettings,
+    file: &Path,
+    verify: bool,
+    replace: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitStatus> {
     let state = &settings.gateway.state_dir;
     if verify {
         describe(&archive::unpack(file, None)?, out)?;
         writeln!(out, "{} is whole", file.display())?;
-        return Ok(Exit::Ok);
+        return Ok(ExitStatus::Ok);
     }
     let _lock = keep_gateway_out(state)?;
     let database = own_database(settings);
@@ -36,10 +42,10 @@ pub fn run(settings: &Settings, file: &Path, verify: bool, replace: bool, out: &
     let folder = Unpacked::make(state.join(UNPACKED))?;
     describe(&archive::unpack(file, Some(&folder.0))?, out)?;
     put_in_place(&folder.0, state, database, owner, out)?;
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
-fn describe(manifest: &Manifest, out: &mut dyn Write) -> std::io::Result<()> {
+fn describe(manifest: &BackupManifest, out: &mut dyn Write) -> std::io::Result<()> {
     let created = manifest.created.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S %:z");
     writeln!(out, "made {created} by Hearthgate {}, {} files", manifest.version, manifest.files.len())?;
     if let Some(database) = &manifest.external_database {
@@ -57,7 +63,7 @@ fn keep_gateway_out(state: &Path) -> anyhow::Result<Option<File>> {
     };
     if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         let problem = format!("a gateway runs on {}; stop it first (systemctl stop hearthgate)", state.display());
-        return Err(Failure::Unavailable(problem).into());
+        return Err(CommandFailure::Unavailable(problem).into());
     }
     Ok(Some(lock))
 }
@@ -68,7 +74,7 @@ fn refuse_occupied(state: &Path, database: Option<&PathBuf>, replace: bool) -> a
     match occupied {
         Some(path) if !replace => {
             let problem = format!("{} is there; give --replace to move it aside", path.display());
-            Err(Failure::Usage(problem).into())
+            Err(CommandFailure::Usage(problem).into())
         }
         _ => Ok(()),
     }

@@ -1,6 +1,6 @@
 //! The folder in which a backup is collected: below the state folder, so that segments can be linked instead of copied.
 
-use crate::exit::Failure;
+use crate::exit::CommandFailure;
 use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
@@ -13,23 +13,23 @@ const FOLDER: &str = "backup.part";
 const ATTEMPTS: usize = 1_000;
 
 /// It is removed when this is dropped; what a crash left is removed by the next backup.
-pub(super) struct Staging {
+pub(super) struct StagingFolder {
     folder: PathBuf,
     /// Holds the lock that keeps a second backup out.
     _lock: File,
 }
 
-impl Staging {
+impl StagingFolder {
     pub(super) fn begin(state: &Path) -> anyhow::Result<Self> {
         let lock = File::open(state).with_context(|| format!("opening {}", state.display()))?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             let problem = format!("another backup of {} is being made", state.display());
-            return Err(Failure::Unavailable(problem).into());
+            return Err(CommandFailure::Unavailable(problem).into());
         }
         let folder = state.join(FOLDER);
         remove(&folder)?;
         fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
-        Ok(Staging { folder, _lock: lock })
+        Ok(StagingFolder { folder, _lock: lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -116,7 +116,7 @@ impl Staging {
     }
 }
 
-impl Drop for Staging {
+impl Drop for StagingFolder {
     fn drop(&mut self) {
         if let Err(error) = remove(&self.folder) {
             eprintln!("hearthgate: {error:#}; remove it by hand");

@@ -3,15 +3,15 @@
 use crate::cli::LearnArgs;
 use crate::commands::flow::{FlowEntry, FlowFile};
 use crate::database::block_on;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandFailure, ExitStatus};
 use crate::wiring::options;
 use anyhow::Context;
 use hearthgate_domain::delivery::QoS;
 use hearthgate_domain::flow::FlowTopic;
-use hearthgate_domain::flow::learn::{Learner, code_for};
-use hearthgate_mqtt::link::{self, Event, Subscription};
-use hearthgate_mqtt::session::{self, Address, Credentials, SessionOptions};
-use hearthgate_settings::{Loaded, Remote, Server as ServerSetting, Transport};
+use hearthgate_domain::flow::learn::{SchemaLearner, code_for};
+use hearthgate_mqtt::link::{self, LinkEvent, LinkSubscription};
+use hearthgate_mqtt::session::{self, BrokerAddress, BrokerCredentials, SessionOptions};
+use hearthgate_settings::{BrokerUrl as ServerSetting, LoadedSettings, MqttTransport, RemoteBroker};
 use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -26,22 +26,22 @@ const PROGRESS: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// The topic is none, or the broker can't be reached.
-pub(crate) fn run(loaded: &Loaded, args: &LearnArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let topic = FlowTopic::parse(&args.topic).map_err(|error| Failure::Usage(error.to_string()))?;
+pub(crate) fn run(loaded: &LoadedSettings, args: &LearnArgs, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
+    let topic = FlowTopic::parse(&args.topic).map_err(|error| CommandFailure::Usage(error.to_string()))?;
     let options = session_options(loaded, args)?;
     let filter = topic.filter().as_str();
     let learner = block_on(watch(options, filter, args))?;
     if learner.messages() == 0 {
         let unusable = learner.unusable();
         eprintln!("nothing came on {filter} that a flow could take ({unusable} messages were no JSON objects)");
-        return Ok(Exit::Findings);
+        return Ok(ExitStatus::Findings);
     }
     propose(&learner, args, out)?;
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
 /// As the gateway connects, but as a guest who leaves no trace.
-fn session_options(loaded: &Loaded, args: &LearnArgs) -> anyhow::Result<SessionOptions> {
+fn session_options(loaded: &LoadedSettings, args: &LearnArgs) -> anyhow::Result<SessionOptions> {
     let settings = &loaded.settings;
     let mut options = match &settings.mqtt.server {
         ServerSetting::Remote(remote) => options::session(settings, options::address(settings, remote)),
@@ -52,31 +52,31 @@ fn session_options(loaded: &Loaded, args: &LearnArgs) -> anyhow::Result<SessionO
                 IpAddr::V6(ip) if ip.is_unspecified() => "::1".to_owned(),
                 ip => ip.to_string(),
             };
-            let remote = Remote { transport: Transport::Tcp, host, port: listen.port(), path: String::new() };
+            let remote = RemoteBroker { transport: MqttTransport::Tcp, host, port: listen.port(), path: String::new() };
             let address = options::address(settings, &remote);
-            options::session(settings, Address { credentials: None, ..address })
+            options::session(settings, BrokerAddress { credentials: None, ..address })
         }
         ServerSetting::Database => {
             let problem = "mqtt.server is \"database\"; name the broker itself, such as --set mqtt.server=mqtt://HOST";
-            return Err(Failure::Usage(problem.into()).into());
+            return Err(CommandFailure::Usage(problem.into()).into());
         }
     };
     if let Some(name) = &args.username {
         let file = args.password_file.as_deref().context("a user without a password file")?;
         let password = std::fs::read_to_string(file)
-            .map_err(|error| Failure::Usage(format!("can't read {}: {error}", file.display())))?;
+            .map_err(|error| CommandFailure::Usage(format!("can't read {}: {error}", file.display())))?;
         let password = password.trim_end_matches(['\r', '\n']).to_owned();
-        options.credentials = Some(Credentials { username: name.clone(), password });
+        options.credentials = Some(BrokerCredentials { username: name.clone(), password });
     }
     options.client_id = format!("hearthgate-learn-{}", std::process::id());
     (options.clean, options.will) = (true, None);
     Ok(options)
 }
 
-async fn watch(options: SessionOptions, filter: &str, args: &LearnArgs) -> anyhow::Result<Learner> {
+async fn watch(options: SessionOptions, filter: &str, args: &LearnArgs) -> anyhow::Result<SchemaLearner> {
     let (handle, port, mut events) = link::link(LINK, LINK);
-    handle.subscribe_exactly(vec![Subscription { filter: filter.to_owned(), qos: QoS::AtMostOnce }]);
-    let mut learner = Learner::default();
+    handle.subscribe_exactly(vec![LinkSubscription { filter: filter.to_owned(), qos: QoS::AtMostOnce }]);
+    let mut learner = SchemaLearner::default();
     let watching = async {
         tokio::select! {
             taken = take(&mut events, &mut learner, args) => taken,
@@ -85,19 +85,23 @@ async fn watch(options: SessionOptions, filter: &str, args: &LearnArgs) -> anyho
         }
     };
     tokio::select! {
-        end = session::run(options, port) => Err(Failure::Unavailable(format!("the session has ended: {end:?}")).into()),
+        end = session::run(options, port) => Err(CommandFailure::Unavailable(format!("the session has ended: {end:?}")).into()),
         watched = watching => watched.map(|()| learner),
     }
 }
 
 /// Goes on until there are enough messages, or the broker is not there.
-async fn take(events: &mut mpsc::Receiver<Event>, learner: &mut Learner, args: &LearnArgs) -> anyhow::Result<()> {
+async fn take(
+    events: &mut mpsc::Receiver<LinkEvent>,
+    learner: &mut SchemaLearner,
+    args: &LearnArgs,
+) -> anyhow::Result<()> {
     let is_shown = std::io::stderr().is_terminal();
     let mut show = tokio::time::interval(PROGRESS);
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Some(Event::Messages(batch)) => {
+                Some(LinkEvent::Messages(batch)) => {
                     for message in &batch.messages {
                         learner.observe(&message.topic, &message.payload);
                         if args.messages.is_some_and(|enough| learner.messages() >= enough) {
@@ -105,12 +109,12 @@ async fn take(events: &mut mpsc::Receiver<Event>, learner: &mut Learner, args: &
                         }
                     }
                 }
-                Some(Event::Subscribed(_)) => eprintln!("watching {} for {}; Ctrl-C ends it early", args.topic, args.time),
-                Some(Event::Refused(refused)) => {
+                Some(LinkEvent::Subscribed(_)) => eprintln!("watching {} for {}; Ctrl-C ends it early", args.topic, args.time),
+                Some(LinkEvent::Refused(refused)) => {
                     let reasons: Vec<String> = refused.iter().map(|(filter, why)| format!("{filter}: {why}")).collect();
-                    return Err(Failure::Unavailable(format!("the broker refuses {}", reasons.join(", "))).into());
+                    return Err(CommandFailure::Unavailable(format!("the broker refuses {}", reasons.join(", "))).into());
                 }
-                Some(Event::Disconnected { reason, .. }) => return Err(Failure::Unavailable(reason).into()),
+                Some(LinkEvent::Disconnected { reason, .. }) => return Err(CommandFailure::Unavailable(reason).into()),
                 Some(_) => {}
                 None => return Ok(()),
             },
@@ -119,7 +123,7 @@ async fn take(events: &mut mpsc::Receiver<Event>, learner: &mut Learner, args: &
     }
 }
 
-fn propose(learner: &Learner, args: &LearnArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+fn propose(learner: &SchemaLearner, args: &LearnArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     let entry = FlowEntry {
         code: args.code.clone().unwrap_or_else(|| code_for(&args.topic)),
         description: format!("learned from {} messages", learner.messages()),

@@ -6,13 +6,13 @@ use super::{control, explain};
 use crate::cli::{ActionName, FlowCommand, FlowFields};
 use crate::commands::flow::file::{FlowEntry, FlowFile};
 use crate::database::{block_on, connect, options};
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandFailure, ExitStatus};
 use anyhow::Context;
 use hearthgate_actors::flows::catalog;
-use hearthgate_api::ClientError;
-use hearthgate_domain::duration::Span;
-use hearthgate_domain::flow::{Flow, FlowOptions, FlowRow, Rollup};
-use hearthgate_settings::{Loaded, Settings};
+use hearthgate_api::ApiClientError;
+use hearthgate_domain::duration::BoundedDuration;
+use hearthgate_domain::flow::{Flow, FlowOptions, FlowRow, RollupOption};
+use hearthgate_settings::{GatewaySettings, LoadedSettings};
 use hearthgate_storage::sql::{Database, TableChange, TypedTable};
 use serde_json::{Value, json};
 use std::io::{BufRead, Read, Write};
@@ -21,7 +21,7 @@ use std::io::{BufRead, Read, Write};
 ///
 /// # Errors
 /// The database can't be reached, there is no such flow, or it could not run.
-pub fn run(loaded: &Loaded, command: &FlowCommand, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn run(loaded: &LoadedSettings, command: &FlowCommand, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     if let FlowCommand::Learn(args) = command {
         return learn::run(loaded, args, out);
     }
@@ -29,7 +29,7 @@ pub fn run(loaded: &Loaded, command: &FlowCommand, out: &mut dyn Write) -> anyho
     block_on(async {
         let Some(database) = open(settings, command).await? else {
             eprintln!("there is no database yet; `hearthgate db migrate` or the first start creates it");
-            return Ok(Exit::Findings);
+            return Ok(ExitStatus::Findings);
         };
         let outcome = on_database(&database, settings, command, out).await;
         database.close().await;
@@ -41,10 +41,10 @@ pub fn run(loaded: &Loaded, command: &FlowCommand, out: &mut dyn Write) -> anyho
 }
 
 /// A change is in force at once where the gateway runs; else it is at its next start.
-fn tell_the_gateway(settings: &Settings) {
+fn tell_the_gateway(settings: &GatewaySettings) {
     let told = control::client(settings).and_then(|client| match client.reload_flows() {
         Ok(_) => Ok(true),
-        Err(ClientError::Connect(..)) => Ok(false),
+        Err(ApiClientError::Connect(..)) => Ok(false),
         Err(error) => Err(control::failure(error)),
     });
     match told {
@@ -75,7 +75,7 @@ fn writes(command: &FlowCommand) -> bool {
 }
 
 /// Reading creates nothing; writing makes the tables if need be.
-async fn open(settings: &Settings, command: &FlowCommand) -> anyhow::Result<Option<Database>> {
+async fn open(settings: &GatewaySettings, command: &FlowCommand) -> anyhow::Result<Option<Database>> {
     if !writes(command) || !settings.database.enabled {
         return connect(settings).await;
     }
@@ -84,17 +84,19 @@ async fn open(settings: &Settings, command: &FlowCommand) -> anyhow::Result<Opti
 
 async fn on_database(
     database: &Database,
-    settings: &Settings,
+    settings: &GatewaySettings,
     command: &FlowCommand,
     out: &mut dyn Write,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<ExitStatus> {
     let rows = database.load_flows().await.map_err(unavailable)?;
     match command {
         FlowCommand::List { json } => list(&rows, *json, out),
         FlowCommand::Show { code, json } => show(find(&rows, code)?, *json, out),
         FlowCommand::Add(fields) => {
             if rows.iter().any(|row| row.code == fields.code) {
-                return Err(Failure::Usage(format!("there is a flow {} already; use `flow edit`", fields.code)).into());
+                return Err(
+                    CommandFailure::Usage(format!("there is a flow {} already; use `flow edit`", fields.code)).into()
+                );
             }
             let row = changed(FlowRow { enabled: true, ..FlowRow::default() }, fields)?;
             let flow = compiled(&row)?;
@@ -130,7 +132,7 @@ async fn on_database(
         FlowCommand::Export => export(rows, out),
         FlowCommand::Import { file, dry_run } => import(database, &rows, file.as_deref(), *dry_run, out).await,
         FlowCommand::Ddl { code, apply } => ddl(database, find(&rows, code)?, *apply, out).await,
-        FlowCommand::Learn(_) => Ok(Exit::Ok), // it needs no database, and never comes here
+        FlowCommand::Learn(_) => Ok(ExitStatus::Ok), // it needs no database, and never comes here
     }
 }
 
@@ -145,38 +147,38 @@ async fn make_table(database: &Database, flow: &Flow) {
     }
 }
 
-fn find<'a>(rows: &'a [FlowRow], code: &str) -> Result<&'a FlowRow, Failure> {
+fn find<'a>(rows: &'a [FlowRow], code: &str) -> Result<&'a FlowRow, CommandFailure> {
     rows.iter().find(|row| row.code == code).ok_or_else(|| {
         let codes: Vec<&str> = rows.iter().map(|row| row.code.as_str()).collect();
-        Failure::Usage(format!("there is no flow {code}; there are {}", codes.join(", ")))
+        CommandFailure::Usage(format!("there is no flow {code}; there are {}", codes.join(", ")))
     })
 }
 
-pub(crate) fn compiled(row: &FlowRow) -> Result<Flow, Failure> {
-    let flow = catalog::compile(row.clone()).map_err(Failure::Refused)?;
+pub(crate) fn compiled(row: &FlowRow) -> Result<Flow, CommandFailure> {
+    let flow = catalog::compile(row.clone()).map_err(CommandFailure::Refused)?;
     match super::parts::template_problems(&flow).into_iter().next() {
-        Some(problem) => Err(Failure::Refused(format!("flow {:?}, {problem}", flow.code))),
+        Some(problem) => Err(CommandFailure::Refused(format!("flow {:?}, {problem}", flow.code))),
         None => Ok(flow),
     }
 }
 
 /// Refuses flows with which others would publish to each other. A circle that was there before is no reason.
-fn refuse_circle(rows: &[FlowRow], wanted: &[&FlowRow]) -> Result<(), Failure> {
+fn refuse_circle(rows: &[FlowRow], wanted: &[&FlowRow]) -> Result<(), CommandFailure> {
     let others = rows.iter().filter(|row| wanted.iter().all(|new| new.code != row.code));
     let all: Vec<FlowRow> = others.chain(wanted.iter().copied()).cloned().collect();
     let before = super::parts::circle_problems(rows);
     match super::parts::circle_problems(&all).into_iter().find(|problem| !before.contains(problem)) {
-        Some(problem) => Err(Failure::Refused(problem)),
+        Some(problem) => Err(CommandFailure::Refused(problem)),
         None => Ok(()),
     }
 }
 
-fn done(out: &mut dyn Write, what: &str, code: &str) -> anyhow::Result<Exit> {
+fn done(out: &mut dyn Write, what: &str, code: &str) -> anyhow::Result<ExitStatus> {
     writeln!(out, "{what} {code}")?;
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
-fn list(rows: &[FlowRow], as_json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn list(rows: &[FlowRow], as_json: bool, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let width = rows.iter().map(|row| row.code.len()).max().unwrap_or(0);
     for row in rows {
         if as_json {
@@ -190,10 +192,10 @@ fn list(rows: &[FlowRow], as_json: bool, out: &mut dyn Write) -> anyhow::Result<
         };
         writeln!(out, "{:width$}  {state:<6}  {:<13}  {:>8}  {}", row.code, row.action, row.last_msg_id, row.topic)?;
     }
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
-fn show(row: &FlowRow, as_json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn show(row: &FlowRow, as_json: bool, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     if as_json {
         writeln!(out, "{}", in_json(row))?;
     } else {
@@ -201,10 +203,10 @@ fn show(row: &FlowRow, as_json: bool, out: &mut dyn Write) -> anyhow::Result<Exi
         writeln!(out, "# last_msg_id = {}", row.last_msg_id)?;
     }
     match compiled(row) {
-        Ok(_) => Ok(Exit::Ok),
+        Ok(_) => Ok(ExitStatus::Ok),
         Err(problem) => {
             eprintln!("this flow can't run: {problem}");
-            Ok(Exit::Findings)
+            Ok(ExitStatus::Findings)
         }
     }
 }
@@ -240,10 +242,12 @@ fn changed(mut row: FlowRow, fields: &FlowFields) -> anyhow::Result<FlowRow> {
     if let Some(schema) = schema {
         row.payload_schema = text_argument(schema)?;
     } else if row.payload_schema.is_empty() {
-        return Err(Failure::Usage("a flow needs --schema, such as '{\"temperature\": \"float\"}'".into()).into());
+        return Err(
+            CommandFailure::Usage("a flow needs --schema, such as '{\"temperature\": \"float\"}'".into()).into()
+        );
     }
     if row.topic.is_empty() {
-        return Err(Failure::Usage("a flow needs --topic".into()).into());
+        return Err(CommandFailure::Usage("a flow needs --topic".into()).into());
     }
     if let Some(url) = endpoint_url {
         row.endpoint_url = Some(url.clone()).filter(|url| !url.is_empty());
@@ -266,15 +270,15 @@ fn with_history(
 ) -> anyhow::Result<Option<String>> {
     let text = options.filter(|options| !options.is_empty()).unwrap_or_else(|| "{}".into());
     let mut options: FlowOptions =
-        serde_json::from_str(&text).map_err(|error| Failure::Refused(format!("options: {error}")))?;
-    let time = |text: &str| text.parse::<Span>().map_err(|error| Failure::Usage(error.to_string()));
+        serde_json::from_str(&text).map_err(|error| CommandFailure::Refused(format!("options: {error}")))?;
+    let time = |text: &str| text.parse::<BoundedDuration>().map_err(|error| CommandFailure::Usage(error.to_string()));
     if let Some(retention) = retention {
         options.retention = if retention.is_empty() { None } else { Some(time(retention)?) };
     }
     if let Some(rollups) = rollups {
         let rollup = |text: &str| {
             let (every, keep) = text.split_once(':').map_or((text, None), |(every, keep)| (every, Some(keep)));
-            Ok::<Rollup, Failure>(Rollup { every: time(every)?, keep: keep.map(time).transpose()? })
+            Ok::<RollupOption, CommandFailure>(RollupOption { every: time(every)?, keep: keep.map(time).transpose()? })
         };
         let parts = rollups.split(',').map(str::trim).filter(|part| !part.is_empty());
         options.rollups = parts.map(rollup).collect::<Result<_, _>>()?;
@@ -284,21 +288,29 @@ fn with_history(
 }
 
 fn text_argument(argument: &str) -> anyhow::Result<String> {
-    String::from_utf8(explain::payload_bytes(argument)?).map_err(|_| Failure::Usage("this is not UTF-8".into()).into())
+    String::from_utf8(explain::payload_bytes(argument)?)
+        .map_err(|_| CommandFailure::Usage("this is not UTF-8".into()).into())
 }
 
-fn test(row: &FlowRow, topic: Option<&str>, settings: &Settings, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn test(
+    row: &FlowRow,
+    topic: Option<&str>,
+    settings: &GatewaySettings,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitStatus> {
     let flow = compiled(row)?;
     let filter = flow.topic.filter();
     let topic = match topic {
         Some(topic) if !filter.matches(topic) => {
-            return Err(Failure::Usage(format!("the flow listens to {}, not to {topic}", row.topic)).into());
+            return Err(CommandFailure::Usage(format!("the flow listens to {}, not to {topic}", row.topic)).into());
         }
         Some(topic) => topic,
         None if filter.has_wildcard() => {
-            return Err(
-                Failure::Usage(format!("the flow listens to {}; name one topic with --topic", row.topic)).into()
-            );
+            return Err(CommandFailure::Usage(format!(
+                "the flow listens to {}; name one topic with --topic",
+                row.topic
+            ))
+            .into());
         }
         None => filter.as_str(),
     };
@@ -311,30 +323,32 @@ fn test(row: &FlowRow, topic: Option<&str>, settings: &Settings, out: &mut dyn W
         }
         writeln!(out, "{answer}")?;
     }
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
-async fn ddl(database: &Database, row: &FlowRow, apply: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+async fn ddl(database: &Database, row: &FlowRow, apply: bool, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let flow = compiled(row)?;
-    let Some(table) = TypedTable::of(&flow).map_err(Failure::Refused)? else {
-        return Err(Failure::Usage(format!("the flow {} has no table of its own (option \"table\")", row.code)).into());
+    let Some(table) = TypedTable::of(&flow).map_err(CommandFailure::Refused)? else {
+        return Err(
+            CommandFailure::Usage(format!("the flow {} has no table of its own (option \"table\")", row.code)).into()
+        );
     };
     if !apply {
         writeln!(out, "{}", table.ddl(database.dialect()).trim_end())?;
-        return Ok(Exit::Ok);
+        return Ok(ExitStatus::Ok);
     }
     match database.make_table(&table).await.map_err(unavailable)? {
         TableChange::None => writeln!(out, "table {} is as it has to be", table.name())?,
         TableChange::Created => writeln!(out, "created table {}", table.name())?,
         TableChange::Grown(columns) => writeln!(out, "table {}: added {}", table.name(), columns.join(", "))?,
     }
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
-fn export(rows: Vec<FlowRow>, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn export(rows: Vec<FlowRow>, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let file = FlowFile { flow: rows.into_iter().map(entry).collect() };
     out.write_all(toml::to_string(&file).context("writing the flows as TOML")?.as_bytes())?;
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
 /// Everything is compiled before anything is written.
@@ -344,11 +358,11 @@ async fn import(
     file: Option<&std::path::Path>,
     dry_run: bool,
     out: &mut dyn Write,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<ExitStatus> {
     let (name, text) = match file.filter(|file| file.as_os_str() != "-") {
         Some(file) => {
             let text = std::fs::read_to_string(file)
-                .map_err(|error| Failure::Usage(format!("can't read {}: {error}", file.display())))?;
+                .map_err(|error| CommandFailure::Usage(format!("can't read {}: {error}", file.display())))?;
             (file.display().to_string(), text)
         }
         None => {
@@ -357,16 +371,18 @@ async fn import(
             ("standard input".to_owned(), text)
         }
     };
-    let file: FlowFile = toml::from_str(&text).map_err(|error| Failure::Refused(format!("{name}: {error}")))?;
+    let file: FlowFile = toml::from_str(&text).map_err(|error| CommandFailure::Refused(format!("{name}: {error}")))?;
     let mut wanted = Vec::new();
     for entry in file.flow {
         let old = rows.iter().find(|row| row.code == entry.code);
         let row = row(entry, old);
         compiled(&row)?;
         if wanted.iter().any(|(_, other): &(_, FlowRow)| other.code == row.code) {
-            return Err(
-                Failure::Refused(format!("{name}: there are two flows {}; remove one of them", row.code)).into()
-            );
+            return Err(CommandFailure::Refused(format!(
+                "{name}: there are two flows {}; remove one of them",
+                row.code
+            ))
+            .into());
         }
         wanted.push((old, row));
     }
@@ -393,7 +409,7 @@ async fn import(
     for line in lines {
         writeln!(out, "{line}")?;
     }
-    Ok(Exit::Ok)
+    Ok(ExitStatus::Ok)
 }
 
 fn entry(row: FlowRow) -> FlowEntry {
@@ -407,6 +423,6 @@ fn row(entry: FlowEntry, old: Option<&FlowRow>) -> FlowRow {
     FlowRow { id, code, description, topic, action, payload_schema, endpoint_url, last_msg_id, enabled, options }
 }
 
-fn unavailable(error: impl std::fmt::Display) -> Failure {
-    Failure::Unavailable(error.to_string())
+fn unavailable(error: impl std::fmt::Display) -> CommandFailure {
+    CommandFailure::Unavailable(error.to_string())
 }

@@ -1,18 +1,18 @@
 //! The embedded broker.
 
 use crate::wiring::BrokerPlace;
-use hearthgate_api::wire::{BrokerState, ClientView};
-use hearthgate_api::{Answer, BrokerView, Failure};
+use hearthgate_api::wire::{BrokerSummary, ClientView};
+use hearthgate_api::{BrokerView, SubjectAnswer, SubjectFailure};
 use hearthgate_mqtt::broker::ClientState;
 
-pub(super) struct Looker(pub(super) BrokerPlace);
+pub(super) struct BrokerSubject(pub(super) BrokerPlace);
 
-impl BrokerView for Looker {
-    fn clients(&self) -> Answer<BrokerState> {
+impl BrokerView for BrokerSubject {
+    fn clients(&self) -> SubjectAnswer<BrokerSummary> {
         let BrokerPlace { listens, inspector } = self.0.clone();
         Box::pin(async move {
             let snapshot = inspector.snapshot().await.map_err(crate::run::subjects::common::unavailable)?;
-            Ok(BrokerState {
+            Ok(BrokerSummary {
                 listens: listens.iter().map(ToString::to_string).collect(),
                 clients: snapshot.clients.into_iter().map(view).collect(),
                 left_out: snapshot.left_out as u64,
@@ -22,12 +22,12 @@ impl BrokerView for Looker {
         })
     }
 
-    fn disconnect(&self, client: String) -> Answer<()> {
+    fn disconnect(&self, client: String) -> SubjectAnswer<()> {
         let inspector = self.0.inspector.clone();
         Box::pin(async move {
             match inspector.disconnect(client.clone()).await.map_err(crate::run::subjects::common::unavailable)? {
                 true => Ok(()),
-                false => Err(Failure::Missing(format!("no client {client:?} is connected"))),
+                false => Err(SubjectFailure::Missing(format!("no client {client:?} is connected"))),
             }
         })
     }

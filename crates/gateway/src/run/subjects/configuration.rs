@@ -1,27 +1,27 @@
 //! The configuration in force, without its secrets, and the log's level.
 
-use crate::telemetry::Level;
-use hearthgate_api::wire::{ConfigurationView, LogLevel, LogWanted, SettingView};
-use hearthgate_api::{Answer, Failure, SystemView};
-use hearthgate_settings::{Loaded, Origin};
+use crate::telemetry::LevelControl;
+use hearthgate_api::wire::{ConfigurationView, LogLevelView, LogWanted, SettingView};
+use hearthgate_api::{SubjectAnswer, SubjectFailure, SystemView};
+use hearthgate_settings::{LoadedSettings, ValueOrigin};
 use serde_json::json;
 use std::time::Duration;
 
 /// Minutes of a day.
 const MOST_MINUTES: u32 = 1_440;
 
-pub(super) struct System {
+pub(super) struct SystemSubject {
     configuration: ConfigurationView,
-    level: Level,
+    level: LevelControl,
 }
 
-impl System {
-    pub(super) fn new(loaded: &Loaded, level: Level) -> Self {
+impl SystemSubject {
+    pub(super) fn new(loaded: &LoadedSettings, level: LevelControl) -> Self {
         let settings = loaded.entries().into_iter().map(|entry| SettingView {
             value: serde_json::from_str(&entry.value).unwrap_or_else(|_| json!(entry.value)),
             origin: entry.origin.to_string(),
-            changed: entry.origin != Origin::Default,
-            locked: !matches!(entry.origin, Origin::Default | Origin::File { .. }),
+            changed: entry.origin != ValueOrigin::Default,
+            locked: !matches!(entry.origin, ValueOrigin::Default | ValueOrigin::File { .. }),
             key: entry.key,
         });
         let configuration = ConfigurationView {
@@ -30,33 +30,33 @@ impl System {
             warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
             settings: settings.collect(),
         };
-        System { configuration, level }
+        SystemSubject { configuration, level }
     }
 }
 
-impl SystemView for System {
+impl SystemView for SystemSubject {
     fn configuration(&self) -> ConfigurationView {
         self.configuration.clone()
     }
 
-    fn log_level(&self) -> LogLevel {
+    fn log_level(&self) -> LogLevelView {
         view(&self.level)
     }
 
-    fn set_log_level(&self, wanted: LogWanted) -> Answer<LogLevel> {
+    fn set_log_level(&self, wanted: LogWanted) -> SubjectAnswer<LogLevelView> {
         let level = self.level.clone();
         Box::pin(async move {
             if wanted.minutes > MOST_MINUTES {
-                return Err(Failure::Invalid(format!("minutes are 0 to {MOST_MINUTES}")));
+                return Err(SubjectFailure::Invalid(format!("minutes are 0 to {MOST_MINUTES}")));
             }
             let time = Duration::from_secs(u64::from(wanted.minutes) * 60);
-            level.set(&wanted.level, time).map_err(Failure::Invalid)?;
+            level.set(&wanted.level, time).map_err(SubjectFailure::Invalid)?;
             Ok(view(&level))
         })
     }
 }
 
-fn view(level: &Level) -> LogLevel {
+fn view(level: &LevelControl) -> LogLevelView {
     let (now, until) = level.now();
-    LogLevel { level: now, configured: level.configured().to_owned(), until: until.map(Into::into) }
+    LogLevelView { level: now, configured: level.configured().to_owned(), until: until.map(Into::into) }
 }

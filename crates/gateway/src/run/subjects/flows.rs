@@ -3,33 +3,33 @@
 use super::secrets;
 use crate::commands::{explain, flow};
 use crate::run::subjects::common::{database, time, unavailable};
-use crate::wiring::Flows;
-use hearthgate_actors::messages::Reload;
-use hearthgate_actors::traffic::Traffic;
+use crate::wiring::FlowCommands;
+use hearthgate_actors::messages::ReloadFlows;
+use hearthgate_actors::traffic::TrafficTap;
 use hearthgate_api::wire::{FlowFigures, FlowInput, FlowTest, FlowView};
-use hearthgate_api::{Answer, Failure, FlowStore, Metrics};
+use hearthgate_api::{FlowStore, MetricStore, SubjectAnswer, SubjectFailure};
 use hearthgate_domain::flow::{Flow, FlowRow};
-use hearthgate_settings::{Settings, mask_text};
+use hearthgate_settings::{GatewaySettings, mask_text};
 use hearthgate_storage::sql::ErrorKind;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 #[derive(Clone)]
-pub(super) struct Store {
-    pub(super) flows: Flows,
-    pub(super) settings: Arc<Settings>,
-    pub(super) metrics: Metrics,
-    pub(super) traffic: Option<Traffic>,
+pub(super) struct FlowSubject {
+    pub(super) flows: FlowCommands,
+    pub(super) settings: Arc<GatewaySettings>,
+    pub(super) metrics: MetricStore,
+    pub(super) traffic: Option<TrafficTap>,
 }
 
-impl FlowStore for Store {
-    fn list(&self) -> Answer<Vec<FlowView>> {
+impl FlowStore for FlowSubject {
+    fn list(&self) -> SubjectAnswer<Vec<FlowView>> {
         let store = self.clone();
         Box::pin(async move { store.all().await })
     }
 
-    fn add(&self, flow: FlowInput) -> Answer<FlowView> {
+    fn add(&self, flow: FlowInput) -> SubjectAnswer<FlowView> {
         let store = self.clone();
         Box::pin(async move {
             let database = database(&store.flows.database)?;
@@ -37,14 +37,17 @@ impl FlowStore for Store {
             compiled(&row)?;
             let rows = database.load_flows().await.map_err(unavailable)?;
             if rows.iter().any(|known| known.code == row.code) {
-                return Err(Failure::Conflict(format!("there is a flow {} already; choose another code", row.code)));
+                return Err(SubjectFailure::Conflict(format!(
+                    "there is a flow {} already; choose another code",
+                    row.code
+                )));
             }
             database.insert_flow(&row).await.map_err(|error| not_written(&error))?;
             store.in_force(&row.code).await
         })
     }
 
-    fn change(&self, code: String, flow: FlowInput, seen: String) -> Answer<FlowView> {
+    fn change(&self, code: String, flow: FlowInput, seen: String) -> SubjectAnswer<FlowView> {
         let store = self.clone();
         Box::pin(async move {
             let database = database(&store.flows.database)?;
@@ -53,14 +56,17 @@ impl FlowStore for Store {
             let row = row(flow, Some(old))?;
             compiled(&row)?;
             if rows.iter().any(|known| known.code == row.code && known.id != row.id) {
-                return Err(Failure::Conflict(format!("there is a flow {} already; choose another code", row.code)));
+                return Err(SubjectFailure::Conflict(format!(
+                    "there is a flow {} already; choose another code",
+                    row.code
+                )));
             }
             database.update_flow(&row).await.map_err(|error| not_written(&error))?;
             store.in_force(&row.code).await
         })
     }
 
-    fn remove(&self, code: String, seen: String) -> Answer<()> {
+    fn remove(&self, code: String, seen: String) -> SubjectAnswer<()> {
         let store = self.clone();
         Box::pin(async move {
             let database = database(&store.flows.database)?;
@@ -70,19 +76,22 @@ impl FlowStore for Store {
         })
     }
 
-    fn test(&self, test: FlowTest) -> Answer<Value> {
+    fn test(&self, test: FlowTest) -> SubjectAnswer<Value> {
         let format = self.settings.flows.value_format;
         Box::pin(async move {
             let flow = compiled(&as_written(test.flow, None))?;
             let filter = flow.topic.filter();
             let topic = match test.topic.filter(|topic| !topic.is_empty()) {
                 Some(topic) if !filter.matches(&topic) => {
-                    return Err(Failure::Invalid(format!("the flow listens to {}, not to {topic}", filter.as_str())));
+                    return Err(SubjectFailure::Invalid(format!(
+                        "the flow listens to {}, not to {topic}",
+                        filter.as_str()
+                    )));
                 }
                 Some(topic) => topic,
                 None if filter.has_wildcard() => {
                     let listens = filter.as_str();
-                    return Err(Failure::Invalid(format!(
+                    return Err(SubjectFailure::Invalid(format!(
                         "the flow listens to {listens}; name one topic to test with"
                     )));
                 }
@@ -93,8 +102,8 @@ impl FlowStore for Store {
     }
 }
 
-impl Store {
-    async fn all(&self) -> Result<Vec<FlowView>, Failure> {
+impl FlowSubject {
+    async fn all(&self) -> Result<Vec<FlowView>, SubjectFailure> {
         let database = database(&self.flows.database)?;
         let mut rows = database.load_flows().await.map_err(unavailable)?;
         rows.sort_by(|a, b| a.code.cmp(&b.code));
@@ -117,16 +126,16 @@ impl Store {
         FlowView { version, problem, last_msg_id: row.last_msg_id, figures, flow: input(row) }
     }
 
-    async fn in_force(&self, code: &str) -> Result<FlowView, Failure> {
+    async fn in_force(&self, code: &str) -> Result<FlowView, SubjectFailure> {
         self.reload().await?;
         let all = self.all().await?;
         let found = all.into_iter().find(|view| view.flow.code == code);
-        found.ok_or_else(|| Failure::Conflict(format!("the flow {code} was removed at once by somebody else")))
+        found.ok_or_else(|| SubjectFailure::Conflict(format!("the flow {code} was removed at once by somebody else")))
     }
 
-    async fn reload(&self) -> Result<(), Failure> {
-        let reloaded = self.flows.catalog.send(Reload).await.map_err(unavailable)?;
-        reloaded.map_err(|reason| Failure::Unavailable(format!("it is stored, and not in force yet: {reason}")))
+    async fn reload(&self) -> Result<(), SubjectFailure> {
+        let reloaded = self.flows.catalog.send(ReloadFlows).await.map_err(unavailable)?;
+        reloaded.map_err(|reason| SubjectFailure::Unavailable(format!("it is stored, and not in force yet: {reason}")))
     }
 }
 
@@ -135,20 +144,20 @@ fn version(row: &FlowRow) -> String {
     row.fingerprint().to_string()
 }
 
-fn find<'a>(rows: &'a [FlowRow], code: &str, seen: &str) -> Result<&'a FlowRow, Failure> {
+fn find<'a>(rows: &'a [FlowRow], code: &str, seen: &str) -> Result<&'a FlowRow, SubjectFailure> {
     let row = rows.iter().find(|row| row.code == code);
-    let row = row.ok_or_else(|| Failure::Missing(format!("there is no flow {code}")))?;
-    if seen == "*" || version(row) == seen { Ok(row) } else { Err(Failure::Outdated) }
+    let row = row.ok_or_else(|| SubjectFailure::Missing(format!("there is no flow {code}")))?;
+    if seen == "*" || version(row) == seen { Ok(row) } else { Err(SubjectFailure::Outdated) }
 }
 
-fn compiled(row: &FlowRow) -> Result<Flow, Failure> {
-    flow::compiled(row).map_err(|error| Failure::Invalid(error.to_string()))
+fn compiled(row: &FlowRow) -> Result<Flow, SubjectFailure> {
+    flow::compiled(row).map_err(|error| SubjectFailure::Invalid(error.to_string()))
 }
 
-fn not_written(error: &hearthgate_storage::sql::DatabaseError) -> Failure {
+fn not_written(error: &hearthgate_storage::sql::DatabaseError) -> SubjectFailure {
     match error.kind() {
-        ErrorKind::Row => Failure::Invalid(error.to_string()),
-        _ => Failure::Unavailable(error.to_string()),
+        ErrorKind::Row => SubjectFailure::Invalid(error.to_string()),
+        _ => SubjectFailure::Unavailable(error.to_string()),
     }
 }
 
@@ -167,13 +176,13 @@ fn input(row: FlowRow) -> FlowInput {
 }
 
 /// With the secrets that the caller was not shown, and did not change.
-fn row(mut flow: FlowInput, old: Option<&FlowRow>) -> Result<FlowRow, Failure> {
+fn row(mut flow: FlowInput, old: Option<&FlowRow>) -> Result<FlowRow, SubjectFailure> {
     let old_options = old.and_then(|old| old.options.as_deref()).and_then(|text| serde_json::from_str(text).ok());
     if let Some(options) = &mut flow.options {
-        secrets::restore(options, old_options.as_ref()).map_err(Failure::Invalid)?;
+        secrets::restore(options, old_options.as_ref()).map_err(SubjectFailure::Invalid)?;
     }
     if let Some(url) = &mut flow.endpoint_url {
-        secrets::restore_text(url, old.and_then(|old| old.endpoint_url.as_deref())).map_err(Failure::Invalid)?;
+        secrets::restore_text(url, old.and_then(|old| old.endpoint_url.as_deref())).map_err(SubjectFailure::Invalid)?;
     }
     Ok(as_written(flow, old))
 }

@@ -1,20 +1,20 @@
 //! The wiring as a picture: its parts, how each is and why, and what goes between them.
 
-use crate::wiring::interfaces::{Interface, actor_name};
-use crate::wiring::{Running, Troubles};
+use crate::wiring::interfaces::{EnabledInterface, actor_name};
+use crate::wiring::{Conditions, RunningGateway};
 use chrono::Utc;
 use hearthgate_actors::flows::{dead_letters as letters, poster, writer};
 use hearthgate_actors::mapping::interface::DeviceState;
 use hearthgate_actors::mqtt::LinkStatus;
-use hearthgate_actors::operation::supervisor::Watched;
-use hearthgate_actors::traffic::Traffic;
-use hearthgate_api::wire::{Edge, Graph, InterfaceView, Node, NodeState};
-use hearthgate_api::{Answer, Metrics, WiringView};
+use hearthgate_actors::operation::supervisor::SupervisedInterface;
+use hearthgate_actors::traffic::TrafficTap;
+use hearthgate_api::wire::{GraphEdge, GraphNode, InterfaceView, NodeState, WiringGraph};
+use hearthgate_api::{MetricStore, SubjectAnswer, WiringView};
 use hearthgate_interfaces::DriverConfig;
-use hearthgate_settings::{Protocol, Server, Settings};
+use hearthgate_settings::{BrokerUrl, GatewaySettings, ProtocolSetting};
 use hearthgate_storage::dead_letters::DeadLetters;
 use hearthgate_storage::journal;
-use hearthgate_supervision::{Health, Registry, Status};
+use hearthgate_supervision::{ActorHealth, ActorRegistry, ActorStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -29,29 +29,29 @@ const DELIVERED: &str = "hearthgate_flow_delivered_messages_total";
 const FRESH: Duration = Duration::from_millis(300);
 
 #[derive(Clone)]
-pub(super) struct Wiring {
-    registry: Registry,
-    metrics: Metrics,
-    settings: Arc<Settings>,
-    interfaces: Vec<Interface>,
-    watched: Vec<Watched>,
+pub(super) struct WiringSubject {
+    registry: ActorRegistry,
+    metrics: MetricStore,
+    settings: Arc<GatewaySettings>,
+    interfaces: Vec<EnabledInterface>,
+    watched: Vec<SupervisedInterface>,
     link: watch::Receiver<LinkStatus>,
-    troubles: Troubles,
-    traffic: Option<Traffic>,
+    troubles: Conditions,
+    traffic: Option<TrafficTap>,
     listens: Option<String>,
-    journal: Option<journal::Handle>,
+    journal: Option<journal::JournalHandle>,
     letters: Option<DeadLetters>,
     /// What was told last: many viewers ask within a moment.
-    last: Arc<Mutex<Option<(Instant, Graph)>>>,
+    last: Arc<Mutex<Option<(Instant, WiringGraph)>>>,
 }
 
-impl Wiring {
-    pub(super) fn new(settings: &Arc<Settings>, running: &Running, metrics: Metrics) -> Self {
+impl WiringSubject {
+    pub(super) fn new(settings: &Arc<GatewaySettings>, running: &RunningGateway, metrics: MetricStore) -> Self {
         let listens = running
             .broker
             .as_ref()
             .map(|broker| broker.listens.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
-        Wiring {
+        WiringSubject {
             registry: running.registry.clone(),
             metrics,
             settings: Arc::clone(settings),
@@ -72,7 +72,7 @@ impl Wiring {
         Some(trouble.borrow().clone()).filter(|trouble| !trouble.is_empty())
     }
 
-    fn health(&self, actor: &str) -> Option<Health> {
+    fn health(&self, actor: &str) -> Option<ActorHealth> {
         self.registry.get(actor).map(|entry| entry.health.borrow().clone())
     }
 
@@ -83,13 +83,13 @@ impl Wiring {
         actor: &str,
         detail: String,
         trouble: Option<String>,
-    ) -> Node {
+    ) -> GraphNode {
         let health = self.health(actor);
         let (state, reason, advice) = match health {
             Some(health) => judged(&health, trouble),
             None => (NodeState::Off, Some("switched off".to_owned()), None),
         };
-        Node {
+        GraphNode {
             id: id.to_owned(),
             label: label.to_owned(),
             kind: kind.to_owned(),
@@ -101,13 +101,13 @@ impl Wiring {
         }
     }
 
-    fn broker(&self, nodes: &mut Vec<Node>) {
+    fn broker(&self, nodes: &mut Vec<GraphNode>) {
         if let Some(listens) = &self.listens {
             nodes.push(self.part(("broker", "broker", "Broker"), "broker", format!("embedded, {listens}"), None));
         } else if self.settings.mqtt.enabled {
             let link = self.link.borrow();
             let is_there = link.connected;
-            nodes.push(Node {
+            nodes.push(GraphNode {
                 id: "broker".into(),
                 label: "Broker".into(),
                 kind: "broker".into(),
@@ -120,7 +120,7 @@ impl Wiring {
         }
     }
 
-    fn session(&self, nodes: &mut Vec<Node>) {
+    fn session(&self, nodes: &mut Vec<GraphNode>) {
         if !self.settings.mqtt.enabled {
             return;
         }
@@ -133,19 +133,19 @@ impl Wiring {
             (true, None) => None,
         };
         let detail = match self.settings.mqtt.server {
-            Server::Embedded => "within the process".to_owned(),
+            BrokerUrl::Embedded => "within the process".to_owned(),
             _ => format!(
                 "MQTT {}",
                 match self.settings.mqtt.protocol {
-                    Protocol::V311 => "3.1.1",
-                    Protocol::V5 => "5.0",
+                    ProtocolSetting::V311 => "3.1.1",
+                    ProtocolSetting::V5 => "5.0",
                 }
             ),
         };
         nodes.push(self.part(("session", "session", "MQTT session"), "mqtt", detail, trouble));
     }
 
-    async fn flows(&self, nodes: &mut Vec<Node>, edges: &mut Vec<Edge>) {
+    async fn flows(&self, nodes: &mut Vec<GraphNode>, edges: &mut Vec<GraphEdge>) {
         let (Some(handle), Some(dead)) = (self.journal.clone(), self.letters.clone()) else { return };
         let usage = tokio::task::spawn_blocking(move || handle.usage()).await.ok();
         let lag = |consumer: &str| {
@@ -181,7 +181,7 @@ impl Wiring {
         edges.push(edge("journal", "letters", refused, lag(letters::CONSUMER)));
     }
 
-    fn mapping(&self, nodes: &mut Vec<Node>, edges: &mut Vec<Edge>) {
+    fn mapping(&self, nodes: &mut Vec<GraphNode>, edges: &mut Vec<GraphEdge>) {
         if self.interfaces.is_empty() || !self.settings.mqtt.enabled {
             return;
         }
@@ -205,7 +205,7 @@ impl Wiring {
         }
     }
 
-    fn view(&self, interface: &Interface) -> InterfaceView {
+    fn view(&self, interface: &EnabledInterface) -> InterfaceView {
         let name = &*interface.name;
         let node = self.part(("interface", name, name), &actor_name(name), String::new(), self.offline(name));
         let total = |metric, outcome| self.metrics.total(metric, &[("interface", name), ("outcome", outcome)]);
@@ -223,11 +223,11 @@ impl Wiring {
     }
 }
 
-impl WiringView for Wiring {
-    fn graph(&self) -> Answer<Graph> {
+impl WiringView for WiringSubject {
+    fn graph(&self) -> SubjectAnswer<WiringGraph> {
         let wiring = self.clone();
         Box::pin(async move {
-            let fresh = |(at, graph): &(Instant, Graph)| (at.elapsed() < FRESH).then(|| graph.clone());
+            let fresh = |(at, graph): &(Instant, WiringGraph)| (at.elapsed() < FRESH).then(|| graph.clone());
             let known = wiring.last.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(fresh);
             if let Some(known) = known {
                 return Ok(known);
@@ -236,42 +236,44 @@ impl WiringView for Wiring {
             wiring.broker(&mut nodes);
             wiring.session(&mut nodes);
             if wiring.settings.mqtt.enabled {
-                let arrived = wiring.traffic.as_ref().map_or(0, Traffic::arrived);
+                let arrived = wiring.traffic.as_ref().map_or(0, TrafficTap::arrived);
                 edges.push(edge("broker", "session", arrived, None));
             }
             wiring.mapping(&mut nodes, &mut edges);
             wiring.flows(&mut nodes, &mut edges).await;
-            let graph = Graph { at: Utc::now(), nodes, edges };
+            let graph = WiringGraph { at: Utc::now(), nodes, edges };
             let told = Some((Instant::now(), graph.clone()));
             *wiring.last.lock().unwrap_or_else(PoisonError::into_inner) = told;
             Ok(graph)
         })
     }
 
-    fn interfaces(&self) -> Answer<Vec<InterfaceView>> {
+    fn interfaces(&self) -> SubjectAnswer<Vec<InterfaceView>> {
         let views = self.interfaces.iter().map(|interface| self.view(interface)).collect();
         Box::pin(std::future::ready(Ok(views)))
     }
 }
 
-fn judged(health: &Health, trouble: Option<String>) -> (NodeState, Option<String>, Option<&'static str>) {
+fn judged(health: &ActorHealth, trouble: Option<String>) -> (NodeState, Option<String>, Option<&'static str>) {
     let last = || health.last_error.as_deref().map(str::to_owned);
     match health.status {
-        Status::Running => match trouble {
+        ActorStatus::Running => match trouble {
             Some(trouble) => (NodeState::Waiting, Some(trouble), None),
             None => (NodeState::Ok, None, None),
         },
-        Status::Starting => (NodeState::Waiting, Some("it is starting".into()), None),
-        Status::BackingOff => (NodeState::Waiting, last(), Some("It is started again by itself after a pause.")),
-        Status::Parked => {
+        ActorStatus::Starting => (NodeState::Waiting, Some("it is starting".into()), None),
+        ActorStatus::BackingOff => (NodeState::Waiting, last(), Some("It is started again by itself after a pause.")),
+        ActorStatus::Parked => {
             let advice = "It failed too often and rests. Mend the cause, then restart it.";
             (NodeState::Failed, Some(last().map_or("parked".into(), |last| format!("parked: {last}"))), Some(advice))
         }
-        Status::Unresponsive => {
+        ActorStatus::Unresponsive => {
             let advice = "It does not answer. Restart it; if that does not help, restart the gateway.";
             (NodeState::Failed, Some("it does not answer".into()), Some(advice))
         }
-        Status::Stopped => (NodeState::Off, Some("stopped by order".into()), Some("Start it when you want it again.")),
+        ActorStatus::Stopped => {
+            (NodeState::Off, Some("stopped by order".into()), Some("Start it when you want it again."))
+        }
     }
 }
 
@@ -291,8 +293,8 @@ fn advice_for(kind: &str, state: NodeState) -> Option<String> {
     Some(advice.to_owned())
 }
 
-fn edge(from: &str, to: &str, total: u64, waiting: Option<u64>) -> Edge {
-    Edge { from: from.to_owned(), to: to.to_owned(), total, waiting }
+fn edge(from: &str, to: &str, total: u64, waiting: Option<u64>) -> GraphEdge {
+    GraphEdge { from: from.to_owned(), to: to.to_owned(), total, waiting }
 }
 
 fn kind(driver: &DriverConfig) -> &'static str {

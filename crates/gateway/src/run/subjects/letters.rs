@@ -2,13 +2,13 @@
 
 use crate::commands::{explain, flow};
 use crate::run::subjects::common::{database, time, unavailable};
-use crate::wiring::Flows;
+use crate::wiring::FlowCommands;
 use hearthgate_api::wire::{
     LetterChoice, LetterFate, LetterGroup, LetterGroups, LetterPage, LetterView, LettersReplayed,
 };
-use hearthgate_api::{Answer, Failure, FlowOrders, LetterStore};
-use hearthgate_domain::flow::{Flow, Part};
-use hearthgate_settings::Settings;
+use hearthgate_api::{FlowOrders, LetterStore, SubjectAnswer, SubjectFailure};
+use hearthgate_domain::flow::{ActionKind, Flow};
+use hearthgate_settings::GatewaySettings;
 use hearthgate_storage::dead_letters::{DeadLetter, DeadLetterFilter, DeadLetterGroup};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -24,14 +24,14 @@ const NAMED: usize = 200;
 const SHOWN: usize = 64 * 1024;
 
 #[derive(Clone)]
-pub(super) struct Store {
-    pub(super) flows: Flows,
+pub(super) struct LetterSubject {
+    pub(super) flows: FlowCommands,
     pub(super) orders: FlowOrders,
-    pub(super) settings: Arc<Settings>,
+    pub(super) settings: Arc<GatewaySettings>,
 }
 
-impl LetterStore for Store {
-    fn groups(&self) -> Answer<LetterGroups> {
+impl LetterStore for LetterSubject {
+    fn groups(&self) -> SubjectAnswer<LetterGroups> {
         let letters = self.flows.dead_letters.clone();
         Box::pin(async move {
             let totals = letters.totals().await.map_err(unavailable)?;
@@ -40,7 +40,7 @@ impl LetterStore for Store {
         })
     }
 
-    fn list(&self, choice: LetterChoice, before: Option<i64>, limit: u32) -> Answer<LetterPage> {
+    fn list(&self, choice: LetterChoice, before: Option<i64>, limit: u32) -> SubjectAnswer<LetterPage> {
         let store = self.clone();
         Box::pin(async move {
             let limit = limit as usize;
@@ -51,15 +51,15 @@ impl LetterStore for Store {
         })
     }
 
-    fn show(&self, id: i64) -> Answer<LetterView> {
+    fn show(&self, id: i64) -> SubjectAnswer<LetterView> {
         let letters = self.flows.dead_letters.clone();
         Box::pin(async move {
             let found = letters.get(id).await.map_err(unavailable)?;
-            found.as_ref().map(view).ok_or_else(|| Failure::Missing(format!("there is no dead letter {id}")))
+            found.as_ref().map(view).ok_or_else(|| SubjectFailure::Missing(format!("there is no dead letter {id}")))
         })
     }
 
-    fn replay(&self, choice: LetterChoice, is_dry: bool) -> Answer<LettersReplayed> {
+    fn replay(&self, choice: LetterChoice, is_dry: bool) -> SubjectAnswer<LettersReplayed> {
         let store = self.clone();
         Box::pin(async move {
             let chosen = store.chosen(&choice, None, MOST).await?;
@@ -81,7 +81,7 @@ impl LetterStore for Store {
         })
     }
 
-    fn drop_letters(&self, choice: LetterChoice) -> Answer<u64> {
+    fn drop_letters(&self, choice: LetterChoice) -> SubjectAnswer<u64> {
         let store = self.clone();
         Box::pin(async move {
             let ids: Vec<i64> = store.chosen(&choice, None, MOST).await?.iter().map(|letter| letter.id).collect();
@@ -90,14 +90,14 @@ impl LetterStore for Store {
     }
 }
 
-impl Store {
+impl LetterSubject {
     /// The newest first, at most so many.
     async fn chosen(
         &self,
         choice: &LetterChoice,
         before: Option<i64>,
         most: usize,
-    ) -> Result<Vec<DeadLetter>, Failure> {
+    ) -> Result<Vec<DeadLetter>, SubjectFailure> {
         let letters = &self.flows.dead_letters;
         let replayed = (!choice.again && choice.ids.is_empty()).then_some(false);
         let mut filter = DeadLetterFilter { flow_code: choice.flow.clone(), before, replayed, ..Default::default() };
@@ -120,7 +120,7 @@ impl Store {
         Ok(found)
     }
 
-    async fn compiled(&self) -> Result<HashMap<String, Flow>, Failure> {
+    async fn compiled(&self) -> Result<HashMap<String, Flow>, SubjectFailure> {
         let rows = database(&self.flows.database)?.load_flows().await.map_err(unavailable)?;
         let flows = rows.iter().filter(|row| row.enabled).filter_map(|row| flow::compiled(row).ok());
         Ok(flows.map(|flow| (flow.code.to_string(), flow)).collect())
@@ -132,7 +132,7 @@ impl Store {
         id: i64,
         flows: &HashMap<String, Flow>,
         again: bool,
-    ) -> Result<Result<(), String>, Failure> {
+    ) -> Result<Result<(), String>, SubjectFailure> {
         let found = self.flows.dead_letters.get(id).await.map_err(unavailable)?;
         let Some(found) = found else { return Ok(Err("it is no longer there".into())) };
         if found.replayed_at.is_some() && !again {
@@ -148,7 +148,7 @@ impl Store {
         Ok(match &letter.flow_code {
             Some(code) => match flows.get(code) {
                 Some(flow) if letter.part.is_some_and(|part| !flow.does(part)) => {
-                    Err(format!("flow {code} has no {} any more", letter.part.map_or("", Part::name)))
+                    Err(format!("flow {code} has no {} any more", letter.part.map_or("", ActionKind::name)))
                 }
                 Some(flow) => verdict(flow),
                 None => Err(format!("the flow {code} is not there, or is switched off")),

@@ -10,18 +10,23 @@ mod records;
 mod secrets;
 mod traffic;
 
-use crate::telemetry::Level;
-use crate::wiring::Running;
-use hearthgate_api::{Metrics, Subjects};
-use hearthgate_settings::Loaded;
+use crate::telemetry::LevelControl;
+use crate::wiring::RunningGateway;
+use hearthgate_api::{ApiSubjects, MetricStore};
+use hearthgate_settings::LoadedSettings;
 use std::sync::Arc;
 
 /// All that is there.
-pub(super) fn subjects(loaded: &Loaded, running: &Running, metrics: &Metrics, level: &Level) -> Subjects {
+pub(super) fn subjects(
+    loaded: &LoadedSettings,
+    running: &RunningGateway,
+    metrics: &MetricStore,
+    level: &LevelControl,
+) -> ApiSubjects {
     let settings = Arc::new(loaded.settings.clone());
     let traffic = running.traffic.clone();
     let store = running.flows.as_ref().map(|flows| {
-        Arc::new(flows::Store {
+        Arc::new(flows::FlowSubject {
             flows: flows.clone(),
             settings: Arc::clone(&settings),
             metrics: metrics.clone(),
@@ -29,24 +34,25 @@ pub(super) fn subjects(loaded: &Loaded, running: &Running, metrics: &Metrics, le
         })
     });
     let letters = running.flows.as_ref().zip(running.flow_orders()).map(|(flows, orders)| {
-        Arc::new(letters::Store { flows: flows.clone(), orders, settings: Arc::clone(&settings) })
+        Arc::new(letters::LetterSubject { flows: flows.clone(), orders, settings: Arc::clone(&settings) })
     });
-    Subjects {
-        wiring: Some(Arc::new(graph::Wiring::new(&settings, running, metrics.clone()))),
+    ApiSubjects {
+        wiring: Some(Arc::new(graph::WiringSubject::new(&settings, running, metrics.clone()))),
         flows: store.map(|store| store as _),
         letters: letters.map(|letters| letters as _),
         records: running.flows.as_ref().map(|flows| {
-            let records: Arc<dyn hearthgate_api::Records> = Arc::new(records::Store(flows.database.clone()));
+            let records: Arc<dyn hearthgate_api::RecordStore> =
+                Arc::new(records::RecordSubject(flows.database.clone()));
             records
         }),
         broker: running.broker.clone().map(|place| {
-            let broker: Arc<dyn hearthgate_api::BrokerView> = Arc::new(broker::Looker(place));
+            let broker: Arc<dyn hearthgate_api::BrokerView> = Arc::new(broker::BrokerSubject(place));
             broker
         }),
         traffic: traffic.map(|traffic| {
-            let traffic: Arc<dyn hearthgate_api::TrafficView> = Arc::new(traffic::Looker(traffic));
+            let traffic: Arc<dyn hearthgate_api::TrafficView> = Arc::new(traffic::TrafficSubject(traffic));
             traffic
         }),
-        system: Some(Arc::new(configuration::System::new(loaded, level.clone()))),
+        system: Some(Arc::new(configuration::SystemSubject::new(loaded, level.clone()))),
     }
 }

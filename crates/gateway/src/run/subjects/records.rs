@@ -1,8 +1,8 @@
 //! What flows stored.
 
 use crate::run::subjects::common::{database, time, unavailable};
-use hearthgate_api::wire::{AttributeView, Point, Series, SeriesQuestion};
-use hearthgate_api::{Answer, Failure, Records};
+use hearthgate_api::wire::{AttributeView, RecordSeries, SeriesPoint, SeriesQuestion};
+use hearthgate_api::{RecordStore, SubjectAnswer, SubjectFailure};
 use hearthgate_storage::sql::{Database, SeriesOf};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -10,10 +10,10 @@ use tokio::sync::watch;
 /// A question to a large table without an index must not hold a connection for ever.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-pub(super) struct Store(pub(super) watch::Receiver<Option<Database>>);
+pub(super) struct RecordSubject(pub(super) watch::Receiver<Option<Database>>);
 
-impl Records for Store {
-    fn attributes(&self, flow: String) -> Answer<Vec<AttributeView>> {
+impl RecordStore for RecordSubject {
+    fn attributes(&self, flow: String) -> SubjectAnswer<Vec<AttributeView>> {
         let seen = self.0.clone();
         Box::pin(async move {
             let database = database(&seen)?;
@@ -27,7 +27,7 @@ impl Records for Store {
         })
     }
 
-    fn series(&self, question: SeriesQuestion) -> Answer<Series> {
+    fn series(&self, question: SeriesQuestion) -> SubjectAnswer<RecordSeries> {
         let seen = self.0.clone();
         Box::pin(async move {
             let database = database(&seen)?;
@@ -35,7 +35,7 @@ impl Records for Store {
             let of = SeriesOf { flow_code: &flow, attribute: &attribute, from, to, windows: points };
             let found = in_time(database.series(&of)).await?;
             let window = (to - from) / i32::try_from(points.max(1)).unwrap_or(1);
-            let point = |one: hearthgate_storage::sql::Window| Point {
+            let point = |one: hearthgate_storage::sql::SeriesWindow| SeriesPoint {
                 at: from + window * i32::try_from(one.index).unwrap_or_default(),
                 count: one.count,
                 min: one.min,
@@ -44,14 +44,14 @@ impl Records for Store {
                 last: one.last,
             };
             let seconds = window.num_milliseconds() as f64 / 1000.0;
-            Ok(Series { from, to, window: seconds, points: found.into_iter().map(point).collect() })
+            Ok(RecordSeries { from, to, window: seconds, points: found.into_iter().map(point).collect() })
         })
     }
 }
 
-async fn in_time<T, E: std::fmt::Display>(asked: impl Future<Output = Result<T, E>>) -> Result<T, Failure> {
+async fn in_time<T, E: std::fmt::Display>(asked: impl Future<Output = Result<T, E>>) -> Result<T, SubjectFailure> {
     let late = || {
-        Failure::Unavailable(format!(
+        SubjectFailure::Unavailable(format!(
             "the database did not answer within {} s; choose a shorter range, or give the table an index",
             PATIENCE.as_secs()
         ))

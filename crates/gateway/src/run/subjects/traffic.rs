@@ -1,19 +1,19 @@
 //! Messages as they pass.
 
-use hearthgate_actors::traffic::{Branch, Traffic};
+use hearthgate_actors::traffic::{TopicBranch, TrafficTap};
 use hearthgate_api::TrafficView;
 use hearthgate_api::wire::{TopicLevel, TopicView};
-use hearthgate_domain::fate::Fate;
+use hearthgate_domain::fate::MessageFate;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 
 /// Branches of one level.
 const MOST: usize = 1_000;
 
-pub(super) struct Looker(pub(super) Traffic);
+pub(super) struct TrafficSubject(pub(super) TrafficTap);
 
-impl TrafficView for Looker {
-    fn watch(&self) -> broadcast::Receiver<Arc<Fate>> {
+impl TrafficView for TrafficSubject {
+    fn watch(&self) -> broadcast::Receiver<Arc<MessageFate>> {
         self.0.watch()
     }
 
@@ -28,7 +28,7 @@ impl TrafficView for Looker {
     }
 }
 
-fn view(under: &str, branch: Branch) -> TopicView {
+fn view(under: &str, branch: TopicBranch) -> TopicView {
     let topic = if under.is_empty() { branch.name.clone() } else { format!("{under}/{}", branch.name) };
     TopicView {
         name: branch.name,

@@ -3,15 +3,15 @@
 use crate::broker::topic;
 use crate::codec::properties;
 use crate::codec::properties::id;
-use crate::codec::reader::Reader;
-use crate::codec::reason::Reason;
-use crate::codec::{Version, Violation};
+use crate::codec::reader::BodyReader;
+use crate::codec::reason::ReasonCode;
+use crate::codec::{ProtocolLevel, ProtocolViolation};
 use hearthgate_domain::delivery::QoS;
 
 /// What a client asks for when it connects.
 #[derive(Debug)]
-pub(crate) struct Connect {
-    pub(crate) version: Version,
+pub(crate) struct ConnectRequest {
+    pub(crate) version: ProtocolLevel,
     /// A bridge of another broker: it sets the highest bit of the protocol level.
     pub(crate) is_bridge: bool,
     pub(crate) client_id: String,
@@ -20,7 +20,7 @@ pub(crate) struct Connect {
     pub(crate) keep_alive: u16,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<Vec<u8>>,
-    pub(crate) will: Option<Will>,
+    pub(crate) will: Option<ConnectWill>,
     /// Seconds; `None` where the protocol has no such property or the client did not give it.
     pub(crate) session_expiry: Option<u32>,
     pub(crate) receive_maximum: u16,
@@ -33,7 +33,7 @@ pub(crate) struct Connect {
 
 /// The message that is published when the client is lost.
 #[derive(Clone, Debug)]
-pub(crate) struct Will {
+pub(crate) struct ConnectWill {
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
     pub(crate) qos: QoS,
@@ -48,53 +48,58 @@ pub(crate) struct Will {
 
 /// A CONNECT that cannot be read; the version, where it was understood, says how to answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable {
-    pub(crate) version: Option<Version>,
-    pub(crate) violation: Violation,
+pub(crate) struct UnreadableConnect {
+    pub(crate) version: Option<ProtocolLevel>,
+    pub(crate) violation: ProtocolViolation,
 }
 
-impl Connect {
+impl ConnectRequest {
     /// Reads the body of a CONNECT packet whose first byte is `header`.
-    pub(crate) fn read(header: u8, body: &[u8]) -> Result<Connect, Unreadable> {
-        let mut from = Reader::new(body);
+    pub(crate) fn read(header: u8, body: &[u8]) -> Result<ConnectRequest, UnreadableConnect> {
+        let mut from = BodyReader::new(body);
         if header != 0x10 {
-            let violation = Violation::protocol("the first packet is not CONNECT");
-            return Err(Unreadable { version: None, violation });
+            let violation = ProtocolViolation::protocol("the first packet is not CONNECT");
+            return Err(UnreadableConnect { version: None, violation });
         }
         let (version, is_bridge) = version(&mut from)?;
-        let connect = content(version, from).map_err(|violation| Unreadable { version: Some(version), violation })?;
-        Ok(Connect { is_bridge, ..connect })
+        let connect =
+            content(version, from).map_err(|violation| UnreadableConnect { version: Some(version), violation })?;
+        Ok(ConnectRequest { is_bridge, ..connect })
     }
 }
 
 /// The version, and whether a bridge connects.
-fn version(from: &mut Reader<'_>) -> Result<(Version, bool), Unreadable> {
-    let unreadable = |violation| Unreadable { version: None, violation };
+fn version(from: &mut BodyReader<'_>) -> Result<(ProtocolLevel, bool), UnreadableConnect> {
+    let unreadable = |violation| UnreadableConnect { version: None, violation };
     let name = from.binary().map_err(unreadable)?;
     let level = from.u8().map_err(unreadable)?;
     match (name, level) {
-        (b"MQIsdp", 3) => Ok((Version::V31, false)),
-        (b"MQIsdp", 0x83) => Ok((Version::V31, true)),
-        (b"MQTT", 4) => Ok((Version::V311, false)),
-        (b"MQTT", 0x84) => Ok((Version::V311, true)),
-        (b"MQTT", 5) => Ok((Version::V5, false)),
-        (b"MQTT" | b"MQIsdp", level) => Err(Unreadable {
+        (b"MQIsdp", 3) => Ok((ProtocolLevel::V31, false)),
+        (b"MQIsdp", 0x83) => Ok((ProtocolLevel::V31, true)),
+        (b"MQTT", 4) => Ok((ProtocolLevel::V311, false)),
+        (b"MQTT", 0x84) => Ok((ProtocolLevel::V311, true)),
+        (b"MQTT", 5) => Ok((ProtocolLevel::V5, false)),
+        (b"MQTT" | b"MQIsdp", level) => Err(UnreadableConnect {
             // A later protocol is answered in the latest form that we know, an older one in the older form; and so is a
             // bridge, which then tries again as a client.
-            version: Some(if (6..0x80).contains(&level) { Version::V5 } else { Version::V311 }),
-            violation: Violation { reason: Reason::UnsupportedProtocolVersion, what: "unknown protocol version" },
+            version: Some(if (6..0x80).contains(&level) { ProtocolLevel::V5 } else { ProtocolLevel::V311 }),
+            violation: ProtocolViolation {
+                reason: ReasonCode::UnsupportedProtocolVersion,
+                what: "unknown protocol version",
+            },
         }),
-        _ => {
-            Err(unreadable(Violation { reason: Reason::UnsupportedProtocolVersion, what: "the protocol is not MQTT" }))
-        }
+        _ => Err(unreadable(ProtocolViolation {
+            reason: ReasonCode::UnsupportedProtocolVersion,
+            what: "the protocol is not MQTT",
+        })),
     }
 }
 
-fn content(version: Version, mut from: Reader<'_>) -> Result<Connect, Violation> {
+fn content(version: ProtocolLevel, mut from: BodyReader<'_>) -> Result<ConnectRequest, ProtocolViolation> {
     let flags = from.u8()?;
     check_flags(version, flags)?;
     let keep_alive = from.u16()?;
-    let mut connect = Connect {
+    let mut connect = ConnectRequest {
         version,
         is_bridge: false,
         client_id: String::new(),
@@ -110,7 +115,7 @@ fn content(version: Version, mut from: Reader<'_>) -> Result<Connect, Violation>
         problem_information: true,
         authentication: false,
     };
-    if version == Version::V5 {
+    if version == ProtocolLevel::V5 {
         read_properties(&mut connect, from.section()?)?;
     }
     connect.client_id = from.text()?.to_owned();
@@ -127,23 +132,23 @@ fn content(version: Version, mut from: Reader<'_>) -> Result<Connect, Violation>
     Ok(connect)
 }
 
-fn check_flags(version: Version, flags: u8) -> Result<(), Violation> {
+fn check_flags(version: ProtocolLevel, flags: u8) -> Result<(), ProtocolViolation> {
     if flags & 0x01 != 0 {
-        return Err(Violation::malformed("the reserved connect flag is set"));
+        return Err(ProtocolViolation::malformed("the reserved connect flag is set"));
     }
     if flags & 0x04 == 0 && flags & 0x38 != 0 {
-        return Err(Violation::malformed("will QoS or will retain is set without a will"));
+        return Err(ProtocolViolation::malformed("will QoS or will retain is set without a will"));
     }
     if flags & 0x18 == 0x18 {
-        return Err(Violation::malformed("will QoS is 3"));
+        return Err(ProtocolViolation::malformed("will QoS is 3"));
     }
-    if version != Version::V5 && flags & 0xc0 == 0x40 {
-        return Err(Violation::malformed("a password comes without a user name"));
+    if version != ProtocolLevel::V5 && flags & 0xc0 == 0x40 {
+        return Err(ProtocolViolation::malformed("a password comes without a user name"));
     }
     Ok(())
 }
 
-fn read_properties(connect: &mut Connect, section: Reader<'_>) -> Result<(), Violation> {
+fn read_properties(connect: &mut ConnectRequest, section: BodyReader<'_>) -> Result<(), ProtocolViolation> {
     const ALLOWED: &[u8] = &[
         id::SESSION_EXPIRY,
         id::RECEIVE_MAXIMUM,
@@ -170,12 +175,12 @@ fn read_properties(connect: &mut Connect, section: Reader<'_>) -> Result<(), Vio
         Ok(())
     })?;
     if data && !connect.authentication {
-        return Err(Violation::protocol("authentication data comes without a method"));
+        return Err(ProtocolViolation::protocol("authentication data comes without a method"));
     }
     Ok(())
 }
 
-fn read_will(version: Version, flags: u8, from: &mut Reader<'_>) -> Result<Will, Violation> {
+fn read_will(version: ProtocolLevel, flags: u8, from: &mut BodyReader<'_>) -> Result<ConnectWill, ProtocolViolation> {
     const ALLOWED: &[u8] = &[
         id::WILL_DELAY,
         id::PAYLOAD_FORMAT,
@@ -186,7 +191,7 @@ fn read_will(version: Version, flags: u8, from: &mut Reader<'_>) -> Result<Will,
         id::USER_PROPERTY,
     ];
     let (mut delay, mut expiry, mut passed, mut utf8) = (0, None, Vec::new(), false);
-    if version == Version::V5 {
+    if version == ProtocolLevel::V5 {
         properties::walk(from.section()?, ALLOWED, |property, value, raw| {
             match property {
                 id::WILL_DELAY => delay = value.number(),
@@ -196,7 +201,7 @@ fn read_will(version: Version, flags: u8, from: &mut Reader<'_>) -> Result<Will,
             match property {
                 id::PAYLOAD_FORMAT => utf8 = value.number() == 1,
                 id::RESPONSE_TOPIC if !topic::is_name(value.text()) => {
-                    return Err(Violation::protocol("response topic is not a topic name"));
+                    return Err(ProtocolViolation::protocol("response topic is not a topic name"));
                 }
                 _ => {}
             }
@@ -206,13 +211,16 @@ fn read_will(version: Version, flags: u8, from: &mut Reader<'_>) -> Result<Will,
     let topic = from.text()?;
     let payload = from.binary()?;
     if !topic::is_name(topic) {
-        return Err(Violation { reason: Reason::TopicNameInvalid, what: "will topic is not a topic name" });
+        return Err(ProtocolViolation { reason: ReasonCode::TopicNameInvalid, what: "will topic is not a topic name" });
     }
     if utf8 && std::str::from_utf8(payload).is_err() {
-        return Err(Violation { reason: Reason::PayloadFormatInvalid, what: "will payload is not UTF-8 as announced" });
+        return Err(ProtocolViolation {
+            reason: ReasonCode::PayloadFormatInvalid,
+            what: "will payload is not UTF-8 as announced",
+        });
     }
-    let qos = QoS::try_from((flags >> 3) & 3).map_err(|_| Violation::malformed("will QoS is 3"))?;
-    Ok(Will {
+    let qos = QoS::try_from((flags >> 3) & 3).map_err(|_| ProtocolViolation::malformed("will QoS is 3"))?;
+    Ok(ConnectWill {
         topic: topic.to_owned(),
         payload: payload.to_vec(),
         qos,

@@ -1,15 +1,15 @@
 //! Packets that a server sends, appended to a connection's output.
 
-use crate::broker::state::message::Message;
-use crate::codec::Version;
+use crate::broker::state::message::BrokerMessage;
+use crate::codec::ProtocolLevel;
 use crate::codec::properties::id;
-use crate::codec::reason::Reason;
+use crate::codec::reason::ReasonCode;
 use bytes::{BufMut, BytesMut};
 use hearthgate_domain::delivery::QoS;
 
 /// What CONNACK announces in MQTT 5; `None` leaves a property out.
 #[derive(Debug, Default)]
-pub(crate) struct Announcement<'a> {
+pub(crate) struct ConnackProperties<'a> {
     pub(crate) session_expiry: Option<u32>,
     pub(crate) receive_maximum: Option<u16>,
     pub(crate) maximum_packet_size: Option<u32>,
@@ -20,8 +20,14 @@ pub(crate) struct Announcement<'a> {
 }
 
 /// CONNACK. Nothing is written where MQTT 3 has no code for the reason.
-pub(crate) fn connack(out: &mut BytesMut, version: Version, present: bool, reason: Reason, with: &Announcement<'_>) {
-    if version != Version::V5 {
+pub(crate) fn connack(
+    out: &mut BytesMut,
+    version: ProtocolLevel,
+    present: bool,
+    reason: ReasonCode,
+    with: &ConnackProperties<'_>,
+) {
+    if version != ProtocolLevel::V5 {
         if let Some(code) = reason.return_code() {
             out.put_slice(&[0x20, 2, u8::from(present), code]);
         }
@@ -45,10 +51,16 @@ pub(crate) fn connack(out: &mut BytesMut, version: Version, present: bool, reaso
 }
 
 /// PUBACK (4), PUBREC (5), PUBREL (6) or PUBCOMP (7).
-pub(crate) fn acknowledgement(out: &mut BytesMut, version: Version, kind: u8, packet_id: u16, reason: Reason) {
+pub(crate) fn acknowledgement(
+    out: &mut BytesMut,
+    version: ProtocolLevel,
+    kind: u8,
+    packet_id: u16,
+    reason: ReasonCode,
+) {
     let header = kind << 4 | if kind == 6 { 2 } else { 0 };
     let [high, low] = packet_id.to_be_bytes();
-    if version == Version::V5 && reason != Reason::Success {
+    if version == ProtocolLevel::V5 && reason != ReasonCode::Success {
         out.put_slice(&[header, 3, high, low, reason as u8]);
     } else {
         out.put_slice(&[header, 2, high, low]);
@@ -56,21 +68,21 @@ pub(crate) fn acknowledgement(out: &mut BytesMut, version: Version, kind: u8, pa
 }
 
 /// SUBACK; codes above 2 become 0x80 in MQTT 3.
-pub(crate) fn suback(out: &mut BytesMut, version: Version, packet_id: u16, codes: &[u8]) {
+pub(crate) fn suback(out: &mut BytesMut, version: ProtocolLevel, packet_id: u16, codes: &[u8]) {
     out.put_u8(0x90);
-    let properties = usize::from(version == Version::V5);
+    let properties = usize::from(version == ProtocolLevel::V5);
     variable(out, 2 + properties + codes.len());
     out.put_u16(packet_id);
     out.put_bytes(0, properties);
     for &code in codes {
-        out.put_u8(if version == Version::V5 || code <= 2 { code } else { 0x80 });
+        out.put_u8(if version == ProtocolLevel::V5 || code <= 2 { code } else { 0x80 });
     }
 }
 
 /// UNSUBACK.
-pub(crate) fn unsuback(out: &mut BytesMut, version: Version, packet_id: u16, codes: &[u8]) {
+pub(crate) fn unsuback(out: &mut BytesMut, version: ProtocolLevel, packet_id: u16, codes: &[u8]) {
     out.put_u8(0xb0);
-    if version == Version::V5 {
+    if version == ProtocolLevel::V5 {
         variable(out, 3 + codes.len());
         out.put_u16(packet_id);
         out.put_u8(0);
@@ -87,15 +99,15 @@ pub(crate) fn pingresp(out: &mut BytesMut) {
 }
 
 /// DISCONNECT, which a server can send in MQTT 5 only.
-pub(crate) fn disconnect(out: &mut BytesMut, version: Version, reason: Reason) {
-    if version == Version::V5 {
+pub(crate) fn disconnect(out: &mut BytesMut, version: ProtocolLevel, reason: ReasonCode) {
+    if version == ProtocolLevel::V5 {
         out.put_slice(&[0xe0, 1, reason as u8]);
     }
 }
 
 /// How a message goes to one subscriber.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Delivery<'a> {
+pub(crate) struct DeliveryHeader<'a> {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) dup: bool,
@@ -112,15 +124,15 @@ pub(crate) struct Delivery<'a> {
 /// `limit` bytes.
 pub(crate) fn publish_header(
     out: &mut BytesMut,
-    version: Version,
-    message: &Message,
-    how: &Delivery<'_>,
+    version: ProtocolLevel,
+    message: &BrokerMessage,
+    how: &DeliveryHeader<'_>,
     limit: u32,
 ) -> bool {
     let topic = if matches!(how.alias, Some((_, true))) { "" } else { &*message.topic };
     let mut remaining = 2 + topic.len() + message.payload.len() + if how.packet_id == 0 { 0 } else { 2 };
     let mut properties = 0;
-    if version == Version::V5 {
+    if version == ProtocolLevel::V5 {
         properties = message.properties.len()
             + how.expiry.map_or(0, |_| 5)
             + how.alias.map_or(0, |_| 3)
@@ -140,7 +152,7 @@ pub(crate) fn publish_header(
     if how.packet_id != 0 {
         out.put_u16(how.packet_id);
     }
-    if version == Version::V5 {
+    if version == ProtocolLevel::V5 {
         variable(out, properties);
         put_u32(out, id::MESSAGE_EXPIRY, how.expiry);
         put_u16(out, id::TOPIC_ALIAS, how.alias.map(|(alias, _)| alias));

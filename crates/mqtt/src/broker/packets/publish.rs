@@ -3,14 +3,14 @@
 use crate::broker::topic;
 use crate::codec::properties;
 use crate::codec::properties::id;
-use crate::codec::reader::Reader;
-use crate::codec::reason::Reason;
-use crate::codec::{Version, Violation};
+use crate::codec::reader::BodyReader;
+use crate::codec::reason::ReasonCode;
+use crate::codec::{ProtocolLevel, ProtocolViolation};
 use hearthgate_domain::delivery::QoS;
 
 /// A PUBLISH as it lies in the network buffer.
 #[derive(Debug)]
-pub(crate) struct Publish<'a> {
+pub(crate) struct ClientPublish<'a> {
     pub(crate) dup: bool,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
@@ -22,7 +22,7 @@ pub(crate) struct Publish<'a> {
     /// Seconds.
     pub(crate) expiry: Option<u32>,
     /// Payload format, content type, response topic, correlation data and user properties, to pass on unchanged.
-    pub(crate) properties: Passed<'a>,
+    pub(crate) properties: PassedProperties<'a>,
     /// The payload is said to be UTF-8, and is not.
     pub(crate) format_invalid: bool,
     pub(crate) payload: &'a [u8],
@@ -30,7 +30,7 @@ pub(crate) struct Publish<'a> {
 
 /// Properties to pass on.
 #[derive(Debug)]
-pub(crate) enum Passed<'a> {
+pub(crate) enum PassedProperties<'a> {
     /// The section as it came.
     Whole(&'a [u8]),
     /// What is left without alias and expiry.
@@ -47,17 +47,17 @@ const ALLOWED: &[u8] = &[
     id::USER_PROPERTY,
 ];
 
-impl<'a> Publish<'a> {
-    pub(crate) fn read(version: Version, header: u8, body: &'a [u8]) -> Result<Self, Violation> {
-        let qos = QoS::try_from((header >> 1) & 3).map_err(|_| Violation::malformed("QoS is 3"))?;
+impl<'a> ClientPublish<'a> {
+    pub(crate) fn read(version: ProtocolLevel, header: u8, body: &'a [u8]) -> Result<Self, ProtocolViolation> {
+        let qos = QoS::try_from((header >> 1) & 3).map_err(|_| ProtocolViolation::malformed("QoS is 3"))?;
         let dup = header & 8 != 0;
         if dup && qos == QoS::AtMostOnce {
-            return Err(Violation::malformed("DUP is set at QoS 0"));
+            return Err(ProtocolViolation::malformed("DUP is set at QoS 0"));
         }
-        let mut from = Reader::new(body);
+        let mut from = BodyReader::new(body);
         let topic = from.text()?;
         let packet_id = if qos == QoS::AtMostOnce { 0 } else { from.packet_id()? };
-        let mut publish = Publish {
+        let mut publish = ClientPublish {
             dup,
             qos,
             retain: header & 1 != 0,
@@ -65,12 +65,12 @@ impl<'a> Publish<'a> {
             packet_id,
             alias: None,
             expiry: None,
-            properties: Passed::Whole(&[]),
+            properties: PassedProperties::Whole(&[]),
             format_invalid: false,
             payload: &[],
         };
         let mut utf8 = false;
-        if version == Version::V5 {
+        if version == ProtocolLevel::V5 {
             let section = from.section()?;
             if !section.is_empty() {
                 utf8 = publish.read_properties(section)?;
@@ -80,17 +80,21 @@ impl<'a> Publish<'a> {
         publish.format_invalid = utf8 && std::str::from_utf8(publish.payload).is_err();
         if topic.is_empty() {
             if publish.alias.is_none() {
-                let reason = if version == Version::V5 { Reason::ProtocolError } else { Reason::TopicNameInvalid };
-                return Err(Violation { reason, what: "topic name is empty" });
+                let reason =
+                    if version == ProtocolLevel::V5 { ReasonCode::ProtocolError } else { ReasonCode::TopicNameInvalid };
+                return Err(ProtocolViolation { reason, what: "topic name is empty" });
             }
         } else if !topic::is_name(topic) {
-            return Err(Violation { reason: Reason::TopicNameInvalid, what: "topic name contains a wildcard" });
+            return Err(ProtocolViolation {
+                reason: ReasonCode::TopicNameInvalid,
+                what: "topic name contains a wildcard",
+            });
         }
         Ok(publish)
     }
 
     /// Returns whether the payload is said to be UTF-8.
-    fn read_properties(&mut self, section: Reader<'a>) -> Result<bool, Violation> {
+    fn read_properties(&mut self, section: BodyReader<'a>) -> Result<bool, ProtocolViolation> {
         let mut utf8 = false;
         let mut own = false;
         properties::walk(section, ALLOWED, |property, value, _| {
@@ -106,18 +110,19 @@ impl<'a> Publish<'a> {
                     own = true;
                 }
                 id::RESPONSE_TOPIC if !topic::is_name(value.text()) => {
-                    return Err(Violation::protocol("response topic is not a topic name"));
+                    return Err(ProtocolViolation::protocol("response topic is not a topic name"));
                 }
                 _ => {}
             }
             Ok(())
         })?;
-        self.properties = if own { Passed::Rest(without_own(section)?) } else { Passed::Whole(section.rest()) };
+        self.properties =
+            if own { PassedProperties::Rest(without_own(section)?) } else { PassedProperties::Whole(section.rest()) };
         Ok(utf8)
     }
 }
 
-fn without_own(section: Reader<'_>) -> Result<Vec<u8>, Violation> {
+fn without_own(section: BodyReader<'_>) -> Result<Vec<u8>, ProtocolViolation> {
     let mut rest = Vec::new();
     properties::walk(section, ALLOWED, |property, _, raw| {
         if property != id::MESSAGE_EXPIRY && property != id::TOPIC_ALIAS {

@@ -1,12 +1,12 @@
 //! What we read and write, held against a codec that others have written; and against noise.
 
-use crate::broker::packets::connect::Connect;
-use crate::broker::packets::incoming::Packet;
+use crate::broker::packets::connect::ConnectRequest;
+use crate::broker::packets::incoming::ClientPacket;
 use crate::broker::packets::outgoing;
-use crate::broker::packets::outgoing::{Announcement, Delivery};
-use crate::broker::state::message::Message;
-use crate::codec::reason::Reason;
-use crate::codec::{Frame, Version, frame};
+use crate::broker::packets::outgoing::{ConnackProperties, DeliveryHeader};
+use crate::broker::state::message::BrokerMessage;
+use crate::codec::reason::ReasonCode;
+use crate::codec::{PacketFrame, ProtocolLevel, frame};
 use bytes::{Bytes, BytesMut};
 use hearthgate_domain::delivery::QoS;
 use proptest::prelude::*;
@@ -28,7 +28,7 @@ fn three(packet: v3::Packet) -> Vec<u8> {
 
 fn whole(bytes: &[u8]) -> (u8, &[u8]) {
     match frame(bytes, usize::MAX) {
-        Ok(Frame::Whole { header, body, end }) if end == bytes.len() => (header, &bytes[body..]),
+        Ok(PacketFrame::Whole { header, body, end }) if end == bytes.len() => (header, &bytes[body..]),
         other => panic!("{other:?}"),
     }
 }
@@ -68,8 +68,11 @@ fn a_connect_of_mqtt_5_is_read_field_by_field() {
     };
     let bytes = five(v5::Packet::Connect(Box::new(connect)));
     let (header, body) = whole(&bytes);
-    let read = Connect::read(header, body).unwrap();
-    assert_eq!((read.version, &*read.client_id, read.clean_start, read.keep_alive), (Version::V5, "id", true, 33));
+    let read = ConnectRequest::read(header, body).unwrap();
+    assert_eq!(
+        (read.version, &*read.client_id, read.clean_start, read.keep_alive),
+        (ProtocolLevel::V5, "id", true, 33)
+    );
     assert_eq!((read.session_expiry, read.receive_maximum), (Some(44), 55));
     assert_eq!((read.topic_alias_maximum, read.maximum_packet_size), (66, 777));
     assert_eq!((read.user.as_deref(), read.password.as_deref()), (Some("ann"), Some(b"secret".as_slice())));
@@ -93,14 +96,14 @@ fn a_connect_of_mqtt_3_1_1_is_read_field_by_field() {
     };
     let bytes = three(v3::Packet::Connect(Box::new(connect)));
     let (header, body) = whole(&bytes);
-    let read = Connect::read(header, body).unwrap();
-    assert_eq!((read.version, read.clean_start, read.keep_alive), (Version::V311, false, 12));
+    let read = ConnectRequest::read(header, body).unwrap();
+    assert_eq!((read.version, read.clean_start, read.keep_alive), (ProtocolLevel::V311, false, 12));
     assert_eq!((&*read.client_id, read.user.as_deref()), ("id", Some("ann")));
 }
 
 #[test]
 fn what_we_send_is_read_by_the_other_codec() {
-    let message = Message {
+    let message = BrokerMessage {
         topic: "a/b".into(),
         payload: Bytes::from_static(b"payload"),
         qos: QoS::AtLeastOnce,
@@ -108,7 +111,7 @@ fn what_we_send_is_read_by_the_other_codec() {
         properties: Bytes::from_static(b"\x03\x00\x01t\x26\x00\x01k\x00\x01v"),
         expires: None,
     };
-    let how = Delivery {
+    let how = DeliveryHeader {
         qos: QoS::ExactlyOnce,
         retain: true,
         dup: true,
@@ -118,7 +121,7 @@ fn what_we_send_is_read_by_the_other_codec() {
         alias: Some((7, false)),
     };
     let mut bytes = BytesMut::new();
-    assert!(outgoing::publish_header(&mut bytes, Version::V5, &message, &how, u32::MAX));
+    assert!(outgoing::publish_header(&mut bytes, ProtocolLevel::V5, &message, &how, u32::MAX));
     bytes.extend_from_slice(&message.payload);
     let (packet, _) = v5::Codec::new(0, 0).decode(&mut bytes).unwrap().unwrap();
     let v5::Packet::Publish(publish) = packet else { panic!("{packet:?}") };
@@ -131,7 +134,7 @@ fn what_we_send_is_read_by_the_other_codec() {
     assert_eq!(properties.subscription_ids, [NonZeroU32::new(5).unwrap(), NonZeroU32::new(300).unwrap()]);
     assert_eq!(properties.user_properties.len(), 1);
 
-    let announcement = Announcement {
+    let announcement = ConnackProperties {
         session_expiry: Some(1),
         receive_maximum: Some(2),
         maximum_packet_size: Some(3),
@@ -140,7 +143,7 @@ fn what_we_send_is_read_by_the_other_codec() {
         server_keep_alive: Some(6),
         reason_string: Some("seven"),
     };
-    outgoing::connack(&mut bytes, Version::V5, true, Reason::Success, &announcement);
+    outgoing::connack(&mut bytes, ProtocolLevel::V5, true, ReasonCode::Success, &announcement);
     let (packet, _) = v5::Codec::new(0, 0).decode(&mut bytes).unwrap().unwrap();
     let v5::Packet::ConnectAck(connack) = packet else { panic!("{packet:?}") };
     assert!(connack.session_present);
@@ -151,7 +154,7 @@ fn what_we_send_is_read_by_the_other_codec() {
 
 #[test]
 fn a_packet_that_would_be_too_large_is_not_written() {
-    let message = Message {
+    let message = BrokerMessage {
         topic: "a".into(),
         payload: Bytes::from(vec![0; 300]),
         qos: QoS::AtMostOnce,
@@ -159,7 +162,7 @@ fn a_packet_that_would_be_too_large_is_not_written() {
         properties: Bytes::new(),
         expires: None,
     };
-    let how = Delivery {
+    let how = DeliveryHeader {
         qos: QoS::AtMostOnce,
         retain: false,
         dup: false,
@@ -169,10 +172,10 @@ fn a_packet_that_would_be_too_large_is_not_written() {
         alias: None,
     };
     let mut bytes = BytesMut::new();
-    assert!(outgoing::publish_header(&mut bytes, Version::V5, &message, &how, 307));
+    assert!(outgoing::publish_header(&mut bytes, ProtocolLevel::V5, &message, &how, 307));
     assert_eq!(bytes.len() + message.payload.len(), 307);
     bytes.clear();
-    assert!(!outgoing::publish_header(&mut bytes, Version::V5, &message, &how, 306));
+    assert!(!outgoing::publish_header(&mut bytes, ProtocolLevel::V5, &message, &how, 306));
     assert!(bytes.is_empty());
 }
 
@@ -206,25 +209,25 @@ proptest! {
         };
         let bytes = five(v5::Packet::Publish(Box::new(publish.clone())));
         let (header, body) = whole(&bytes);
-        let Ok(Packet::Publish(read)) = Packet::read(Version::V5, header, body) else { panic!("not read") };
+        let Ok(ClientPacket::Publish(read)) = ClientPacket::read(ProtocolLevel::V5, header, body) else { panic!("not read") };
         prop_assert_eq!((read.topic, read.payload, read.retain), (&*topic, &*payload, retain));
         prop_assert_eq!((read.qos as u8, read.packet_id), (qos, if qos > 0 { number } else { 0 }));
         prop_assert_eq!((read.alias, read.expiry), (alias, expiry));
         let bytes = three(v3::Packet::Publish(Box::new(publish)));
         let (header, body) = whole(&bytes);
-        let Ok(Packet::Publish(read)) = Packet::read(Version::V311, header, body) else { panic!("not read") };
+        let Ok(ClientPacket::Publish(read)) = ClientPacket::read(ProtocolLevel::V311, header, body) else { panic!("not read") };
         prop_assert_eq!((read.topic, read.payload, read.retain), (&*topic, &*payload, retain));
     }
 
     #[test]
     fn noise_is_refused_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), header: u8) {
-        for version in [Version::V31, Version::V311, Version::V5] {
+        for version in [ProtocolLevel::V31, ProtocolLevel::V311, ProtocolLevel::V5] {
             // Whether it is refused is its own affair; that it returns is ours.
-            let _ = Packet::read(version, header, &bytes);
+            let _ = ClientPacket::read(version, header, &bytes);
         }
-        let _ = Connect::read(0x10, &bytes);
+        let _ = ConnectRequest::read(0x10, &bytes);
         for start in [b"\x00\x04MQTT\x05".as_slice(), b"\x00\x04MQTT\x04"] {
-            let _ = Connect::read(0x10, &[start, &bytes].concat());
+            let _ = ConnectRequest::read(0x10, &[start, &bytes].concat());
         }
         let _ = frame(&bytes, 1000);
     }

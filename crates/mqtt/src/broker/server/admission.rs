@@ -1,15 +1,15 @@
 //! How a client gets in: its CONNECT is read, judged, and answered.
 
-use super::connection::{Connection, FAREWELL_TIMEOUT, SMALL_READ};
-use super::stream::Stream;
-use crate::broker::packets::connect::{Connect, Unreadable};
+use super::connection::{ClientConnection, FAREWELL_TIMEOUT, SMALL_READ};
+use super::stream::ClientStream;
+use crate::broker::packets::connect::{ConnectRequest, UnreadableConnect};
 use crate::broker::packets::outgoing;
-use crate::broker::packets::outgoing::Announcement;
-use crate::broker::server::shared::Admitted;
-use crate::broker::server::shared::Shared;
-use crate::broker::state::{Accepted, Hub};
-use crate::codec::reason::Reason;
-use crate::codec::{Frame, Version, frame};
+use crate::broker::packets::outgoing::ConnackProperties;
+use crate::broker::server::shared::AdmittedClient;
+use crate::broker::server::shared::ServerState;
+use crate::broker::state::{AcceptedClient, BrokerState};
+use crate::codec::reason::ReasonCode;
+use crate::codec::{PacketFrame, ProtocolLevel, frame};
 use bytes::{Buf, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -23,7 +23,12 @@ const MAX_CONNECT: usize = 300 * 1024;
 const MAX_LOGGED: usize = 64;
 
 /// Serves one client until its connection ends.
-pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>, address: SocketAddr, admitted: &Cell<bool>) {
+pub(crate) async fn serve(
+    mut stream: ClientStream,
+    shared: Rc<ServerState>,
+    address: SocketAddr,
+    admitted: &Cell<bool>,
+) {
     let mut buffer = BytesMut::with_capacity(SMALL_READ);
     let timeout = shared.connect_timeout;
     let first = tokio::time::timeout(timeout, read_connect(&mut stream, &mut buffer, shared.max_packet_size)).await;
@@ -46,7 +51,7 @@ pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>, address: Socke
         Ok((accepted, connect)) => {
             admitted.set(true);
             let stored = accepted.stored;
-            let mut connection = Connection::new(stream, &shared, accepted, &connect, buffer);
+            let mut connection = ClientConnection::new(stream, &shared, accepted, &connect, buffer);
             wait_until_stored(&shared.hub, stored).await;
             connection.run().await;
         }
@@ -61,13 +66,13 @@ pub(crate) async fn serve(mut stream: Stream, shared: Rc<Shared>, address: Socke
     }
 }
 
-type Admission = Result<(Accepted, Admitted), (Version, Reason)>;
+type Admission = Result<(AcceptedClient, AdmittedClient), (ProtocolLevel, ReasonCode)>;
 
-async fn admit(shared: &Shared, connect: Connect, is_certified: bool, address: IpAddr) -> Admission {
+async fn admit(shared: &ServerState, connect: ConnectRequest, is_certified: bool, address: IpAddr) -> Admission {
     let version = connect.version;
     let refused = |reason| (version, reason);
     if connect.authentication {
-        return Err(refused(Reason::BadAuthenticationMethod));
+        return Err(refused(ReasonCode::BadAuthenticationMethod));
     }
     let mut connect = connect;
     let (name, password) = (connect.user.as_deref(), connect.password.take());
@@ -82,19 +87,19 @@ async fn admit(shared: &Shared, connect: Connect, is_certified: bool, address: I
     if let Some(will) = &connect.will {
         let rights = shared.gatekeeper.rights(user.as_deref(), &connect.client_id);
         if !rights.may_publish(&will.topic) {
-            return Err(refused(Reason::NotAuthorized));
+            return Err(refused(ReasonCode::NotAuthorized));
         }
     }
     let alive = Rc::new(());
     let rights = |client_id: &str| shared.gatekeeper.rights(user.as_deref(), client_id);
     let accepted = hub.connect(connect, user.clone(), &alive, rights).map_err(refused)?;
     let rights = hub.sessions[accepted.session].rights.clone();
-    Ok((accepted, Admitted { version, is_bridge, rights, session_expiry, alive }))
+    Ok((accepted, AdmittedClient { version, is_bridge, rights, session_expiry, alive }))
 }
 
 /// A client that hears of its session must find it again after we were killed: without it, it would send as new what we
 /// may have taken. So CONNACK, and the client's messages, wait until the session is stored.
-async fn wait_until_stored(hub: &RefCell<Hub>, generation: u64) {
+async fn wait_until_stored(hub: &RefCell<BrokerState>, generation: u64) {
     let room = hub.borrow().room.clone();
     loop {
         let notified = room.notified();
@@ -106,23 +111,23 @@ async fn wait_until_stored(hub: &RefCell<Hub>, generation: u64) {
 }
 
 async fn read_connect(
-    stream: &mut Stream,
+    stream: &mut ClientStream,
     buffer: &mut BytesMut,
     max_packet_size: usize,
-) -> io::Result<Option<Result<Connect, Unreadable>>> {
+) -> io::Result<Option<Result<ConnectRequest, UnreadableConnect>>> {
     loop {
         // What does not begin like CONNECT is not waited for.
         if buffer.first().is_some_and(|&header| header != 0x10) {
             return Ok(None);
         }
         match frame(buffer, MAX_CONNECT.min(max_packet_size)) {
-            Err(violation) => return Ok(Some(Err(Unreadable { version: None, violation }))),
-            Ok(Frame::Whole { header, body, end }) => {
-                let connect = Connect::read(header, &buffer[body..end]);
+            Err(violation) => return Ok(Some(Err(UnreadableConnect { version: None, violation }))),
+            Ok(PacketFrame::Whole { header, body, end }) => {
+                let connect = ConnectRequest::read(header, &buffer[body..end]);
                 buffer.advance(end);
                 return Ok(Some(connect));
             }
-            Ok(Frame::Partial { .. }) => {}
+            Ok(PacketFrame::Partial { .. }) => {}
         }
         // Grows with what comes, not with what is announced.
         buffer.reserve(SMALL_READ);
@@ -132,16 +137,16 @@ async fn read_connect(
     }
 }
 
-async fn refuse_unreadable(stream: Stream, unreadable: Unreadable) {
+async fn refuse_unreadable(stream: ClientStream, unreadable: UnreadableConnect) {
     tracing::debug!(violation = %unreadable.violation, "refused a connection");
     if let Some(version) = unreadable.version {
         refuse(stream, version, unreadable.violation.reason).await;
     }
 }
 
-async fn refuse(mut stream: Stream, version: Version, reason: Reason) {
+async fn refuse(mut stream: ClientStream, version: ProtocolLevel, reason: ReasonCode) {
     let mut out = BytesMut::new();
-    outgoing::connack(&mut out, version, false, reason, &Announcement::default());
+    outgoing::connack(&mut out, version, false, reason, &ConnackProperties::default());
     let goodbye = async {
         stream.write_all(&out).await?;
         stream.shutdown().await

@@ -3,7 +3,7 @@
 use crate::broker::error::BrokerError;
 use crate::broker::options::{AclOptions, BrokerOptions};
 use crate::broker::topic;
-use crate::codec::reason::Reason;
+use crate::codec::reason::ReasonCode;
 use argon2::password_hash::PasswordVerifier;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params};
@@ -18,7 +18,7 @@ const CHECKS_AT_A_TIME: usize = 2;
 
 /// All users, and what is allowed.
 #[derive(Debug)]
-pub(crate) struct Gatekeeper {
+pub(crate) struct AccessControl {
     users: BTreeMap<String, User>,
     allow_anonymous: bool,
     anonymous: AclOptions,
@@ -38,14 +38,14 @@ struct User {
 
 /// What one client may do.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rights {
+pub(crate) struct ClientRights {
     /// Filters; `None` allows everything.
     publish: Option<Arc<[String]>>,
     subscribe: Option<Arc<[String]>>,
     forbidden: Arc<[String]>,
 }
 
-impl Gatekeeper {
+impl AccessControl {
     /// Checks the users of the configuration.
     pub(crate) fn new(options: &BrokerOptions) -> Result<Self, BrokerError> {
         check_filters("anonymous", &options.anonymous)?;
@@ -60,7 +60,7 @@ impl Gatekeeper {
             users.insert(name.clone(), User { hash: user.password.as_str().into(), lists: user.acl.clone() });
         }
         let (allow_anonymous, anonymous) = (options.allow_anonymous, options.anonymous.clone());
-        Ok(Gatekeeper {
+        Ok(AccessControl {
             users,
             allow_anonymous,
             anonymous,
@@ -89,33 +89,33 @@ impl Gatekeeper {
         password: Option<Vec<u8>>,
         is_certified: bool,
         address: IpAddr,
-    ) -> Result<Option<Arc<str>>, Reason> {
+    ) -> Result<Option<Arc<str>>, ReasonCode> {
         if self.users.is_empty() {
-            return if self.allow_anonymous || is_certified { Ok(None) } else { Err(Reason::NotAuthorized) };
+            return if self.allow_anonymous || is_certified { Ok(None) } else { Err(ReasonCode::NotAuthorized) };
         }
-        let Some(name) = user else { return Err(Reason::NotAuthorized) };
+        let Some(name) = user else { return Err(ReasonCode::NotAuthorized) };
         let password = password.unwrap_or_default();
         // An unknown name costs what a known one does, so that names can't be found out by the clock.
         let known = self.users.get(name);
         let Some(hash) = known.or_else(|| self.users.values().next()).map(|user| user.hash.clone()) else {
-            return Err(Reason::BadUserNameOrPassword);
+            return Err(ReasonCode::BadUserNameOrPassword);
         };
         let digest = self.digest(&password);
         let is_remembered = |name: &str| digest.is_some() && self.remembered.borrow().get(name).copied() == digest;
         if known.is_some() && is_remembered(name) {
             return Ok(Some(name.into()));
         }
-        let turn = self.turn_of(address).acquire_owned().await.map_err(|_| Reason::ServerUnavailable)?;
-        let permit = self.checks.clone().acquire_owned().await.map_err(|_| Reason::ServerUnavailable)?;
+        let turn = self.turn_of(address).acquire_owned().await.map_err(|_| ReasonCode::ServerUnavailable)?;
+        let permit = self.checks.clone().acquire_owned().await.map_err(|_| ReasonCode::ServerUnavailable)?;
         let right = tokio::task::spawn_blocking(move || {
             // Held until it is computed, also when the client has gone meanwhile.
             let _held = (turn, permit);
             PasswordHash::new(&hash).is_ok_and(|hash| Argon2::default().verify_password(&password, &hash).is_ok())
         })
         .await
-        .map_err(|_| Reason::ServerUnavailable)?;
+        .map_err(|_| ReasonCode::ServerUnavailable)?;
         if !right || known.is_none() {
-            return Err(Reason::BadUserNameOrPassword);
+            return Err(ReasonCode::BadUserNameOrPassword);
         }
         let name: Arc<str> = name.into();
         if let Some(digest) = digest {
@@ -144,10 +144,10 @@ impl Gatekeeper {
     }
 
     /// What a client may do, with the names put in.
-    pub(crate) fn rights(&self, user: Option<&str>, client_id: &str) -> Rights {
+    pub(crate) fn rights(&self, user: Option<&str>, client_id: &str) -> ClientRights {
         let lists = user.and_then(|name| self.users.get(name)).map_or(&self.anonymous, |user| &user.lists);
         let put_in = |filters: &[String]| put_in(filters, user, client_id);
-        Rights {
+        ClientRights {
             publish: lists.publish.as_deref().map(put_in),
             subscribe: lists.subscribe.as_deref().map(put_in),
             forbidden: put_in_closed(&lists.forbidden, user, client_id),
@@ -155,7 +155,7 @@ impl Gatekeeper {
     }
 }
 
-impl Rights {
+impl ClientRights {
     pub(crate) fn may_publish(&self, name: &str) -> bool {
         // `$`-topics belong to the broker, whatever the lists say.
         !name.starts_with('$')
@@ -163,7 +163,7 @@ impl Rights {
             && !self.is_forbidden(name)
     }
 
-    /// A filter that is wider than what is forbidden may be subscribed: that is held back, see [`Rights::may_receive`].
+    /// A filter that is wider than what is forbidden may be subscribed: that is held back, see [`ClientRights::may_receive`].
     pub(crate) fn may_subscribe(&self, filter: &str) -> bool {
         let inner = topic::shared(filter).flatten().map_or(filter, |(_, inner)| inner);
         self.subscribe.as_ref().is_none_or(|allowed| allowed.iter().any(|outer| topic::covers(outer, inner)))
@@ -220,18 +220,18 @@ fn replace_names(filter: &str, user: Option<&str>, client_id: &str) -> Option<St
 mod tests {
     use super::*;
 
-    fn rights(publish: &[&str], subscribe: &[&str], user: Option<&str>, client: &str) -> Rights {
+    fn rights(publish: &[&str], subscribe: &[&str], user: Option<&str>, client: &str) -> ClientRights {
         let own = |filters: &[&str]| {
             let filters: Vec<String> = filters.iter().map(|&filter| filter.to_owned()).collect();
             Some(put_in(&filters, user, client))
         };
-        Rights { publish: own(publish), subscribe: own(subscribe), forbidden: Arc::default() }
+        ClientRights { publish: own(publish), subscribe: own(subscribe), forbidden: Arc::default() }
     }
 
     #[test]
     fn what_is_forbidden_is_so_within_what_is_allowed_too() {
         let forbidden: Arc<[String]> = ["a/secret/#".to_owned()].into();
-        let rights = Rights { forbidden, ..rights(&["#"], &["a/#"], None, "c") };
+        let rights = ClientRights { forbidden, ..rights(&["#"], &["a/#"], None, "c") };
         assert!(rights.may_publish("a/b") && !rights.may_publish("a/secret/b"));
         assert!(!rights.may_subscribe("a/secret/+") && !rights.may_subscribe("$share/g/a/secret"));
         assert!(rights.may_subscribe("a/+") && rights.may_receive("a/b"));
@@ -259,12 +259,12 @@ mod tests {
         let filters = ["dev/%c/locked/#".to_owned(), "own/%u".to_owned(), "fixed".to_owned()];
         for client in ["x/y", "+", "#", ""] {
             let forbidden = put_in_closed(&filters, Some("ann"), client);
-            let rights = Rights { publish: None, subscribe: None, forbidden };
+            let rights = ClientRights { publish: None, subscribe: None, forbidden };
             assert!(!rights.may_publish("dev/x/y/locked/z") && !rights.may_receive("dev/x"), "{client}");
             assert!(!rights.may_publish("own/ann") && rights.may_publish("own/bob"), "{client}");
         }
         let forbidden = put_in_closed(&filters, None, "x");
-        let rights = Rights { publish: None, subscribe: None, forbidden };
+        let rights = ClientRights { publish: None, subscribe: None, forbidden };
         assert!(!rights.may_publish("dev/x/locked/z") && rights.may_publish("dev/x/open"));
         assert!(!rights.may_publish("own/ann") && !rights.may_publish("fixed"));
     }

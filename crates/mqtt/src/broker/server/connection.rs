@@ -1,14 +1,14 @@
 //! One connection: from its CONNACK to its last byte.
 
-use super::auth::Rights;
-use super::stream::Stream;
-use crate::broker::server::shared::Admitted;
-use crate::broker::server::shared::Shared;
-use crate::broker::server::work::Work;
+use super::auth::ClientRights;
+use super::stream::ClientStream;
+use crate::broker::server::shared::AdmittedClient;
+use crate::broker::server::shared::ServerState;
+use crate::broker::server::work::PacketWork;
 use crate::broker::state::session::LinkKey;
-use crate::broker::state::{Accepted, Farewell, Hub, SOFT_OUTPUT, now_micros};
-use crate::codec::reason::Reason;
-use crate::codec::{Frame, Version, Violation, frame};
+use crate::broker::state::{AcceptedClient, BrokerState, ClientDeparture, SOFT_OUTPUT, now_micros};
+use crate::codec::reason::ReasonCode;
+use crate::codec::{PacketFrame, ProtocolLevel, ProtocolViolation, frame};
 use bytes::{Bytes, BytesMut};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -38,16 +38,16 @@ const LINGER_PAUSE: Duration = Duration::from_millis(300);
 const LINGER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A connected client.
-pub(crate) struct Connection {
-    stream: Stream,
-    pub(crate) hub: Rc<RefCell<Hub>>,
+pub(crate) struct ClientConnection {
+    stream: ClientStream,
+    pub(crate) hub: Rc<RefCell<BrokerState>>,
     pub(crate) link: LinkKey,
     pub(crate) session: usize,
-    pub(crate) version: Version,
+    pub(crate) version: ProtocolLevel,
     /// Its subscriptions have no-local and retain-as-published, so that what it brings does not come back.
     pub(crate) is_bridge: bool,
     pub(crate) origin: u64,
-    pub(crate) rights: Rights,
+    pub(crate) rights: ClientRights,
     /// Topic aliases of the client.
     pub(crate) aliases: HashMap<u16, Arc<str>>,
     pub(crate) session_expiry: u32,
@@ -64,7 +64,7 @@ pub(crate) struct Connection {
     keep_alive: Option<Duration>,
     last_active: Instant,
     timer: Pin<Box<Sleep>>,
-    pub(crate) farewell: Farewell,
+    pub(crate) farewell: ClientDeparture,
     _alive: Rc<()>,
 }
 
@@ -79,13 +79,13 @@ enum Event {
     Timeout,
 }
 
-impl Connection {
+impl ClientConnection {
     /// A connection whose CONNACK is to be written; `buffer` holds what came behind CONNECT.
     pub(crate) fn new(
-        stream: Stream,
-        shared: &Shared,
-        accepted: Accepted,
-        admitted: &Admitted,
+        stream: ClientStream,
+        shared: &ServerState,
+        accepted: AcceptedClient,
+        admitted: &AdmittedClient,
         buffer: BytesMut,
     ) -> Self {
         let keep_alive =
@@ -93,7 +93,7 @@ impl Connection {
         let now = Instant::now();
         let first_look = now + keep_alive.unwrap_or(Duration::from_secs(24 * 3600));
         let origin = shared.hub.borrow().sessions[accepted.session].origin;
-        Connection {
+        ClientConnection {
             stream,
             hub: shared.hub.clone(),
             link: accepted.link,
@@ -114,7 +114,7 @@ impl Connection {
             keep_alive,
             last_active: now,
             timer: Box::pin(tokio::time::sleep_until(first_look)),
-            farewell: Farewell::Lost,
+            farewell: ClientDeparture::Lost,
             _alive: admitted.alive.clone(),
         }
     }
@@ -126,13 +126,15 @@ impl Connection {
         loop {
             let worked = match event {
                 Event::Read | Event::Resume => self.work(),
-                Event::Timeout => Err(Violation { reason: Reason::KeepAliveTimeout, what: "nothing came in time" }),
+                Event::Timeout => {
+                    Err(ProtocolViolation { reason: ReasonCode::KeepAliveTimeout, what: "nothing came in time" })
+                }
                 Event::Closed => return,
                 Event::Ended => return self.linger().await,
             };
             match worked {
-                Ok(Work::More) => {}
-                Ok(Work::Goodbye) => return,
+                Ok(PacketWork::More) => {}
+                Ok(PacketWork::Goodbye) => return,
                 Err(violation) => return self.fail(violation).await,
             }
             event = poll_fn(|cx| self.poll(cx)).await;
@@ -140,7 +142,7 @@ impl Connection {
     }
 
     /// Ends the connection because of what the client did.
-    async fn fail(&mut self, violation: Violation) {
+    async fn fail(&mut self, violation: ProtocolViolation) {
         {
             let mut hub = self.hub.borrow_mut();
             hub.report(self.link, &violation);
@@ -309,11 +311,11 @@ impl Connection {
     }
 
     /// Works off the whole packets in the buffer.
-    fn work(&mut self) -> Result<Work, Violation> {
+    fn work(&mut self) -> Result<PacketWork, ProtocolViolation> {
         let hub = self.hub.clone();
         let mut hub = hub.borrow_mut();
         if hub.links.get(self.link).is_none_or(|link| link.closing) {
-            return Ok(Work::More);
+            return Ok(PacketWork::More);
         }
         let received_at = now_micros();
         self.stalled = hub.is_stalled(self.link);
@@ -322,12 +324,12 @@ impl Connection {
         }
         let result = loop {
             match self.work_off(&mut hub, received_at) {
-                Ok(Work::More) if !self.is_hold_full() => {}
+                Ok(PacketWork::More) if !self.is_hold_full() => {}
                 other => break other,
             }
             let whole = self.whole_packets()?;
             if whole == 0 {
-                break Ok(Work::More);
+                break Ok(PacketWork::More);
             }
             self.pending = self.buffer.split_to(whole).freeze();
         };
@@ -341,12 +343,12 @@ impl Connection {
     }
 
     /// Bytes of whole packets at the front of the buffer; makes room for the next one if it is known to be large.
-    fn whole_packets(&mut self) -> Result<usize, Violation> {
+    fn whole_packets(&mut self) -> Result<usize, ProtocolViolation> {
         let mut whole = 0;
         loop {
             match frame(&self.buffer[whole..], self.max_packet_size) {
-                Ok(Frame::Whole { end, .. }) => whole += end,
-                Ok(Frame::Partial { total }) => {
+                Ok(PacketFrame::Whole { end, .. }) => whole += end,
+                Ok(PacketFrame::Partial { total }) => {
                     let missing = (whole + total).saturating_sub(self.buffer.len());
                     // Grows with what comes: an announced megabyte costs nothing until it is sent.
                     if missing > 0 && self.read_size < LARGE_READ {
@@ -369,7 +371,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for ClientConnection {
     fn drop(&mut self) {
         // After a panic the hub may still be borrowed; its owner then clears up.
         if let Ok(mut hub) = self.hub.try_borrow_mut() {

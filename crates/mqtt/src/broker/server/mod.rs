@@ -8,16 +8,16 @@ mod shared;
 pub(crate) mod stream;
 pub(crate) mod tls;
 mod work;
-use super::inspect::{self, Inspector};
+use super::inspect::{self, BrokerInspector};
 use super::loss::LossObserver;
 use super::options::BrokerOptions;
-use super::store::Store;
+use super::store::SessionStore;
 use crate::broker::error::BrokerError;
-use crate::broker::server::auth::Gatekeeper;
-use crate::broker::server::shared::Shared;
-use crate::broker::server::stream::Stream;
-use crate::broker::state::{Hub, Losses};
-use crate::link::{Event, Port};
+use crate::broker::server::auth::AccessControl;
+use crate::broker::server::shared::ServerState;
+use crate::broker::server::stream::ClientStream;
+use crate::broker::state::{BrokerState, LossCounters};
+use crate::link::{LinkEvent, LinkPort};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -39,9 +39,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) struct BoundBroker {
     pub(crate) options: BrokerOptions,
     pub(crate) listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
-    pub(crate) gatekeeper: Gatekeeper,
-    pub(crate) port: Option<Port>,
-    pub(crate) inspector: Inspector,
+    pub(crate) gatekeeper: AccessControl,
+    pub(crate) port: Option<LinkPort>,
+    pub(crate) inspector: BrokerInspector,
     pub(crate) observer: Option<LossObserver>,
 }
 
@@ -54,8 +54,8 @@ async fn run_here(broker: BoundBroker) -> Result<(), BrokerError> {
     // The link stays open until everything is done: its end is the sign for the gateway.
     let BoundBroker { options, listeners, gatekeeper, mut port, inspector, observer } = broker;
     let mut store = open_store(&options).await?;
-    let mut hub = Hub::new(options.limits.clone(), store.is_some());
-    hub.losses = Losses::new(observer);
+    let mut hub = BrokerState::new(options.limits.clone(), store.is_some());
+    hub.losses = LossCounters::new(observer);
     hub.awaits_filters = port.is_some();
     if let Some(store) = &mut store {
         hub.restore(store.load().await.map_err(BrokerError::Store)?, &gatekeeper);
@@ -63,7 +63,7 @@ async fn run_here(broker: BoundBroker) -> Result<(), BrokerError> {
     let max_packet_size = options.limits.max_packet_size;
     let connect_timeout = options.limits.connect_timeout;
     let hub = Rc::new(RefCell::new(hub));
-    let shared = Rc::new(Shared { hub: hub.clone(), gatekeeper, connect_timeout, max_packet_size });
+    let shared = Rc::new(ServerState { hub: hub.clone(), gatekeeper, connect_timeout, max_packet_size });
     let mut connections = JoinSet::new();
     let (finish, finished) = watch::channel(false);
     let mut keep = std::pin::pin!(keep_stored(hub.clone(), store, finished));
@@ -89,10 +89,10 @@ async fn run_here(broker: BoundBroker) -> Result<(), BrokerError> {
     ended.and(stored)
 }
 
-async fn open_store(options: &super::BrokerOptions) -> Result<Option<Store>, BrokerError> {
+async fn open_store(options: &super::BrokerOptions) -> Result<Option<SessionStore>, BrokerError> {
     let Some(folder) = &options.state_dir else { return Ok(None) };
     std::fs::create_dir_all(folder).map_err(|error| BrokerError::Store(sqlx::Error::Io(error)))?;
-    Store::open(&folder.join("broker.sqlite")).await.map(Some).map_err(BrokerError::Store)
+    SessionStore::open(&folder.join("broker.sqlite")).await.map(Some).map_err(BrokerError::Store)
 }
 
 type Listeners = [(std::net::TcpListener, Option<TlsAcceptor>)];
@@ -100,7 +100,7 @@ type Listeners = [(std::net::TcpListener, Option<TlsAcceptor>)];
 /// Takes connections in, at a bounded rate, and watches their tasks.
 async fn accept_all(
     listeners: &Listeners,
-    shared: &Rc<Shared>,
+    shared: &Rc<ServerState>,
     limits: &super::LimitOptions,
     connections: &mut JoinSet<()>,
 ) -> Result<(), BrokerError> {
@@ -217,14 +217,14 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, taken: mps
 async fn serve(
     stream: tokio::net::TcpStream,
     acceptor: Option<TlsAcceptor>,
-    shared: Rc<Shared>,
+    shared: Rc<ServerState>,
     address: SocketAddr,
     admitted: Rc<Cell<bool>>,
 ) {
     let stream = match acceptor {
-        None => Stream::Plain(stream),
+        None => ClientStream::Plain(stream),
         Some(acceptor) => match tokio::time::timeout(shared.connect_timeout, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
+            Ok(Ok(stream)) => ClientStream::Tls(Box::new(stream)),
             Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => return,
         },
@@ -233,32 +233,32 @@ async fn serve(
 }
 
 /// The gateway's link: its filters, its messages, its acknowledgements; and what it gets.
-async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<&mut Port>) -> Result<(), BrokerError> {
-    let Some(Port { acknowledged, wanted, outgoing, closing, events }) = port else {
+async fn serve_gateway(hub: Rc<RefCell<BrokerState>>, port: Option<&mut LinkPort>) -> Result<(), BrokerError> {
+    let Some(LinkPort { acknowledged, wanted, outgoing, closing, events }) = port else {
         return std::future::pending().await;
     };
     let gone = |_| BrokerError::GatewayGone;
     let (connection, ready, room) = {
         let mut hub = hub.borrow_mut();
-        let gateway = crate::broker::state::gateway::Gateway::new(hub.limits.max_unacknowledged_bytes);
+        let gateway = crate::broker::state::gateway::GatewayQueue::new(hub.limits.max_unacknowledged_bytes);
         let (connection, ready) = (gateway.connection, gateway.ready.clone());
         hub.gateway = Some(gateway);
         (connection, ready, hub.room.clone())
     };
     // Sessions are the senders' own: each message's origin names its publisher.
-    let connected = Event::Connected { connection, session_present: false, session: 0 };
+    let connected = LinkEvent::Connected { connection, session_present: false, session: 0 };
     events.send(connected).await.map_err(|_| BrokerError::GatewayGone)?;
     let hand_over = async {
         loop {
             let permit = events.reserve().await.map_err(|_| BrokerError::GatewayGone)?;
-            let next = || hub.borrow_mut().gateway.as_mut().and_then(crate::broker::state::gateway::Gateway::take);
+            let next = || hub.borrow_mut().gateway.as_mut().and_then(crate::broker::state::gateway::GatewayQueue::take);
             let batch = loop {
                 match next() {
                     Some(batch) => break batch,
                     None => ready.notified().await,
                 }
             };
-            permit.send(Event::Messages(batch));
+            permit.send(LinkEvent::Messages(batch));
         }
     };
     let take_acknowledgements = async {
@@ -270,17 +270,17 @@ async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<&mut Port>) -> Result
     };
     let follow_filters = async {
         if !wanted.has_changed().map_err(gone)? {
-            // Clients are served meanwhile, but what they publish waits, see `Hub::must_wait`.
+            // Clients are served meanwhile, but what they publish waits, see `BrokerState::must_wait`.
             wanted.changed().await.map_err(gone)?;
         }
         loop {
             let filters = wanted.borrow_and_update().clone();
             let refused = hub.borrow_mut().set_wanted(&filters);
             if !refused.is_empty() {
-                events.send(Event::Refused(refused)).await.map_err(|_| BrokerError::GatewayGone)?;
+                events.send(LinkEvent::Refused(refused)).await.map_err(|_| BrokerError::GatewayGone)?;
             }
             let held = hub.borrow().wanted_filters();
-            events.send(Event::Subscribed(held)).await.map_err(|_| BrokerError::GatewayGone)?;
+            events.send(LinkEvent::Subscribed(held)).await.map_err(|_| BrokerError::GatewayGone)?;
             wanted.changed().await.map_err(gone)?;
         }
     };
@@ -307,7 +307,7 @@ async fn serve_gateway(hub: Rc<RefCell<Hub>>, port: Option<&mut Port>) -> Result
 }
 
 /// What the gateway acknowledged and published before it closed its link.
-fn take_last_words(hub: &mut Hub, port: Option<&mut Port>) {
+fn take_last_words(hub: &mut BrokerState, port: Option<&mut LinkPort>) {
     let Some(port) = port else { return };
     let through = *port.acknowledged.borrow_and_update();
     hub.gateway_acknowledged(through);
@@ -319,7 +319,7 @@ fn take_last_words(hub: &mut Hub, port: Option<&mut Port>) {
 }
 
 /// What the gateway publishes and wants itself waits like everyone's messages.
-async fn wait_for_room(hub: &RefCell<Hub>, room: &Notify, topic: &str) {
+async fn wait_for_room(hub: &RefCell<BrokerState>, room: &Notify, topic: &str) {
     loop {
         let notified = room.notified();
         {
@@ -336,8 +336,8 @@ async fn wait_for_room(hub: &RefCell<Hub>, room: &Notify, topic: &str) {
 /// Writes changes to the store: at once when someone waits for them, else after a moment. Ends when `finished` says so,
 /// with everything written.
 async fn keep_stored(
-    hub: Rc<RefCell<Hub>>,
-    store: Option<Store>,
+    hub: Rc<RefCell<BrokerState>>,
+    store: Option<SessionStore>,
     mut finished: watch::Receiver<bool>,
 ) -> Result<(), BrokerError> {
     let mut end = std::pin::pin!(async move {
@@ -365,7 +365,7 @@ async fn keep_stored(
     }
 }
 
-async fn write_all(hub: &RefCell<Hub>, store: &mut Store, ending: bool) -> Result<(), BrokerError> {
+async fn write_all(hub: &RefCell<BrokerState>, store: &mut SessionStore, ending: bool) -> Result<(), BrokerError> {
     loop {
         let Some((generation, delta)) = hub.borrow_mut().take_delta() else { return Ok(()) };
         let mut pause = Duration::from_millis(100);
@@ -383,7 +383,7 @@ async fn write_all(hub: &RefCell<Hub>, store: &mut Store, ending: bool) -> Resul
 }
 
 /// Does what is due at a time.
-async fn keep_time(hub: Rc<RefCell<Hub>>) {
+async fn keep_time(hub: Rc<RefCell<BrokerState>>) {
     let changed = hub.borrow().timers.changed.clone();
     loop {
         let next = hub.borrow().timers.next();

@@ -1,7 +1,7 @@
 //! The TLS listener's configuration, from PEM files.
 
 use crate::broker::error::BrokerError;
-use crate::broker::options::TlsOptions;
+use crate::broker::options::BrokerTlsOptions;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 
-impl TlsOptions {
+impl BrokerTlsOptions {
     /// Reads the files as the listener will: certificate and key, whether they belong together, and the authorities.
     ///
     /// # Errors
@@ -21,7 +21,7 @@ impl TlsOptions {
 }
 
 /// Reads certificate, key and, where client certificates are required, their authorities.
-pub(crate) fn acceptor(options: &TlsOptions) -> Result<TlsAcceptor, BrokerError> {
+pub(crate) fn acceptor(options: &BrokerTlsOptions) -> Result<TlsAcceptor, BrokerError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain = certificates(&options.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&options.key).map_err(|error| unusable(&options.key, &error))?;

@@ -2,7 +2,7 @@
 
 /// How the work went.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Work {
+pub(crate) enum PacketWork {
     /// The connection goes on.
     More,
     /// The client has said goodbye.

@@ -1,17 +1,17 @@
 //! Clients come and go: CONNECT, takeover, the end of a connection, the end of a session.
 
-use super::output::Output;
-use super::{Hub, Link};
-use crate::broker::Loss;
-use crate::broker::packets::connect::Connect;
+use super::output::OutputBuffer;
+use super::{BrokerState, ClientLink};
+use crate::broker::BrokerLoss;
+use crate::broker::packets::connect::ConnectRequest;
 use crate::broker::packets::outgoing;
-use crate::broker::packets::outgoing::Announcement;
-use crate::broker::server::auth::Rights;
-use crate::broker::state::session::{Identity, LinkKey, Outgoing, Session};
+use crate::broker::packets::outgoing::ConnackProperties;
+use crate::broker::server::auth::ClientRights;
+use crate::broker::state::session::{ClientIdentity, ClientSession, DeliveryQueue, LinkKey};
 use crate::broker::state::tree::SessionKey;
-use crate::codec::Version;
-use crate::codec::reason::Reason;
-use crate::link::Heard;
+use crate::codec::ProtocolLevel;
+use crate::codec::reason::ReasonCode;
+use crate::link::SenderEvent;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 /// A connection that was accepted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Accepted {
+pub(crate) struct AcceptedClient {
     pub(crate) link: LinkKey,
     pub(crate) session: SessionKey,
     /// Seconds; 0 is off.
@@ -31,7 +31,7 @@ pub(crate) struct Accepted {
 
 /// How a connection ended, as far as the will and the session are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Farewell {
+pub(crate) enum ClientDeparture {
     /// DISCONNECT with reason 0: the will is forgotten.
     Orderly {
         /// A new session expiry, in seconds.
@@ -46,20 +46,20 @@ pub(crate) enum Farewell {
     Lost,
 }
 
-impl Hub {
+impl BrokerState {
     /// Takes a client in and writes CONNACK. Its credentials were checked.
     pub(crate) fn connect(
         &mut self,
-        mut connect: Connect,
+        mut connect: ConnectRequest,
         user: Option<Arc<str>>,
         alive: &Rc<()>,
-        rights: impl FnOnce(&str) -> Rights,
-    ) -> Result<Accepted, Reason> {
+        rights: impl FnOnce(&str) -> ClientRights,
+    ) -> Result<AcceptedClient, ReasonCode> {
         if self.closing {
-            return Err(Reason::ServerShuttingDown);
+            return Err(ReasonCode::ServerShuttingDown);
         }
         let assigned = self.check_client_id(&mut connect, user.as_ref())?;
-        let identity = Identity { user, client_id: connect.client_id.as_str().into() };
+        let identity = ClientIdentity { user, client_id: connect.client_id.as_str().into() };
         self.adopt_nameless(&identity);
         if let Some(key) = self.by_identity.get(&identity).copied() {
             self.take_over(key, connect.clean_start);
@@ -68,7 +68,7 @@ impl Hub {
         let expiry = self.session_expiry(&connect);
         let (key, is_known) = match known {
             Some(key) => (key, true),
-            None if expiry > 0 && !self.make_room_for_session() => return Err(Reason::QuotaExceeded),
+            None if expiry > 0 && !self.make_room_for_session() => return Err(ReasonCode::QuotaExceeded),
             None => (self.new_session(identity), false),
         };
         let keep_alive = self.keep_alive(&connect);
@@ -97,28 +97,28 @@ impl Hub {
             self.store_now();
         }
         let announcement = self.announcement(&connect, assigned, expiry, keep_alive);
-        let present = is_known && connect.version != Version::V31;
-        outgoing::connack(self.links[link].out.tail(), connect.version, present, Reason::Success, &announcement);
+        let present = is_known && connect.version != ProtocolLevel::V31;
+        outgoing::connack(self.links[link].out.tail(), connect.version, present, ReasonCode::Success, &announcement);
         self.pump(key, link);
         let session = &mut self.sessions[key];
         if !is_known {
             session.stored = stored;
         }
         // One that was there before is in the store already, unless it came only just now.
-        Ok(Accepted { link, session: key, keep_alive, stored: session.stored })
+        Ok(AcceptedClient { link, session: key, keep_alive, stored: session.stored })
     }
 
     /// Gives an id to a client without one; returns whether it did.
-    fn check_client_id(&mut self, connect: &mut Connect, user: Option<&Arc<str>>) -> Result<bool, Reason> {
+    fn check_client_id(&mut self, connect: &mut ConnectRequest, user: Option<&Arc<str>>) -> Result<bool, ReasonCode> {
         if !connect.client_id.is_empty() {
             return Ok(false);
         }
-        if connect.version == Version::V31 || connect.version == Version::V311 && !connect.clean_start {
-            return Err(Reason::ClientIdentifierNotValid);
+        if connect.version == ProtocolLevel::V31 || connect.version == ProtocolLevel::V311 && !connect.clean_start {
+            return Err(ReasonCode::ClientIdentifierNotValid);
         }
         loop {
             connect.client_id = format!("auto-{:016x}", fastrand::u64(..));
-            let identity = Identity { user: user.cloned(), client_id: connect.client_id.as_str().into() };
+            let identity = ClientIdentity { user: user.cloned(), client_id: connect.client_id.as_str().into() };
             if !self.by_identity.contains_key(&identity) {
                 return Ok(true);
             }
@@ -145,7 +145,7 @@ impl Hub {
         let oldest =
             of_crowd.min_by_key(|(_, session)| (!session.subscriptions.is_empty(), session.left, session.number));
         let Some(key) = oldest.map(|(key, _)| key) else { return false };
-        let total = self.losses.count(Loss::SessionEvicted);
+        let total = self.losses.count(BrokerLoss::SessionEvicted);
         if total.is_power_of_two() {
             let client = &self.sessions[key].identity.client_id;
             let limit = self.limits.max_sessions;
@@ -156,11 +156,11 @@ impl Hub {
     }
 
     /// What a client without a name left behind, before there were users, goes on as the session of this user.
-    fn adopt_nameless(&mut self, identity: &Identity) {
+    fn adopt_nameless(&mut self, identity: &ClientIdentity) {
         if identity.user.is_none() || self.by_identity.contains_key(identity) {
             return;
         }
-        let nameless = Identity { user: None, client_id: identity.client_id.clone() };
+        let nameless = ClientIdentity { user: None, client_id: identity.client_id.clone() };
         if let Some(key) = self.by_identity.remove(&nameless) {
             let session = &mut self.sessions[key];
             session.origin = identity.origin();
@@ -169,26 +169,32 @@ impl Hub {
         }
     }
 
-    fn session_expiry(&self, connect: &Connect) -> u32 {
+    fn session_expiry(&self, connect: &ConnectRequest) -> u32 {
         let most = u32::try_from(self.limits.max_session_expiry.as_secs()).unwrap_or(u32::MAX);
         match connect.version {
-            Version::V5 => connect.session_expiry.unwrap_or(0).min(most),
-            Version::V31 | Version::V311 if connect.clean_start => 0,
-            Version::V31 | Version::V311 => most,
+            ProtocolLevel::V5 => connect.session_expiry.unwrap_or(0).min(most),
+            ProtocolLevel::V31 | ProtocolLevel::V311 if connect.clean_start => 0,
+            ProtocolLevel::V31 | ProtocolLevel::V311 => most,
         }
     }
 
-    fn keep_alive(&self, connect: &Connect) -> u16 {
+    fn keep_alive(&self, connect: &ConnectRequest) -> u16 {
         let most = u16::try_from(self.limits.max_keep_alive.as_secs()).unwrap_or(u16::MAX);
-        if connect.version != Version::V5 || most == 0 || (1..=most).contains(&connect.keep_alive) {
+        if connect.version != ProtocolLevel::V5 || most == 0 || (1..=most).contains(&connect.keep_alive) {
             return connect.keep_alive;
         }
         most
     }
 
-    fn announcement<'a>(&self, connect: &'a Connect, assigned: bool, expiry: u32, keep_alive: u16) -> Announcement<'a> {
+    fn announcement<'a>(
+        &self,
+        connect: &'a ConnectRequest,
+        assigned: bool,
+        expiry: u32,
+        keep_alive: u16,
+    ) -> ConnackProperties<'a> {
         let asked = connect.session_expiry.unwrap_or(0);
-        Announcement {
+        ConnackProperties {
             session_expiry: (expiry != asked).then_some(expiry),
             receive_maximum: (self.limits.receive_maximum < u16::MAX).then_some(self.limits.receive_maximum),
             maximum_packet_size: u32::try_from(self.limits.max_packet_size).ok(),
@@ -199,19 +205,19 @@ impl Hub {
         }
     }
 
-    fn new_session(&mut self, identity: Identity) -> SessionKey {
-        let (number, outgoing) = (self.number(), Outgoing::new(self.queued.clone(), self.sessions.vacant_key()));
-        let key = self.sessions.insert(Session::new(identity.clone(), number, Rights::default(), outgoing));
+    fn new_session(&mut self, identity: ClientIdentity) -> SessionKey {
+        let (number, outgoing) = (self.number(), DeliveryQueue::new(self.queued.clone(), self.sessions.vacant_key()));
+        let key = self.sessions.insert(ClientSession::new(identity.clone(), number, ClientRights::default(), outgoing));
         self.by_identity.insert(identity, key);
         key
     }
 
-    fn new_link(&mut self, session: SessionKey, connect: &Connect, alive: std::rc::Weak<()>) -> LinkKey {
-        self.links.insert(Link {
+    fn new_link(&mut self, session: SessionKey, connect: &ConnectRequest, alive: std::rc::Weak<()>) -> LinkKey {
+        self.links.insert(ClientLink {
             version: connect.version,
             session: Some(session),
             client_id: connect.client_id.as_str().into(),
-            out: Output::default(),
+            out: OutputBuffer::default(),
             last_written: Instant::now(),
             waker: None,
             alive,
@@ -233,7 +239,7 @@ impl Hub {
         if let Some(link) = self.sessions[key].link {
             let client = &self.sessions[key].identity.client_id;
             tracing::info!(%client, "another connection has taken over the client id; do two clients share it?");
-            self.end_link(link, Reason::SessionTakenOver);
+            self.end_link(link, ReasonCode::SessionTakenOver);
             if let Some(link) = self.links.get_mut(link) {
                 link.session = None;
             }
@@ -252,7 +258,7 @@ impl Hub {
     }
 
     /// Says goodbye to a connection; its task closes it once that is written.
-    pub(crate) fn end_link(&mut self, key: LinkKey, reason: Reason) {
+    pub(crate) fn end_link(&mut self, key: LinkKey, reason: ReasonCode) {
         let Some(link) = self.links.get_mut(key) else { return };
         if !link.closing {
             outgoing::disconnect(link.out.tail(), link.version, reason);
@@ -262,7 +268,7 @@ impl Hub {
     }
 
     /// A connection's task has ended.
-    pub(crate) fn disconnected(&mut self, key: LinkKey, farewell: Farewell) {
+    pub(crate) fn disconnected(&mut self, key: LinkKey, farewell: ClientDeparture) {
         let Some(link) = self.links.try_remove(key) else { return };
         self.stalled.remove(&key);
         self.crowded.remove(&key);
@@ -274,16 +280,16 @@ impl Hub {
         let session = &mut self.sessions[session_key];
         session.link = None;
         session.left = Some(Instant::now());
-        if let Farewell::Orderly { session_expiry: Some(expiry) }
-        | Farewell::WithWill { session_expiry: Some(expiry) } = farewell
+        if let ClientDeparture::Orderly { session_expiry: Some(expiry) }
+        | ClientDeparture::WithWill { session_expiry: Some(expiry) } = farewell
         {
             let most = u32::try_from(self.limits.max_session_expiry.as_secs()).unwrap_or(u32::MAX);
             session.expiry = expiry.min(most);
         }
         let expiry = session.expiry;
-        let orderly = matches!(farewell, Farewell::Orderly { .. });
+        let orderly = matches!(farewell, ClientDeparture::Orderly { .. });
         if let Some(gateway) = self.gateway.as_mut().filter(|_| orderly && expiry == 0) {
-            gateway.hear(session.origin, Heard::Gone);
+            gateway.hear(session.origin, SenderEvent::Gone);
         }
         if orderly {
             self.forget_will(session_key);
@@ -314,7 +320,7 @@ impl Hub {
     pub(crate) fn bury_lost_links(&mut self) {
         let lost: Vec<LinkKey> = self.links.iter().filter(|(_, link)| link.is_lost()).map(|(key, _)| key).collect();
         for key in lost {
-            self.disconnected(key, Farewell::Lost);
+            self.disconnected(key, ClientDeparture::Lost);
         }
     }
 

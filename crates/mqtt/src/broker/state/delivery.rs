@@ -1,16 +1,16 @@
 //! A message goes out: to a connected client, or into its queue.
 
-use super::output::{Output, Payloads};
-use super::{Answer, Hub, SOFT_OUTPUT};
-use crate::broker::Loss;
+use super::output::{OutputBuffer, PayloadBudget};
+use super::{BrokerState, ReplyBody, SOFT_OUTPUT};
+use crate::broker::BrokerLoss;
 use crate::broker::packets::outgoing;
-use crate::broker::packets::outgoing::Delivery;
-use crate::broker::state::message::Message;
-use crate::broker::state::pull_position::Pull;
-use crate::broker::state::queued::Owed;
-use crate::broker::state::session::{Inflight, LinkKey, Phase, Session};
-use crate::broker::state::tree::{Group, SessionKey};
-use crate::codec::reason::Reason;
+use crate::broker::packets::outgoing::DeliveryHeader;
+use crate::broker::state::message::BrokerMessage;
+use crate::broker::state::pull_position::PullPosition;
+use crate::broker::state::queued::QueuedDelivery;
+use crate::broker::state::session::{ClientSession, DeliveryPhase, InflightDelivery, LinkKey};
+use crate::broker::state::tree::{SessionKey, SharedGroup};
+use crate::codec::reason::ReasonCode;
 use hearthgate_domain::delivery::QoS;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use tokio::time::Instant;
 /// Who has taken nothing for so long gives way to those whose payloads wait for room.
 const MAX_BLOCKED: Duration = Duration::from_secs(10);
 
-impl Hub {
+impl BrokerState {
     /// Owes a message to a session. Returns whether its publisher has to wait for the store: also when the subscriber is
     /// connected, as it may have gone by the time that we are killed.
     pub(super) fn deliver(
         &mut self,
         key: SessionKey,
-        message: &Arc<Message>,
+        message: &Arc<BrokerMessage>,
         qos: QoS,
         retain: bool,
         identifiers: &[u32],
@@ -51,7 +51,7 @@ impl Hub {
         }
         let number = self.number();
         let (message, identifiers) = (message.clone(), identifiers.to_vec());
-        let owed = Owed { number, message, qos, retain, identifiers, share: share.cloned() };
+        let owed = QueuedDelivery { number, message, qos, retain, identifiers, share: share.cloned() };
         let stored = persistent && qos != QoS::AtMostOnce && self.delta.is_some();
         if stored {
             let session_number = self.sessions[key].number;
@@ -67,7 +67,7 @@ impl Hub {
     }
 
     /// Owes a message to the next member of a group: a connected one, else one that will be back.
-    pub(super) fn deliver_shared(&mut self, group: &Group, message: &Arc<Message>) -> bool {
+    pub(super) fn deliver_shared(&mut self, group: &SharedGroup, message: &Arc<BrokerMessage>) -> bool {
         let Some(index) = self.choose(group, &message.topic) else { return false };
         let member = &group.members[index];
         group.turn.set(index + 1);
@@ -77,7 +77,7 @@ impl Hub {
         self.deliver(member.session, message, qos, retain, &identifiers, Some(&group.name))
     }
 
-    fn choose(&self, group: &Group, topic: &str) -> Option<usize> {
+    fn choose(&self, group: &SharedGroup, topic: &str) -> Option<usize> {
         let count = group.members.len();
         let session = |index: usize| self.sessions.get(group.members[index].session);
         let may_get = |index: &usize| session(*index).is_some_and(|one| one.rights.may_receive(topic));
@@ -92,7 +92,7 @@ impl Hub {
     pub(super) fn hand_on_shared(&mut self, key: SessionKey, ends: bool) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let number = session.number;
-        let another_online = |hub: &Hub, share: &str, topic: &str| {
+        let another_online = |hub: &BrokerState, share: &str, topic: &str| {
             let group =
                 crate::broker::topic::shared(share).flatten().and_then(|(_, filter)| hub.tree.group(filter, share));
             group
@@ -117,7 +117,7 @@ impl Hub {
                     // Its new place is behind what is left, and so must its number be: the order of a restart.
                     let (old, new) = (owed.number, self.number());
                     if let Some(session) = self.sessions.get_mut(key) {
-                        let owed = Owed { number: new, ..owed };
+                        let owed = QueuedDelivery { number: new, ..owed };
                         let copy = owed.clone();
                         session.outgoing.push(owed);
                         if session.is_persistent() {
@@ -153,7 +153,7 @@ impl Hub {
                     true
                 }
                 Some(inflight) => {
-                    is_crowded = inflight.phase == Phase::Sent
+                    is_crowded = inflight.phase == DeliveryPhase::Sent
                         && !self.payloads.has_room(&inflight.owed.message.payload, max_payloads);
                     if is_crowded {
                         break;
@@ -181,7 +181,7 @@ impl Hub {
                 }
                 let Some(message) = pull.peek(&self.retained, now) else {
                     let ended = outgoing.pulls.pop_front();
-                    if let (Some(delta), Some(pull)) = (&mut self.delta, ended.filter(Pull::is_stored)) {
+                    if let (Some(delta), Some(pull)) = (&mut self.delta, ended.filter(PullPosition::is_stored)) {
                         delta.pull(session.number, pull.filter().clone(), false);
                         self.dirty.notify_one();
                     }
@@ -247,7 +247,7 @@ impl Hub {
                 if is_pulled {
                     delta.owe(session.number, owed.clone());
                 }
-                delta.progress(owed.number, packet_id, Phase::Sent);
+                delta.progress(owed.number, packet_id, DeliveryPhase::Sent);
                 self.dirty.notify_one();
                 if owed.qos == QoS::ExactlyOnce {
                     stored = self.generation;
@@ -287,7 +287,7 @@ impl Hub {
                 let client = &link.client_id;
                 tracing::warn!(%client, "closed a connection whose client reads nothing: the memory is needed for others");
                 // In the middle of a packet nothing can be said.
-                link.out = Output::default();
+                link.out = OutputBuffer::default();
                 link.closing = true;
                 link.wake();
             }
@@ -313,21 +313,21 @@ impl Hub {
         if refused {
             return self.finish(key, link_key, packet_id);
         }
-        let (mut reason, mut generation) = (Reason::PacketIdentifierNotFound, 0);
+        let (mut reason, mut generation) = (ReasonCode::PacketIdentifierNotFound, 0);
         let found = self.sessions.get_mut(key).and_then(|session| session.outgoing.find(packet_id));
         if let Some(inflight) = found {
-            inflight.phase = Phase::Released;
-            reason = Reason::Success;
+            inflight.phase = DeliveryPhase::Released;
+            reason = ReasonCode::Success;
             let number = inflight.owed.number;
             if self.sessions[key].is_persistent() {
-                self.store(|delta| delta.progress(number, packet_id, Phase::Released));
+                self.store(|delta| delta.progress(number, packet_id, DeliveryPhase::Released));
                 generation = self.store_now();
             }
             if let Some(inflight) = self.sessions[key].outgoing.find(packet_id) {
                 inflight.stored = generation;
             }
         }
-        self.reply(link_key, packet_id, Answer::Acknowledgement { kind: 6, reason }, generation);
+        self.reply(link_key, packet_id, ReplyBody::Acknowledgement { kind: 6, reason }, generation);
     }
 
     /// Makes room for a message of one session where those who hold more than it leave none; `false`: there is none.
@@ -336,7 +336,7 @@ impl Hub {
         while self.queued.total() + weight > self.limits.max_total_queued_bytes {
             let sessions = &self.sessions;
             let can_give = |other| {
-                let session: Option<&Session> = sessions.get(other);
+                let session: Option<&ClientSession> = sessions.get(other);
                 session.is_some_and(|session| session.outgoing.can_withdraw())
             };
             let Some(heaviest) = self.queued.find_heaviest(holds + weight, can_give) else { return false };
@@ -357,7 +357,7 @@ impl Hub {
     }
 
     fn count_dropped(&mut self, key: SessionKey) {
-        let total = self.losses.count(Loss::QueueFull);
+        let total = self.losses.count(BrokerLoss::QueueFull);
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.dropped += 1;
         if total.is_power_of_two() {
@@ -378,26 +378,45 @@ impl Hub {
 }
 
 /// Sends what is due of a delivery; `false` when the message is larger than the client takes.
-fn transmit(link: &mut super::Link, inflight: &mut Inflight, payloads: &Rc<Payloads>, now: Instant) -> bool {
+fn transmit(
+    link: &mut super::ClientLink,
+    inflight: &mut InflightDelivery,
+    payloads: &Rc<PayloadBudget>,
+    now: Instant,
+) -> bool {
     match inflight.phase {
-        Phase::Sent => {
+        DeliveryPhase::Sent => {
             let dup = std::mem::replace(&mut inflight.was_sent, true);
             send(link, &inflight.owed, inflight.packet_id, dup, payloads, now)
         }
-        Phase::Released => {
-            link.acknowledge(6, inflight.packet_id, Reason::Success);
+        DeliveryPhase::Released => {
+            link.acknowledge(6, inflight.packet_id, ReasonCode::Success);
             true
         }
     }
 }
 
 /// Returns `false` when the message is larger than the client takes.
-fn send(link: &mut super::Link, owed: &Owed, packet_id: u16, dup: bool, payloads: &Rc<Payloads>, now: Instant) -> bool {
+fn send(
+    link: &mut super::ClientLink,
+    owed: &QueuedDelivery,
+    packet_id: u16,
+    dup: bool,
+    payloads: &Rc<PayloadBudget>,
+    now: Instant,
+) -> bool {
     let expiry = owed.message.remaining(now).flatten();
     // Aliases only where they are sure to arrive in this order, and only if the packet is sent at all.
     let alias = if owed.message.weight() < link.limit as usize { link.alias(&owed.message.topic) } else { None };
-    let how =
-        Delivery { qos: owed.qos, retain: owed.retain, dup, packet_id, identifiers: &owed.identifiers, expiry, alias };
+    let how = DeliveryHeader {
+        qos: owed.qos,
+        retain: owed.retain,
+        dup,
+        packet_id,
+        identifiers: &owed.identifiers,
+        expiry,
+        alias,
+    };
     let is_sent = outgoing::publish_header(link.out.tail(), link.version, &owed.message, &how, link.limit);
     if is_sent {
         link.out.put_payload(&owed.message.payload, payloads);

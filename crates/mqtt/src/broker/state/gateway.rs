@@ -1,8 +1,8 @@
 //! What goes to the gateway in this process: batches in order of arrival, and the account of what it has acknowledged.
 
 use super::session::LinkKey;
-use crate::link::{Batch, Connection, Heard, News, Ticket};
-use hearthgate_domain::delivery::Inbound;
+use crate::link::{ConnectionNumber, DeliveryTag, MessageBatch, SenderEvent, SenderNews};
+use hearthgate_domain::delivery::InboundMessage;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,15 +37,15 @@ struct Portion {
 /// A batch in the making.
 #[derive(Debug, Default)]
 struct Gathered {
-    messages: Vec<Inbound>,
-    news: Vec<News>,
+    messages: Vec<InboundMessage>,
+    news: Vec<SenderNews>,
     bytes: usize,
 }
 
 /// The queue towards the gateway. It never drops: who fills it is not read any more.
 #[derive(Debug)]
-pub(crate) struct Gateway {
-    pub(crate) connection: Connection,
+pub(crate) struct GatewayQueue {
+    pub(crate) connection: ConnectionNumber,
     /// Number of the last message taken.
     last: u64,
     acknowledged: u64,
@@ -61,9 +61,9 @@ pub(crate) struct Gateway {
     pub(crate) ready: Rc<Notify>,
 }
 
-impl Gateway {
+impl GatewayQueue {
     pub(crate) fn new(max_unacknowledged_bytes: usize) -> Self {
-        Gateway {
+        GatewayQueue {
             connection: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             last: 0,
             acknowledged: 0,
@@ -89,9 +89,9 @@ impl Gateway {
 
     /// Takes a message and returns its number. `waits` is the publisher's connection, if it is to be acknowledged;
     /// `begins` says that the message is the first with an origin on it.
-    pub(crate) fn push(&mut self, message: Inbound, waits: Option<LinkKey>, begins: bool) -> u64 {
+    pub(crate) fn push(&mut self, message: InboundMessage, waits: Option<LinkKey>, begins: bool) -> u64 {
         self.last += 1;
-        let bytes = message.topic.len() + message.payload.len() + size_of::<Inbound>();
+        let bytes = message.topic.len() + message.payload.len() + size_of::<InboundMessage>();
         self.account(bytes);
         if let Some(link) = waits {
             match self.waiting.back_mut() {
@@ -108,7 +108,11 @@ impl Gateway {
             self.ready.notify_one();
         }
         if let Some(origin) = message.origin.filter(|_| begins) {
-            open.news.push(News { before: open.messages.len(), session: origin.session, what: Heard::Connected });
+            open.news.push(SenderNews {
+                before: open.messages.len(),
+                session: origin.session,
+                what: SenderEvent::Connected,
+            });
         }
         open.messages.push(message);
         open.bytes += bytes;
@@ -116,7 +120,7 @@ impl Gateway {
     }
 
     /// The next batch, if there is anything.
-    pub(crate) fn take(&mut self) -> Option<Batch> {
+    pub(crate) fn take(&mut self) -> Option<MessageBatch> {
         let gathered = match self.closed.pop_front() {
             Some(closed) => closed,
             // News alone wait for a message.
@@ -125,21 +129,21 @@ impl Gateway {
         };
         let Gathered { messages, news, bytes: _ } = gathered;
         let count = messages.len() as u64;
-        let first = Ticket { connection: self.connection, number: self.unsent };
+        let first = DeliveryTag { connection: self.connection, number: self.unsent };
         self.unsent += count;
-        Some(Batch { first, messages, news })
+        Some(MessageBatch { first, messages, news })
     }
 
     /// Something became known of a publisher that makes its messages forgettable.
-    pub(crate) fn hear(&mut self, session: u64, what: Heard) {
+    pub(crate) fn hear(&mut self, session: u64, what: SenderEvent) {
         let Gathered { messages, news, .. } = &mut self.open;
         if news.len() < NEWS_AT_MOST {
-            news.push(News { before: messages.len(), session, what });
+            news.push(SenderNews { before: messages.len(), session, what });
         }
     }
 
     /// Notes an acknowledgement; returns the connections whose publishers may now get theirs.
-    pub(crate) fn acknowledge(&mut self, through: Ticket) -> Vec<LinkKey> {
+    pub(crate) fn acknowledge(&mut self, through: DeliveryTag) -> Vec<LinkKey> {
         // More than was handed over can't be acknowledged.
         if through.connection != self.connection || through.number >= self.unsent {
             if through.connection == self.connection {
@@ -186,12 +190,12 @@ impl Gateway {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use hearthgate_domain::delivery::{QoS, Via};
+    use hearthgate_domain::delivery::{QoS, SubscriptionIds};
 
-    fn inbound(bytes: usize) -> Inbound {
+    fn inbound(bytes: usize) -> InboundMessage {
         let payload = Bytes::from(vec![0; bytes]);
-        let (topic, via) = ("a".into(), Via::Any);
-        Inbound {
+        let (topic, via) = ("a".into(), SubscriptionIds::Any);
+        InboundMessage {
             topic,
             payload,
             qos: QoS::AtLeastOnce,
@@ -206,11 +210,11 @@ mod tests {
 
     #[test]
     fn tickets_rise_by_one_over_all_batches() {
-        let mut gateway = Gateway::new(1 << 30);
+        let mut gateway = GatewayQueue::new(1 << 30);
         for _ in 0..2_500 {
             gateway.push(inbound(10), Some(1), false);
         }
-        let batches: Vec<Batch> = std::iter::from_fn(|| gateway.take()).collect();
+        let batches: Vec<MessageBatch> = std::iter::from_fn(|| gateway.take()).collect();
         assert_eq!(batches.iter().map(|batch| batch.messages.len()).collect::<Vec<_>>(), [1000, 1000, 500]);
         assert_eq!(batches.iter().map(|batch| batch.first.number).collect::<Vec<_>>(), [1, 1001, 2001]);
         assert_eq!(batches[2].last().number, 2500);
@@ -218,7 +222,7 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_names_the_publishers_that_it_reaches_and_frees_their_bytes() {
-        let mut gateway = Gateway::new(20_000);
+        let mut gateway = GatewayQueue::new(20_000);
         for link in [1, 1, 2, 1] {
             for _ in 0..64 {
                 gateway.push(inbound(100), Some(link), false);
@@ -226,7 +230,7 @@ mod tests {
         }
         assert!(gateway.is_full());
         while gateway.take().is_some() {}
-        let ticket = |number| Ticket { connection: gateway.connection, number };
+        let ticket = |number| DeliveryTag { connection: gateway.connection, number };
         let (early, middle, all, beyond) = (ticket(100), ticket(150), ticket(256), ticket(257));
         assert_eq!(gateway.acknowledge(early), [1]);
         assert_eq!(gateway.acknowledge(middle), [1, 2]);
@@ -239,10 +243,10 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_of_another_connection_is_void() {
-        let mut gateway = Gateway::new(1 << 20);
+        let mut gateway = GatewayQueue::new(1 << 20);
         gateway.push(inbound(1), Some(1), false);
         gateway.take();
-        let other = Ticket { connection: gateway.connection + 1_000_000, number: 1 };
+        let other = DeliveryTag { connection: gateway.connection + 1_000_000, number: 1 };
         assert!(gateway.acknowledge(other).is_empty());
         assert!(!gateway.has_acknowledged(1));
     }

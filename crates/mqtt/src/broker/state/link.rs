@@ -1,11 +1,11 @@
 //! A connection, as the rest of the broker sees it: output to write, acknowledgements to give.
 
-use super::output::Output;
+use super::output::OutputBuffer;
 use crate::broker::packets::outgoing;
-use crate::broker::state::session::Wait;
+use crate::broker::state::session::AckCondition;
 use crate::broker::state::tree::SessionKey;
-use crate::codec::Version;
-use crate::codec::reason::Reason;
+use crate::codec::ProtocolLevel;
+use crate::codec::reason::ReasonCode;
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -21,15 +21,15 @@ pub(crate) struct PendingAck {
     /// 4 PUBACK, 5 PUBREC.
     pub(crate) kind: u8,
     pub(crate) packet_id: u16,
-    pub(crate) reason: Reason,
-    pub(crate) wait: Wait,
+    pub(crate) reason: ReasonCode,
+    pub(crate) wait: AckCondition,
 }
 
 /// What a client is told once the store has committed what it is told of.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum ReplyBody {
     /// PUBREL (6) or PUBCOMP (7).
-    Acknowledgement { kind: u8, reason: Reason },
+    Acknowledgement { kind: u8, reason: ReasonCode },
     /// SUBACK.
     Subscribed(Vec<u8>),
     /// UNSUBACK.
@@ -38,30 +38,30 @@ pub(crate) enum Answer {
 
 /// An answer that waits for a generation of the store.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct PendingReply {
     pub(super) generation: u64,
     pub(super) packet_id: u16,
-    pub(super) answer: Answer,
+    pub(super) answer: ReplyBody,
 }
 
-impl Reply {
+impl PendingReply {
     fn weight(&self) -> usize {
         let codes = match &self.answer {
-            Answer::Acknowledgement { .. } => 0,
-            Answer::Subscribed(codes) | Answer::Unsubscribed(codes) => codes.capacity(),
+            ReplyBody::Acknowledgement { .. } => 0,
+            ReplyBody::Subscribed(codes) | ReplyBody::Unsubscribed(codes) => codes.capacity(),
         };
-        size_of::<Reply>() + codes
+        size_of::<PendingReply>() + codes
     }
 }
 
 /// One connection.
 #[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) version: Version,
+pub(crate) struct ClientLink {
+    pub(crate) version: ProtocolLevel,
     /// `None` once another connection has taken the session over.
     pub(crate) session: Option<SessionKey>,
     pub(crate) client_id: Rc<str>,
-    pub(crate) out: Output,
+    pub(crate) out: OutputBuffer,
     /// When the client last took something of it.
     pub(crate) last_written: Instant,
     pub(super) waker: Option<Waker>,
@@ -70,7 +70,7 @@ pub(crate) struct Link {
     /// In the order in which the messages came.
     pub(crate) acks: VecDeque<PendingAck>,
     /// In the order of the packets that they answer.
-    pub(super) replies: VecDeque<Reply>,
+    pub(super) replies: VecDeque<PendingReply>,
     pub(super) reply_bytes: usize,
     /// How many of `acks` are PUBACKs.
     pub(crate) pubacks: usize,
@@ -87,7 +87,7 @@ pub(crate) struct Link {
     pub(crate) closing: bool,
 }
 
-impl Link {
+impl ClientLink {
     /// Its task is gone without a word.
     pub(super) fn is_lost(&self) -> bool {
         self.alive.strong_count() == 0
@@ -106,7 +106,7 @@ impl Link {
         }
     }
 
-    pub(crate) fn acknowledge(&mut self, kind: u8, packet_id: u16, reason: Reason) {
+    pub(crate) fn acknowledge(&mut self, kind: u8, packet_id: u16, reason: ReasonCode) {
         outgoing::acknowledgement(self.out.tail(), self.version, kind, packet_id, reason);
     }
 
@@ -121,7 +121,7 @@ impl Link {
     }
 
     /// Answers a packet behind what waits already.
-    pub(super) fn reply(&mut self, reply: Reply) {
+    pub(super) fn reply(&mut self, reply: PendingReply) {
         self.reply_bytes += reply.weight();
         self.replies.push_back(reply);
     }
@@ -130,11 +130,11 @@ impl Link {
     pub(super) fn release_replies(&mut self, committed: u64) -> bool {
         while let Some(reply) = self.replies.pop_front_if(|reply| reply.generation <= committed) {
             self.reply_bytes -= reply.weight();
-            let Reply { packet_id, answer, generation: _ } = reply;
+            let PendingReply { packet_id, answer, generation: _ } = reply;
             match answer {
-                Answer::Acknowledgement { kind, reason } => self.acknowledge(kind, packet_id, reason),
-                Answer::Subscribed(codes) => outgoing::suback(self.out.tail(), self.version, packet_id, &codes),
-                Answer::Unsubscribed(codes) => outgoing::unsuback(self.out.tail(), self.version, packet_id, &codes),
+                ReplyBody::Acknowledgement { kind, reason } => self.acknowledge(kind, packet_id, reason),
+                ReplyBody::Subscribed(codes) => outgoing::suback(self.out.tail(), self.version, packet_id, &codes),
+                ReplyBody::Unsubscribed(codes) => outgoing::unsuback(self.out.tail(), self.version, packet_id, &codes),
             }
         }
         !self.replies.is_empty()

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// One published message, shared by everyone who gets it.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Message {
+pub(crate) struct BrokerMessage {
     pub(crate) topic: Arc<str>,
     pub(crate) payload: Bytes,
     /// QoS as published.
@@ -20,7 +20,7 @@ pub(crate) struct Message {
     pub(crate) expires: Option<Instant>,
 }
 
-impl Message {
+impl BrokerMessage {
     /// What it takes in a queue, in bytes, with its bookkeeping.
     pub(crate) fn weight(&self) -> usize {
         self.topic.len() + self.payload.len() + self.properties.len() + 128

@@ -29,27 +29,27 @@ mod timers;
 pub(crate) mod tree;
 mod wills;
 
-pub(crate) use clients::{Accepted, Farewell};
-use link::Reply;
-pub(crate) use link::{Answer, Link, PendingAck, SOFT_OUTPUT};
-pub(crate) use losses::Losses;
-pub(crate) use publish::{Published, Publisher};
+pub(crate) use clients::{AcceptedClient, ClientDeparture};
+use link::PendingReply;
+pub(crate) use link::{ClientLink, PendingAck, ReplyBody, SOFT_OUTPUT};
+pub(crate) use losses::LossCounters;
+pub(crate) use publish::{MessagePublisher, PublishedMessage};
 
 use super::options::LimitOptions;
-use super::packets::connect::Will;
-use super::store::Restored;
-use crate::broker::server::auth::Gatekeeper;
-use crate::broker::state::gateway::Gateway;
-use crate::broker::state::retained::Retained;
-use crate::broker::state::session::{Identity, LinkKey, Outgoing, Session};
-use crate::broker::state::timer_queue::Timers;
-use crate::broker::state::tree::{SessionKey, Tree};
-use crate::broker::store::delta::Delta;
-use crate::link::{Outcome, OutcomeSender};
-use hearthgate_domain::delivery::{Inbound, Micros, QoS, Via};
-use output::Payloads;
-use partial::Partials;
-use pool::Pool;
+use super::packets::connect::ConnectWill;
+use super::store::RestoredState;
+use crate::broker::server::auth::AccessControl;
+use crate::broker::state::gateway::GatewayQueue;
+use crate::broker::state::retained::RetainedMessages;
+use crate::broker::state::session::{ClientIdentity, ClientSession, DeliveryQueue, LinkKey};
+use crate::broker::state::timer_queue::TimerQueue;
+use crate::broker::state::tree::{SessionKey, SubscriptionTree};
+use crate::broker::store::delta::StoreDelta;
+use crate::link::{OutcomeSender, PublishOutcome};
+use hearthgate_domain::delivery::{InboundMessage, QoS, SubscriptionIds, UnixMicros};
+use output::PayloadBudget;
+use partial::PartialPackets;
+use pool::QueuePool;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
@@ -63,29 +63,29 @@ const MAX_UNSTORED_BYTES: usize = 8 * 1024 * 1024;
 
 /// What has happened, for the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
+pub(crate) struct BrokerCounters {
     /// Connections that were closed for what the client did.
     pub(crate) violations: u64,
 }
 
 /// Everything.
 #[derive(Debug)]
-pub(crate) struct Hub {
+pub(crate) struct BrokerState {
     pub(crate) limits: LimitOptions,
-    pub(crate) sessions: Slab<Session>,
-    by_identity: HashMap<Identity, SessionKey>,
-    pub(crate) links: Slab<Link>,
-    pub(crate) tree: Tree,
-    pub(crate) retained: Retained,
-    pub(crate) gateway: Option<Gateway>,
+    pub(crate) sessions: Slab<ClientSession>,
+    by_identity: HashMap<ClientIdentity, SessionKey>,
+    pub(crate) links: Slab<ClientLink>,
+    pub(crate) tree: SubscriptionTree,
+    pub(crate) retained: RetainedMessages,
+    pub(crate) gateway: Option<GatewayQueue>,
     /// The gateway has not said yet what it wants: a message that it may want must not be taken for one that nobody does.
     pub(crate) awaits_filters: bool,
     /// Wills that wait for that.
-    early_wills: Vec<Will>,
+    early_wills: Vec<ConnectWill>,
     /// The filters of the gateway.
     wanted: HashMap<Arc<str>, QoS>,
     /// What the store has still to write; `None` without a store.
-    delta: Option<Delta>,
+    delta: Option<StoreDelta>,
     /// Number of the delta that is being filled.
     generation: u64,
     committed: u64,
@@ -97,18 +97,18 @@ pub(crate) struct Hub {
     /// The gateway's own messages whose outcome waits for a generation of the store.
     unsettled: Vec<(u64, OutcomeSender)>,
     stalled: HashSet<LinkKey>,
-    partials: Partials,
+    partials: PartialPackets,
     /// Large payloads that are being written.
-    payloads: Rc<Payloads>,
+    payloads: Rc<PayloadBudget>,
     /// Connections whose next payload waits for room among them.
     crowded: BTreeSet<LinkKey>,
-    queued: Rc<Pool>,
+    queued: Rc<QueuePool>,
     /// Of all sessions.
     subscription_bytes: usize,
     next_number: u64,
-    pub(crate) timers: Timers,
-    pub(crate) counters: Counters,
-    pub(crate) losses: Losses,
+    pub(crate) timers: TimerQueue,
+    pub(crate) counters: BrokerCounters,
+    pub(crate) losses: LossCounters,
     /// Wakes the task that writes the store; the second one when someone waits for it.
     pub(crate) dirty: Rc<Notify>,
     pub(crate) urgent: Rc<Notify>,
@@ -117,21 +117,21 @@ pub(crate) struct Hub {
     pub(crate) closing: bool,
 }
 
-impl Hub {
+impl BrokerState {
     /// A broker without connections; `stored` says that changes are to be collected for the store.
     pub(crate) fn new(limits: LimitOptions, stored: bool) -> Self {
-        Hub {
+        BrokerState {
             limits,
             sessions: Slab::new(),
             by_identity: HashMap::new(),
             links: Slab::new(),
-            tree: Tree::default(),
-            retained: Retained::default(),
+            tree: SubscriptionTree::default(),
+            retained: RetainedMessages::default(),
             gateway: None,
             awaits_filters: false,
             early_wills: Vec::new(),
             wanted: HashMap::new(),
-            delta: stored.then(Delta::default),
+            delta: stored.then(StoreDelta::default),
             generation: 1,
             committed: 0,
             awaited: 0,
@@ -139,15 +139,15 @@ impl Hub {
             awaiting_store: HashSet::new(),
             unsettled: Vec::new(),
             stalled: HashSet::new(),
-            partials: Partials::default(),
+            partials: PartialPackets::default(),
             payloads: Rc::default(),
             crowded: BTreeSet::new(),
             queued: Rc::default(),
             subscription_bytes: 0,
             next_number: 1,
-            timers: Timers::default(),
-            counters: Counters::default(),
-            losses: Losses::default(),
+            timers: TimerQueue::default(),
+            counters: BrokerCounters::default(),
+            losses: LossCounters::default(),
             dirty: Rc::default(),
             urgent: Rc::default(),
             room: Rc::default(),
@@ -156,28 +156,28 @@ impl Hub {
     }
 
     /// Puts back what the store has kept, except what remains of users who are none any more.
-    pub(crate) fn restore(&mut self, restored: Restored, gatekeeper: &Gatekeeper) {
+    pub(crate) fn restore(&mut self, restored: RestoredState, gatekeeper: &AccessControl) {
         for message in restored.retained {
             self.retained.set(message, usize::MAX, usize::MAX);
         }
         self.next_number = restored.next_number;
         for stored in restored.sessions {
-            let Identity { user, client_id } = &stored.identity;
+            let ClientIdentity { user, client_id } = &stored.identity;
             if let Some(user) = user.as_deref().filter(|user| !gatekeeper.knows(user)) {
                 tracing::info!(client = %client_id, user, "removed the session of a user who is none any more");
                 self.store(|delta| delta.end_session(stored.number));
                 continue;
             }
-            let mut outgoing = Outgoing::new(self.queued.clone(), self.sessions.vacant_key());
+            let mut outgoing = DeliveryQueue::new(self.queued.clone(), self.sessions.vacant_key());
             outgoing.restore(stored.inflight, stored.queue);
             let absent = stored.absent.unwrap_or_default();
-            let session = Session {
+            let session = ClientSession {
                 number: stored.number,
                 origin: stored.identity.origin(),
                 rights: gatekeeper.rights(user.as_deref(), client_id),
                 identity: stored.identity.clone(),
                 stored: 0,
-                version: crate::codec::Version::V5,
+                version: crate::codec::ProtocolLevel::V5,
                 expiry: stored.expiry,
                 link: None,
                 left: Some(Instant::now().checked_sub(absent).unwrap_or_else(Instant::now)),
@@ -212,7 +212,7 @@ impl Hub {
     }
 
     /// States the filters that the gateway wants; returns those that are refused.
-    pub(crate) fn set_wanted(&mut self, wanted: &[crate::link::Subscription]) -> Vec<(String, String)> {
+    pub(crate) fn set_wanted(&mut self, wanted: &[crate::link::LinkSubscription]) -> Vec<(String, String)> {
         let mut refused = Vec::new();
         let mut next: HashMap<Arc<str>, QoS> = HashMap::new();
         for subscription in wanted {
@@ -256,14 +256,14 @@ impl Hub {
             let qos = message.qos.min(qos);
             let Some(gateway) = &mut self.gateway else { return };
             let (topic, payload) = (message.topic.clone(), message.payload.clone());
-            let inbound = Inbound {
+            let inbound = InboundMessage {
                 topic,
                 payload,
                 qos,
                 retain: true,
                 received_at,
                 origin: None,
-                via: Via::Any,
+                via: SubscriptionIds::Any,
                 unusable: None,
                 kept_since: None,
             };
@@ -272,7 +272,7 @@ impl Hub {
     }
 
     /// The gateway has acknowledged; publishers get theirs.
-    pub(crate) fn gateway_acknowledged(&mut self, through: crate::link::Ticket) {
+    pub(crate) fn gateway_acknowledged(&mut self, through: crate::link::DeliveryTag) {
         let Some(gateway) = &mut self.gateway else { return };
         let was_full = gateway.is_full();
         let links = gateway.acknowledge(through);
@@ -287,7 +287,7 @@ impl Hub {
 
     /// Takes what the store has to write, with its number. What someone waits for may have become nothing: a message that
     /// its subscriber acknowledged at once.
-    pub(crate) fn take_delta(&mut self) -> Option<(u64, Delta)> {
+    pub(crate) fn take_delta(&mut self) -> Option<(u64, StoreDelta)> {
         let is_awaited = self.awaited >= self.generation;
         let delta = self.delta.as_mut().filter(|delta| is_awaited || !delta.is_empty())?;
         let delta = std::mem::take(delta);
@@ -300,7 +300,7 @@ impl Hub {
     pub(crate) fn stored(&mut self, generation: u64) {
         self.committed = generation;
         for (_, told) in self.unsettled.extract_if(.., |(waits_for, _)| *waits_for <= generation) {
-            told.tell(Outcome::Acknowledged);
+            told.tell(PublishOutcome::Acknowledged);
         }
         self.storing_bytes = 0;
         for link in std::mem::take(&mut self.awaiting_store) {
@@ -311,7 +311,7 @@ impl Hub {
     }
 
     /// Notes a change for the store.
-    fn store(&mut self, change: impl FnOnce(&mut Delta)) {
+    fn store(&mut self, change: impl FnOnce(&mut StoreDelta)) {
         if let Some(delta) = &mut self.delta {
             change(delta);
             self.dirty.notify_one();
@@ -331,13 +331,13 @@ impl Hub {
 
     /// The generation that holds everything known of a session now, which someone waits for; 0 when it is not kept.
     pub(crate) fn store_all_of(&mut self, key: SessionKey) -> u64 {
-        if self.sessions.get(key).is_some_and(Session::is_persistent) { self.store_now() } else { 0 }
+        if self.sessions.get(key).is_some_and(ClientSession::is_persistent) { self.store_now() } else { 0 }
     }
 
     /// Answers a packet once a generation of the store is committed, and what was asked for before is answered.
-    pub(crate) fn reply(&mut self, key: LinkKey, packet_id: u16, answer: Answer, generation: u64) {
+    pub(crate) fn reply(&mut self, key: LinkKey, packet_id: u16, answer: ReplyBody, generation: u64) {
         if let Some(link) = self.links.get_mut(key) {
-            link.reply(Reply { generation, packet_id, answer });
+            link.reply(PendingReply { generation, packet_id, answer });
             self.release_replies(key);
         }
     }
@@ -374,7 +374,7 @@ impl Hub {
     }
 
     /// Logs what a client did wrong; a flood of it is told at each power of two.
-    pub(crate) fn report(&mut self, link: LinkKey, violation: &crate::codec::Violation) {
+    pub(crate) fn report(&mut self, link: LinkKey, violation: &crate::codec::ProtocolViolation) {
         self.counters.violations += 1;
         let client = self.links.get(link).map(|link| link.client_id.clone());
         let (client, total) = (client.as_deref(), self.counters.violations);
@@ -390,13 +390,13 @@ impl Hub {
         self.closing = true;
         let keys: Vec<LinkKey> = self.links.iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.end_link(key, crate::codec::reason::Reason::ServerShuttingDown);
+            self.end_link(key, crate::codec::reason::ReasonCode::ServerShuttingDown);
         }
     }
 }
 
 /// Now, as the gateway counts time.
-pub(crate) fn now_micros() -> Micros {
+pub(crate) fn now_micros() -> UnixMicros {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)
+    UnixMicros::try_from(since.as_micros()).unwrap_or(UnixMicros::MAX)
 }

@@ -10,20 +10,20 @@ const SHARED_FROM: usize = 16 * 1024;
 
 /// The large payloads that connections still have to write, each of them once.
 #[derive(Debug, Default)]
-pub(crate) struct Payloads {
+pub(crate) struct PayloadBudget {
     bytes: Cell<usize>,
     /// By the address of their bytes, which are there as long as the entry is.
-    known: RefCell<HashMap<usize, Weak<Payload>>>,
+    known: RefCell<HashMap<usize, Weak<SharedPayload>>>,
 }
 
 /// A payload that at least one connection has to write.
 #[derive(Debug)]
-pub(crate) struct Payload {
+pub(crate) struct SharedPayload {
     bytes: Bytes,
-    account: Rc<Payloads>,
+    account: Rc<PayloadBudget>,
 }
 
-impl Payloads {
+impl PayloadBudget {
     /// Whether one more payload is within `limit` bytes; one alone always is.
     pub(crate) fn has_room(&self, payload: &Bytes, limit: usize) -> bool {
         payload.len() < SHARED_FROM
@@ -37,20 +37,20 @@ impl Payloads {
         self.bytes.get() > 0 && self.bytes.get() >= limit
     }
 
-    fn share(self: &Rc<Self>, payload: &Bytes) -> Rc<Payload> {
+    fn share(self: &Rc<Self>, payload: &Bytes) -> Rc<SharedPayload> {
         let mut known = self.known.borrow_mut();
         let address = payload.as_ptr() as usize;
         if let Some(payload) = known.get(&address).and_then(Weak::upgrade) {
             return payload;
         }
-        let payload = Rc::new(Payload { bytes: payload.clone(), account: self.clone() });
+        let payload = Rc::new(SharedPayload { bytes: payload.clone(), account: self.clone() });
         self.bytes.set(self.bytes.get() + payload.bytes.len());
         known.insert(address, Rc::downgrade(&payload));
         payload
     }
 }
 
-impl Drop for Payload {
+impl Drop for SharedPayload {
     fn drop(&mut self) {
         let account = &self.account;
         account.bytes.set(account.bytes.get().saturating_sub(self.bytes.len()));
@@ -61,7 +61,7 @@ impl Drop for Payload {
 #[derive(Debug)]
 enum Segment {
     Packets(Bytes),
-    Payload { payload: Rc<Payload>, written: usize },
+    Payload { payload: Rc<SharedPayload>, written: usize },
 }
 
 impl Segment {
@@ -75,7 +75,7 @@ impl Segment {
 
 /// The output of one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Output {
+pub(crate) struct OutputBuffer {
     segments: VecDeque<Segment>,
     /// Bytes in `segments`.
     ahead: usize,
@@ -83,7 +83,7 @@ pub(crate) struct Output {
     tail: BytesMut,
 }
 
-impl Output {
+impl OutputBuffer {
     pub(crate) fn len(&self) -> usize {
         self.ahead + self.tail.len()
     }
@@ -98,7 +98,7 @@ impl Output {
     }
 
     /// Appends the payload of the packet whose header was just appended.
-    pub(crate) fn put_payload(&mut self, payload: &Bytes, payloads: &Rc<Payloads>) {
+    pub(crate) fn put_payload(&mut self, payload: &Bytes, payloads: &Rc<PayloadBudget>) {
         if payload.len() < SHARED_FROM {
             return self.tail.extend_from_slice(payload);
         }
@@ -117,7 +117,7 @@ impl Output {
         self.segments.front().map_or(&self.tail, Segment::rest)
     }
 
-    /// So many bytes of [`Output::chunk`] were written.
+    /// So many bytes of [`OutputBuffer::chunk`] were written.
     pub(crate) fn advance(&mut self, count: usize) {
         let Some(first) = self.segments.front_mut() else { return self.tail.advance(count) };
         self.ahead -= count;
@@ -144,9 +144,9 @@ mod tests {
 
     #[test]
     fn a_payload_for_many_is_counted_once_and_written_whole_to_each() {
-        let payloads = Rc::new(Payloads::default());
+        let payloads = Rc::new(PayloadBudget::default());
         let payload = Bytes::from(vec![7; SHARED_FROM]);
-        let mut outputs: Vec<Output> = (0..3).map(|_| Output::default()).collect();
+        let mut outputs: Vec<OutputBuffer> = (0..3).map(|_| OutputBuffer::default()).collect();
         for output in &mut outputs {
             output.tail().extend_from_slice(b"head");
             output.put_payload(&payload, &payloads);

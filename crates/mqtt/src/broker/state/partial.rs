@@ -1,8 +1,8 @@
 //! Large packets of which only a part has come: they take memory until the rest comes, which it may never do.
 
-use super::Hub;
+use super::BrokerState;
 use super::session::LinkKey;
-use crate::codec::reason::Reason;
+use crate::codec::reason::ReasonCode;
 use std::collections::HashMap;
 
 #[derive(Debug)]
@@ -14,13 +14,13 @@ struct Partial {
 
 /// The partial packets of all connections.
 #[derive(Debug, Default)]
-pub(super) struct Partials {
+pub(super) struct PartialPackets {
     by_link: HashMap<LinkKey, Partial>,
     bytes: usize,
     last: u64,
 }
 
-impl Partials {
+impl PartialPackets {
     fn set(&mut self, link: LinkKey, bytes: usize) {
         self.last += 1;
         let partial = self.by_link.entry(link).or_insert(Partial { began: self.last, bytes: 0 });
@@ -39,7 +39,7 @@ impl Partials {
     }
 }
 
-impl Hub {
+impl BrokerState {
     /// A connection holds so many bytes of a large packet that has not come whole; 0 for none. When all of them together
     /// are too much, the packet that has been coming for longest makes room: who sends at all is done with it soon.
     pub(crate) fn note_partial(&mut self, link: LinkKey, bytes: usize) {
@@ -56,7 +56,7 @@ impl Hub {
                 client = client.as_deref(),
                 "closed a connection with a packet that does not end: the memory is needed for others"
             );
-            self.end_link(oldest, Reason::QuotaExceeded);
+            self.end_link(oldest, ReasonCode::QuotaExceeded);
         }
     }
 }

@@ -12,12 +12,12 @@ const GRAIN: usize = 1024;
 
 /// Bytes of all sessions, and the sessions in the order of what they hold.
 #[derive(Debug, Default)]
-pub(crate) struct Pool {
+pub(crate) struct QueuePool {
     total: Cell<usize>,
     holders: RefCell<BTreeSet<(usize, SessionKey)>>,
 }
 
-impl Pool {
+impl QueuePool {
     /// Bytes of all sessions together.
     pub(crate) fn total(&self) -> usize {
         self.total.get()
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn who_holds_most_is_found_first_and_nobody_who_holds_less() {
-        let pool = Pool::default();
+        let pool = QueuePool::default();
         pool.account(1, 0, 10 * GRAIN);
         pool.account(2, 0, 30 * GRAIN);
         pool.account(3, 0, 20 * GRAIN);

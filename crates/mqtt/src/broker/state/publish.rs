@@ -1,14 +1,14 @@
 //! A message comes in: to the gateway, to the subscribers, into the retained ones.
 
-use super::{Hub, Link};
-use crate::broker::Loss;
-use crate::broker::packets::connect::Will;
-use crate::broker::state::message::Message;
-use crate::broker::state::session::{LinkKey, Received, Wait};
-use crate::broker::state::tree::{Route, SessionKey};
-use crate::link::{Heard, Outcome, Outgoing};
+use super::{BrokerState, ClientLink};
+use crate::broker::BrokerLoss;
+use crate::broker::packets::connect::ConnectWill;
+use crate::broker::state::message::BrokerMessage;
+use crate::broker::state::session::{AckCondition, LinkKey, ReceivedMessage};
+use crate::broker::state::tree::{DeliveryRoute, SessionKey};
+use crate::link::{OutgoingPublish, PublishOutcome, SenderEvent};
 use bytes::Bytes;
-use hearthgate_domain::delivery::{Inbound, Micros, Origin, QoS, Via};
+use hearthgate_domain::delivery::{InboundMessage, MessageOrigin, QoS, SubscriptionIds, UnixMicros};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,29 +18,29 @@ const MAX_EARLY_WILLS: usize = 100;
 
 /// What is published.
 #[derive(Debug)]
-pub(crate) struct Published {
+pub(crate) struct PublishedMessage {
     pub(crate) payload: Bytes,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) properties: Bytes,
     /// Seconds.
     pub(crate) expiry: Option<u32>,
-    pub(crate) received_at: Micros,
+    pub(crate) received_at: UnixMicros,
 }
 
 /// Who publishes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Publisher {
+pub(crate) struct MessagePublisher {
     pub(crate) link: LinkKey,
     pub(crate) session: SessionKey,
-    pub(crate) origin: Origin,
+    pub(crate) origin: MessageOrigin,
 }
 
-impl Hub {
+impl BrokerState {
     /// Whether a message on this route has to wait until there is room.
-    pub(crate) fn must_wait(&self, route: &Route) -> bool {
+    pub(crate) fn must_wait(&self, route: &DeliveryRoute) -> bool {
         self.awaits_filters
-            || route.gateway.is_some() && self.gateway.as_ref().is_some_and(super::Gateway::is_full)
+            || route.gateway.is_some() && self.gateway.as_ref().is_some_and(super::GatewayQueue::is_full)
             || self.store_is_full()
     }
 
@@ -55,9 +55,9 @@ impl Hub {
     }
 
     /// A QoS 2 message came in; its packet id is taken until PUBREL.
-    pub(crate) fn note_received(&mut self, session: SessionKey, packet_id: u16, wait: Wait) {
+    pub(crate) fn note_received(&mut self, session: SessionKey, packet_id: u16, wait: AckCondition) {
         let Some(session) = self.sessions.get_mut(session) else { return };
-        session.received.insert(packet_id, Received { wait, restored: false });
+        session.received.insert(packet_id, ReceivedMessage { wait, restored: false });
         if session.is_persistent() {
             let number = session.number;
             self.store(|delta| delta.receive(number, packet_id, true));
@@ -67,9 +67,9 @@ impl Hub {
     /// PUBREL came; returns whether the packet id was taken.
     pub(crate) fn forget_received(&mut self, session: SessionKey, packet_id: u16) -> bool {
         let Some(session) = self.sessions.get_mut(session) else { return false };
-        let Some(Received { wait, restored }) = session.received.remove(&packet_id) else { return false };
+        let Some(ReceivedMessage { wait, restored }) = session.received.remove(&packet_id) else { return false };
         if let Some(gateway) = self.gateway.as_mut().filter(|_| wait.ticket > 0 || restored) {
-            gateway.hear(session.origin, Heard::Released { packet_id });
+            gateway.hear(session.origin, SenderEvent::Released { packet_id });
         }
         if session.is_persistent() {
             let number = session.number;
@@ -79,8 +79,13 @@ impl Hub {
     }
 
     /// Passes a message on; says what must happen before its publisher is acknowledged.
-    pub(crate) fn publish(&mut self, publisher: Option<Publisher>, route: &Rc<Route>, published: &Published) -> Wait {
-        let mut wait = Wait::default();
+    pub(crate) fn publish(
+        &mut self,
+        publisher: Option<MessagePublisher>,
+        route: &Rc<DeliveryRoute>,
+        published: &PublishedMessage,
+    ) -> AckCondition {
+        let mut wait = AckCondition::default();
         if let Some(wanted) = route.gateway {
             wait.ticket = self.hand_to_gateway(publisher, route, published, wanted);
         }
@@ -94,19 +99,19 @@ impl Hub {
     /// A QoS 2 message whose packet id is known from before a restart: the gateway decides.
     pub(crate) fn publish_to_gateway_only(
         &mut self,
-        publisher: Publisher,
-        route: &Rc<Route>,
-        published: &Published,
-    ) -> Wait {
+        publisher: MessagePublisher,
+        route: &Rc<DeliveryRoute>,
+        published: &PublishedMessage,
+    ) -> AckCondition {
         let ticket = route.gateway.map_or(0, |wanted| self.hand_to_gateway(Some(publisher), route, published, wanted));
-        Wait { ticket, generation: 0 }
+        AckCondition { ticket, generation: 0 }
     }
 
     fn hand_to_gateway(
         &mut self,
-        publisher: Option<Publisher>,
-        route: &Rc<Route>,
-        published: &Published,
+        publisher: Option<MessagePublisher>,
+        route: &Rc<DeliveryRoute>,
+        published: &PublishedMessage,
         wanted: QoS,
     ) -> u64 {
         let qos = published.qos.min(wanted);
@@ -118,14 +123,14 @@ impl Hub {
         let waits = publisher.filter(|_| published.qos != QoS::AtMostOnce).map(|publisher| publisher.link);
         let (topic, payload) = (route.topic.clone(), published.payload.clone());
         let received_at = published.received_at;
-        let inbound = Inbound {
+        let inbound = InboundMessage {
             topic,
             payload,
             qos,
             retain: false,
             received_at,
             origin,
-            via: Via::Any,
+            via: SubscriptionIds::Any,
             unusable: None,
             kept_since: None,
         };
@@ -134,8 +139,13 @@ impl Hub {
     }
 
     /// To the subscribers and the retained messages; returns the generation of the store to wait for, or 0.
-    fn distribute(&mut self, publisher: Option<Publisher>, route: &Rc<Route>, published: &Published) -> u64 {
-        let message = std::sync::Arc::new(Message {
+    fn distribute(
+        &mut self,
+        publisher: Option<MessagePublisher>,
+        route: &Rc<DeliveryRoute>,
+        published: &PublishedMessage,
+    ) -> u64 {
+        let message = std::sync::Arc::new(BrokerMessage {
             topic: route.topic.clone(),
             // The payload lies in a network buffer that a small message must not hold on to.
             payload: Bytes::copy_from_slice(&published.payload),
@@ -160,7 +170,7 @@ impl Hub {
     }
 
     /// Keeps or removes a retained message; returns whether the store has to know.
-    fn retain(&mut self, message: &std::sync::Arc<Message>) -> bool {
+    fn retain(&mut self, message: &std::sync::Arc<BrokerMessage>) -> bool {
         let topic = message.topic.clone();
         if message.payload.is_empty() {
             let removed = self.retained.remove(&topic);
@@ -170,7 +180,7 @@ impl Hub {
             return removed;
         }
         if !self.retained.set(message.clone(), self.limits.max_retained_messages, self.limits.max_retained_bytes) {
-            let total = self.losses.count(Loss::RetainedFull);
+            let total = self.losses.count(BrokerLoss::RetainedFull);
             if total.is_power_of_two() {
                 tracing::warn!(%topic, total, "no room for a retained message; raise the broker's limits of retained messages or of their size");
             }
@@ -190,14 +200,14 @@ impl Hub {
     }
 
     /// A message of the gateway. Its outcome is told once the store has what it changes.
-    pub(crate) fn publish_from_gateway(&mut self, Outgoing { message: outbound, told }: Outgoing) {
+    pub(crate) fn publish_from_gateway(&mut self, OutgoingPublish { message: outbound, told }: OutgoingPublish) {
         let topic = &*outbound.topic;
         if !crate::broker::topic::is_name(topic) || topic.contains('\0') || topic.len() > usize::from(u16::MAX) {
             tracing::error!(topic, "the gateway published to what is not a topic name; dropped");
-            return told.tell(Outcome::Refused("not published: its topic is not a valid topic name".into()));
+            return told.tell(PublishOutcome::Refused("not published: its topic is not a valid topic name".into()));
         }
         let route = self.tree.route(topic);
-        let published = Published {
+        let published = PublishedMessage {
             payload: outbound.payload,
             qos: outbound.qos,
             retain: outbound.retain,
@@ -205,11 +215,11 @@ impl Hub {
             expiry: None,
             received_at: super::now_micros(),
         };
-        let Wait { generation, .. } = self.publish(None, &route, &published);
+        let AckCondition { generation, .. } = self.publish(None, &route, &published);
         if generation > self.committed {
             self.unsettled.push((generation, told));
         } else {
-            told.tell(Outcome::Acknowledged);
+            told.tell(PublishOutcome::Acknowledged);
         }
     }
 
@@ -223,11 +233,11 @@ impl Hub {
         self.send_will(will);
     }
 
-    pub(super) fn send_will(&mut self, will: Will) {
-        let Will { topic, payload, qos, retain, expiry, properties, delay: _ } = will;
+    pub(super) fn send_will(&mut self, will: ConnectWill) {
+        let ConnectWill { topic, payload, qos, retain, expiry, properties, delay: _ } = will;
         let route = self.tree.route(&topic);
         let (payload, properties, received_at) = (payload.into(), properties.into(), super::now_micros());
-        self.publish(None, &route, &Published { payload, qos, retain, properties, expiry, received_at });
+        self.publish(None, &route, &PublishedMessage { payload, qos, retain, properties, expiry, received_at });
     }
 
     /// Gives a publisher the acknowledgements that are due, in order.
@@ -254,7 +264,7 @@ impl Hub {
     }
 }
 
-impl Link {
+impl ClientLink {
     /// Queues an acknowledgement behind those of earlier messages.
     pub(crate) fn owe(&mut self, ack: super::PendingAck) {
         self.pubacks += usize::from(ack.kind == 4);

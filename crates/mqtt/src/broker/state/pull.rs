@@ -1,30 +1,30 @@
 //! Retained messages for a new subscription: taken one after the other as the client takes them, so that their number
 //! and size are bounded by what is retained and not by a queue.
 
-use super::Hub;
-use super::session::Outgoing;
+use super::BrokerState;
+use super::session::DeliveryQueue;
 use super::tree::SessionKey;
-use crate::broker::packets::incoming::Options;
-use crate::broker::state::pull_position::Pull;
+use crate::broker::packets::incoming::SubscriptionOptions;
+use crate::broker::state::pull_position::PullPosition;
 use crate::broker::topic;
 use hearthgate_domain::delivery::QoS;
 use std::sync::Arc;
 
-impl Outgoing {
+impl DeliveryQueue {
     /// The retained messages whose turn it is, if it is not that of the queue.
-    pub(crate) fn pull_due(&mut self) -> Option<&mut Pull> {
+    pub(crate) fn pull_due(&mut self) -> Option<&mut PullPosition> {
         let first = self.queue.front().map(|owed| owed.number);
         self.pulls.front_mut().filter(|pull| first.is_none_or(|first| first > pull.number))
     }
 }
 
-impl Hub {
+impl BrokerState {
     /// Sends the retained messages that a new subscription asks for.
     pub(crate) fn send_retained(
         &mut self,
         key: SessionKey,
         filter: &str,
-        options: Options,
+        options: SubscriptionOptions,
         identifier: Option<u32>,
         known: bool,
     ) {
@@ -59,7 +59,7 @@ impl Hub {
     ) {
         let (number, until) = (self.number(), self.retained.sequence());
         let identifiers = identifier.into_iter().collect();
-        let pull = Pull { number, filter, qos, identifiers, after: None, until, is_stored };
+        let pull = PullPosition { number, filter, qos, identifiers, after: None, until, is_stored };
         if let Some(session) = self.sessions.get_mut(key) {
             session.outgoing.pulls.push_back(pull);
         }
@@ -71,7 +71,7 @@ impl Hub {
         let number = session.number;
         let open = session.outgoing.pulls.iter().position(|pull| &*pull.filter == filter);
         let ended = open.and_then(|index| session.outgoing.pulls.remove(index));
-        if let Some(pull) = ended.filter(Pull::is_stored) {
+        if let Some(pull) = ended.filter(PullPosition::is_stored) {
             self.store(|delta| delta.pull(number, pull.filter, false));
         }
     }

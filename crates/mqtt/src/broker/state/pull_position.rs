@@ -1,15 +1,15 @@
 //! How far a subscription has taken the retained messages.
 
-use crate::broker::state::message::Message;
-use crate::broker::state::queued::Owed;
-use crate::broker::state::retained::Retained;
+use crate::broker::state::message::BrokerMessage;
+use crate::broker::state::queued::QueuedDelivery;
+use crate::broker::state::retained::RetainedMessages;
 use hearthgate_domain::delivery::QoS;
 use std::sync::Arc;
 use tokio::time::Instant;
 
 /// What a subscription still has to get of the retained messages.
 #[derive(Debug)]
-pub(crate) struct Pull {
+pub(crate) struct PullPosition {
     /// Its place among what the session is owed: what was owed before goes first.
     pub(super) number: u64,
     pub(super) filter: Arc<str>,
@@ -22,7 +22,7 @@ pub(crate) struct Pull {
     pub(super) is_stored: bool,
 }
 
-impl Pull {
+impl PullPosition {
     pub(crate) fn qos(&self) -> QoS {
         self.qos
     }
@@ -36,14 +36,14 @@ impl Pull {
     }
 
     /// The next message that it brings.
-    pub(crate) fn peek(&self, retained: &Retained, now: Instant) -> Option<Arc<Message>> {
+    pub(crate) fn peek(&self, retained: &RetainedMessages, now: Instant) -> Option<Arc<BrokerMessage>> {
         retained.next(&self.filter, self.after.as_deref(), self.until, now)
     }
 
     /// Goes on behind this message; returns it as what the session is owed.
-    pub(crate) fn take(&mut self, message: Arc<Message>, number: u64) -> Owed {
+    pub(crate) fn take(&mut self, message: Arc<BrokerMessage>, number: u64) -> QueuedDelivery {
         self.after = Some(message.topic.clone());
         let (qos, identifiers) = (message.qos.min(self.qos), self.identifiers.clone());
-        Owed { number, message, qos, retain: true, identifiers, share: None }
+        QueuedDelivery { number, message, qos, retain: true, identifiers, share: None }
     }
 }

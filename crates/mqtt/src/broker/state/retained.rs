@@ -1,6 +1,6 @@
 //! Retained messages: the last one of each topic.
 
-use super::message::Message;
+use super::message::BrokerMessage;
 use crate::broker::topic;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// All retained messages, in the order of their topics.
 #[derive(Debug, Default)]
-pub(crate) struct Retained {
+pub(crate) struct RetainedMessages {
     messages: BTreeMap<Arc<str>, Entry>,
     bytes: usize,
     last: u64,
@@ -17,14 +17,14 @@ pub(crate) struct Retained {
 
 #[derive(Debug)]
 struct Entry {
-    message: Arc<Message>,
+    message: Arc<BrokerMessage>,
     /// Rises with each message that is retained.
     sequence: u64,
 }
 
-impl Retained {
+impl RetainedMessages {
     /// Keeps a message as its topic's last one. Returns `false` when there is no room for another.
-    pub(crate) fn set(&mut self, message: Arc<Message>, max_messages: usize, max_bytes: usize) -> bool {
+    pub(crate) fn set(&mut self, message: Arc<BrokerMessage>, max_messages: usize, max_bytes: usize) -> bool {
         let replaced = self.messages.get(&message.topic).map(|known| known.message.weight());
         let bytes = self.bytes - replaced.unwrap_or(0) + message.weight();
         if bytes > max_bytes || (replaced.is_none() && self.messages.len() >= max_messages) {
@@ -49,17 +49,23 @@ impl Retained {
     }
 
     /// The messages that a filter matches and that have not expired.
-    pub(crate) fn matching(&self, filter: &str, now: Instant) -> Vec<Arc<Message>> {
+    pub(crate) fn matching(&self, filter: &str, now: Instant) -> Vec<Arc<BrokerMessage>> {
         self.matching_after(filter, None, now).map(|entry| entry.message.clone()).collect()
     }
 
     /// The first message behind a topic that a filter matches, if it was retained by `until`.
-    pub(crate) fn next(&self, filter: &str, after: Option<&str>, until: u64, now: Instant) -> Option<Arc<Message>> {
+    pub(crate) fn next(
+        &self,
+        filter: &str,
+        after: Option<&str>,
+        until: u64,
+        now: Instant,
+    ) -> Option<Arc<BrokerMessage>> {
         let mut entries = self.matching_after(filter, after, now);
         entries.find(|entry| entry.sequence <= until).map(|entry| entry.message.clone())
     }
 
-    /// Names what is retained by now, see [`Retained::next`].
+    /// Names what is retained by now, see [`RetainedMessages::next`].
     pub(crate) fn sequence(&self) -> u64 {
         self.last
     }
@@ -108,8 +114,8 @@ mod tests {
     use bytes::Bytes;
     use hearthgate_domain::delivery::QoS;
 
-    fn message(topic: &str) -> Arc<Message> {
-        Arc::new(Message {
+    fn message(topic: &str) -> Arc<BrokerMessage> {
+        Arc::new(BrokerMessage {
             topic: topic.into(),
             payload: Bytes::from_static(b"x"),
             qos: QoS::AtMostOnce,
@@ -122,7 +128,7 @@ mod tests {
     #[test]
     fn matching_finds_what_matching_one_by_one_finds() {
         let topics = ["a", "a/b", "a/b/c", "a0", "ab/c", "/a", "$SYS/a", "b"];
-        let mut retained = Retained::default();
+        let mut retained = RetainedMessages::default();
         for topic in topics {
             assert!(retained.set(message(topic), 100, 10_000));
         }
@@ -139,12 +145,12 @@ mod tests {
 
     #[test]
     fn what_is_taken_one_by_one_ends_with_what_was_retained_at_the_beginning() {
-        let mut retained = Retained::default();
+        let mut retained = RetainedMessages::default();
         for topic in ["a/1", "a/2", "b", "a/3"] {
             retained.set(message(topic), 100, 10_000);
         }
         let until = retained.sequence();
-        let take = |retained: &Retained, after: Option<&str>| {
+        let take = |retained: &RetainedMessages, after: Option<&str>| {
             retained.next("a/+", after, until, Instant::now()).map(|message| message.topic.to_string())
         };
         assert_eq!(take(&retained, None).as_deref(), Some("a/1"));
@@ -156,7 +162,7 @@ mod tests {
 
     #[test]
     fn there_is_room_for_a_replacement_when_there_is_none_for_another() {
-        let mut retained = Retained::default();
+        let mut retained = RetainedMessages::default();
         assert!(retained.set(message("a"), 1, 10_000));
         assert!(retained.set(message("a"), 1, 10_000));
         assert!(!retained.set(message("b"), 1, 10_000));

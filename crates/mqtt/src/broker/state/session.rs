@@ -1,12 +1,12 @@
 //! What the broker remembers of a client: its subscriptions, what it is owed, and what it has handed over.
 
-use super::pool::Pool;
-use super::tree::{Member, SessionKey};
-use crate::broker::packets::connect::Will;
-use crate::broker::server::auth::Rights;
-use crate::broker::state::pull_position::Pull;
-use crate::broker::state::queued::Owed;
-use crate::codec::Version;
+use super::pool::QueuePool;
+use super::tree::{SessionKey, SubscriptionMember};
+use crate::broker::packets::connect::ConnectWill;
+use crate::broker::server::auth::ClientRights;
+use crate::broker::state::pull_position::PullPosition;
+use crate::broker::state::queued::QueuedDelivery;
+use crate::codec::ProtocolLevel;
 use hearthgate_domain::delivery::QoS;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -18,7 +18,7 @@ pub(crate) type LinkKey = usize;
 
 /// What must have happened before a publisher gets its acknowledgement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wait {
+pub(crate) struct AckCondition {
     /// The gateway has acknowledged this ticket number; 0 for none.
     pub(crate) ticket: u64,
     /// The store has committed this generation; 0 for none.
@@ -27,8 +27,8 @@ pub(crate) struct Wait {
 
 /// A QoS 2 message that came in and is not yet released.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Received {
-    pub(crate) wait: Wait,
+pub(crate) struct ReceivedMessage {
+    pub(crate) wait: AckCondition,
     /// Known from before a restart only: the gateway may not have it, see [`crate::broker::state`].
     pub(crate) restored: bool,
 }
@@ -36,12 +36,12 @@ pub(crate) struct Received {
 /// Whose session it is. Client ids are each user's own: who may log in must neither see nor end another's session, nor
 /// keep another out by taking its client id first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Identity {
+pub(crate) struct ClientIdentity {
     pub(crate) user: Option<Arc<str>>,
     pub(crate) client_id: Arc<str>,
 }
 
-impl Identity {
+impl ClientIdentity {
     /// Names a publisher towards the gateway.
     ///
     /// Not by its session: widely used clients (Paho, MQTT.js, Mosquitto's library) connect with a clean session and yet
@@ -64,8 +64,8 @@ impl Identity {
 
 /// One client's session.
 #[derive(Debug)]
-pub(crate) struct Session {
-    pub(crate) identity: Identity,
+pub(crate) struct ClientSession {
+    pub(crate) identity: ClientIdentity,
     /// Names the session in the store, and tells it from an earlier one with the same key.
     pub(crate) number: u64,
     /// Names the publisher towards the gateway.
@@ -73,35 +73,35 @@ pub(crate) struct Session {
     /// The store's generation in which it is kept for the first time; 0 when it is there.
     pub(crate) stored: u64,
     /// What its client may do.
-    pub(crate) rights: Rights,
-    pub(crate) version: Version,
+    pub(crate) rights: ClientRights,
+    pub(crate) version: ProtocolLevel,
     /// Seconds that the session outlives its connection.
     pub(crate) expiry: u32,
     pub(crate) link: Option<LinkKey>,
     /// When the connection ended.
     pub(crate) left: Option<Instant>,
     /// By filter as given, `$share/…` included.
-    pub(crate) subscriptions: HashMap<Arc<str>, Member>,
+    pub(crate) subscriptions: HashMap<Arc<str>, SubscriptionMember>,
     pub(crate) subscription_bytes: usize,
-    pub(crate) outgoing: Outgoing,
-    pub(crate) received: HashMap<u16, Received>,
-    pub(crate) will: Option<Will>,
+    pub(crate) outgoing: DeliveryQueue,
+    pub(crate) received: HashMap<u16, ReceivedMessage>,
+    pub(crate) will: Option<ConnectWill>,
     /// Seconds that the client may be silent; 0 is off.
     pub(crate) keep_alive: u16,
     /// Messages dropped for it since its client was last here.
     pub(crate) dropped: u64,
 }
 
-impl Session {
+impl ClientSession {
     /// A session that ends with its connection, of a client that is not there yet.
-    pub(crate) fn new(identity: Identity, number: u64, rights: Rights, outgoing: Outgoing) -> Self {
-        Session {
+    pub(crate) fn new(identity: ClientIdentity, number: u64, rights: ClientRights, outgoing: DeliveryQueue) -> Self {
+        ClientSession {
             number,
             origin: identity.origin(),
             identity,
             stored: 0,
             rights,
-            version: Version::V311,
+            version: ProtocolLevel::V311,
             expiry: 0,
             link: None,
             left: None,
@@ -122,7 +122,7 @@ impl Session {
 
 /// How far a QoS 1 or 2 delivery has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum DeliveryPhase {
     /// PUBLISH is or was sent.
     Sent,
     /// PUBREL was sent.
@@ -131,10 +131,10 @@ pub(crate) enum Phase {
 
 /// A delivery that the client has not finished.
 #[derive(Clone, Debug)]
-pub(crate) struct Inflight {
+pub(crate) struct InflightDelivery {
     pub(crate) packet_id: u16,
-    pub(crate) phase: Phase,
-    pub(crate) owed: Owed,
+    pub(crate) phase: DeliveryPhase,
+    pub(crate) owed: QueuedDelivery,
     /// The generation of the store in which the packet id and the phase are kept; 0 when nothing waits for that.
     ///
     /// The client of a QoS 2 delivery remembers the id until PUBREL. If we forgot after a crash which message has it, or
@@ -144,10 +144,10 @@ pub(crate) struct Inflight {
     pub(crate) was_sent: bool,
 }
 
-impl Inflight {
+impl InflightDelivery {
     /// Whether it may be dropped: not what its client has taken at QoS 2 and not completed.
     fn can_withdraw(&self) -> bool {
-        self.phase == Phase::Sent && (self.owed.qos == QoS::AtLeastOnce || !self.was_sent)
+        self.phase == DeliveryPhase::Sent && (self.owed.qos == QoS::AtLeastOnce || !self.was_sent)
     }
 }
 
@@ -158,27 +158,27 @@ fn distance(from: u16, to: u16) -> u32 {
 
 /// What one client is owed, in order.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
+pub(crate) struct DeliveryQueue {
     /// Packet ids rise (cyclically) from front to back.
-    pub(crate) inflight: VecDeque<Inflight>,
+    pub(crate) inflight: VecDeque<InflightDelivery>,
     /// So many of `inflight`, from the front, were sent on the present connection.
     pub(crate) resent: usize,
     /// So many were sent on the present connection and withdrawn since: the client will still finish them.
     withdrawn: usize,
-    pub(crate) queue: VecDeque<Owed>,
+    pub(crate) queue: VecDeque<QueuedDelivery>,
     /// Retained messages that are taken when there is room for them.
-    pub(crate) pulls: VecDeque<Pull>,
+    pub(crate) pulls: VecDeque<PullPosition>,
     bytes: usize,
-    pool: Rc<Pool>,
+    pool: Rc<QueuePool>,
     holder: SessionKey,
     last_id: u16,
 }
 
-impl Outgoing {
+impl DeliveryQueue {
     /// `pool` is that of all sessions, `holder` the one that this belongs to.
-    pub(crate) fn new(pool: Rc<Pool>, holder: SessionKey) -> Self {
+    pub(crate) fn new(pool: Rc<QueuePool>, holder: SessionKey) -> Self {
         let (inflight, queue, pulls) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-        Outgoing { inflight, resent: 0, withdrawn: 0, queue, pulls, bytes: 0, pool, holder, last_id: 0 }
+        DeliveryQueue { inflight, resent: 0, withdrawn: 0, queue, pulls, bytes: 0, pool, holder, last_id: 0 }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -190,19 +190,19 @@ impl Outgoing {
         self.queue.is_empty() && self.pulls.is_empty() && self.resent == self.inflight.len()
     }
 
-    pub(crate) fn push(&mut self, owed: Owed) {
+    pub(crate) fn push(&mut self, owed: QueuedDelivery) {
         self.charge(owed.weight());
         self.queue.push_back(owed);
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Owed> {
+    pub(crate) fn pop(&mut self) -> Option<QueuedDelivery> {
         let owed = self.queue.pop_front()?;
         self.discharge(owed.weight());
         Some(owed)
     }
 
     /// Takes back what came last: it was not sent, or the client has not confirmed it.
-    pub(crate) fn withdraw(&mut self) -> Option<Owed> {
+    pub(crate) fn withdraw(&mut self) -> Option<QueuedDelivery> {
         if let Some(owed) = self.queue.pop_back() {
             self.discharge(owed.weight());
             return Some(owed);
@@ -215,9 +215,9 @@ impl Outgoing {
         self.remove(index).map(|inflight| inflight.owed)
     }
 
-    /// Whether [`Outgoing::withdraw`] would take anything.
+    /// Whether [`DeliveryQueue::withdraw`] would take anything.
     pub(crate) fn can_withdraw(&self) -> bool {
-        !self.queue.is_empty() || self.inflight.back().is_some_and(Inflight::can_withdraw)
+        !self.queue.is_empty() || self.inflight.back().is_some_and(InflightDelivery::can_withdraw)
     }
 
     /// A new connection begins: nothing was sent on it.
@@ -237,14 +237,14 @@ impl Outgoing {
         (self.inflight.front().map(|oldest| oldest.packet_id) != Some(next)).then_some(next)
     }
 
-    /// Gives a delivery that is to be sent next an id from [`Outgoing::free_id`]; it may be sent once `stored` is
+    /// Gives a delivery that is to be sent next an id from [`DeliveryQueue::free_id`]; it may be sent once `stored` is
     /// committed.
-    pub(crate) fn assign(&mut self, packet_id: u16, owed: Owed, stored: u64) {
-        self.insert(Inflight { packet_id, phase: Phase::Sent, owed, stored, was_sent: false });
+    pub(crate) fn assign(&mut self, packet_id: u16, owed: QueuedDelivery, stored: u64) {
+        self.insert(InflightDelivery { packet_id, phase: DeliveryPhase::Sent, owed, stored, was_sent: false });
     }
 
     /// The next delivery to send on this connection is left out: its client does not take it.
-    pub(crate) fn skip(&mut self) -> Option<Inflight> {
+    pub(crate) fn skip(&mut self) -> Option<InflightDelivery> {
         self.remove(self.resent)
     }
 
@@ -252,7 +252,7 @@ impl Outgoing {
     ///
     /// Files of earlier versions may hold ids that do not rise with the numbers, and an id twice: the first one keeps
     /// it, the others wait for a new one.
-    pub(crate) fn restore(&mut self, mut inflight: Vec<Inflight>, mut queue: Vec<Owed>) {
+    pub(crate) fn restore(&mut self, mut inflight: Vec<InflightDelivery>, mut queue: Vec<QueuedDelivery>) {
         let mut taken = HashSet::new();
         for again in inflight.extract_if(.., |one| one.packet_id == 0 || !taken.insert(one.packet_id)) {
             queue.push(again.owed);
@@ -273,18 +273,18 @@ impl Outgoing {
         queue.into_iter().for_each(|owed| self.push(owed));
     }
 
-    fn insert(&mut self, inflight: Inflight) {
+    fn insert(&mut self, inflight: InflightDelivery) {
         self.charge(inflight.owed.weight());
         self.last_id = inflight.packet_id;
         self.inflight.push_back(inflight);
     }
 
-    pub(crate) fn find(&mut self, packet_id: u16) -> Option<&mut Inflight> {
+    pub(crate) fn find(&mut self, packet_id: u16) -> Option<&mut InflightDelivery> {
         let index = self.position(packet_id)?;
         self.inflight.get_mut(index)
     }
 
-    pub(crate) fn finish(&mut self, packet_id: u16) -> Option<Inflight> {
+    pub(crate) fn finish(&mut self, packet_id: u16) -> Option<InflightDelivery> {
         let Some(index) = self.position(packet_id) else {
             self.withdrawn = self.withdrawn.saturating_sub(1);
             return None;
@@ -294,7 +294,7 @@ impl Outgoing {
 
     /// Takes out everything that came by a shared subscription and that another member may get instead. What was sent
     /// stays with a session that is kept (`keep_sent`): the member may have taken it, and only its acknowledgement is lost.
-    pub(crate) fn take_shared(&mut self, keep_sent: bool) -> Vec<Owed> {
+    pub(crate) fn take_shared(&mut self, keep_sent: bool) -> Vec<QueuedDelivery> {
         let mut taken = Vec::new();
         let mut index = 0;
         while index < self.inflight.len() {
@@ -318,7 +318,7 @@ impl Outgoing {
         taken
     }
 
-    fn remove(&mut self, index: usize) -> Option<Inflight> {
+    fn remove(&mut self, index: usize) -> Option<InflightDelivery> {
         let inflight = self.inflight.remove(index)?;
         self.discharge(inflight.owed.weight());
         if index < self.resent {
@@ -350,7 +350,7 @@ impl Outgoing {
     }
 }
 
-impl Drop for Outgoing {
+impl Drop for DeliveryQueue {
     fn drop(&mut self) {
         self.account(0);
     }
@@ -359,11 +359,11 @@ impl Drop for Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::state::message::Message;
+    use crate::broker::state::message::BrokerMessage;
     use bytes::Bytes;
 
-    fn owed(number: u64, share: bool, qos: QoS) -> Owed {
-        let message = Message {
+    fn owed(number: u64, share: bool, qos: QoS) -> QueuedDelivery {
+        let message = BrokerMessage {
             topic: "a".into(),
             payload: Bytes::new(),
             qos,
@@ -372,20 +372,20 @@ mod tests {
             expires: None,
         };
         let share = share.then(|| Arc::from("$share/g/a"));
-        Owed { number, message: Arc::new(message), qos, retain: false, identifiers: Vec::new(), share }
+        QueuedDelivery { number, message: Arc::new(message), qos, retain: false, identifiers: Vec::new(), share }
     }
 
-    fn send(outgoing: &mut Outgoing, packet_id: u16, owed: Owed) {
+    fn send(outgoing: &mut DeliveryQueue, packet_id: u16, owed: QueuedDelivery) {
         outgoing.assign(packet_id, owed, 0);
         outgoing.resent += 1;
     }
 
     #[test]
     fn what_was_kept_with_ids_out_of_order_or_twice_is_put_in_order() {
-        let mut outgoing = Outgoing::new(Rc::default(), 0);
+        let mut outgoing = DeliveryQueue::new(Rc::default(), 0);
         let kept = |number, packet_id| {
             let owed = owed(number, false, QoS::AtLeastOnce);
-            Inflight { packet_id, phase: Phase::Sent, owed, stored: 0, was_sent: true }
+            InflightDelivery { packet_id, phase: DeliveryPhase::Sent, owed, stored: 0, was_sent: true }
         };
         let inflight = vec![kept(1, 2), kept(2, 65_535), kept(3, 1), kept(4, 2)];
         outgoing.restore(inflight, vec![owed(3, false, QoS::AtLeastOnce), owed(5, false, QoS::AtLeastOnce)]);
@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn packet_ids_wrap_and_are_found_in_any_order() {
-        let mut outgoing = Outgoing::new(Rc::default(), 0);
+        let mut outgoing = DeliveryQueue::new(Rc::default(), 0);
         outgoing.last_id = 65_533;
         for number in 0..5 {
             let id = outgoing.free_id().unwrap();
@@ -417,7 +417,7 @@ mod tests {
 
     #[test]
     fn an_id_is_not_reused_while_its_delivery_is_open() {
-        let mut outgoing = Outgoing::new(Rc::default(), 0);
+        let mut outgoing = DeliveryQueue::new(Rc::default(), 0);
         send(&mut outgoing, 5, owed(1, false, QoS::AtLeastOnce));
         outgoing.last_id = 4;
         assert_eq!(outgoing.free_id(), None);
@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn what_was_withdrawn_counts_until_the_client_has_finished_it() {
-        let mut outgoing = Outgoing::new(Rc::default(), 0);
+        let mut outgoing = DeliveryQueue::new(Rc::default(), 0);
         send(&mut outgoing, 1, owed(1, false, QoS::AtLeastOnce));
         send(&mut outgoing, 2, owed(2, false, QoS::AtLeastOnce));
         outgoing.push(owed(3, false, QoS::AtLeastOnce));
@@ -442,13 +442,13 @@ mod tests {
 
     #[test]
     fn what_came_by_a_shared_subscription_can_be_taken_back_except_qos_2_that_was_sent() {
-        let mut outgoing = Outgoing::new(Rc::default(), 0);
+        let mut outgoing = DeliveryQueue::new(Rc::default(), 0);
         send(&mut outgoing, 1, owed(1, true, QoS::ExactlyOnce));
         send(&mut outgoing, 2, owed(2, true, QoS::AtLeastOnce));
         send(&mut outgoing, 3, owed(3, false, QoS::AtLeastOnce));
         outgoing.push(owed(4, true, QoS::ExactlyOnce));
         outgoing.push(owed(5, false, QoS::AtMostOnce));
-        let numbers = |taken: Vec<Owed>| taken.iter().map(|owed| owed.number).collect::<Vec<_>>();
+        let numbers = |taken: Vec<QueuedDelivery>| taken.iter().map(|owed| owed.number).collect::<Vec<_>>();
         assert_eq!(numbers(outgoing.take_shared(true)), [4]);
         assert_eq!(numbers(outgoing.take_shared(false)), [2]);
         assert_eq!((outgoing.inflight.len(), outgoing.resent, outgoing.queue.len()), (2, 2, 1));

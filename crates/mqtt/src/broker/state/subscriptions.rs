@@ -1,12 +1,12 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
-use super::Hub;
-use crate::broker::Loss;
-use crate::broker::packets::incoming::Options;
-use crate::broker::state::session::Session;
-use crate::broker::state::tree::{Member, SessionKey};
+use super::BrokerState;
+use crate::broker::BrokerLoss;
+use crate::broker::packets::incoming::SubscriptionOptions;
+use crate::broker::state::session::ClientSession;
+use crate::broker::state::tree::{SessionKey, SubscriptionMember};
 use crate::broker::topic;
-use crate::codec::reason::Reason;
+use crate::codec::reason::ReasonCode;
 use std::sync::Arc;
 
 /// Subscriptions of so many bytes are granted to each client, however many others have.
@@ -18,8 +18,8 @@ fn weight(filter: &str) -> usize {
     128 + 2 * filter.len() + super::tree::NODE_BYTES * filter.split('/').count()
 }
 
-impl Hub {
-    fn has_room_for(&self, session: &Session, filter: &str) -> bool {
+impl BrokerState {
+    fn has_room_for(&self, session: &ClientSession, filter: &str) -> bool {
         let limits = &self.limits;
         let of_client = session.subscription_bytes + weight(filter);
         session.subscriptions.len() < limits.max_subscriptions
@@ -29,7 +29,7 @@ impl Hub {
     }
 
     fn report_refused(&mut self, key: SessionKey) {
-        let total = self.losses.count(Loss::SubscriptionRefused);
+        let total = self.losses.count(BrokerLoss::SubscriptionRefused);
         if total.is_power_of_two() {
             let client = self.sessions.get(key).map(|session| &*session.identity.client_id);
             tracing::warn!(
@@ -45,21 +45,21 @@ impl Hub {
         &mut self,
         key: SessionKey,
         filter: &str,
-        options: Options,
+        options: SubscriptionOptions,
         identifier: Option<u32>,
-    ) -> Result<bool, Reason> {
+    ) -> Result<bool, ReasonCode> {
         let valid = match topic::shared(filter) {
             Some(shared) => shared.is_some(),
             None => topic::is_filter(filter),
         };
         if !valid {
-            return Err(Reason::TopicFilterInvalid);
+            return Err(ReasonCode::TopicFilterInvalid);
         }
-        let Some(session) = self.sessions.get(key) else { return Err(Reason::UnspecifiedError) };
+        let Some(session) = self.sessions.get(key) else { return Err(ReasonCode::UnspecifiedError) };
         let known = session.subscriptions.contains_key(filter);
         if !known && !self.has_room_for(session, filter) {
             self.report_refused(key);
-            return Err(Reason::QuotaExceeded);
+            return Err(ReasonCode::QuotaExceeded);
         }
         let name: Arc<str> = filter.into();
         self.add_subscription(key, &name, options, identifier);
@@ -74,10 +74,10 @@ impl Hub {
         &mut self,
         key: SessionKey,
         filter: &Arc<str>,
-        options: Options,
+        options: SubscriptionOptions,
         identifier: Option<u32>,
     ) {
-        let member = Member { session: key, options, identifier };
+        let member = SubscriptionMember { session: key, options, identifier };
         if let Some(session) = self.sessions.get_mut(key)
             && session.subscriptions.insert(filter.clone(), member.clone()).is_none()
         {
@@ -92,9 +92,9 @@ impl Hub {
 
     /// Ends a subscription; returns the code for UNSUBACK.
     pub(crate) fn unsubscribe(&mut self, key: SessionKey, filter: &str) -> u8 {
-        let Some(session) = self.sessions.get_mut(key) else { return Reason::UnspecifiedError as u8 };
+        let Some(session) = self.sessions.get_mut(key) else { return ReasonCode::UnspecifiedError as u8 };
         if session.subscriptions.remove(filter).is_none() {
-            return Reason::NoSubscriptionExisted as u8;
+            return ReasonCode::NoSubscriptionExisted as u8;
         }
         session.subscription_bytes = session.subscription_bytes.saturating_sub(weight(filter));
         self.subscription_bytes = self.subscription_bytes.saturating_sub(weight(filter));
@@ -104,7 +104,7 @@ impl Hub {
         }
         self.end_pull(key, filter);
         self.drop_subscription(key, filter);
-        Reason::Success as u8
+        ReasonCode::Success as u8
     }
 
     pub(super) fn drop_subscription(&mut self, key: SessionKey, filter: &str) {

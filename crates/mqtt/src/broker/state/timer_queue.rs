@@ -14,23 +14,23 @@ pub(super) const SWEEP: Duration = Duration::from_secs(60);
 pub(super) const LOOK_AT_OUTPUTS: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Due {
+pub(crate) enum DueTimer {
     Will,
     Session,
 }
 
 #[derive(Debug)]
-pub(super) struct Timer {
+pub(super) struct SessionTimer {
     pub(super) session: SessionKey,
     /// The session's number and the absence that it belongs to: a client that is back makes it void.
     pub(super) number: u64,
-    pub(super) due: Due,
+    pub(super) due: DueTimer,
 }
 
 /// Timers by their time.
 #[derive(Debug, Default)]
-pub(crate) struct Timers {
-    pub(super) timers: BTreeMap<(Instant, u64), Timer>,
+pub(crate) struct TimerQueue {
+    pub(super) timers: BTreeMap<(Instant, u64), SessionTimer>,
     pub(super) counter: u64,
     pub(super) sweep: Option<Instant>,
     pub(super) outputs: Option<Instant>,
@@ -38,14 +38,14 @@ pub(crate) struct Timers {
     pub(crate) changed: Rc<Notify>,
 }
 
-impl Timers {
+impl TimerQueue {
     /// When to look again.
     pub(crate) fn next(&self) -> Option<Instant> {
         let first = self.timers.first_key_value().map(|((at, _), _)| *at);
         [first, self.sweep, self.outputs].into_iter().flatten().min()
     }
 
-    pub(super) fn add(&mut self, at: Instant, timer: Timer) {
+    pub(super) fn add(&mut self, at: Instant, timer: SessionTimer) {
         self.counter += 1;
         self.timers.insert((at, self.counter), timer);
         self.changed.notify_one();

@@ -1,19 +1,19 @@
 //! What happens at a time: delayed wills, sessions and retained messages that expire.
 
-use super::Hub;
-use crate::broker::state::timer_queue::{Due, Timer};
+use super::BrokerState;
+use crate::broker::state::timer_queue::{DueTimer, SessionTimer};
 use crate::broker::state::tree::SessionKey;
-use crate::link::Heard;
+use crate::link::SenderEvent;
 use std::time::Duration;
 use tokio::time::Instant;
 
-impl Hub {
+impl BrokerState {
     pub(super) fn expire_session_in(&mut self, session: SessionKey, lifetime: Duration) {
-        self.add_timer(session, lifetime, Due::Session);
+        self.add_timer(session, lifetime, DueTimer::Session);
     }
 
     pub(super) fn send_will_in(&mut self, session: SessionKey, delay: Duration) {
-        self.add_timer(session, delay, Due::Will);
+        self.add_timer(session, delay, DueTimer::Will);
     }
 
     /// A client that is back makes its timers void.
@@ -21,16 +21,16 @@ impl Hub {
         self.timers.timers.retain(|_, timer| timer.session != session);
     }
 
-    fn add_timer(&mut self, session: SessionKey, after: Duration, due: Due) {
+    fn add_timer(&mut self, session: SessionKey, after: Duration, due: DueTimer) {
         let Some(number) = self.sessions.get(session).map(|session| session.number) else { return };
         let at = Instant::now() + after.min(Duration::from_secs(10 * 365 * 24 * 3600));
-        self.timers.add(at, Timer { session, number, due });
+        self.timers.add(at, SessionTimer { session, number, due });
     }
 
     /// Ends a session whose client is away.
     pub(super) fn expire_session(&mut self, session: SessionKey) {
         if let (Some(gateway), Some(session)) = (&mut self.gateway, self.sessions.get(session)) {
-            gateway.hear(session.origin, Heard::Gone);
+            gateway.hear(session.origin, SenderEvent::Gone);
         }
         self.remove_session(session);
     }
@@ -60,8 +60,8 @@ impl Hub {
                 continue;
             }
             match timer.due {
-                Due::Will => self.publish_will(timer.session),
-                Due::Session => self.expire_session(timer.session),
+                DueTimer::Will => self.publish_will(timer.session),
+                DueTimer::Session => self.expire_session(timer.session),
             }
         }
     }

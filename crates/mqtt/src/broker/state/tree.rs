@@ -1,6 +1,6 @@
 //! Who has subscribed to what: a tree over topic levels, walked once for a topic and then remembered.
 
-use crate::broker::packets::incoming::Options;
+use crate::broker::packets::incoming::SubscriptionOptions;
 use hearthgate_domain::delivery::QoS;
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -12,26 +12,26 @@ pub(crate) type SessionKey = usize;
 
 /// One session's subscription at a filter.
 #[derive(Clone, Debug)]
-pub(crate) struct Member {
+pub(crate) struct SubscriptionMember {
     pub(crate) session: SessionKey,
-    pub(crate) options: Options,
+    pub(crate) options: SubscriptionOptions,
     /// Subscription identifier.
     pub(crate) identifier: Option<u32>,
 }
 
 /// A shared subscription: one group at one filter.
 #[derive(Clone, Debug)]
-pub(crate) struct Group {
+pub(crate) struct SharedGroup {
     /// The whole `$share/group/filter`.
     pub(crate) name: Arc<str>,
-    pub(crate) members: Vec<Member>,
+    pub(crate) members: Vec<SubscriptionMember>,
     /// Whose turn it is.
     pub(crate) turn: Rc<Cell<usize>>,
 }
 
 /// One session that gets a message; all of its matching subscriptions in one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct DeliveryTarget {
     pub(crate) session: SessionKey,
     pub(crate) qos: QoS,
     /// Only where every matching subscription says so.
@@ -42,10 +42,10 @@ pub(crate) struct Target {
 
 /// Everyone who gets what is published to one topic.
 #[derive(Debug)]
-pub(crate) struct Route {
+pub(crate) struct DeliveryRoute {
     pub(crate) topic: Arc<str>,
-    pub(crate) targets: Vec<Target>,
-    pub(crate) groups: Vec<Group>,
+    pub(crate) targets: Vec<DeliveryTarget>,
+    pub(crate) groups: Vec<SharedGroup>,
     /// The highest QoS at which the gateway wants it.
     pub(crate) gateway: Option<QoS>,
 }
@@ -54,8 +54,8 @@ pub(crate) struct Route {
 struct Node {
     // Boxed, since most nodes have one child and a table has room for several.
     children: HashMap<Box<str>, Box<Node>>,
-    members: Vec<Member>,
-    groups: Vec<Group>,
+    members: Vec<SubscriptionMember>,
+    groups: Vec<SharedGroup>,
     gateway: Option<QoS>,
 }
 
@@ -73,22 +73,22 @@ const REMEMBERED_BYTES: usize = 4 * 1024 * 1024;
 
 /// All subscriptions.
 #[derive(Debug, Default)]
-pub(crate) struct Tree {
+pub(crate) struct SubscriptionTree {
     root: Node,
-    routes: HashMap<Arc<str>, Rc<Route>>,
+    routes: HashMap<Arc<str>, Rc<DeliveryRoute>>,
     route_bytes: usize,
 }
 
-impl Tree {
+impl SubscriptionTree {
     /// Adds or replaces a session's subscription; `share` is the whole shared filter.
-    pub(crate) fn subscribe(&mut self, filter: &str, share: Option<&Arc<str>>, member: Member) {
+    pub(crate) fn subscribe(&mut self, filter: &str, share: Option<&Arc<str>>, member: SubscriptionMember) {
         self.forget_routes();
         let node = self.node(filter);
         let members = match share {
             None => &mut node.members,
             Some(name) => {
                 let index = node.groups.iter().position(|group| group.name == *name).unwrap_or_else(|| {
-                    node.groups.push(Group { name: name.clone(), members: Vec::new(), turn: Rc::default() });
+                    node.groups.push(SharedGroup { name: name.clone(), members: Vec::new(), turn: Rc::default() });
                     node.groups.len() - 1
                 });
                 &mut node.groups[index].members
@@ -125,7 +125,7 @@ impl Tree {
     }
 
     /// The group of a shared subscription.
-    pub(crate) fn group(&self, filter: &str, name: &str) -> Option<&Group> {
+    pub(crate) fn group(&self, filter: &str, name: &str) -> Option<&SharedGroup> {
         let mut node = &self.root;
         for level in filter.split('/') {
             node = node.children.get(level)?;
@@ -134,11 +134,11 @@ impl Tree {
     }
 
     /// Who gets what is published to `topic`.
-    pub(crate) fn route(&mut self, topic: &str) -> Rc<Route> {
+    pub(crate) fn route(&mut self, topic: &str) -> Rc<DeliveryRoute> {
         if let Some(route) = self.routes.get(topic) {
             return route.clone();
         }
-        let mut route = Route { topic: topic.into(), targets: Vec::new(), groups: Vec::new(), gateway: None };
+        let mut route = DeliveryRoute { topic: topic.into(), targets: Vec::new(), groups: Vec::new(), gateway: None };
         let levels: Vec<&str> = topic.split('/').collect();
         collect(&self.root, &levels, !topic.starts_with('$'), &mut route);
         let route = Rc::new(route);
@@ -179,7 +179,7 @@ impl Tree {
 }
 
 /// `wild` is whether a wildcard may match here: not at the first level of a `$`-topic.
-fn collect(node: &Node, levels: &[&str], wild: bool, route: &mut Route) {
+fn collect(node: &Node, levels: &[&str], wild: bool, route: &mut DeliveryRoute) {
     if wild && let Some(rest) = node.children.get("#") {
         take(rest, route);
     }
@@ -193,7 +193,7 @@ fn collect(node: &Node, levels: &[&str], wild: bool, route: &mut Route) {
     }
 }
 
-fn take(node: &Node, route: &mut Route) {
+fn take(node: &Node, route: &mut DeliveryRoute) {
     route.gateway = route.gateway.max(node.gateway);
     route.groups.extend(node.groups.iter().cloned());
     for member in &node.members {
@@ -204,7 +204,7 @@ fn take(node: &Node, route: &mut Route) {
                 target.retain_as_published |= member.options.retain_as_published;
                 target.identifiers.extend(member.identifier);
             }
-            None => route.targets.push(Target {
+            None => route.targets.push(DeliveryTarget {
                 session: member.session,
                 qos: member.options.qos,
                 no_local: member.options.no_local,
@@ -219,14 +219,14 @@ fn take(node: &Node, route: &mut Route) {
 mod tests {
     use super::*;
 
-    fn member(session: SessionKey, qos: QoS) -> Member {
-        let options = Options { qos, no_local: false, retain_as_published: false, retain_handling: 0 };
-        Member { session, options, identifier: Some(session as u32 + 10) }
+    fn member(session: SessionKey, qos: QoS) -> SubscriptionMember {
+        let options = SubscriptionOptions { qos, no_local: false, retain_as_published: false, retain_handling: 0 };
+        SubscriptionMember { session, options, identifier: Some(session as u32 + 10) }
     }
 
     #[test]
     fn overlapping_subscriptions_become_one_delivery_with_the_highest_qos() {
-        let mut tree = Tree::default();
+        let mut tree = SubscriptionTree::default();
         tree.subscribe("a/#", None, member(1, QoS::ExactlyOnce));
         tree.subscribe("a/+", None, member(1, QoS::AtLeastOnce));
         tree.subscribe("+/b", None, member(2, QoS::AtMostOnce));
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_wildcard_at_the_front_does_not_match_a_dollar_topic() {
-        let mut tree = Tree::default();
+        let mut tree = SubscriptionTree::default();
         tree.subscribe("#", None, member(1, QoS::AtMostOnce));
         tree.subscribe("+/a", None, member(2, QoS::AtMostOnce));
         tree.subscribe("$SYS/#", None, member(3, QoS::AtMostOnce));
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn unsubscribing_leaves_nothing_behind() {
-        let mut tree = Tree::default();
+        let mut tree = SubscriptionTree::default();
         let share: Arc<str> = "$share/g/a/b".into();
         tree.subscribe("a/b/c", None, member(1, QoS::AtMostOnce));
         tree.subscribe("a/b", Some(&share), member(1, QoS::AtMostOnce));
@@ -265,7 +265,7 @@ mod tests {
     fn routing_agrees_with_matching_one_filter_at_a_time() {
         let filters = ["a", "a/b", "a/+", "+/b", "#", "a/#", "+", "/+", "+/+", "a//b", "$x/#", "+/#"];
         let names = ["a", "a/b", "b/b", "/a", "a//b", "$x/a", "$x", "a/b/c", "/"];
-        let mut tree = Tree::default();
+        let mut tree = SubscriptionTree::default();
         for (session, filter) in filters.iter().enumerate() {
             tree.subscribe(filter, None, member(session, QoS::AtMostOnce));
         }

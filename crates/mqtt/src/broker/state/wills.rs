@@ -1,9 +1,9 @@
 //! Wills that a stop or a crash of the broker must not swallow.
 
-use super::Hub;
-use super::session::{Outgoing, Session};
+use super::BrokerState;
+use super::session::{ClientSession, DeliveryQueue};
 use super::tree::SessionKey;
-use crate::broker::server::auth::Gatekeeper;
+use crate::broker::server::auth::AccessControl;
 use crate::broker::store::wills::{KeptWill, StoredWill};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn grace(keep_alive: u16) -> Duration {
     }
 }
 
-impl Hub {
+impl BrokerState {
     /// Keeps a session's will, or forgets it when there is none any more; `due` is when it is to be published.
     pub(super) fn store_will(&mut self, key: SessionKey, due: Option<Instant>) {
         let Some(session) = self.sessions.get(key) else { return };
@@ -43,7 +43,7 @@ impl Hub {
     }
 
     /// Puts back the wills of clients that were connected, or whose wills were not due yet, when the broker ended.
-    pub(super) fn restore_wills(&mut self, wills: Vec<StoredWill>, gatekeeper: &Gatekeeper) {
+    pub(super) fn restore_wills(&mut self, wills: Vec<StoredWill>, gatekeeper: &AccessControl) {
         let numbers: HashMap<u64, SessionKey> =
             self.sessions.iter().map(|(key, session)| (session.number, key)).collect();
         for StoredWill { session: number, identity, will, keep_alive, remaining } in wills {
@@ -59,8 +59,8 @@ impl Hub {
                 Some(key) => *key,
                 None => {
                     // Its session ended with its connection; it stays until the will is published.
-                    let outgoing = Outgoing::new(self.queued.clone(), self.sessions.vacant_key());
-                    let key = self.sessions.insert(Session::new(identity.clone(), number, rights, outgoing));
+                    let outgoing = DeliveryQueue::new(self.queued.clone(), self.sessions.vacant_key());
+                    let key = self.sessions.insert(ClientSession::new(identity.clone(), number, rights, outgoing));
                     self.by_identity.insert(identity, key);
                     key
                 }

@@ -15,7 +15,7 @@ const UPTIME: &str = "/proc/uptime";
 
 /// Time lived through, at a moment of this process.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
+pub(super) struct LivedClock {
     instant: Instant,
     lived: i64,
 }
@@ -46,7 +46,7 @@ impl Machine {
     }
 }
 
-impl Clock {
+impl LivedClock {
     /// Goes on where the file left off; a file without a clock has times of the wall clock.
     pub(super) async fn open(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
         let machine = Machine::read();
@@ -62,7 +62,7 @@ impl Clock {
                 i64::try_from(since.as_millis()).unwrap_or_default()
             }
         };
-        let clock = Clock { instant: Instant::now(), lived };
+        let clock = LivedClock { instant: Instant::now(), lived };
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         if is_new {
             // Files of earlier versions have seconds there.
@@ -76,7 +76,7 @@ impl Clock {
     /// The clock as it stands now.
     pub(super) fn now(self) -> Self {
         let instant = Instant::now();
-        Clock { instant, lived: self.to_lived(instant) }
+        LivedClock { instant, lived: self.to_lived(instant) }
     }
 
     /// Notes how far it has come.
@@ -131,13 +131,13 @@ mod tests {
         super::super::schema::prepare(&mut connection).await.unwrap();
         let insert = "INSERT INTO sessions VALUES (7, 'device', NULL, 60, 1000)";
         sqlx::query(insert).execute(&mut connection).await.unwrap();
-        let first = Clock::open(&mut connection).await.unwrap();
+        let first = LivedClock::open(&mut connection).await.unwrap();
         let left: i64 = sqlx::query_scalar("SELECT left_at FROM sessions").fetch_one(&mut connection).await.unwrap();
         assert_eq!(left, 1_000_000, "seconds of an earlier version");
         // As if the wall clock had stood far ahead when the file was made.
         let ahead = 1_000_000_000_000;
         sqlx::query("UPDATE clock SET lived = lived + ?").bind(ahead).execute(&mut connection).await.unwrap();
-        let second = Clock::open(&mut connection).await.unwrap();
+        let second = LivedClock::open(&mut connection).await.unwrap();
         let passed = second.lived - first.lived - ahead;
         assert!((0..60_000).contains(&passed), "{passed}");
         assert_eq!(second.time_since(second.lived - 5_000), Duration::from_secs(5));

@@ -2,50 +2,50 @@
 //!
 //! What comes and goes within one delta (a message that is delivered and acknowledged at once) is never written.
 
-use crate::broker::packets::incoming::Options;
-use crate::broker::state::message::Message;
-use crate::broker::state::queued::Owed;
-use crate::broker::state::session::{Identity, Phase};
+use crate::broker::packets::incoming::SubscriptionOptions;
+use crate::broker::state::message::BrokerMessage;
+use crate::broker::state::queued::QueuedDelivery;
+use crate::broker::state::session::{ClientIdentity, DeliveryPhase};
 use crate::broker::store::wills::KeptWill;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::time::Instant;
 
 #[derive(Debug)]
-pub(crate) struct Kept {
-    pub(crate) identity: Identity,
+pub(crate) struct KeptSession {
+    pub(crate) identity: ClientIdentity,
     pub(crate) expiry: u32,
     pub(crate) left: Option<Instant>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Debt {
+pub(crate) struct KeptDelivery {
     pub(crate) session: u64,
-    pub(crate) owed: Owed,
-    pub(crate) sent: Option<(u16, Phase)>,
+    pub(crate) owed: QueuedDelivery,
+    pub(crate) sent: Option<(u16, DeliveryPhase)>,
 }
 
 /// A subscription's options and its identifier.
-pub(crate) type Granted = (Options, Option<u32>);
+pub(crate) type GrantedSubscription = (SubscriptionOptions, Option<u32>);
 
 /// Changes since the last transaction.
 #[derive(Debug, Default)]
-pub(crate) struct Delta {
-    pub(crate) sessions: HashMap<u64, Option<Kept>>,
-    pub(crate) subscriptions: HashMap<(u64, Arc<str>), Option<Granted>>,
+pub(crate) struct StoreDelta {
+    pub(crate) sessions: HashMap<u64, Option<KeptSession>>,
+    pub(crate) subscriptions: HashMap<(u64, Arc<str>), Option<GrantedSubscription>>,
     pub(crate) received: HashMap<(u64, u16), bool>,
     /// Whether a session still has to get retained messages of a filter.
     pub(crate) pulls: HashMap<(u64, Arc<str>), bool>,
-    pub(crate) debts: HashMap<u64, Debt>,
+    pub(crate) debts: HashMap<u64, KeptDelivery>,
     pub(crate) settled: Vec<u64>,
-    pub(crate) progress: HashMap<u64, (u16, Phase)>,
-    pub(crate) retained: HashMap<Arc<str>, Option<Arc<Message>>>,
+    pub(crate) progress: HashMap<u64, (u16, DeliveryPhase)>,
+    pub(crate) retained: HashMap<Arc<str>, Option<Arc<BrokerMessage>>>,
     /// By the numbers of their sessions.
     pub(crate) wills: HashMap<u64, Option<KeptWill>>,
     bytes: usize,
 }
 
-impl Delta {
+impl StoreDelta {
     pub(crate) fn is_empty(&self) -> bool {
         self.sessions.is_empty()
             && self.subscriptions.is_empty()
@@ -63,8 +63,8 @@ impl Delta {
         self.bytes + 64 * (self.settled.len() + self.progress.len() + self.received.len())
     }
 
-    pub(crate) fn keep_session(&mut self, number: u64, identity: Identity, expiry: u32, left: Option<Instant>) {
-        self.sessions.insert(number, Some(Kept { identity, expiry, left }));
+    pub(crate) fn keep_session(&mut self, number: u64, identity: ClientIdentity, expiry: u32, left: Option<Instant>) {
+        self.sessions.insert(number, Some(KeptSession { identity, expiry, left }));
     }
 
     pub(crate) fn end_session(&mut self, number: u64) {
@@ -90,7 +90,7 @@ impl Delta {
         }
     }
 
-    pub(crate) fn subscribe(&mut self, session: u64, filter: Arc<str>, options: Option<Granted>) {
+    pub(crate) fn subscribe(&mut self, session: u64, filter: Arc<str>, options: Option<GrantedSubscription>) {
         self.subscriptions.insert((session, filter), options);
     }
 
@@ -102,12 +102,12 @@ impl Delta {
         self.received.insert((session, packet_id), open);
     }
 
-    pub(crate) fn owe(&mut self, session: u64, owed: Owed) {
+    pub(crate) fn owe(&mut self, session: u64, owed: QueuedDelivery) {
         self.bytes += owed.weight();
-        self.debts.insert(owed.number, Debt { session, owed, sent: None });
+        self.debts.insert(owed.number, KeptDelivery { session, owed, sent: None });
     }
 
-    pub(crate) fn progress(&mut self, number: u64, packet_id: u16, phase: Phase) {
+    pub(crate) fn progress(&mut self, number: u64, packet_id: u16, phase: DeliveryPhase) {
         match self.debts.get_mut(&number) {
             Some(debt) => debt.sent = Some((packet_id, phase)),
             None => {
@@ -126,8 +126,8 @@ impl Delta {
         }
     }
 
-    pub(crate) fn retain(&mut self, topic: Arc<str>, message: Option<Arc<Message>>) {
-        let weight = |message: &Option<Arc<Message>>| message.as_ref().map_or(64, |message| message.weight());
+    pub(crate) fn retain(&mut self, topic: Arc<str>, message: Option<Arc<BrokerMessage>>) {
+        let weight = |message: &Option<Arc<BrokerMessage>>| message.as_ref().map_or(64, |message| message.weight());
         self.bytes += weight(&message);
         if let Some(previous) = self.retained.insert(topic, message) {
             self.bytes -= weight(&previous);

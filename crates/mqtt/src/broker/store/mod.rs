@@ -1,19 +1,19 @@
 //! What survives a restart: retained messages and persistent sessions, in an SQLite file of the broker's own.
 //!
-//! Changes are collected in a [`Delta`] and written as one transaction.
+//! Changes are collected in a [`StoreDelta`] and written as one transaction.
 
 mod clock;
 pub(crate) mod delta;
 mod schema;
 pub(crate) mod wills;
 
-use crate::broker::packets::incoming::Options;
-use crate::broker::state::message::Message;
-use crate::broker::state::queued::Owed;
-use crate::broker::state::session::{Identity, Inflight, Phase, Received, Wait};
-use crate::codec::Version;
-use clock::Clock;
-use delta::Delta;
+use crate::broker::packets::incoming::SubscriptionOptions;
+use crate::broker::state::message::BrokerMessage;
+use crate::broker::state::queued::QueuedDelivery;
+use crate::broker::state::session::{AckCondition, ClientIdentity, DeliveryPhase, InflightDelivery, ReceivedMessage};
+use crate::codec::ProtocolLevel;
+use clock::LivedClock;
+use delta::StoreDelta;
 use futures_util::TryStreamExt;
 use hearthgate_domain::delivery::QoS;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
@@ -28,29 +28,29 @@ use wills::StoredWill;
 const SETTLED_AT_ONCE: usize = 1_000;
 
 /// Filters of a subscription with its options and identifier.
-pub(crate) type StoredSubscription = (Arc<str>, Options, Option<u32>);
+pub(crate) type StoredSubscription = (Arc<str>, SubscriptionOptions, Option<u32>);
 
 /// A session as it was kept.
 #[derive(Debug)]
 pub(crate) struct StoredSession {
-    pub(crate) identity: Identity,
+    pub(crate) identity: ClientIdentity,
     pub(crate) number: u64,
     pub(crate) expiry: u32,
     /// How long its client is away; `None` when it was connected.
     pub(crate) absent: Option<Duration>,
     pub(crate) subscriptions: Vec<StoredSubscription>,
-    pub(crate) received: HashMap<u16, Received>,
+    pub(crate) received: HashMap<u16, ReceivedMessage>,
     /// Filters whose retained messages it still has to get.
     pub(crate) pulls: Vec<Arc<str>>,
-    pub(crate) inflight: Vec<Inflight>,
-    pub(crate) queue: Vec<Owed>,
+    pub(crate) inflight: Vec<InflightDelivery>,
+    pub(crate) queue: Vec<QueuedDelivery>,
 }
 
 /// Everything that was kept.
 #[derive(Debug, Default)]
-pub(crate) struct Restored {
+pub(crate) struct RestoredState {
     pub(crate) sessions: Vec<StoredSession>,
-    pub(crate) retained: Vec<Arc<Message>>,
+    pub(crate) retained: Vec<Arc<BrokerMessage>>,
     pub(crate) wills: Vec<StoredWill>,
     /// Higher than any number in the store.
     pub(crate) next_number: u64,
@@ -58,17 +58,17 @@ pub(crate) struct Restored {
 
 /// The open file.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub(crate) struct SessionStore {
     connection: SqliteConnection,
     options: SqliteConnectOptions,
-    clock: Clock,
+    clock: LivedClock,
     /// The last write has.
     has_failed: bool,
 }
 
-impl Store {
+impl SessionStore {
     /// Opens or makes the file.
-    pub(crate) async fn open(file: &Path) -> Result<Store, sqlx::Error> {
+    pub(crate) async fn open(file: &Path) -> Result<SessionStore, sqlx::Error> {
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)
@@ -77,8 +77,8 @@ impl Store {
             .busy_timeout(Duration::from_secs(5));
         let mut connection = SqliteConnection::connect_with(&options).await?;
         schema::prepare(&mut connection).await?;
-        let clock = Clock::open(&mut connection).await?;
-        Ok(Store { connection, options, clock, has_failed: false })
+        let clock = LivedClock::open(&mut connection).await?;
+        Ok(SessionStore { connection, options, clock, has_failed: false })
     }
 
     /// Ends cleanly, so that no write-ahead log is left.
@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// Writes a delta as one transaction.
-    pub(crate) async fn write(&mut self, delta: &Delta) -> Result<(), sqlx::Error> {
+    pub(crate) async fn write(&mut self, delta: &StoreDelta) -> Result<(), sqlx::Error> {
         if delta.is_empty() {
             return Ok(());
         }
@@ -110,9 +110,9 @@ impl Store {
     }
 
     /// Reads everything.
-    pub(crate) async fn load(&mut self) -> Result<Restored, sqlx::Error> {
+    pub(crate) async fn load(&mut self) -> Result<RestoredState, sqlx::Error> {
         let clock = self.clock.now();
-        let mut restored = Restored::default();
+        let mut restored = RestoredState::default();
         let mut index = HashMap::new();
         for row in sqlx::query("SELECT number, id, user, expiry, left_at FROM sessions")
             .fetch_all(&mut self.connection)
@@ -126,7 +126,7 @@ impl Store {
         let rows = sqlx::query("SELECT session, filter, options, identifier FROM subscriptions");
         for row in rows.fetch_all(&mut self.connection).await? {
             let session = index.get(&(row.try_get::<i64, _>(0)? as u64)).copied();
-            let options = Options::from_byte(Version::V5, row.try_get::<i64, _>(2)? as u8);
+            let options = SubscriptionOptions::from_byte(ProtocolLevel::V5, row.try_get::<i64, _>(2)? as u8);
             if let (Some(session), Ok(options)) = (session, options) {
                 let identifier = row.try_get::<Option<i64>, _>(3)?.map(|identifier| identifier as u32);
                 let filter: String = row.try_get(1)?;
@@ -135,7 +135,7 @@ impl Store {
         }
         for row in sqlx::query("SELECT session, packet_id FROM received").fetch_all(&mut self.connection).await? {
             if let Some(session) = index.get(&(row.try_get::<i64, _>(0)? as u64)) {
-                let received = Received { wait: Wait::default(), restored: true };
+                let received = ReceivedMessage { wait: AckCondition::default(), restored: true };
                 restored.sessions[*session].received.insert(row.try_get::<i64, _>(1)? as u16, received);
             }
         }
@@ -146,7 +146,7 @@ impl Store {
         }
         // Row by row, and what was published once is one message again: its copies come one after the other.
         let mut rows = sqlx::query("SELECT * FROM messages ORDER BY number").fetch(&mut self.connection);
-        let mut last: Option<Arc<Message>> = None;
+        let mut last: Option<Arc<BrokerMessage>> = None;
         while let Some(row) = rows.try_next().await? {
             let Some(&session) = index.get(&(row.try_get::<i64, _>("session")? as u64)) else { continue };
             let (mut owed, sent) = stored_message(&row, clock)?;
@@ -157,7 +157,7 @@ impl Store {
             restored.next_number = restored.next_number.max(owed.number);
             match sent {
                 Some((packet_id, phase)) => {
-                    restored.sessions[session].inflight.push(Inflight {
+                    restored.sessions[session].inflight.push(InflightDelivery {
                         packet_id,
                         phase,
                         owed,
@@ -181,7 +181,7 @@ impl Store {
     }
 }
 
-async fn write_sessions(to: &mut SqliteConnection, delta: &Delta, clock: Clock) -> Result<(), sqlx::Error> {
+async fn write_sessions(to: &mut SqliteConnection, delta: &StoreDelta, clock: LivedClock) -> Result<(), sqlx::Error> {
     for (number, kept) in &delta.sessions {
         let number = *number as i64;
         match kept {
@@ -247,7 +247,7 @@ async fn write_sessions(to: &mut SqliteConnection, delta: &Delta, clock: Clock) 
     Ok(())
 }
 
-async fn write_messages(to: &mut SqliteConnection, delta: &Delta, clock: Clock) -> Result<(), sqlx::Error> {
+async fn write_messages(to: &mut SqliteConnection, delta: &StoreDelta, clock: LivedClock) -> Result<(), sqlx::Error> {
     for debt in delta.debts.values() {
         let owed = &debt.owed;
         let identifiers: Vec<u8> = owed.identifiers.iter().flat_map(|identifier| identifier.to_be_bytes()).collect();
@@ -265,14 +265,14 @@ async fn write_messages(to: &mut SqliteConnection, delta: &Delta, clock: Clock) 
             .bind(identifiers)
             .bind(owed.share.as_deref())
             .bind(debt.sent.map(|(packet_id, _)| i64::from(packet_id)))
-            .bind(debt.sent.is_some_and(|(_, phase)| phase == Phase::Released))
+            .bind(debt.sent.is_some_and(|(_, phase)| phase == DeliveryPhase::Released))
             .execute(&mut *to)
             .await?;
     }
     for (number, (packet_id, phase)) in &delta.progress {
         sqlx::query("UPDATE messages SET packet_id = ?, released = ? WHERE number = ?")
             .bind(i64::from(*packet_id))
-            .bind(*phase == Phase::Released)
+            .bind(*phase == DeliveryPhase::Released)
             .bind(*number as i64)
             .execute(&mut *to)
             .await?;
@@ -288,7 +288,7 @@ async fn write_messages(to: &mut SqliteConnection, delta: &Delta, clock: Clock) 
     Ok(())
 }
 
-async fn write_retained(to: &mut SqliteConnection, delta: &Delta, clock: Clock) -> Result<(), sqlx::Error> {
+async fn write_retained(to: &mut SqliteConnection, delta: &StoreDelta, clock: LivedClock) -> Result<(), sqlx::Error> {
     for (topic, message) in &delta.retained {
         let query = match message {
             Some(message) => sqlx::query("INSERT OR REPLACE INTO retained VALUES (?, ?, ?, ?, ?)")
@@ -304,11 +304,11 @@ async fn write_retained(to: &mut SqliteConnection, delta: &Delta, clock: Clock) 
     Ok(())
 }
 
-fn stored_session(row: &SqliteRow, clock: Clock) -> Result<StoredSession, sqlx::Error> {
+fn stored_session(row: &SqliteRow, clock: LivedClock) -> Result<StoredSession, sqlx::Error> {
     let (id, user): (String, Option<String>) = (row.try_get(1)?, row.try_get(2)?);
     let left: Option<i64> = row.try_get(4)?;
     Ok(StoredSession {
-        identity: Identity { user: user.map(Into::into), client_id: id.into() },
+        identity: ClientIdentity { user: user.map(Into::into), client_id: id.into() },
         number: row.try_get::<i64, _>(0)? as u64,
         expiry: row.try_get::<i64, _>(3)? as u32,
         absent: left.map(|left| clock.time_since(left)),
@@ -320,11 +320,14 @@ fn stored_session(row: &SqliteRow, clock: Clock) -> Result<StoredSession, sqlx::
     })
 }
 
-fn stored_message(row: &SqliteRow, clock: Clock) -> Result<(Owed, Option<(u16, Phase)>), sqlx::Error> {
+fn stored_message(
+    row: &SqliteRow,
+    clock: LivedClock,
+) -> Result<(QueuedDelivery, Option<(u16, DeliveryPhase)>), sqlx::Error> {
     let (topic, share): (String, Option<String>) = (row.try_get("topic")?, row.try_get("share")?);
     let (payload, properties): (Vec<u8>, Vec<u8>) = (row.try_get("payload")?, row.try_get("properties")?);
     let identifiers: Vec<u8> = row.try_get("identifiers")?;
-    let message = Message {
+    let message = BrokerMessage {
         topic: topic.into(),
         payload: payload.into(),
         qos: qos(row.try_get("published_qos")?),
@@ -332,7 +335,7 @@ fn stored_message(row: &SqliteRow, clock: Clock) -> Result<(Owed, Option<(u16, P
         properties: properties.into(),
         expires: row.try_get::<Option<i64>, _>("expires_at")?.map(|at| clock.to_instant(at)),
     };
-    let owed = Owed {
+    let owed = QueuedDelivery {
         number: row.try_get::<i64, _>("number")? as u64,
         message: Arc::new(message),
         qos: qos(row.try_get("qos")?),
@@ -343,15 +346,15 @@ fn stored_message(row: &SqliteRow, clock: Clock) -> Result<(Owed, Option<(u16, P
             .collect(),
         share: share.map(Into::into),
     };
-    let phase = if row.try_get("released")? { Phase::Released } else { Phase::Sent };
+    let phase = if row.try_get("released")? { DeliveryPhase::Released } else { DeliveryPhase::Sent };
     let packet_id: Option<i64> = row.try_get("packet_id")?;
     Ok((owed, packet_id.map(|packet_id| (packet_id as u16, phase))))
 }
 
-fn stored_retained(row: &SqliteRow, clock: Clock) -> Result<Message, sqlx::Error> {
+fn stored_retained(row: &SqliteRow, clock: LivedClock) -> Result<BrokerMessage, sqlx::Error> {
     let topic: String = row.try_get("topic")?;
     let (payload, properties): (Vec<u8>, Vec<u8>) = (row.try_get("payload")?, row.try_get("properties")?);
-    Ok(Message {
+    Ok(BrokerMessage {
         topic: topic.into(),
         payload: payload.into(),
         qos: qos(row.try_get("qos")?),

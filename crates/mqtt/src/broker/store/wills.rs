@@ -1,9 +1,9 @@
 //! Wills that outlive the broker: a client whose connection ended with us gets its will published afterwards.
 
-use super::clock::Clock;
-use super::delta::Delta;
-use crate::broker::packets::connect::Will;
-use crate::broker::state::session::Identity;
+use super::clock::LivedClock;
+use super::delta::StoreDelta;
+use crate::broker::packets::connect::ConnectWill;
+use crate::broker::state::session::ClientIdentity;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use std::time::Duration;
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 /// A will with what is needed to publish it without its session, which may not be kept.
 #[derive(Clone, Debug)]
 pub(crate) struct KeptWill {
-    pub(crate) identity: Identity,
-    pub(crate) will: Will,
+    pub(crate) identity: ClientIdentity,
+    pub(crate) will: ConnectWill,
     /// Seconds; 0 is off.
     pub(crate) keep_alive: u16,
     /// When it is to be published; `None` while its client is connected.
@@ -32,14 +32,14 @@ impl KeptWill {
 pub(crate) struct StoredWill {
     /// Number of its session.
     pub(crate) session: u64,
-    pub(crate) identity: Identity,
-    pub(crate) will: Will,
+    pub(crate) identity: ClientIdentity,
+    pub(crate) will: ConnectWill,
     pub(crate) keep_alive: u16,
     /// The time until it is to be published; `None` when its client was connected.
     pub(crate) remaining: Option<Duration>,
 }
 
-pub(super) async fn write(to: &mut SqliteConnection, delta: &Delta, clock: Clock) -> Result<(), sqlx::Error> {
+pub(super) async fn write(to: &mut SqliteConnection, delta: &StoreDelta, clock: LivedClock) -> Result<(), sqlx::Error> {
     for (session, kept) in &delta.wills {
         let query = match kept {
             Some(KeptWill { identity, will, keep_alive, due }) => {
@@ -64,14 +64,14 @@ pub(super) async fn write(to: &mut SqliteConnection, delta: &Delta, clock: Clock
     Ok(())
 }
 
-pub(super) async fn load(from: &mut SqliteConnection, clock: Clock) -> Result<Vec<StoredWill>, sqlx::Error> {
+pub(super) async fn load(from: &mut SqliteConnection, clock: LivedClock) -> Result<Vec<StoredWill>, sqlx::Error> {
     let rows = sqlx::query("SELECT * FROM wills ORDER BY session").fetch_all(from).await?;
     rows.iter().map(|row| stored_will(row, clock)).collect()
 }
 
-fn stored_will(row: &SqliteRow, clock: Clock) -> Result<StoredWill, sqlx::Error> {
+fn stored_will(row: &SqliteRow, clock: LivedClock) -> Result<StoredWill, sqlx::Error> {
     let (client_id, user): (String, Option<String>) = (row.try_get("client_id")?, row.try_get("user")?);
-    let will = Will {
+    let will = ConnectWill {
         topic: row.try_get("topic")?,
         payload: row.try_get("payload")?,
         qos: super::qos(row.try_get("qos")?),
@@ -82,7 +82,7 @@ fn stored_will(row: &SqliteRow, clock: Clock) -> Result<StoredWill, sqlx::Error>
     };
     Ok(StoredWill {
         session: row.try_get::<i64, _>("session")? as u64,
-        identity: Identity { user: user.map(Into::into), client_id: client_id.into() },
+        identity: ClientIdentity { user: user.map(Into::into), client_id: client_id.into() },
         will,
         keep_alive: row.try_get::<i64, _>("keep_alive")? as u16,
         remaining: row.try_get::<Option<i64>, _>("due_at")?.map(|due| clock.time_until(due)),

@@ -1,11 +1,11 @@
 //! What came in and is still to be acknowledged: tickets, the order of acknowledgements, and QoS 2 redeliveries.
 
-use crate::link::{Connection, Ticket};
-use crate::session::inbound::packet::Publish;
+use crate::link::{ConnectionNumber, DeliveryTag};
+use crate::session::inbound::packet::BrokerPublish;
 use crate::session::outbound::packets;
-use crate::session::outbound::packets::Ack;
+use crate::session::outbound::packets::AckPacket;
 use bytes::BytesMut;
-use hearthgate_domain::delivery::{Inbound, Micros, Origin, QoS};
+use hearthgate_domain::delivery::{InboundMessage, MessageOrigin, QoS, UnixMicros};
 use std::collections::{HashMap, VecDeque};
 
 /// What a message in memory takes beside topic and payload, in bytes: its own struct, its place in the queues.
@@ -13,8 +13,8 @@ const OVERHEAD: usize = 128;
 
 /// The receiving side of one MQTT session.
 #[derive(Debug, Default)]
-pub(crate) struct Intake {
-    connection: Connection,
+pub(crate) struct InboundWindow {
+    connection: ConnectionNumber,
     session: u64,
     /// Number of the newest message handed over on this connection.
     newest: u64,
@@ -34,7 +34,7 @@ struct Owed {
     number: u64,
     bytes: usize,
     packet_id: u16,
-    reply: Option<Ack>,
+    reply: Option<AckPacket>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +45,9 @@ enum Stage {
     Recorded,
 }
 
-impl Intake {
+impl InboundWindow {
     /// Starts a connection. What an earlier one owed is void: the broker sends it again.
-    pub(crate) fn connected(&mut self, connection: Connection, session: u64, session_present: bool) {
+    pub(crate) fn connected(&mut self, connection: ConnectionNumber, session: u64, session_present: bool) {
         self.connection = connection;
         self.session = session;
         self.newest = 0;
@@ -72,30 +72,30 @@ impl Intake {
         self.owed.is_empty()
     }
 
-    /// Ticket of the message that the next call of [`Intake::accept`] lets through.
-    pub(crate) fn next_ticket(&self) -> Ticket {
-        Ticket { connection: self.connection, number: self.newest + 1 }
+    /// Ticket of the message that the next call of [`InboundWindow::accept`] lets through.
+    pub(crate) fn next_ticket(&self) -> DeliveryTag {
+        DeliveryTag { connection: self.connection, number: self.newest + 1 }
     }
 
     /// Newest ticket up to which acknowledgements were written.
-    pub(crate) fn written(&self) -> Ticket {
-        Ticket { connection: self.connection, number: self.through }
+    pub(crate) fn written(&self) -> DeliveryTag {
+        DeliveryTag { connection: self.connection, number: self.through }
     }
 
     /// Takes a message in, and says whether it is the first with an origin on this connection; `None` when it is a QoS 2
     /// message that we have already.
-    pub(crate) fn accept(&mut self, message: Publish, received_at: Micros) -> Option<(Inbound, bool)> {
-        let Publish { topic, payload, qos, retain, dup, packet_id, via } = message;
+    pub(crate) fn accept(&mut self, message: BrokerPublish, received_at: UnixMicros) -> Option<(InboundMessage, bool)> {
+        let BrokerPublish { topic, payload, qos, retain, dup, packet_id, via } = message;
         if qos == QoS::ExactlyOnce && self.is_repeated(packet_id) {
             return None;
         }
         self.newest += 1;
         let bytes = topic.len() + payload.len() + OVERHEAD;
         self.owe(self.newest, bytes, packet_id, qos);
-        let origin = (qos != QoS::AtMostOnce).then_some(Origin { session: self.session, packet_id, dup });
+        let origin = (qos != QoS::AtMostOnce).then_some(MessageOrigin { session: self.session, packet_id, dup });
         let begins = origin.is_some() && !std::mem::replace(&mut self.has_begun, true);
         Some((
-            Inbound { topic, payload, qos, retain, received_at, origin, via, unusable: None, kept_since: None },
+            InboundMessage { topic, payload, qos, retain, received_at, origin, via, unusable: None, kept_since: None },
             begins,
         ))
     }
@@ -117,8 +117,8 @@ impl Intake {
     fn owe(&mut self, number: u64, bytes: usize, packet_id: u16, qos: QoS) {
         let reply = match qos {
             QoS::AtMostOnce => None,
-            QoS::AtLeastOnce => Some(Ack::PubAck),
-            QoS::ExactlyOnce => Some(Ack::PubRec),
+            QoS::AtLeastOnce => Some(AckPacket::PubAck),
+            QoS::ExactlyOnce => Some(AckPacket::PubRec),
         };
         if bytes == 0 && reply.is_none() {
             return;
@@ -128,7 +128,7 @@ impl Intake {
     }
 
     /// Writes what may be acknowledged by now, in order of arrival; returns how many acknowledgements that were.
-    pub(crate) fn acknowledge(&mut self, ticket: Ticket, out: &mut BytesMut) -> usize {
+    pub(crate) fn acknowledge(&mut self, ticket: DeliveryTag, out: &mut BytesMut) -> usize {
         if ticket.connection == self.connection {
             self.through = self.through.max(ticket.number.min(self.newest));
         }
@@ -136,7 +136,7 @@ impl Intake {
         while let Some(owed) = self.owed.pop_front_if(|owed| owed.number <= self.through) {
             self.unacknowledged -= owed.bytes;
             let Some(reply) = owed.reply else { continue };
-            if reply == Ack::PubRec {
+            if reply == AckPacket::PubRec {
                 self.unreleased.insert(owed.packet_id, Stage::Recorded);
             }
             packets::ack(out, reply, owed.packet_id);
@@ -148,28 +148,28 @@ impl Intake {
     /// PUBREL: the broker has our PUBREC. An unknown one is answered too, or the broker would repeat it for ever.
     pub(crate) fn release(&mut self, packet_id: u16, out: &mut BytesMut) {
         self.unreleased.remove(&packet_id);
-        packets::ack(out, Ack::PubComp, packet_id);
+        packets::ack(out, AckPacket::PubComp, packet_id);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hearthgate_domain::delivery::Via;
+    use hearthgate_domain::delivery::SubscriptionIds;
 
-    fn message(qos: QoS, packet_id: u16) -> Publish {
-        let (topic, payload, via) = ("t".into(), "x".into(), Via::Any);
-        Publish { topic, payload, qos, retain: false, dup: false, packet_id, via }
+    fn message(qos: QoS, packet_id: u16) -> BrokerPublish {
+        let (topic, payload, via) = ("t".into(), "x".into(), SubscriptionIds::Any);
+        BrokerPublish { topic, payload, qos, retain: false, dup: false, packet_id, via }
     }
 
-    fn connected() -> Intake {
-        let mut intake = Intake::default();
+    fn connected() -> InboundWindow {
+        let mut intake = InboundWindow::default();
         intake.connected(4, 99, false);
         intake
     }
 
-    fn ticket(number: u64) -> Ticket {
-        Ticket { connection: 4, number }
+    fn ticket(number: u64) -> DeliveryTag {
+        DeliveryTag { connection: 4, number }
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
     fn an_acknowledgement_for_an_earlier_connection_is_void() {
         let (mut intake, mut out) = (connected(), BytesMut::new());
         intake.accept(message(QoS::AtLeastOnce, 1), 0);
-        assert_eq!(intake.acknowledge(Ticket { connection: 3, number: 10 }, &mut out), 0);
+        assert_eq!(intake.acknowledge(DeliveryTag { connection: 3, number: 10 }, &mut out), 0);
         assert!(out.is_empty());
     }
 

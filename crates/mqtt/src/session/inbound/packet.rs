@@ -2,28 +2,28 @@
 
 use crate::session::reason;
 use bytes::Bytes;
-use hearthgate_domain::delivery::{QoS, Via};
+use hearthgate_domain::delivery::{QoS, SubscriptionIds};
 use std::sync::Arc;
 
 /// What a broker can send.
 #[derive(Debug)]
-pub(crate) enum Incoming {
-    ConnAck(Accepted),
+pub(crate) enum BrokerPacket {
+    ConnAck(ConnackLimits),
     /// CONNACK with a code other than success.
     Refused {
         code: u8,
         reason: String,
     },
-    Publish(Publish),
+    Publish(BrokerPublish),
     /// A PUBLISH that nobody can use, but that must be acknowledged.
-    Unusable(Unusable),
+    Unusable(UnusableMessage),
     PubAck {
         packet_id: u16,
-        answer: Answer,
+        answer: PublishAnswer,
     },
     PubRec {
         packet_id: u16,
-        answer: Answer,
+        answer: PublishAnswer,
     },
     PubRel {
         packet_id: u16,
@@ -48,14 +48,14 @@ pub(crate) enum Incoming {
 
 /// What the broker says of a message that we published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct PublishAnswer {
     /// Reason code; 0 on 3.1.1.
     pub(crate) code: u8,
     /// The broker's own words.
     pub(crate) reason: Option<String>,
 }
 
-impl Answer {
+impl PublishAnswer {
     pub(crate) fn is_refusal(&self) -> bool {
         self.code >= 0x80
     }
@@ -67,7 +67,7 @@ impl Answer {
 
 /// What CONNACK granted; limits that a 3.1.1 broker can't state are the protocol's own.
 #[derive(Debug, Clone)]
-pub(crate) struct Accepted {
+pub(crate) struct ConnackLimits {
     pub(crate) session_present: bool,
     pub(crate) receive_maximum: u16,
     pub(crate) max_packet: usize,
@@ -81,7 +81,7 @@ pub(crate) struct Accepted {
 }
 
 #[derive(Debug)]
-pub(crate) struct Publish {
+pub(crate) struct BrokerPublish {
     pub(crate) topic: Arc<str>,
     pub(crate) payload: Bytes,
     pub(crate) qos: QoS,
@@ -89,11 +89,11 @@ pub(crate) struct Publish {
     pub(crate) dup: bool,
     /// 0 at QoS 0.
     pub(crate) packet_id: u16,
-    pub(crate) via: Via,
+    pub(crate) via: SubscriptionIds,
 }
 
 #[derive(Debug)]
-pub(crate) struct Unusable {
+pub(crate) struct UnusableMessage {
     /// The beginning of the payload.
     pub(crate) first: Bytes,
     pub(crate) retain: bool,
@@ -108,10 +108,10 @@ pub(crate) struct Unusable {
 /// Why the byte stream can't be read any further.
 #[derive(Debug, thiserror::Error)]
 #[error("the broker sent what is not MQTT: {0}")]
-pub(crate) struct Malformed(pub(crate) String);
+pub(crate) struct MalformedPacket(pub(crate) String);
 
 /// A fixed header (MQTT 3.1.1, section 2.2).
-pub(crate) struct Header {
+pub(crate) struct FixedHeader {
     pub(crate) kind: u8,
     pub(crate) flags: u8,
     /// Its own length.
@@ -120,12 +120,12 @@ pub(crate) struct Header {
     pub(crate) total: usize,
 }
 
-pub(crate) fn too_short() -> Malformed {
-    Malformed("a packet that ends too early".into())
+pub(crate) fn too_short() -> MalformedPacket {
+    MalformedPacket("a packet that ends too early".into())
 }
 
 /// A variable byte integer and its width (MQTT 5.0, section 1.5.5); `None` when it is not complete.
-pub(crate) fn variable_length(input: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
+pub(crate) fn variable_length(input: &[u8]) -> Result<Option<(usize, usize)>, MalformedPacket> {
     let mut value = 0;
     for (at, byte) in input.iter().take(4).enumerate() {
         value |= usize::from(byte & 0x7f) << (7 * at);
@@ -133,12 +133,12 @@ pub(crate) fn variable_length(input: &[u8]) -> Result<Option<(usize, usize)>, Ma
             return Ok(Some((value, at + 1)));
         }
     }
-    if input.len() >= 4 { Err(Malformed("a length of more than four bytes".into())) } else { Ok(None) }
+    if input.len() >= 4 { Err(MalformedPacket("a length of more than four bytes".into())) } else { Ok(None) }
 }
 
 /// The subscription identifiers among a PUBLISH's properties (MQTT 5.0, section 3.3.2.3).
-pub(crate) fn subscription_identifiers(mut properties: &[u8]) -> Result<Via, Malformed> {
-    let mut via = Via::Any;
+pub(crate) fn subscription_identifiers(mut properties: &[u8]) -> Result<SubscriptionIds, MalformedPacket> {
+    let mut via = SubscriptionIds::Any;
     while let Some((&property, rest)) = properties.split_first() {
         let value = match property {
             0x01 => 1,
@@ -154,23 +154,25 @@ pub(crate) fn subscription_identifiers(mut properties: &[u8]) -> Result<Via, Mal
                 via = and(via, u32::try_from(identifier).unwrap_or(0));
                 width
             }
-            other => return Err(Malformed(format!("a PUBLISH with the property 0x{other:02x}"))),
+            other => return Err(MalformedPacket(format!("a PUBLISH with the property 0x{other:02x}"))),
         };
         properties = rest.get(value..).ok_or_else(too_short)?;
     }
     Ok(via)
 }
 
-pub(crate) fn and(via: Via, identifier: u32) -> Via {
+pub(crate) fn and(via: SubscriptionIds, identifier: u32) -> SubscriptionIds {
     match via {
-        Via::Any => Via::One(identifier),
-        Via::One(one) => Via::Several([one, identifier].into()),
-        Via::Several(several) => Via::Several(several.iter().copied().chain([identifier]).collect()),
+        SubscriptionIds::Any => SubscriptionIds::One(identifier),
+        SubscriptionIds::One(one) => SubscriptionIds::Several([one, identifier].into()),
+        SubscriptionIds::Several(several) => {
+            SubscriptionIds::Several(several.iter().copied().chain([identifier]).collect())
+        }
     }
 }
 
 /// Bytes that a text or binary value takes, its length included.
-pub(crate) fn text_length(value: &[u8]) -> Result<usize, Malformed> {
+pub(crate) fn text_length(value: &[u8]) -> Result<usize, MalformedPacket> {
     let [high, low, ..] = value else { return Err(too_short()) };
     Ok(2 + usize::from(u16::from_be_bytes([*high, *low])))
 }

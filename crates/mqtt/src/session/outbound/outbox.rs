@@ -1,13 +1,13 @@
 //! Messages on their way to the broker, kept until it has acknowledged them.
 
 use super::packet_ids::PacketIds;
-use crate::link::{Outcome, OutcomeSender, Outgoing};
-use crate::session::inbound::packet::{Accepted, Answer};
-use crate::session::options::{Protocol, SessionOptions};
+use crate::link::{OutcomeSender, OutgoingPublish, PublishOutcome};
+use crate::session::inbound::packet::{ConnackLimits, PublishAnswer};
+use crate::session::options::{ProtocolVersion, SessionOptions};
 use crate::session::outbound::packets;
-use crate::session::outbound::packets::Ack;
+use crate::session::outbound::packets::AckPacket;
 use bytes::BytesMut;
-use hearthgate_domain::delivery::{Outbound, QoS};
+use hearthgate_domain::delivery::{OutboundMessage, QoS};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -20,22 +20,22 @@ const LOSSES_PER_MESSAGE: u32 = 10;
 
 /// A message that was let go, with the reason.
 #[derive(Debug)]
-pub(crate) struct Rejected {
+pub(crate) struct RejectedMessage {
     pub(crate) topic: String,
     pub(crate) bytes: usize,
     pub(crate) reason: String,
 }
 
-/// The sending side of one MQTT session. Bounded: [`Outbox::has_room`] is asked before more is taken in.
+/// The sending side of one MQTT session. Bounded: [`SessionOutbox::has_room`] is asked before more is taken in.
 #[derive(Debug)]
-pub(crate) struct Outbox {
-    protocol: Protocol,
+pub(crate) struct SessionOutbox {
+    protocol: ProtocolVersion,
     own_limit: usize,
     max_messages: usize,
     max_bytes: usize,
     max_inflight: usize,
     stale_after: Duration,
-    grants: Option<Accepted>,
+    grants: Option<ConnackLimits>,
     waiting: VecDeque<Waiting>,
     flights: HashMap<u16, Flight>,
     /// Flights of an earlier connection that were not sent again yet, in their first order.
@@ -48,7 +48,7 @@ pub(crate) struct Outbox {
 
 #[derive(Debug)]
 struct Waiting {
-    message: Outbound,
+    message: OutboundMessage,
     told: OutcomeSender,
     since: Instant,
     /// Its place among all messages sent, once it was sent.
@@ -58,15 +58,15 @@ struct Waiting {
 #[derive(Debug)]
 struct Flight {
     order: u64,
-    message: Outbound,
+    message: OutboundMessage,
     told: OutcomeSender,
     /// PUBREC came, PUBREL is due or sent.
     recorded: bool,
 }
 
-impl Outbox {
+impl SessionOutbox {
     pub(crate) fn new(options: &SessionOptions) -> Self {
-        Outbox {
+        SessionOutbox {
             protocol: options.protocol,
             own_limit: options.max_outgoing_packet,
             max_messages: options.outbox_messages.max(1),
@@ -102,9 +102,9 @@ impl Outbox {
         self.flights.is_empty()
     }
 
-    pub(crate) fn push(&mut self, messages: Vec<Outgoing>) {
+    pub(crate) fn push(&mut self, messages: Vec<OutgoingPublish>) {
         let since = Instant::now();
-        for Outgoing { message, told } in messages {
+        for OutgoingPublish { message, told } in messages {
             self.bytes += cost(&message);
             self.waiting.push_back(Waiting { message, told, since, order: None });
         }
@@ -113,7 +113,7 @@ impl Outbox {
     /// A connection stands. With the session the broker still knows our packet identifiers: the same go out again, marked
     /// DUP. Without it they mean nothing, and the messages are sent as new ones; for QoS 2 that may repeat one that was
     /// released at the very moment the session was lost, but never loses it.
-    pub(crate) fn connected(&mut self, grants: Accepted, ids: &mut PacketIds) -> Option<Rejected> {
+    pub(crate) fn connected(&mut self, grants: ConnackLimits, ids: &mut PacketIds) -> Option<RejectedMessage> {
         let culprit = self.culprit(ids);
         let mut order: Vec<(u64, u16)> = self.flights.iter().map(|(id, flight)| (flight.order, *id)).collect();
         order.sort_unstable();
@@ -135,7 +135,7 @@ impl Outbox {
     }
 
     /// Takes out the message on which connection after connection was lost, if there is one.
-    fn culprit(&mut self, ids: &mut PacketIds) -> Option<Rejected> {
+    fn culprit(&mut self, ids: &mut PacketIds) -> Option<RejectedMessage> {
         let (order, id) = self.flights.iter().map(|(id, flight)| (flight.order, *id)).min()?;
         self.suspect = if self.suspect.0 == order { (order, self.suspect.1 + 1) } else { (order, 1) };
         if self.suspect.1 < LOSSES_PER_MESSAGE {
@@ -156,7 +156,7 @@ impl Outbox {
             if !keep {
                 *bytes -= cost(&it.message);
                 let reason = format!("not published: at QoS 0 it waits {} s at most", stale_after.as_secs_f32());
-                std::mem::take(&mut it.told).tell(Outcome::Refused(reason));
+                std::mem::take(&mut it.told).tell(PublishOutcome::Refused(reason));
             }
             keep
         });
@@ -164,7 +164,7 @@ impl Outbox {
     }
 
     /// Writes as much as the broker's window and the buffer allow; messages that can't pass are put into `rejected`.
-    pub(crate) fn fill(&mut self, out: &mut BytesMut, ids: &mut PacketIds, rejected: &mut Vec<Rejected>) {
+    pub(crate) fn fill(&mut self, out: &mut BytesMut, ids: &mut PacketIds, rejected: &mut Vec<RejectedMessage>) {
         let Some(grants) = self.grants.clone() else { return };
         let window = self.max_inflight.min(usize::from(grants.receive_maximum));
         while out.len() < OUTPUT_LIMIT {
@@ -190,7 +190,7 @@ impl Outbox {
 
     fn send_again(&mut self, id: u16, out: &mut BytesMut) {
         match self.flights.get(&id) {
-            Some(flight) if flight.recorded => packets::ack(out, Ack::PubRel, id),
+            Some(flight) if flight.recorded => packets::ack(out, AckPacket::PubRel, id),
             Some(flight) => packets::publish(out, self.protocol, &flight.message, id, true),
             None => {}
         }
@@ -198,10 +198,10 @@ impl Outbox {
 
     fn send_next(
         &mut self,
-        grants: &Accepted,
+        grants: &ConnackLimits,
         out: &mut BytesMut,
         ids: &mut PacketIds,
-        rejected: &mut Vec<Rejected>,
+        rejected: &mut Vec<RejectedMessage>,
     ) -> bool {
         let Some(mut next) = self.waiting.pop_front() else { return false };
         let cost = cost(&next.message);
@@ -215,7 +215,7 @@ impl Outbox {
         if next.message.qos == QoS::AtMostOnce {
             packets::publish(out, self.protocol, &next.message, 0, false);
             self.bytes -= cost;
-            next.told.tell(Outcome::Acknowledged);
+            next.told.tell(PublishOutcome::Acknowledged);
             return true;
         }
         let Some(id) = ids.take() else {
@@ -232,7 +232,7 @@ impl Outbox {
     }
 
     /// Why a message can't be sent on this connection, if so. Sending it would only cost us the connection.
-    fn refusal(&self, grants: &Accepted, message: &Outbound) -> Option<String> {
+    fn refusal(&self, grants: &ConnackLimits, message: &OutboundMessage) -> Option<String> {
         let topic = &message.topic;
         if topic.is_empty() || topic.len() > usize::from(u16::MAX) || topic.contains(['+', '#', '\0']) {
             return Some("not published: its topic is not a valid topic name".into());
@@ -248,14 +248,19 @@ impl Outbox {
     }
 
     /// Tells whoever asked that a message is refused; the report is for the log.
-    fn reject(&self, message: &Outbound, told: OutcomeSender, reason: String) -> Rejected {
-        told.tell(Outcome::Refused(reason.clone()));
+    fn reject(&self, message: &OutboundMessage, told: OutcomeSender, reason: String) -> RejectedMessage {
+        told.tell(PublishOutcome::Refused(reason.clone()));
         let bytes = packets::publish_size(self.protocol, message);
-        Rejected { topic: message.topic.to_string(), bytes, reason }
+        RejectedMessage { topic: message.topic.to_string(), bytes, reason }
     }
 
     /// PUBACK. An unknown one (a repetition crossing its answer) is no reason to part.
-    pub(crate) fn acknowledged(&mut self, id: u16, answer: Answer, ids: &mut PacketIds) -> Option<Rejected> {
+    pub(crate) fn acknowledged(
+        &mut self,
+        id: u16,
+        answer: PublishAnswer,
+        ids: &mut PacketIds,
+    ) -> Option<RejectedMessage> {
         match self.flights.get(&id) {
             Some(flight) if flight.message.qos == QoS::AtLeastOnce => {}
             _ => return None,
@@ -267,17 +272,17 @@ impl Outbox {
     pub(crate) fn recorded(
         &mut self,
         id: u16,
-        answer: Answer,
+        answer: PublishAnswer,
         ids: &mut PacketIds,
         out: &mut BytesMut,
-    ) -> Option<Rejected> {
+    ) -> Option<RejectedMessage> {
         if answer.is_refusal() {
             return self.finish(id, answer, ids);
         }
         if let Some(flight) = self.flights.get_mut(&id) {
             flight.recorded = true;
         }
-        packets::ack(out, Ack::PubRel, id);
+        packets::ack(out, AckPacket::PubRel, id);
         None
     }
 
@@ -286,15 +291,15 @@ impl Outbox {
         if self.flights.get(&id).is_some_and(|flight| flight.recorded)
             && let Some(flight) = self.settle(id, ids)
         {
-            flight.told.tell(Outcome::Acknowledged);
+            flight.told.tell(PublishOutcome::Acknowledged);
         }
     }
 
     /// The broker's last word on a message; a report if it is a refusal.
-    fn finish(&mut self, id: u16, answer: Answer, ids: &mut PacketIds) -> Option<Rejected> {
+    fn finish(&mut self, id: u16, answer: PublishAnswer, ids: &mut PacketIds) -> Option<RejectedMessage> {
         let Flight { message, told, .. } = self.settle(id, ids)?;
         if !answer.is_refusal() {
-            told.tell(Outcome::Acknowledged);
+            told.tell(PublishOutcome::Acknowledged);
             return None;
         }
         let reason = format!("refused by the broker: {}", answer.in_words());
@@ -313,31 +318,31 @@ impl Outbox {
 }
 
 /// Memory that a message takes, in bytes.
-fn cost(message: &Outbound) -> usize {
+fn cost(message: &OutboundMessage) -> usize {
     message.topic.len() + message.payload.len() + 128
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Receipt;
-    use crate::session::options::Server;
+    use crate::link::PublishReceipt;
+    use crate::session::options::BrokerServer;
     use futures_util::FutureExt;
 
-    fn outbox(window: u16) -> Outbox {
-        let server = Server::Tcp { host: "localhost".into(), port: 1883 };
+    fn outbox(window: u16) -> SessionOutbox {
+        let server = BrokerServer::Tcp { host: "localhost".into(), port: 1883 };
         let mut options = SessionOptions::new(server, "test");
-        options.protocol = Protocol::V3;
+        options.protocol = ProtocolVersion::V3;
         options.max_inflight = window;
         options.max_outgoing_packet = 1000;
-        Outbox::new(&options)
+        SessionOutbox::new(&options)
     }
 
-    fn message(payload: &str, qos: QoS) -> Outgoing {
-        Outbound { topic: "t".into(), payload: payload.to_owned().into(), qos, retain: false }.into()
+    fn message(payload: &str, qos: QoS) -> OutgoingPublish {
+        OutboundMessage { topic: "t".into(), payload: payload.to_owned().into(), qos, retain: false }.into()
     }
 
-    fn sent(outbox: &mut Outbox, ids: &mut PacketIds) -> Vec<(String, bool, u16)> {
+    fn sent(outbox: &mut SessionOutbox, ids: &mut PacketIds) -> Vec<(String, bool, u16)> {
         let (mut out, mut rejected) = (BytesMut::new(), Vec::new());
         outbox.fill(&mut out, ids, &mut rejected);
         let mut found = Vec::new();
@@ -356,23 +361,23 @@ mod tests {
     #[test]
     fn the_window_is_kept_and_moves_with_each_acknowledgement() {
         let (mut outbox, mut ids) = (outbox(2), PacketIds::default());
-        outbox.connected(Accepted::by_v3(false), &mut ids);
+        outbox.connected(ConnackLimits::by_v3(false), &mut ids);
         outbox.push(["a", "b", "c"].map(|it| message(it, QoS::AtLeastOnce)).into());
         assert_eq!(sent(&mut outbox, &mut ids), [("a".into(), false, 1), ("b".into(), false, 2)]);
-        assert!(outbox.acknowledged(2, Answer::default(), &mut ids).is_none());
+        assert!(outbox.acknowledged(2, PublishAnswer::default(), &mut ids).is_none());
         assert_eq!(sent(&mut outbox, &mut ids), [("c".into(), false, 3)]);
     }
 
     #[test]
     fn what_was_not_acknowledged_goes_out_again_in_order_before_anything_new() {
         let (mut outbox, mut ids) = (outbox(10), PacketIds::default());
-        outbox.connected(Accepted::by_v3(false), &mut ids);
+        outbox.connected(ConnackLimits::by_v3(false), &mut ids);
         outbox.push(["a", "b"].map(|it| message(it, QoS::AtLeastOnce)).into());
         outbox.push(vec![message("q", QoS::ExactlyOnce)]);
         sent(&mut outbox, &mut ids);
-        outbox.recorded(3, Answer::default(), &mut ids, &mut BytesMut::new());
+        outbox.recorded(3, PublishAnswer::default(), &mut ids, &mut BytesMut::new());
         outbox.push(vec![message("new", QoS::AtLeastOnce)]);
-        outbox.connected(Accepted::by_v3(true), &mut ids);
+        outbox.connected(ConnackLimits::by_v3(true), &mut ids);
         let expected =
             [("a".into(), true, 1), ("b".into(), true, 2), ("PUBREL".into(), false, 3), ("new".into(), false, 4)];
         assert_eq!(sent(&mut outbox, &mut ids), expected);
@@ -381,10 +386,10 @@ mod tests {
     #[test]
     fn without_the_session_they_go_out_as_new_messages() {
         let (mut outbox, mut ids) = (outbox(10), PacketIds::default());
-        outbox.connected(Accepted::by_v3(false), &mut ids);
+        outbox.connected(ConnackLimits::by_v3(false), &mut ids);
         outbox.push(["a", "b"].map(|it| message(it, QoS::AtLeastOnce)).into());
         sent(&mut outbox, &mut ids);
-        outbox.connected(Accepted::by_v3(false), &mut ids);
+        outbox.connected(ConnackLimits::by_v3(false), &mut ids);
         assert_eq!(sent(&mut outbox, &mut ids), [("a".into(), false, 3), ("b".into(), false, 4)]);
     }
 
@@ -394,10 +399,10 @@ mod tests {
             let (mut outbox, mut ids) = (outbox(10), PacketIds::default());
             outbox.push(["poison", "good"].map(|it| message(it, QoS::AtLeastOnce)).into());
             for _ in 0..LOSSES_PER_MESSAGE {
-                assert!(outbox.connected(Accepted::by_v3(session_present), &mut ids).is_none());
+                assert!(outbox.connected(ConnackLimits::by_v3(session_present), &mut ids).is_none());
                 sent(&mut outbox, &mut ids);
             }
-            assert!(outbox.connected(Accepted::by_v3(session_present), &mut ids).is_some());
+            assert!(outbox.connected(ConnackLimits::by_v3(session_present), &mut ids).is_some());
             assert_eq!(sent(&mut outbox, &mut ids)[0].0, "good");
             assert_eq!(outbox.len(), 1);
         }
@@ -406,7 +411,7 @@ mod tests {
     #[test]
     fn a_message_over_a_limit_is_rejected_and_the_next_one_goes_out() {
         let (mut outbox, mut ids, mut rejected) = (outbox(10), PacketIds::default(), Vec::new());
-        outbox.connected(Accepted::by_v3(false), &mut ids);
+        outbox.connected(ConnackLimits::by_v3(false), &mut ids);
         outbox.push(vec![message(&"x".repeat(1001), QoS::AtLeastOnce), message("a", QoS::AtLeastOnce)]);
         let mut out = BytesMut::new();
         outbox.fill(&mut out, &mut ids, &mut rejected);
@@ -414,14 +419,14 @@ mod tests {
         assert_eq!((rejected.len(), outbox.len()), (1, 1));
     }
 
-    fn tracked(qos: QoS) -> (Outgoing, Receipt) {
-        Outgoing::with_receipt(message("x", qos).message)
+    fn tracked(qos: QoS) -> (OutgoingPublish, PublishReceipt) {
+        OutgoingPublish::with_receipt(message("x", qos).message)
     }
 
     #[tokio::test]
     async fn a_message_has_its_outcome_when_the_broker_has_answered_and_not_before() {
         let (mut outbox, mut ids) = (outbox(10), PacketIds::default());
-        outbox.connected(Accepted::by_v3(false), &mut ids);
+        outbox.connected(ConnackLimits::by_v3(false), &mut ids);
         let mut receipts = Vec::new();
         for qos in [QoS::AtLeastOnce, QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::ExactlyOnce, QoS::AtLeastOnce] {
             let (outgoing, receipt) = tracked(qos);
@@ -430,10 +435,10 @@ mod tests {
         }
         sent(&mut outbox, &mut ids);
         assert!(receipts.iter_mut().all(|receipt| receipt.now_or_never().is_none()));
-        let refused = || Answer { code: 0x87, reason: Some("not here".into()) };
-        outbox.acknowledged(1, Answer::default(), &mut ids);
+        let refused = || PublishAnswer { code: 0x87, reason: Some("not here".into()) };
+        outbox.acknowledged(1, PublishAnswer::default(), &mut ids);
         outbox.acknowledged(2, refused(), &mut ids);
-        outbox.recorded(3, Answer::default(), &mut ids, &mut BytesMut::new());
+        outbox.recorded(3, PublishAnswer::default(), &mut ids, &mut BytesMut::new());
         outbox.completed(3, &mut ids);
         outbox.recorded(4, refused(), &mut ids, &mut BytesMut::new());
         drop(outbox);
@@ -441,8 +446,8 @@ mod tests {
         for receipt in receipts {
             outcomes.push(receipt.await);
         }
-        let refused = Outcome::Refused("refused by the broker: not authorized (0x87): not here".into());
-        let acknowledged = Outcome::Acknowledged;
-        assert_eq!(outcomes, [acknowledged.clone(), refused.clone(), acknowledged, refused, Outcome::GivenUp]);
+        let refused = PublishOutcome::Refused("refused by the broker: not authorized (0x87): not here".into());
+        let acknowledged = PublishOutcome::Acknowledged;
+        assert_eq!(outcomes, [acknowledged.clone(), refused.clone(), acknowledged, refused, PublishOutcome::GivenUp]);
     }
 }

@@ -1,9 +1,9 @@
 //! Packets to the broker, written into one buffer that goes out in one piece.
 
-use crate::link::Subscription;
-use crate::session::options::{Protocol, SessionOptions};
+use crate::link::LinkSubscription;
+use crate::session::options::{ProtocolVersion, SessionOptions};
 use bytes::{BufMut, Bytes, BytesMut};
-use hearthgate_domain::delivery::{Outbound, QoS};
+use hearthgate_domain::delivery::{OutboundMessage, QoS};
 use hearthgate_domain::redelivery::CLIENT_WINDOW;
 use rumqttc::mqttbytes::v4;
 use rumqttc::v5::mqttbytes::v5;
@@ -19,14 +19,14 @@ pub(crate) const DISCONNECT: [u8; 2] = [0xe0, 0];
 /// The four acknowledgements in their short form, which means success in MQTT 5.
 #[expect(clippy::enum_variant_names, reason = "MQTT's own names")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ack {
+pub(crate) enum AckPacket {
     PubAck = 0x40,
     PubRec = 0x50,
     PubRel = 0x62,
     PubComp = 0x70,
 }
 
-pub(crate) fn ack(out: &mut BytesMut, ack: Ack, packet_id: u16) {
+pub(crate) fn ack(out: &mut BytesMut, ack: AckPacket, packet_id: u16) {
     let [high, low] = packet_id.to_be_bytes();
     out.extend_from_slice(&[ack as u8, 2, high, low]);
 }
@@ -37,8 +37,8 @@ pub(crate) fn ack(out: &mut BytesMut, ack: Ack, packet_id: u16) {
 /// What rumqttc's codec refuses, in words.
 pub(crate) fn connect(out: &mut BytesMut, options: &SessionOptions, keeps_will: bool) -> Result<(), String> {
     match options.protocol {
-        Protocol::V3 => connect_v3(options).write(out, NO_LIMIT).map_err(|error| error.to_string())?,
-        Protocol::V5 => connect_v5(options, keeps_will).write(out, None).map_err(|error| error.to_string())?,
+        ProtocolVersion::V3 => connect_v3(options).write(out, NO_LIMIT).map_err(|error| error.to_string())?,
+        ProtocolVersion::V5 => connect_v5(options, keeps_will).write(out, None).map_err(|error| error.to_string())?,
     };
     Ok(())
 }
@@ -123,19 +123,19 @@ fn qos_v5(qos: QoS) -> rumqttc::v5::mqttbytes::QoS {
 /// `identifier` is that of all these filters; MQTT 5 only.
 pub(crate) fn subscribe(
     out: &mut BytesMut,
-    protocol: Protocol,
+    protocol: ProtocolVersion,
     packet_id: u16,
-    filters: &[Subscription],
+    filters: &[LinkSubscription],
     identifier: Option<u32>,
 ) -> Result<(), String> {
     match protocol {
-        Protocol::V3 => {
+        ProtocolVersion::V3 => {
             let each = filters.iter().map(|it| v4::SubscribeFilter::new(it.filter.clone(), qos_v3(it.qos)));
             let mut packet = v4::Subscribe::new_many(each);
             packet.pkid = packet_id;
             v4::Packet::Subscribe(packet).write(out, NO_LIMIT).map_err(|error| error.to_string())?;
         }
-        Protocol::V5 => {
+        ProtocolVersion::V5 => {
             let each = filters.iter().map(|it| {
                 let mut filter = v5::Filter::new(it.filter.clone(), qos_v5(it.qos));
                 if !it.filter.starts_with("$share/") {
@@ -156,16 +156,16 @@ pub(crate) fn subscribe(
 /// Writes UNSUBSCRIBE.
 pub(crate) fn unsubscribe(
     out: &mut BytesMut,
-    protocol: Protocol,
+    protocol: ProtocolVersion,
     packet_id: u16,
     filters: &[String],
 ) -> Result<(), String> {
     match protocol {
-        Protocol::V3 => {
+        ProtocolVersion::V3 => {
             let packet = v4::Unsubscribe { pkid: packet_id, topics: filters.to_vec() };
             v4::Packet::Unsubscribe(packet).write(out, NO_LIMIT).map_err(|error| error.to_string())?;
         }
-        Protocol::V5 => {
+        ProtocolVersion::V5 => {
             let packet = v5::Unsubscribe { pkid: packet_id, filters: filters.to_vec(), properties: None };
             v5::Packet::Unsubscribe(packet).write(out, None).map_err(|error| error.to_string())?;
         }
@@ -174,14 +174,14 @@ pub(crate) fn unsubscribe(
 }
 
 /// Size of a message's PUBLISH in bytes, fixed header included.
-pub(crate) fn publish_size(protocol: Protocol, message: &Outbound) -> usize {
+pub(crate) fn publish_size(protocol: ProtocolVersion, message: &OutboundMessage) -> usize {
     let remaining = publish_remaining(protocol, message);
     1 + length_width(remaining) + remaining
 }
 
-fn publish_remaining(protocol: Protocol, message: &Outbound) -> usize {
+fn publish_remaining(protocol: ProtocolVersion, message: &OutboundMessage) -> usize {
     let packet_id = if message.qos == QoS::AtMostOnce { 0 } else { 2 };
-    let properties = if protocol == Protocol::V5 { 1 } else { 0 };
+    let properties = if protocol == ProtocolVersion::V5 { 1 } else { 0 };
     2 + message.topic.len() + packet_id + properties + message.payload.len()
 }
 
@@ -195,7 +195,13 @@ fn length_width(length: usize) -> usize {
 }
 
 /// Writes PUBLISH. The message was checked: its topic fits, its size is within the limits.
-pub(crate) fn publish(out: &mut BytesMut, protocol: Protocol, message: &Outbound, packet_id: u16, dup: bool) {
+pub(crate) fn publish(
+    out: &mut BytesMut,
+    protocol: ProtocolVersion,
+    message: &OutboundMessage,
+    packet_id: u16,
+    dup: bool,
+) {
     let mut length = publish_remaining(protocol, message);
     out.reserve(5 + length);
     out.put_u8(0x30 | u8::from(dup) << 3 | u8::from(message.qos) << 1 | u8::from(message.retain));
@@ -213,7 +219,7 @@ pub(crate) fn publish(out: &mut BytesMut, protocol: Protocol, message: &Outbound
     if message.qos != QoS::AtMostOnce {
         out.put_u16(packet_id);
     }
-    if protocol == Protocol::V5 {
+    if protocol == ProtocolVersion::V5 {
         out.put_u8(0);
     }
     out.put_slice(&message.payload);
@@ -225,7 +231,7 @@ mod tests {
 
     #[test]
     fn connect_announces_the_receive_maximum_that_is_configured() {
-        let server = crate::session::options::Server::Tcp { host: "localhost".into(), port: 1883 };
+        let server = crate::session::options::BrokerServer::Tcp { host: "localhost".into(), port: 1883 };
         for (configured, announced) in [(7, 7), (0, 1), (u16::MAX, 32_767)] {
             let options = SessionOptions { receive_maximum: configured, ..SessionOptions::new(server.clone(), "test") };
             let v5::Packet::Connect(connect, ..) = connect_v5(&options, true) else { panic!("no CONNECT") };
@@ -236,16 +242,20 @@ mod tests {
     #[test]
     fn a_published_message_is_what_rumqttc_reads() {
         for size in [0, 1, 120, 130, 20_000, 3_000_000] {
-            let message =
-                Outbound { topic: "a/b".into(), payload: vec![7; size].into(), qos: QoS::AtLeastOnce, retain: true };
+            let message = OutboundMessage {
+                topic: "a/b".into(),
+                payload: vec![7; size].into(),
+                qos: QoS::AtLeastOnce,
+                retain: true,
+            };
             let mut out = BytesMut::new();
-            publish(&mut out, Protocol::V3, &message, 9, true);
-            assert_eq!(out.len(), publish_size(Protocol::V3, &message));
+            publish(&mut out, ProtocolVersion::V3, &message, 9, true);
+            assert_eq!(out.len(), publish_size(ProtocolVersion::V3, &message));
             let v4::Packet::Publish(read) = v4::Packet::read(&mut out, NO_LIMIT).unwrap() else { panic!("no PUBLISH") };
             assert_eq!((read.pkid, read.dup, read.retain, read.payload.len()), (9, true, true, size));
 
-            publish(&mut out, Protocol::V5, &message, 9, false);
-            assert_eq!(out.len(), publish_size(Protocol::V5, &message));
+            publish(&mut out, ProtocolVersion::V5, &message, 9, false);
+            assert_eq!(out.len(), publish_size(ProtocolVersion::V5, &message));
             let v5::Packet::Publish(read) = v5::Packet::read(&mut out, None).unwrap() else { panic!("no PUBLISH") };
             assert_eq!((read.pkid, read.dup, &read.topic[..], read.payload.len()), (9, false, &b"a/b"[..], size));
         }

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 /// A byte stream of whichever transport.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+pub(crate) trait TransportStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> TransportStream for T {}
 
 /// A new buffer of this size is made when the old one is nearly full. Payloads are slices of it: it is freed when the last
 /// message in it is, so it is filled up, not replaced at each read.
@@ -18,8 +18,8 @@ const READ_CHUNK: usize = 64 << 10;
 const READ_ROOM: usize = 4 << 10;
 
 /// A connection with its two buffers.
-pub(crate) struct Wire {
-    stream: Box<dyn Stream>,
+pub(crate) struct BufferedStream {
+    stream: Box<dyn TransportStream>,
     pub(crate) input: BytesMut,
     pub(crate) output: BytesMut,
     unflushed: bool,
@@ -27,9 +27,9 @@ pub(crate) struct Wire {
     pub(crate) has_more: bool,
 }
 
-impl Wire {
-    pub(crate) fn new(stream: Box<dyn Stream>) -> Self {
-        Wire { stream, input: BytesMut::new(), output: BytesMut::new(), unflushed: false, has_more: false }
+impl BufferedStream {
+    pub(crate) fn new(stream: Box<dyn TransportStream>) -> Self {
+        BufferedStream { stream, input: BytesMut::new(), output: BytesMut::new(), unflushed: false, has_more: false }
     }
 
     /// Moves bytes until some came in (if `read`) or `output` is written and flushed. Dropping the future loses nothing.

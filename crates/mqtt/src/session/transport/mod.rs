@@ -1,18 +1,18 @@
-//! From a [`Server`] to a byte stream, and through CONNECT to a connection that stands.
+//! From a [`BrokerServer`] to a byte stream, and through CONNECT to a connection that stands.
 
 pub(crate) mod buffers;
 pub(crate) mod quick_ack;
 pub(crate) mod read_coalescer;
 pub(crate) mod tls;
 pub(crate) mod websocket;
-use super::backoff::{Loss, LossKind};
-use super::options::{Protocol, Server, SessionOptions};
+use super::backoff::{ConnectionLoss, LossKind};
+use super::options::{BrokerServer, ProtocolVersion, SessionOptions};
 use super::reason;
-use crate::session::inbound::packet::{Accepted, Incoming};
-use crate::session::inbound::parser::Parser;
+use crate::session::inbound::packet::{BrokerPacket, ConnackLimits};
+use crate::session::inbound::parser::PacketParser;
 use crate::session::outbound::packets;
-use crate::session::transport::buffers::{Stream, Wire};
-use crate::session::transport::quick_ack::Prompt;
+use crate::session::transport::buffers::{BufferedStream, TransportStream};
+use crate::session::transport::quick_ack::QuickAckStream;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::collections::VecDeque;
@@ -22,14 +22,14 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 
 /// A connection that the broker has accepted.
-pub(super) struct Standing {
-    pub(super) wire: Wire,
-    pub(super) parser: Parser,
-    pub(super) accepted: Accepted,
+pub(super) struct Established {
+    pub(super) wire: BufferedStream,
+    pub(super) parser: PacketParser,
+    pub(super) accepted: ConnackLimits,
 }
 
 /// Connects, all the way to CONNACK.
-pub(super) async fn connect(options: &SessionOptions) -> Result<Standing, Loss> {
+pub(super) async fn connect(options: &SessionOptions) -> Result<Established, ConnectionLoss> {
     let attempts = async {
         match attempt(options, true).await? {
             Some(standing) => Ok(standing),
@@ -38,7 +38,7 @@ pub(super) async fn connect(options: &SessionOptions) -> Result<Standing, Loss> 
     };
     match tokio::time::timeout(options.connect_timeout, attempts).await {
         Ok(result) => result,
-        Err(_) => Err(Loss::new(
+        Err(_) => Err(ConnectionLoss::new(
             LossKind::Unreachable,
             format!("no answer from {} within {:?}", options.server, options.connect_timeout),
         )),
@@ -49,55 +49,59 @@ pub(super) async fn connect(options: &SessionOptions) -> Result<Standing, Loss> 
 const RETAIN_NOT_SUPPORTED: u8 = 0x9a;
 
 /// One attempt. `None`: the broker can't keep the will; it takes one that is not `keeps_will`.
-async fn attempt(options: &SessionOptions, keeps_will: bool) -> Result<Option<Standing>, Loss> {
-    let stream = open(&options.server)
-        .await
-        .map_err(|error| Loss::new(LossKind::Unreachable, format!("cannot reach {}: {error}", options.server)))?;
-    let mut wire = Wire::new(stream);
+async fn attempt(options: &SessionOptions, keeps_will: bool) -> Result<Option<Established>, ConnectionLoss> {
+    let stream = open(&options.server).await.map_err(|error| {
+        ConnectionLoss::new(LossKind::Unreachable, format!("cannot reach {}: {error}", options.server))
+    })?;
+    let mut wire = BufferedStream::new(stream);
     packets::connect(&mut wire.output, options, keeps_will)
-        .map_err(|error| Loss::new(LossKind::Refused, format!("cannot make a CONNECT packet: {error}")))?;
-    let mut parser = Parser::new(options.protocol, options.max_incoming_packet);
+        .map_err(|error| ConnectionLoss::new(LossKind::Refused, format!("cannot make a CONNECT packet: {error}")))?;
+    let mut parser = PacketParser::new(options.protocol, options.max_incoming_packet);
     loop {
         wire.exchange(true).await.map_err(|error| unanswered(options, &error))?;
-        let packet = parser.next(&mut wire.input).map_err(|error| Loss::new(LossKind::Broken, error.to_string()))?;
+        let packet =
+            parser.next(&mut wire.input).map_err(|error| ConnectionLoss::new(LossKind::Broken, error.to_string()))?;
         match packet {
             None => {}
-            Some(Incoming::ConnAck(accepted)) => return Ok(Some(Standing { wire, parser, accepted })),
-            Some(Incoming::Refused { code: RETAIN_NOT_SUPPORTED, .. })
+            Some(BrokerPacket::ConnAck(accepted)) => return Ok(Some(Established { wire, parser, accepted })),
+            Some(BrokerPacket::Refused { code: RETAIN_NOT_SUPPORTED, .. })
                 if keeps_will && options.will.as_ref().is_some_and(|will| will.retain) =>
             {
                 tracing::info!(server = %options.server, "the broker keeps no retained messages: the will is not retained");
                 return Ok(None);
             }
-            Some(Incoming::Refused { code, reason: words }) => return Err(refused(options, code, &words)),
+            Some(BrokerPacket::Refused { code, reason: words }) => return Err(refused(options, code, &words)),
             Some(other) => {
-                return Err(Loss::new(LossKind::Broken, format!("the broker answered CONNECT with {other:?}")));
+                return Err(ConnectionLoss::new(
+                    LossKind::Broken,
+                    format!("the broker answered CONNECT with {other:?}"),
+                ));
             }
         }
     }
 }
 
-fn unanswered(options: &SessionOptions, error: &io::Error) -> Loss {
+fn unanswered(options: &SessionOptions, error: &io::Error) -> ConnectionLoss {
     let words = match error.kind() {
         io::ErrorKind::UnexpectedEof => {
             format!("{} closed the connection instead of answering CONNECT", options.server)
         }
         _ => format!("cannot connect to {}: {error}", options.server),
     };
-    Loss::new(LossKind::Unreachable, words)
+    ConnectionLoss::new(LossKind::Unreachable, words)
 }
 
-fn refused(options: &SessionOptions, code: u8, words: &str) -> Loss {
-    let v5 = options.protocol == Protocol::V5;
+fn refused(options: &SessionOptions, code: u8, words: &str) -> ConnectionLoss {
+    let v5 = options.protocol == ProtocolVersion::V5;
     let kind = if reason::is_refusal(v5, code) { LossKind::Refused } else { LossKind::Unreachable };
-    Loss::new(kind, format!("{} refused the connection: {words}", options.server))
+    ConnectionLoss::new(kind, format!("{} refused the connection: {words}", options.server))
 }
 
-async fn open(server: &Server) -> io::Result<Box<dyn Stream>> {
+async fn open(server: &BrokerServer) -> io::Result<Box<dyn TransportStream>> {
     match server {
-        Server::Tcp { host, port } => Ok(Box::new(tcp(host, *port).await?)),
-        Server::Tls { host, port, tls } => Ok(Box::new(tls.connect(host, tcp(host, *port).await?).await?)),
-        Server::WebSocket { host, port, path, tls } => {
+        BrokerServer::Tcp { host, port } => Ok(Box::new(tcp(host, *port).await?)),
+        BrokerServer::Tls { host, port, tls } => Ok(Box::new(tls.connect(host, tcp(host, *port).await?).await?)),
+        BrokerServer::WebSocket { host, port, path, tls } => {
             let stream = tcp(host, *port).await?;
             Ok(match tls {
                 None => Box::new(websocket::connect(stream, host, *port, path).await?),
@@ -107,7 +111,7 @@ async fn open(server: &Server) -> io::Result<Box<dyn Stream>> {
                 }
             })
         }
-        Server::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+        BrokerServer::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
     }
 }
 
@@ -116,7 +120,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Connects to whichever address of the name answers first: each next one is tried when the one before fails or has not
 /// answered for a moment.
-async fn tcp(host: &str, port: u16) -> io::Result<Prompt> {
+async fn tcp(host: &str, port: u16) -> io::Result<QuickAckStream> {
     let mut waiting = alternate(lookup_host((host, port)).await?.collect());
     let mut attempts = FuturesUnordered::new();
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -128,7 +132,7 @@ async fn tcp(host: &str, port: u16) -> io::Result<Prompt> {
         tokio::pin!(delay);
         tokio::select! {
             end = attempts.next() => match end {
-                Some(Ok(stream)) => return Prompt::new(stream),
+                Some(Ok(stream)) => return QuickAckStream::new(stream),
                 Some(Err(error)) => failure = error,
                 None => return Err(failure),
             },

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 const WINDOW: Duration = Duration::from_millis(10);
 const MUCH: usize = 8 << 10;
 
-pub(crate) struct Prompt {
+pub(crate) struct QuickAckStream {
     stream: TcpStream,
     flow: Flow,
 }
@@ -42,11 +42,11 @@ impl Flow {
     }
 }
 
-impl Prompt {
+impl QuickAckStream {
     /// Its writes are not held back either.
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Prompt { stream, flow: Flow { since: Instant::now(), bytes: 0, was_much: false } })
+        Ok(QuickAckStream { stream, flow: Flow { since: Instant::now(), bytes: 0, was_much: false } })
     }
 }
 
@@ -61,7 +61,7 @@ fn acknowledge(stream: &TcpStream) {
 #[cfg(not(target_os = "linux"))]
 fn acknowledge(_: &TcpStream) {}
 
-impl AsyncRead for Prompt {
+impl AsyncRead for QuickAckStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -77,7 +77,7 @@ impl AsyncRead for Prompt {
     }
 }
 
-impl AsyncWrite for Prompt {
+impl AsyncWrite for QuickAckStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }

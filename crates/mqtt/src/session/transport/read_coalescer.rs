@@ -20,7 +20,7 @@ const PENANCE: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct ReadCoalescer {
     window: Instant,
     packets: u128,
     /// Packets a window in the last window without rests.
@@ -38,9 +38,9 @@ enum Phase {
     Resting,
 }
 
-impl Pace {
+impl ReadCoalescer {
     pub(crate) fn new(now: Instant) -> Self {
-        Pace { window: now, packets: 0, unrested: 0, phase: Phase::Prompt(now), rest_until: None }
+        ReadCoalescer { window: now, packets: 0, unrested: 0, phase: Phase::Prompt(now), rest_until: None }
     }
 
     /// So many packets were read.
@@ -81,7 +81,7 @@ mod tests {
     /// Plays a second in which so many packets come in for each 100 µs, but no more than `ahead` before the next read.
     fn reads(per_tick: usize, ahead: usize) -> (usize, usize) {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
+        let mut pace = ReadCoalescer::new(start);
         let (mut waiting, mut reads, mut packets) = (0, 0, 0);
         for tick in 0..10_000_u64 {
             let now = start + Duration::from_micros(100 * tick);

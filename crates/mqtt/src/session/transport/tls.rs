@@ -1,6 +1,6 @@
 //! TLS for the session: rustls with ring, certificates from files that are read anew for each connection.
 
-use crate::session::transport::quick_ack::Prompt;
+use crate::session::transport::quick_ack::QuickAckStream;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 
 /// Certificates and keys, all PEM files. The default trusts what the system trusts.
 #[derive(Clone, Debug, Default)]
-pub struct Tls {
+pub struct TlsOptions {
     /// Certificate authorities to trust instead of the system's.
     pub ca: Option<PathBuf>,
     /// Our certificate with its chain, and its private key.
@@ -64,7 +64,7 @@ pub enum TlsError {
     Verifier(#[from] rustls::client::VerifierBuilderError),
 }
 
-impl Tls {
+impl TlsOptions {
     /// Reads the files and builds the configuration that a connection uses; also good for a check without a broker.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl Tls {
         Ok(config)
     }
 
-    pub(crate) async fn connect(&self, host: &str, stream: Prompt) -> io::Result<TlsStream<Prompt>> {
+    pub(crate) async fn connect(&self, host: &str, stream: QuickAckStream) -> io::Result<TlsStream<QuickAckStream>> {
         let config = self.client_config().map_err(io::Error::other)?;
         let name = self.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned()).map_err(|_| io::Error::other(TlsError::Name(name.into())))?;

@@ -1,6 +1,6 @@
 //! MQTT over WebSocket (MQTT 5.0, section 6): a byte stream in binary frames, subprotocol `mqtt`.
 
-use crate::session::transport::buffers::Stream;
+use crate::session::transport::buffers::TransportStream;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tokio::{TokioAdapter, client_async_with_config};
 use async_tungstenite::tungstenite::client::IntoClientRequest;
@@ -13,7 +13,7 @@ use ws_stream_tungstenite::WsStream;
 const LARGEST_FRAME: usize = 268_435_460;
 
 /// Makes the handshake on a stream that is connected, and encrypted if it has to be.
-pub(crate) async fn connect<S: Stream + 'static>(
+pub(crate) async fn connect<S: TransportStream + 'static>(
     stream: S,
     host: &str,
     port: u16,

@@ -1,19 +1,19 @@
 //! The segment that is being written.
 
 use crate::journal::files::disk;
-use crate::journal::format::Salt;
+use crate::journal::format::SegmentSalt;
 use crate::journal::{JournalError, Seq};
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::UnixMicros;
 use std::fs::File;
 use std::path::PathBuf;
 
 /// The segment being written.
 #[derive(Debug)]
-pub(in crate::journal) struct Active {
+pub(in crate::journal) struct ActiveSegment {
     pub(in crate::journal) file: File,
     pub(in crate::journal) path: PathBuf,
     pub(in crate::journal) base: Seq,
-    pub(in crate::journal) salt: Salt,
+    pub(in crate::journal) salt: SegmentSalt,
     /// End of the last whole group.
     pub(in crate::journal) written: u64,
     /// End of the durable part.
@@ -23,10 +23,10 @@ pub(in crate::journal) struct Active {
     /// A failed write may have left bytes after `written`.
     pub(in crate::journal) untidy: bool,
     /// When it was begun, by the clock of the entries.
-    pub(in crate::journal) created_at: Micros,
+    pub(in crate::journal) created_at: UnixMicros,
 }
 
-impl Active {
+impl ActiveSegment {
     /// Cuts off what a failed write may have left.
     pub(in crate::journal) fn tidy(&mut self) -> Result<(), JournalError> {
         if self.untidy {

@@ -9,21 +9,21 @@ use std::path::Path;
 /// Writes all of `bytes` at `offset`. After an error any part of them may have been written.
 pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     #[cfg(test)]
-    fault::check(fault::Operation::Write)?;
+    fault::check(fault::DiskOperation::Write)?;
     file.write_all_at(bytes, offset)
 }
 
 /// Makes data and length of a file durable.
 pub(crate) fn sync_data(file: &File) -> io::Result<()> {
     #[cfg(test)]
-    fault::check(fault::Operation::Sync)?;
+    fault::check(fault::DiskOperation::Sync)?;
     file.sync_data()
 }
 
 /// Cuts a file.
 pub(crate) fn truncate(file: &File, length: u64) -> io::Result<()> {
     #[cfg(test)]
-    fault::check(fault::Operation::Truncate)?;
+    fault::check(fault::DiskOperation::Truncate)?;
     file.set_len(length)
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 /// Creates an empty file; leftovers of that name are cut.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     #[cfg(test)]
-    fault::check(fault::Operation::Create)?;
+    fault::check(fault::DiskOperation::Create)?;
     OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
 }
 
@@ -55,7 +55,7 @@ pub(crate) mod fault {
     use std::io;
 
     #[derive(Clone, Copy, PartialEq, Eq)]
-    pub(crate) enum Operation {
+    pub(crate) enum DiskOperation {
         Write,
         Sync,
         Truncate,
@@ -67,13 +67,13 @@ pub(crate) mod fault {
     }
 
     /// Makes the next `times` operations of that kind fail.
-    pub(crate) fn inject(operation: Operation, times: u32) {
+    pub(crate) fn inject(operation: DiskOperation, times: u32) {
         let mut next = NEXT.get();
         next[operation as usize] = times;
         NEXT.set(next);
     }
 
-    pub(crate) fn check(operation: Operation) -> io::Result<()> {
+    pub(crate) fn check(operation: DiskOperation) -> io::Result<()> {
         let mut next = NEXT.get();
         let left = &mut next[operation as usize];
         if *left == 0 {

@@ -1,6 +1,6 @@
 //! Damaged bytes that are kept, for whoever wants to look at them.
 
-use crate::journal::format::scan::{READ_AHEAD, Window};
+use crate::journal::format::scan::{READ_AHEAD, ScanWindow};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Range;
@@ -33,7 +33,7 @@ pub(crate) fn keep(dir: &Path, segment: &Path, file: &File, stretch: Range<u64>)
 }
 
 fn copy_to(mut copy: File, file: &File, Range { start: mut at, end }: Range<u64>) -> io::Result<()> {
-    let mut window = Window::default();
+    let mut window = ScanWindow::default();
     while at < end {
         let there = window.load(file, at, READ_AHEAD, READ_AHEAD, end)?;
         if there == 0 {

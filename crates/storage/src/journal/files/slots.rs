@@ -12,25 +12,29 @@ const HEAD: usize = 16;
 
 /// The two files.
 #[derive(Debug)]
-pub(crate) struct Slots {
+pub(crate) struct SlotFiles {
     magic: &'static [u8; 8],
     files: [(PathBuf, File); 2],
     generation: u64,
 }
 
 /// What the files held.
-pub(crate) struct Found {
+pub(crate) struct FoundSlot {
     /// The newest whole content.
     pub(crate) content: Option<Vec<u8>>,
     /// One of them held something else.
     pub(crate) is_damaged: bool,
 }
 
-impl Slots {
+impl SlotFiles {
     /// Opens or makes `name.a` and `name.b`.
-    pub(crate) fn open(dir: &Path, name: &str, magic: &'static [u8; 8]) -> Result<(Slots, Found), JournalError> {
+    pub(crate) fn open(
+        dir: &Path,
+        name: &str,
+        magic: &'static [u8; 8],
+    ) -> Result<(SlotFiles, FoundSlot), JournalError> {
         let files = [open(dir.join(format!("{name}.a")))?, open(dir.join(format!("{name}.b")))?];
-        let (mut generation, mut found) = (0, Found { content: None, is_damaged: false });
+        let (mut generation, mut found) = (0, FoundSlot { content: None, is_damaged: false });
         for (path, file) in &files {
             let mut bytes = Vec::new();
             let mut reading: &File = file;
@@ -43,7 +47,7 @@ impl Slots {
                 None => found.is_damaged |= !bytes.is_empty(),
             }
         }
-        Ok((Slots { magic, files, generation }, found))
+        Ok((SlotFiles { magic, files, generation }, found))
     }
 
     /// Writes the older file and syncs it.

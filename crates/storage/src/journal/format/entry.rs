@@ -1,9 +1,9 @@
 //! Entries: what a message and the decisions about it look like in the journal.
 
-use crate::journal::format::Fields;
+use crate::journal::format::FieldReader;
 use crate::journal::{JournalError, Seq};
-use hearthgate_domain::delivery::{Micros, Origin, QoS};
-use hearthgate_domain::flow::Part;
+use hearthgate_domain::delivery::{MessageOrigin, QoS, UnixMicros};
+use hearthgate_domain::flow::ActionKind;
 use std::fmt;
 
 /// Fixed part of an entry, and so the least length of one.
@@ -23,46 +23,46 @@ const PART: u8 = 0b1100;
 
 /// A message to append.
 #[derive(Clone, Copy)]
-pub struct Entry<'a> {
+pub struct JournalEntry<'a> {
     /// Topic name.
     pub topic: &'a str,
     /// The bytes as they were sent.
     pub payload: &'a [u8],
     /// When it came in.
-    pub received_at: Micros,
+    pub received_at: UnixMicros,
     /// QoS of the delivery.
     pub qos: QoS,
     /// Whether it was a retained one.
     pub retain: bool,
     /// Who may send it again; absent at QoS 0.
-    pub origin: Option<Origin>,
+    pub origin: Option<MessageOrigin>,
     /// Whom it is for, and what was decided.
-    pub targets: &'a [Target<'a>],
+    pub targets: &'a [EntryTarget<'a>],
 }
 
 /// One flow that an entry concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target<'a> {
+pub struct EntryTarget<'a> {
     /// The flow's number; `None` for a refusal that concerns every flow.
     pub flow_id: Option<i64>,
     /// What was decided.
-    pub verdict: Verdict<'a>,
+    pub verdict: TargetVerdict<'a>,
 }
 
-impl Target<'_> {
+impl EntryTarget<'_> {
     /// Whether it is of a message that came in, and not of a dead letter that is replayed in part.
     pub(crate) fn is_fresh(&self) -> bool {
-        !matches!(self.verdict, Verdict::Replayed(_))
+        !matches!(self.verdict, TargetVerdict::Replayed(_))
     }
 }
 
 /// Whether a flow takes a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict<'a> {
+pub enum TargetVerdict<'a> {
     /// It is valid: the flow's actions are due.
     Accepted,
     /// A dead letter is replayed: only this part of the flow's actions is due, the others were done before.
-    Replayed(Part),
+    Replayed(ActionKind),
     /// It goes to the dead letters.
     Refused {
         /// Why, in words; cut after 1 KiB.
@@ -72,14 +72,14 @@ pub enum Verdict<'a> {
     },
 }
 
-impl Verdict<'_> {
+impl TargetVerdict<'_> {
     /// Whether this part of the flow's actions has to be carried out.
     #[must_use]
-    pub fn is_due(&self, part: Part) -> bool {
+    pub fn is_due(&self, part: ActionKind) -> bool {
         match self {
-            Verdict::Accepted => true,
-            Verdict::Replayed(one) => *one == part,
-            Verdict::Refused { .. } => false,
+            TargetVerdict::Accepted => true,
+            TargetVerdict::Replayed(one) => *one == part,
+            TargetVerdict::Refused { .. } => false,
         }
     }
 }
@@ -94,15 +94,15 @@ pub struct StoredEntry<'a> {
     /// The bytes as they were sent.
     pub payload: &'a [u8],
     /// When it came in.
-    pub received_at: Micros,
+    pub received_at: UnixMicros,
     /// QoS of the delivery.
     pub qos: QoS,
     /// Whether it was a retained one.
     pub retain: bool,
     /// Who may send it again.
-    pub origin: Option<Origin>,
+    pub origin: Option<MessageOrigin>,
     /// Whom it is for.
-    pub targets: Targets<'a>,
+    pub targets: EntryTargets<'a>,
 }
 
 // Payloads stay out of logs.
@@ -114,12 +114,12 @@ impl fmt::Debug for StoredEntry<'_> {
 
 /// The targets of a stored entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Targets<'a> {
+pub struct EntryTargets<'a> {
     bytes: &'a [u8],
     count: u16,
 }
 
-impl<'a> Targets<'a> {
+impl<'a> EntryTargets<'a> {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -133,14 +133,14 @@ impl<'a> Targets<'a> {
     }
 
     /// Each target, in the order in which they were appended.
-    pub fn iter(&self) -> impl Iterator<Item = Target<'a>> + use<'a> {
-        let mut fields = Fields(self.bytes);
+    pub fn iter(&self) -> impl Iterator<Item = EntryTarget<'a>> + use<'a> {
+        let mut fields = FieldReader(self.bytes);
         // Reading an entry has already walked through them once, so `None` only ends it.
         (0..self.count).map_while(move |_| take_target(&mut fields))
     }
 }
 
-impl fmt::Debug for Targets<'_> {
+impl fmt::Debug for EntryTargets<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
@@ -150,7 +150,7 @@ impl fmt::Debug for Targets<'_> {
 ///
 /// # Errors
 /// [`JournalError::TooLarge`] when the format cannot hold it.
-pub(crate) fn encoded_len(entry: &Entry<'_>) -> Result<usize, JournalError> {
+pub(crate) fn encoded_len(entry: &JournalEntry<'_>) -> Result<usize, JournalError> {
     let within = |what, size: usize, limit: u64| {
         let size = size as u64;
         if size > limit { Err(JournalError::TooLarge { what, size, limit }) } else { Ok(()) }
@@ -163,18 +163,18 @@ pub(crate) fn encoded_len(entry: &Entry<'_>) -> Result<usize, JournalError> {
     Ok(length)
 }
 
-fn target_len(target: &Target<'_>) -> usize {
+fn target_len(target: &EntryTarget<'_>) -> usize {
     let flow = if target.flow_id.is_some() { 8 } else { 0 };
     let verdict = match target.verdict {
-        Verdict::Accepted | Verdict::Replayed(_) => 0,
-        Verdict::Refused { reason, pointer } => 4 + kept_len(reason) + kept_len(pointer),
+        TargetVerdict::Accepted | TargetVerdict::Replayed(_) => 0,
+        TargetVerdict::Refused { reason, pointer } => 4 + kept_len(reason) + kept_len(pointer),
     };
     1 + flow + verdict
 }
 
 /// Appends an entry whose length `encoded_len` told.
-pub(crate) fn encode(out: &mut Vec<u8>, entry: &Entry<'_>, length: usize) {
-    let origin = entry.origin.unwrap_or(Origin { session: 0, packet_id: 0, dup: false });
+pub(crate) fn encode(out: &mut Vec<u8>, entry: &JournalEntry<'_>, length: usize) {
+    let origin = entry.origin.unwrap_or(MessageOrigin { session: 0, packet_id: 0, dup: false });
     let mut flags = u8::from(entry.qos);
     flags |= if entry.retain { RETAIN } else { 0 };
     flags |= if origin.dup { DUP } else { 0 };
@@ -196,17 +196,17 @@ pub(crate) fn encode(out: &mut Vec<u8>, entry: &Entry<'_>, length: usize) {
     out.extend_from_slice(entry.payload);
 }
 
-fn encode_target(out: &mut Vec<u8>, target: &Target<'_>) {
+fn encode_target(out: &mut Vec<u8>, target: &EntryTarget<'_>) {
     let verdict = match target.verdict {
-        Verdict::Accepted => 0,
-        Verdict::Replayed(part) => part_flags(part),
-        Verdict::Refused { .. } => REFUSED,
+        TargetVerdict::Accepted => 0,
+        TargetVerdict::Replayed(part) => part_flags(part),
+        TargetVerdict::Refused { .. } => REFUSED,
     };
     out.push(verdict | if target.flow_id.is_some() { HAS_FLOW } else { 0 });
     if let Some(flow) = target.flow_id {
         out.extend_from_slice(&flow.to_le_bytes());
     }
-    if let Verdict::Refused { reason, pointer } = target.verdict {
+    if let TargetVerdict::Refused { reason, pointer } = target.verdict {
         out.extend_from_slice(&(kept_len(reason) as u16).to_le_bytes());
         out.extend_from_slice(&(kept_len(pointer) as u16).to_le_bytes());
         push_text(out, reason);
@@ -214,11 +214,11 @@ fn encode_target(out: &mut Vec<u8>, target: &Target<'_>) {
     }
 }
 
-fn part_flags(part: Part) -> u8 {
+fn part_flags(part: ActionKind) -> u8 {
     match part {
-        Part::Store => 0b0100,
-        Part::Post => 0b1000,
-        Part::Publish => 0b1100,
+        ActionKind::Store => 0b0100,
+        ActionKind::Post => 0b1000,
+        ActionKind::Publish => 0b1100,
     }
 }
 
@@ -239,8 +239,8 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
 
 /// Reads the entry at the front of a group's body and tells its length; `None` when it makes no sense.
 pub(crate) fn decode(body: &[u8], seq: Seq) -> Option<(StoredEntry<'_>, usize)> {
-    let length = Fields(body).u32()? as usize;
-    let mut fields = Fields(body.get(..length)?);
+    let length = FieldReader(body).u32()? as usize;
+    let mut fields = FieldReader(body.get(..length)?);
     fields.take(4)?;
     let flags = fields.u8()?;
     fields.take(1)?;
@@ -254,10 +254,10 @@ pub(crate) fn decode(body: &[u8], seq: Seq) -> Option<(StoredEntry<'_>, usize)> 
     for _ in 0..count {
         take_target(&mut fields)?;
     }
-    let targets = Targets { bytes: &before[..before.len() - fields.0.len()], count };
+    let targets = EntryTargets { bytes: &before[..before.len() - fields.0.len()], count };
     let topic = std::str::from_utf8(fields.take(topic_len)?).ok()?;
     let payload = fields.take(payload_len)?;
-    let origin = (flags & HAS_ORIGIN != 0).then_some(Origin { session, packet_id, dup: flags & DUP != 0 });
+    let origin = (flags & HAS_ORIGIN != 0).then_some(MessageOrigin { session, packet_id, dup: flags & DUP != 0 });
     let (qos, retain) = (QoS::try_from(flags & 3).ok()?, flags & RETAIN != 0);
     Some((StoredEntry { seq, topic, payload, received_at, qos, retain, origin, targets }, length))
 }
@@ -269,18 +269,18 @@ pub(crate) fn decode_exactly(body: &[u8], seq: Seq) -> Option<(StoredEntry<'_>, 
     (ENTRY_HEADER + parts == length).then_some((entry, length))
 }
 
-fn take_target<'a>(fields: &mut Fields<'a>) -> Option<Target<'a>> {
+fn take_target<'a>(fields: &mut FieldReader<'a>) -> Option<EntryTarget<'a>> {
     let flags = fields.u8()?;
     let flow_id = if flags & HAS_FLOW != 0 { Some(fields.i64()?) } else { None };
     if flags & REFUSED == 0 {
         let verdict = match flags & PART {
-            0 => Verdict::Accepted,
-            flags => Verdict::Replayed(Part::ALL.into_iter().find(|part| part_flags(*part) == flags)?),
+            0 => TargetVerdict::Accepted,
+            flags => TargetVerdict::Replayed(ActionKind::ALL.into_iter().find(|part| part_flags(*part) == flags)?),
         };
-        return Some(Target { flow_id, verdict });
+        return Some(EntryTarget { flow_id, verdict });
     }
     let (reason, pointer) = (usize::from(fields.u16()?), usize::from(fields.u16()?));
     let reason = std::str::from_utf8(fields.take(reason)?).ok()?;
     let pointer = std::str::from_utf8(fields.take(pointer)?).ok()?;
-    Some(Target { flow_id, verdict: Verdict::Refused { reason, pointer } })
+    Some(EntryTarget { flow_id, verdict: TargetVerdict::Refused { reason, pointer } })
 }

@@ -1,8 +1,8 @@
 //! Entries, and what is settled, as groups of bytes.
 
 use crate::journal::format::entry;
-use crate::journal::format::entry::Entry;
-use crate::journal::format::{GROUP_HEADER, GroupHeader, Kind, Salt, push_group};
+use crate::journal::format::entry::JournalEntry;
+use crate::journal::format::{GROUP_HEADER, GroupHeader, GroupKind, SegmentSalt, push_group};
 use crate::journal::{JournalError, Seq};
 
 /// A group is closed when its body reaches this many bytes, so that readers need little memory.
@@ -11,7 +11,7 @@ const GROUP_TARGET: usize = 128 << 10;
 const SETTLED_RECORD: usize = 16;
 
 /// Upper bound of what the entries take on disk.
-pub(crate) fn frames_len(entries: &[Entry<'_>]) -> Result<u64, JournalError> {
+pub(crate) fn frames_len(entries: &[JournalEntry<'_>]) -> Result<u64, JournalError> {
     let mut total = 0;
     for entry in entries {
         total += entry::encoded_len(entry)?;
@@ -19,7 +19,7 @@ pub(crate) fn frames_len(entries: &[Entry<'_>]) -> Result<u64, JournalError> {
     Ok((total + (total / GROUP_TARGET + 1) * (GROUP_HEADER + 8)) as u64)
 }
 
-pub(crate) fn encode(out: &mut Vec<u8>, entries: &[Entry<'_>], first: Seq, salt: Salt) {
+pub(crate) fn encode(out: &mut Vec<u8>, entries: &[JournalEntry<'_>], first: Seq, salt: SegmentSalt) {
     let mut next = first;
     let mut entries = entries.iter();
     while !entries.as_slice().is_empty() {
@@ -34,7 +34,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, entries: &[Entry<'_>], first: Seq, salt:
         }
         let body = &out[start + GROUP_HEADER..];
         let header = GroupHeader {
-            kind: Kind::Entries,
+            kind: GroupKind::Entries,
             first: group_first,
             count: (next - group_first) as u32,
             body_len: body.len() as u32,
@@ -50,16 +50,16 @@ pub(crate) fn settled_len(settled: &[(u64, Seq)]) -> u64 {
 }
 
 /// Of each session everything through that number will not be sent again.
-pub(crate) fn encode_settled(out: &mut Vec<u8>, settled: &[(u64, Seq)], next: Seq, salt: Salt) {
+pub(crate) fn encode_settled(out: &mut Vec<u8>, settled: &[(u64, Seq)], next: Seq, salt: SegmentSalt) {
     if settled.is_empty() {
         return;
     }
     let record = |(session, through): &(u64, Seq)| [session.to_le_bytes(), through.to_le_bytes()].concat();
     let body: Vec<u8> = settled.iter().flat_map(record).collect();
-    push_group(out, salt, control_header(Kind::Settled, next), &body);
+    push_group(out, salt, control_header(GroupKind::Settled, next), &body);
 }
 
 /// Of a group that holds no entries.
-pub(in crate::journal) fn control_header(kind: Kind, first: Seq) -> GroupHeader {
+pub(in crate::journal) fn control_header(kind: GroupKind, first: Seq) -> GroupHeader {
     GroupHeader { kind, first, count: 0, body_len: 0, body_checksum: 0 }
 }

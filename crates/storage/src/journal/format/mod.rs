@@ -6,7 +6,7 @@ pub(crate) mod hash;
 pub(crate) mod notes;
 pub(crate) mod scan;
 use super::Seq;
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::UnixMicros;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -20,11 +20,11 @@ const GROUP_MAGIC: &[u8; 4] = b"HGG1";
 
 /// What the checksums of a segment's groups start from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Salt(u32);
+pub(super) struct SegmentSalt(u32);
 
-impl Salt {
+impl SegmentSalt {
     pub(super) fn new(journal: Uuid, base: Seq) -> Self {
-        Salt(crc32c::crc32c_append(crc32c::crc32c(journal.as_bytes()), &base.to_le_bytes()))
+        SegmentSalt(crc32c::crc32c_append(crc32c::crc32c(journal.as_bytes()), &base.to_le_bytes()))
     }
 
     pub(super) fn checksum(self, bytes: &[u8]) -> u32 {
@@ -48,7 +48,7 @@ pub(super) struct SegmentHeader {
     pub(super) journal: Uuid,
     pub(super) base: Seq,
     pub(super) voids_from: Seq,
-    pub(super) created_at: Micros,
+    pub(super) created_at: UnixMicros,
 }
 
 pub(super) enum SegmentFault {
@@ -71,7 +71,7 @@ impl SegmentHeader {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, SegmentFault> {
-        let mut fields = Fields(bytes);
+        let mut fields = FieldReader(bytes);
         let read = (|| {
             let magic = fields.take(6)?;
             let version = fields.u16()?;
@@ -91,7 +91,7 @@ impl SegmentHeader {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum GroupKind {
     Entries = 1,
     Begin = 2,
     Lost = 3,
@@ -100,28 +100,28 @@ pub(super) enum Kind {
     Notes = 6,
 }
 
-impl Kind {
+impl GroupKind {
     fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
-            1 => Kind::Entries,
-            2 => Kind::Begin,
-            3 => Kind::Lost,
-            4 => Kind::Unused,
-            5 => Kind::Settled,
-            6 => Kind::Notes,
+            1 => GroupKind::Entries,
+            2 => GroupKind::Begin,
+            3 => GroupKind::Lost,
+            4 => GroupKind::Unused,
+            5 => GroupKind::Settled,
+            6 => GroupKind::Notes,
             _ => return None,
         })
     }
 
     /// Whether the body means anything, so that its checksum has to be right.
     fn has_body(self) -> bool {
-        !matches!(self, Kind::Lost | Kind::Unused)
+        !matches!(self, GroupKind::Lost | GroupKind::Unused)
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GroupHeader {
-    pub(super) kind: Kind,
+    pub(super) kind: GroupKind,
     pub(super) first: Seq,
     pub(super) count: u32,
     pub(super) body_len: u32,
@@ -139,11 +139,11 @@ impl GroupHeader {
         GROUP_HEADER as u64 + u64::from(self.body_len).next_multiple_of(8)
     }
 
-    pub(super) fn body_is_sound(&self, body: &[u8], salt: Salt) -> bool {
+    pub(super) fn body_is_sound(&self, body: &[u8], salt: SegmentSalt) -> bool {
         !self.kind.has_body() || salt.checksum(body) == self.body_checksum
     }
 
-    pub(super) fn encode(&self, salt: Salt) -> [u8; GROUP_HEADER] {
+    pub(super) fn encode(&self, salt: SegmentSalt) -> [u8; GROUP_HEADER] {
         let mut out = [0; GROUP_HEADER];
         out[..4].copy_from_slice(GROUP_MAGIC);
         out[4] = self.kind as u8;
@@ -157,14 +157,14 @@ impl GroupHeader {
     }
 
     /// `None` when these bytes are no group header of this segment.
-    pub(super) fn decode(bytes: &[u8], salt: Salt) -> Option<Self> {
-        let mut fields = Fields(bytes);
+    pub(super) fn decode(bytes: &[u8], salt: SegmentSalt) -> Option<Self> {
+        let mut fields = FieldReader(bytes);
         if fields.take(4)? != GROUP_MAGIC {
             return None;
         }
         let kind = fields.u8()?;
         fields.take(3)?;
-        let kind = Kind::from_byte(kind)?;
+        let kind = GroupKind::from_byte(kind)?;
         let (first, count, body_len) = (fields.u64()?, fields.u32()?, fields.u32()?);
         fields.take(8)?;
         let header = GroupHeader { kind, first, count, body_len, body_checksum: fields.u32()? };
@@ -173,7 +173,7 @@ impl GroupHeader {
 }
 
 /// Appends a group of one of the kinds that are not entries.
-pub(super) fn push_group(out: &mut Vec<u8>, salt: Salt, mut header: GroupHeader, body: &[u8]) {
+pub(super) fn push_group(out: &mut Vec<u8>, salt: SegmentSalt, mut header: GroupHeader, body: &[u8]) {
     header.body_len = u32::try_from(body.len()).unwrap_or(u32::MAX);
     header.body_checksum = salt.checksum(body);
     out.extend_from_slice(&header.encode(salt));
@@ -182,9 +182,9 @@ pub(super) fn push_group(out: &mut Vec<u8>, salt: Salt, mut header: GroupHeader,
 }
 
 /// Reads little-endian fields off the front; `None` when there are too few bytes.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(super) struct FieldReader<'a>(pub(super) &'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> FieldReader<'a> {
     pub(super) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(length)?;
         self.0 = tail;

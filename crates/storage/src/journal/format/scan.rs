@@ -1,6 +1,6 @@
 //! Walking through the groups of a segment, whatever state it is in.
 
-use crate::journal::format::{GROUP_HEADER, GroupHeader, Salt};
+use crate::journal::format::{GROUP_HEADER, GroupHeader, SegmentSalt};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -10,12 +10,12 @@ pub(crate) const READ_AHEAD: usize = 256 << 10;
 
 /// A part of a file in memory.
 #[derive(Debug, Default)]
-pub(crate) struct Window {
+pub(crate) struct ScanWindow {
     bytes: Vec<u8>,
     start: u64,
 }
 
-impl Window {
+impl ScanWindow {
     /// The bytes from `at`, as many as are here.
     pub(crate) fn from(&self, at: u64) -> &[u8] {
         let skip = at.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok());
@@ -67,7 +67,7 @@ pub(crate) fn body<'a>(frame: &'a [u8], header: &GroupHeader) -> Option<&'a [u8]
 
 /// What stands at an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum FoundGroup {
     /// The end.
     End,
     /// A sound group; it is in the window as a whole.
@@ -79,25 +79,31 @@ pub(crate) enum Found {
 }
 
 /// Looks at what stands at `at`.
-pub(crate) fn look(window: &mut Window, file: &File, salt: Salt, at: u64, limit: u64) -> io::Result<Found> {
+pub(crate) fn look(
+    window: &mut ScanWindow,
+    file: &File,
+    salt: SegmentSalt,
+    at: u64,
+    limit: u64,
+) -> io::Result<FoundGroup> {
     if at >= limit {
-        return Ok(Found::End);
+        return Ok(FoundGroup::End);
     }
     window.load(file, at, GROUP_HEADER, READ_AHEAD, limit)?;
     let Some(header) = GroupHeader::decode(window.from(at), salt) else {
-        return Ok(Found::BadHeader);
+        return Ok(FoundGroup::BadHeader);
     };
     if header.frame_len() > limit - at {
-        return Ok(Found::BadBody(header));
+        return Ok(FoundGroup::BadBody(header));
     }
     window.load(file, at, header.frame_len() as usize, READ_AHEAD, limit)?;
     let sound = body(window.from(at), &header).is_some_and(|body| header.body_is_sound(body, salt));
-    Ok(if sound { Found::Group(header) } else { Found::BadBody(header) })
+    Ok(if sound { FoundGroup::Group(header) } else { FoundGroup::BadBody(header) })
 }
 
 /// A stretch of a segment that cannot be read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stretch {
+pub(crate) struct DamagedStretch {
     /// Where the next group stands, or the end.
     pub(crate) to: u64,
     /// The number after the last one lost, as far as it can be told from here.
@@ -106,16 +112,16 @@ pub(crate) struct Stretch {
 
 /// Finds the end of the damage that `look` found at `at`.
 pub(crate) fn past_damage(
-    window: &mut Window,
+    window: &mut ScanWindow,
     file: &File,
-    salt: Salt,
+    salt: SegmentSalt,
     at: u64,
     limit: u64,
-    found: Found,
-) -> io::Result<Stretch> {
-    if let Found::BadBody(header) = found {
+    found: FoundGroup,
+) -> io::Result<DamagedStretch> {
+    if let FoundGroup::BadBody(header) = found {
         let to = at.saturating_add(header.frame_len()).min(limit);
-        return Ok(Stretch { to, lost_end: Some(header.end()) });
+        return Ok(DamagedStretch { to, lost_end: Some(header.end()) });
     }
     // Groups stand at multiples of 8, and none is shorter than its header.
     let mut candidate = at + GROUP_HEADER as u64;
@@ -126,9 +132,9 @@ pub(crate) fn past_damage(
         }
         let bytes = window.from(candidate);
         if let Some(header) = GroupHeader::decode(bytes, salt) {
-            return Ok(Stretch { to: candidate, lost_end: Some(header.first) });
+            return Ok(DamagedStretch { to: candidate, lost_end: Some(header.first) });
         }
         candidate += 8;
     }
-    Ok(Stretch { to: limit, lost_end: None })
+    Ok(DamagedStretch { to: limit, lost_end: None })
 }

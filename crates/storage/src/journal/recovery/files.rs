@@ -1,11 +1,11 @@
 //! The segment files of a journal: which there are, whose they are, and their headers.
 
 use crate::journal::files::{disk, quarantine};
-use crate::journal::format::scan::Window;
-use crate::journal::format::{SEGMENT_HEADER, Salt, SegmentFault, SegmentHeader, VERSION, segment_base};
-use crate::journal::recovery::report::{Damage, Recovery, What};
+use crate::journal::format::scan::ScanWindow;
+use crate::journal::format::{SEGMENT_HEADER, SegmentFault, SegmentHeader, SegmentSalt, VERSION, segment_base};
+use crate::journal::recovery::report::{DamageKind, JournalDamage, JournalRecovery};
 use crate::journal::{JournalError, Seq};
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::UnixMicros;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,16 +21,16 @@ pub(super) struct SegmentFile {
 }
 
 impl SegmentFile {
-    pub(super) fn salt(&self, id: Uuid) -> Salt {
-        Salt::new(id, self.base)
+    pub(super) fn salt(&self, id: Uuid) -> SegmentSalt {
+        SegmentSalt::new(id, self.base)
     }
 
     pub(super) fn voids_from(&self) -> Seq {
         self.header.map_or(self.base, |header| header.voids_from)
     }
 
-    pub(super) fn created_at(&self) -> Micros {
-        self.header.map_or(Micros::MIN, |header| header.created_at)
+    pub(super) fn created_at(&self) -> UnixMicros {
+        self.header.map_or(UnixMicros::MIN, |header| header.created_at)
     }
 
     pub(super) fn failed(&self, attempted: &'static str) -> impl Fn(io::Error) -> JournalError {
@@ -38,12 +38,12 @@ impl SegmentFile {
     }
 
     /// Renames it, so that it is no segment any more.
-    pub(super) fn set_aside(&self, dir: &Path) -> Result<Damage, JournalError> {
+    pub(super) fn set_aside(&self, dir: &Path) -> Result<JournalDamage, JournalError> {
         let kept = self.path.with_extension("seg.damaged");
         fs::rename(&self.path, &kept).map_err(self.failed("set aside"))?;
         quarantine::prune(dir);
-        let damage = Damage::new(What::Unreadable, &self.path, 0..self.length, self.base..self.base);
-        Ok(Damage { set_aside: Some(kept), ..damage })
+        let damage = JournalDamage::new(DamageKind::Unreadable, &self.path, 0..self.length, self.base..self.base);
+        Ok(JournalDamage { set_aside: Some(kept), ..damage })
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn list(dir: &Path) -> Result<Vec<SegmentFile>, JournalError> {
         let opened = OpenOptions::new().read(true).write(true).open(&path);
         let file = opened.map_err(|source| JournalError::io("open", &path, source))?;
         let length = file.metadata().map_err(|source| JournalError::io("examine", &path, source))?.len();
-        let mut window = Window::default();
+        let mut window = ScanWindow::default();
         let head = SEGMENT_HEADER as usize;
         window.load(&file, 0, head, head, length).map_err(|source| JournalError::io("read", &path, source))?;
         let header = match SegmentHeader::decode(window.from(0)) {
@@ -98,7 +98,7 @@ pub(super) fn check_headers(
     dir: &Path,
     id: Uuid,
     files: &mut Vec<SegmentFile>,
-    recovery: &mut Recovery,
+    recovery: &mut JournalRecovery,
 ) -> Result<(), JournalError> {
     let mut kept = Vec::with_capacity(files.len());
     for mut file in files.drain(..) {
@@ -113,7 +113,7 @@ pub(super) fn check_headers(
             disk::write_at(&file.file, &header.encode(), 0).map_err(file.failed("write the header of"))?;
             file.header = Some(header);
             let lost = file.base..file.base;
-            recovery.damaged.push(Damage::new(What::Header, &file.path, 0..SEGMENT_HEADER, lost));
+            recovery.damaged.push(JournalDamage::new(DamageKind::Header, &file.path, 0..SEGMENT_HEADER, lost));
         }
         kept.push(file);
     }

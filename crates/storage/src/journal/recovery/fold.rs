@@ -1,46 +1,51 @@
 //! What walking through the segments tells, from the last one's beginning as a rule: what is owed, and how old things are.
 
 use super::files::SegmentFile;
-use super::tail::Tail;
+use super::tail::MendedTail;
 use crate::journal::format::entry;
-use crate::journal::format::notes::{self, Note};
+use crate::journal::format::notes::{self, UnstoredNote};
 use crate::journal::format::scan;
-use crate::journal::format::scan::{Found, Window};
-use crate::journal::format::{Fields, GroupHeader, Kind, SEGMENT_HEADER, Salt};
-use crate::journal::state::redelivery::Snapshot;
-use crate::journal::state::{Index, Segment};
+use crate::journal::format::scan::{FoundGroup, ScanWindow};
+use crate::journal::format::{FieldReader, GroupHeader, GroupKind, SEGMENT_HEADER, SegmentSalt};
+use crate::journal::state::redelivery::WindowSnapshot;
+use crate::journal::state::{SegmentIndex, SegmentView};
 use crate::journal::{FlowKey, JournalError, LatestDigests, Seq, content_hash, topic_hash};
-use hearthgate_domain::delivery::Micros;
-use hearthgate_domain::redelivery::Owed;
+use hearthgate_domain::delivery::UnixMicros;
+use hearthgate_domain::redelivery::RedeliveryWindow;
 use std::collections::VecDeque;
 use uuid::Uuid;
 
 /// See the module.
-pub(super) struct Folded {
-    pub(super) owed: Owed,
+pub(super) struct FoldedState {
+    pub(super) owed: RedeliveryWindow,
     /// What came before this number is in the snapshot.
     from: Seq,
     /// And what was noted before this one.
     pub(super) notes: u64,
     pub(super) latest: LatestDigests,
     /// Notes that belong before entries that are still to come.
-    pending: VecDeque<Note>,
+    pending: VecDeque<UnstoredNote>,
     /// When the last segment was begun, by the journal's clock.
-    pub(super) newest: Micros,
+    pub(super) newest: UnixMicros,
 }
 
 /// Lists the segments, and follows what is owed from the snapshot on; without one, from the oldest entry on.
 pub(super) fn read_owed(
     id: Uuid,
     files: &[SegmentFile],
-    tail: Option<&Tail>,
-    snapshot: Option<Snapshot>,
+    tail: Option<&MendedTail>,
+    snapshot: Option<WindowSnapshot>,
     window: usize,
-) -> Result<(Index, Folded), JournalError> {
-    let nothing = || Snapshot { through: 0, notes: 0, latest: LatestDigests::default(), owed: Owed::new(window) };
-    let Snapshot { through, notes, latest, owed } = snapshot.unwrap_or_else(nothing);
-    let mut folded = Folded { owed, from: through, notes, latest, pending: VecDeque::new(), newest: 0 };
-    let mut index = Index::default();
+) -> Result<(SegmentIndex, FoldedState), JournalError> {
+    let nothing = || WindowSnapshot {
+        through: 0,
+        notes: 0,
+        latest: LatestDigests::default(),
+        owed: RedeliveryWindow::new(window),
+    };
+    let WindowSnapshot { through, notes, latest, owed } = snapshot.unwrap_or_else(nothing);
+    let mut folded = FoldedState { owed, from: through, notes, latest, pending: VecDeque::new(), newest: 0 };
+    let mut index = SegmentIndex::default();
     let Some(tail) = tail else { return Ok((index, folded)) };
     for (place, file) in files.iter().enumerate() {
         let (end, newest, bytes) = match files.get(place + 1) {
@@ -50,11 +55,11 @@ pub(super) fn read_owed(
         if place + 1 < files.len() {
             index.ages.note(file.base, file.created_at());
         }
-        index.segments.push_back(Segment { base: file.base, end, bytes, newest, path: file.path.as_path().into() });
+        index.segments.push_back(SegmentView { base: file.base, end, bytes, newest, path: file.path.as_path().into() });
     }
     let from = index.place_of(through).min(files.len() - 1);
     for (place, file) in files.iter().enumerate().skip(from) {
-        let Segment { bytes, end, .. } = index.segments[place];
+        let SegmentView { bytes, end, .. } = index.segments[place];
         fold(file, file.salt(id), bytes, end, &mut folded, &mut index)?;
         folded.play_before(Seq::MAX);
     }
@@ -65,7 +70,7 @@ pub(super) fn read_owed(
     Ok((index, folded))
 }
 
-impl Folded {
+impl FoldedState {
     /// Plays back what was noted before this entry.
     fn play_before(&mut self, seq: Seq) {
         while let Some(note) = self.pending.pop_front_if(|note| note.before <= seq) {
@@ -76,25 +81,25 @@ impl Folded {
 
 fn fold(
     file: &SegmentFile,
-    salt: Salt,
+    salt: SegmentSalt,
     limit: u64,
     end: Seq,
-    folded: &mut Folded,
-    index: &mut Index,
+    folded: &mut FoldedState,
+    index: &mut SegmentIndex,
 ) -> Result<(), JournalError> {
-    let mut window = Window::default();
+    let mut window = ScanWindow::default();
     let mut at = SEGMENT_HEADER;
     loop {
         let found = scan::look(&mut window, &file.file, salt, at, limit).map_err(file.failed("read"))?;
         match found {
-            Found::Group(header) if header.kind == Kind::Entries && header.first >= end => return Ok(()),
-            Found::Group(header) => {
+            FoundGroup::Group(header) if header.kind == GroupKind::Entries && header.first >= end => return Ok(()),
+            FoundGroup::Group(header) => {
                 let body = scan::body(window.from(at), &header).unwrap_or_default();
                 apply(&header, body, folded, index);
                 at += header.frame_len();
             }
-            Found::End => return Ok(()),
-            Found::BadBody(_) | Found::BadHeader => {
+            FoundGroup::End => return Ok(()),
+            FoundGroup::BadBody(_) | FoundGroup::BadHeader => {
                 let past = scan::past_damage(&mut window, &file.file, salt, at, limit, found);
                 at = past.map_err(file.failed("read"))?.to;
             }
@@ -102,9 +107,9 @@ fn fold(
     }
 }
 
-fn apply(header: &GroupHeader, body: &[u8], folded: &mut Folded, index: &mut Index) {
+fn apply(header: &GroupHeader, body: &[u8], folded: &mut FoldedState, index: &mut SegmentIndex) {
     match header.kind {
-        Kind::Entries => {
+        GroupKind::Entries => {
             let mut rest = body;
             for seq in header.first..header.end() {
                 let Some((entry, length)) = entry::decode(rest, seq) else { break };
@@ -122,13 +127,13 @@ fn apply(header: &GroupHeader, body: &[u8], folded: &mut Folded, index: &mut Ind
             }
             index.ages.note(header.first, folded.newest);
         }
-        Kind::Settled => {
-            let mut fields = Fields(body);
+        GroupKind::Settled => {
+            let mut fields = FieldReader(body);
             while let (Some(session), Some(through)) = (fields.u64(), fields.u64()) {
                 folded.owed.confirm_through(session, through);
             }
         }
-        Kind::Notes => {
+        GroupKind::Notes => {
             folded.play_before(Seq::MAX);
             let known = folded.notes;
             for (number, note) in notes::decode(body, header.first).filter(|(number, _)| *number >= known) {
@@ -136,6 +141,6 @@ fn apply(header: &GroupHeader, body: &[u8], folded: &mut Folded, index: &mut Ind
                 folded.notes = number + 1;
             }
         }
-        Kind::Begin | Kind::Lost | Kind::Unused => {}
+        GroupKind::Begin | GroupKind::Lost | GroupKind::Unused => {}
     }
 }

@@ -7,14 +7,14 @@ pub(crate) mod salvage;
 mod tail;
 
 use super::writer::Journal;
-use super::{JournalError, Options, hold};
-use crate::journal::recovery::report::Recovery;
-use crate::journal::state::Shared;
+use super::{JournalError, JournalOptions, hold};
+use crate::journal::recovery::report::JournalRecovery;
+use crate::journal::state::JournalState;
 use crate::journal::state::clock::SteadyClock;
-use crate::journal::state::consumers::{Loaded, PositionFile};
+use crate::journal::state::consumers::{LoadedPositions, PositionFile};
 use crate::journal::state::redelivery::OwedFile;
-use crate::journal::state::runs::Runs;
-use hearthgate_domain::delivery::Micros;
+use crate::journal::state::runs::JournalRuns;
+use hearthgate_domain::delivery::UnixMicros;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -23,14 +23,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
-pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), JournalError> {
+pub(super) fn open(dir: &Path, options: JournalOptions) -> Result<(Journal, JournalRecovery), JournalError> {
     check(&options)?;
     fs::create_dir_all(dir).map_err(|source| JournalError::io("create", dir, source))?;
     let lock_file = lock_dir(dir)?;
-    let mut recovery = Recovery::default();
+    let mut recovery = JournalRecovery::default();
     let mut files = files::list(dir)?;
     let id = files::settle_id(dir, &files)?;
-    let Loaded { file: position_file, positions, next_seq: floor } = PositionFile::load(dir)?;
+    let LoadedPositions { file: position_file, positions, next_seq: floor } = PositionFile::load(dir)?;
     recovery.positions_lost = positions.unknown;
     files::check_headers(dir, id, &mut files, &mut recovery)?;
     let tail = tail::mend(dir, id, &mut files, floor, &mut recovery)?;
@@ -38,8 +38,8 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), 
     let (index, folded) = fold::read_owed(id, &files, tail.as_ref(), snapshot, options.window)?;
     let next_seq = tail.as_ref().map_or(floor, |tail| tail.next);
     let (synced, synced_rx) = watch::channel(next_seq - 1);
-    let runs = Runs::open(dir, next_seq, index.oldest());
-    let shared = Arc::new(Shared {
+    let runs = JournalRuns::open(dir, next_seq, index.oldest());
+    let shared = Arc::new(JournalState {
         id,
         runs: Mutex::new(runs),
         max_bytes: options.max_bytes,
@@ -77,7 +77,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<(Journal, Recovery), 
     Ok((journal, recovery))
 }
 
-fn check(options: &Options) -> Result<(), JournalError> {
+fn check(options: &JournalOptions) -> Result<(), JournalError> {
     let problem = if options.segment_bytes < 64 << 10 {
         format!("segment_bytes is {}, at least 65536 are needed", options.segment_bytes)
     } else if options.max_bytes < options.segment_bytes.saturating_mul(4) {
@@ -111,7 +111,7 @@ fn lock_dir(dir: &Path) -> Result<File, JournalError> {
     Ok(file)
 }
 
-fn now() -> Micros {
+fn now() -> UnixMicros {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)
+    UnixMicros::try_from(since.as_micros()).unwrap_or(UnixMicros::MAX)
 }

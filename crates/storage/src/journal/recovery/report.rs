@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// What was found when the journal was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
+pub struct JournalRecovery {
     /// There was no journal; one was made.
     pub fresh: bool,
     /// The number that the next entry gets.
@@ -15,14 +15,14 @@ pub struct Recovery {
     /// Bytes cut off the end: a group that a crash kept from being written as a whole.
     pub truncated_bytes: u64,
     /// All damage, the cut end included.
-    pub damaged: Vec<Damage>,
+    pub damaged: Vec<JournalDamage>,
     /// The positions were damaged: every consumer begins at the oldest entry, and some may do things again.
     pub positions_lost: bool,
 }
 
 /// A part of the journal that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
+pub struct JournalDamage {
     /// The segment.
     pub path: PathBuf,
     /// Where in it, in bytes.
@@ -36,27 +36,27 @@ pub struct Damage {
     /// [`Skipped::salvaged`](super::Skipped).
     pub readable: Vec<(Seq, Box<str>)>,
     /// What kind of damage.
-    pub what: What,
+    pub what: DamageKind,
     /// Where the bytes are kept, if they could be.
     pub set_aside: Option<PathBuf>,
 }
 
-impl Damage {
-    pub(super) fn new(what: What, path: &Path, Range { start, end }: Range<u64>, lost: Range<Seq>) -> Self {
+impl JournalDamage {
+    pub(super) fn new(what: DamageKind, path: &Path, Range { start, end }: Range<u64>, lost: Range<Seq>) -> Self {
         let (path, bytes) = (path.to_owned(), end - start);
-        Damage { path, offset: start, bytes, lost, readable: Vec::new(), what, set_aside: None }
+        JournalDamage { path, offset: start, bytes, lost, readable: Vec::new(), what, set_aside: None }
     }
 }
 
-impl fmt::Display for Damage {
+impl fmt::Display for JournalDamage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Damage { path, offset, bytes, lost, .. } = self;
+        let JournalDamage { path, offset, bytes, lost, .. } = self;
         let what = match self.what {
-            What::TornEnd => "torn end cut off",
-            What::Groups => "damaged groups",
-            What::Header => "damaged segment header",
-            What::Missing => "missing entries",
-            What::Unreadable => "unreadable segment",
+            DamageKind::TornEnd => "torn end cut off",
+            DamageKind::Groups => "damaged groups",
+            DamageKind::Header => "damaged segment header",
+            DamageKind::Missing => "missing entries",
+            DamageKind::Unreadable => "unreadable segment",
         };
         write!(f, "{what} in {} at byte {offset}, {bytes} bytes", path.display())?;
         if !lost.is_empty() {
@@ -77,7 +77,7 @@ impl fmt::Display for Damage {
 
 /// Kinds of damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum DamageKind {
     /// The end was not written as a whole.
     TornEnd,
     /// Groups amid sound ones.

@@ -7,8 +7,8 @@
 use crate::journal::Seq;
 use crate::journal::format::entry;
 use crate::journal::format::entry::StoredEntry;
-use crate::journal::format::scan::{READ_AHEAD, Window};
-use crate::journal::format::{GROUP_HEADER, GroupHeader, Kind, Salt};
+use crate::journal::format::scan::{READ_AHEAD, ScanWindow};
+use crate::journal::format::{GROUP_HEADER, GroupHeader, GroupKind, SegmentSalt};
 use hearthgate_domain::topic::validate_topic_name;
 use std::fs::File;
 use std::io;
@@ -19,12 +19,12 @@ const MOST: u64 = 16 << 20;
 
 /// An entry from damaged bytes; any part of it may be wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Salvaged {
+pub struct SalvagedEntry {
     seq: Seq,
     bytes: Box<[u8]>,
 }
 
-impl Salvaged {
+impl SalvagedEntry {
     /// Its number.
     #[must_use]
     pub fn seq(&self) -> Seq {
@@ -43,12 +43,12 @@ impl Salvaged {
 /// # Errors
 /// The file can't be read.
 pub(crate) fn read(
-    window: &mut Window,
+    window: &mut ScanWindow,
     file: &File,
-    salt: Salt,
+    salt: SegmentSalt,
     Range { start, end }: Range<u64>,
     lost: &Range<Seq>,
-) -> io::Result<Vec<Salvaged>> {
+) -> io::Result<Vec<SalvagedEntry>> {
     if start >= end || lost.is_empty() {
         return Ok(Vec::new());
     }
@@ -58,7 +58,7 @@ pub(crate) fn read(
 }
 
 /// Entries in `bytes`, which begin behind the header of a group; `lost` are the numbers that may be in there.
-pub(crate) fn salvage(bytes: &[u8], salt: Salt, lost: &Range<Seq>) -> Vec<Salvaged> {
+pub(crate) fn salvage(bytes: &[u8], salt: SegmentSalt, lost: &Range<Seq>) -> Vec<SalvagedEntry> {
     let mut found = Vec::new();
     let (mut from, mut first) = (0, Some(lost.start));
     let mut at = 0;
@@ -72,7 +72,7 @@ pub(crate) fn salvage(bytes: &[u8], salt: Salt, lost: &Range<Seq>) -> Vec<Salvag
             of_group(&bytes[from..at], first..header.first, &mut found);
         }
         at += GROUP_HEADER;
-        (from, first) = (at, (header.kind == Kind::Entries).then_some(header.first));
+        (from, first) = (at, (header.kind == GroupKind::Entries).then_some(header.first));
     }
     if let Some(first) = first {
         of_group(&bytes[from.min(bytes.len())..], first..lost.end, &mut found);
@@ -82,10 +82,10 @@ pub(crate) fn salvage(bytes: &[u8], salt: Salt, lost: &Range<Seq>) -> Vec<Salvag
 }
 
 /// Entries of one group, whose body this is, perhaps with filling.
-fn of_group(body: &[u8], Range { start: mut seq, end }: Range<Seq>, found: &mut Vec<Salvaged>) {
+fn of_group(body: &[u8], Range { start: mut seq, end }: Range<Seq>, found: &mut Vec<SalvagedEntry>) {
     let mut at = 0;
     while let Some(length) = sensible(&body[at..]).filter(|_| seq < end) {
-        found.push(Salvaged { seq, bytes: body[at..at + length].into() });
+        found.push(SalvagedEntry { seq, bytes: body[at..at + length].into() });
         (at, seq) = (at + length, seq + 1);
     }
     if seq >= end {
@@ -95,7 +95,7 @@ fn of_group(body: &[u8], Range { start: mut seq, end }: Range<Seq>, found: &mut 
         let Some(lengths) = to_the_end(&body[from..], end - seq) else { continue };
         seq = end - lengths.len() as u64;
         for length in lengths {
-            found.push(Salvaged { seq, bytes: body[from..from + length].into() });
+            found.push(SalvagedEntry { seq, bytes: body[from..from + length].into() });
             (from, seq) = (from + length, seq + 1);
         }
         return;

@@ -4,12 +4,12 @@ use super::files::SegmentFile;
 use crate::journal::files::{disk, quarantine};
 use crate::journal::format::entry;
 use crate::journal::format::scan;
-use crate::journal::format::scan::{Found, Window};
-use crate::journal::format::{GROUP_HEADER, GroupHeader, Kind, SEGMENT_HEADER, Salt, push_group};
-use crate::journal::recovery::report::{Damage, Recovery, What};
+use crate::journal::format::scan::{FoundGroup, ScanWindow};
+use crate::journal::format::{GROUP_HEADER, GroupHeader, GroupKind, SEGMENT_HEADER, SegmentSalt, push_group};
+use crate::journal::recovery::report::{DamageKind, JournalDamage, JournalRecovery};
 use crate::journal::recovery::salvage;
-use crate::journal::recovery::salvage::Salvaged;
-use crate::journal::writer::{Active, control_header};
+use crate::journal::recovery::salvage::SalvagedEntry;
+use crate::journal::writer::{ActiveSegment, control_header};
 use crate::journal::{JournalError, Seq};
 use std::fs::{self, File};
 use std::io;
@@ -18,8 +18,8 @@ use std::path::Path;
 use uuid::Uuid;
 
 /// The last segment, mended.
-pub(super) struct Tail {
-    pub(super) active: Active,
+pub(super) struct MendedTail {
+    pub(super) active: ActiveSegment,
     pub(super) next: Seq,
 }
 
@@ -30,8 +30,8 @@ pub(super) fn mend(
     id: Uuid,
     files: &mut Vec<SegmentFile>,
     mut floor: Seq,
-    recovery: &mut Recovery,
-) -> Result<Option<Tail>, JournalError> {
+    recovery: &mut JournalRecovery,
+) -> Result<Option<MendedTail>, JournalError> {
     while let Some(last) = files.last() {
         let salt = last.salt(id);
         let examined = examine(&last.file, salt, last.base, last.length).map_err(last.failed("read"))?;
@@ -52,8 +52,8 @@ pub(super) fn mend(
         let (path, base, created_at) = (last.path.clone(), last.base, last.created_at());
         let entries_end = examined.entries_end;
         let active =
-            Active { file, path, base, salt, written, durable: written, entries_end, untidy: false, created_at };
-        return Ok(Some(Tail { active, next }));
+            ActiveSegment { file, path, base, salt, written, durable: written, entries_end, untidy: false, created_at };
+        return Ok(Some(MendedTail { active, next }));
     }
     // What is left of a journal without a sound segment is where its numbers stood.
     Ok(None)
@@ -80,16 +80,16 @@ struct Hole {
     lost: Range<Seq>,
 }
 
-fn examine(file: &File, salt: Salt, base: Seq, length: u64) -> io::Result<Examined> {
-    let mut window = Window::default();
+fn examine(file: &File, salt: SegmentSalt, base: Seq, length: u64) -> io::Result<Examined> {
+    let mut window = ScanWindow::default();
     let mut at = SEGMENT_HEADER;
     let mut examined = Examined { end: at, entries_end: at, next: base, ..Examined::default() };
     let mut bad_from = None;
     loop {
         let found = scan::look(&mut window, file, salt, at, length)?;
         match found {
-            Found::End => return Ok(examined),
-            Found::Group(header) => {
+            FoundGroup::End => return Ok(examined),
+            FoundGroup::Group(header) => {
                 let from = bad_from.take().unwrap_or(at);
                 if from < at || header.first > examined.next {
                     let lost = examined.next..header.first.max(examined.next);
@@ -97,14 +97,14 @@ fn examine(file: &File, salt: Salt, base: Seq, length: u64) -> io::Result<Examin
                 }
                 at += header.frame_len();
                 examined.end = at;
-                if header.kind != Kind::Notes {
+                if header.kind != GroupKind::Notes {
                     examined.entries_end = at;
                 }
                 examined.next = examined.next.max(header.end());
                 examined.sound_groups += 1;
                 examined.torn_to = None;
             }
-            Found::BadBody(_) | Found::BadHeader => {
+            FoundGroup::BadBody(_) | FoundGroup::BadHeader => {
                 bad_from.get_or_insert(at);
                 let stretch = scan::past_damage(&mut window, file, salt, at, length, found)?;
                 let known = examined.torn_to.unwrap_or(examined.next);
@@ -120,18 +120,18 @@ fn examine(file: &File, salt: Salt, base: Seq, length: u64) -> io::Result<Examin
 fn mend_segment(
     dir: &Path,
     segment: &SegmentFile,
-    salt: Salt,
+    salt: SegmentSalt,
     examined: &Examined,
     floor: Seq,
-    recovery: &mut Recovery,
+    recovery: &mut JournalRecovery,
 ) -> Result<(u64, Seq), JournalError> {
     for hole in &examined.holes {
-        let what = if hole.from < hole.to { What::Groups } else { What::Missing };
+        let what = if hole.from < hole.to { DamageKind::Groups } else { DamageKind::Missing };
         let set_aside = quarantine::keep(dir, &segment.path, &segment.file, hole.from..hole.to);
         let readable = readable(segment, salt, hole)?;
         cover_hole(segment, salt, hole)?;
-        let damage = Damage::new(what, &segment.path, hole.from..hole.to, hole.lost.clone());
-        recovery.damaged.push(Damage { readable, set_aside, ..damage });
+        let damage = JournalDamage::new(what, &segment.path, hole.from..hole.to, hole.lost.clone());
+        recovery.damaged.push(JournalDamage { readable, set_aside, ..damage });
     }
     let mut next = examined.next.max(floor);
     if let Some(torn_to) = examined.torn_to {
@@ -139,20 +139,20 @@ fn mend_segment(
         let set_aside = quarantine::keep(dir, &segment.path, &segment.file, torn.clone());
         disk::truncate(&segment.file, examined.end).map_err(segment.failed("cut the torn end off"))?;
         recovery.truncated_bytes = torn.end - torn.start;
-        let damage = Damage::new(What::TornEnd, &segment.path, torn, examined.next..torn_to);
-        recovery.damaged.push(Damage { set_aside, ..damage });
+        let damage = JournalDamage::new(DamageKind::TornEnd, &segment.path, torn, examined.next..torn_to);
+        recovery.damaged.push(JournalDamage { set_aside, ..damage });
         // Nobody saw them, unless the disk lost what it had confirmed: then no other entry may get their numbers.
         next = next.max(torn_to);
     } else if floor > examined.next {
         let (nowhere, lost) = (examined.end..examined.end, examined.next..floor);
-        recovery.damaged.push(Damage::new(What::Missing, &segment.path, nowhere, lost));
+        recovery.damaged.push(JournalDamage::new(DamageKind::Missing, &segment.path, nowhere, lost));
     }
     let mut end = examined.end;
     let mut from = examined.next;
     while from < next {
         let count = u32::try_from(next - from).unwrap_or(u32::MAX);
         let mut group = Vec::new();
-        push_group(&mut group, salt, GroupHeader { count, ..control_header(Kind::Unused, from) }, &[]);
+        push_group(&mut group, salt, GroupHeader { count, ..control_header(GroupKind::Unused, from) }, &[]);
         disk::write_at(&segment.file, &group, end).map_err(segment.failed("mend"))?;
         end += group.len() as u64;
         from += u64::from(count);
@@ -161,21 +161,21 @@ fn mend_segment(
 }
 
 /// What is in a hole, as far as it can be told. It stays where it is, for those who read the journal.
-fn readable(segment: &SegmentFile, salt: Salt, hole: &Hole) -> Result<Vec<(Seq, Box<str>)>, JournalError> {
+fn readable(segment: &SegmentFile, salt: SegmentSalt, hole: &Hole) -> Result<Vec<(Seq, Box<str>)>, JournalError> {
     let stretch = hole.from + GROUP_HEADER as u64..hole.to;
-    let mut window = Window::default();
+    let mut window = ScanWindow::default();
     let salvaged = salvage::read(&mut window, &segment.file, salt, stretch, &hole.lost);
     let salvaged = salvaged.map_err(segment.failed("read"))?;
-    let named = salvaged.iter().filter_map(Salvaged::entry).map(|entry| (entry.seq, entry.topic.into()));
+    let named = salvaged.iter().filter_map(SalvagedEntry::entry).map(|entry| (entry.seq, entry.topic.into()));
     Ok(named.collect())
 }
 
-fn cover_hole(segment: &SegmentFile, salt: Salt, hole: &Hole) -> Result<(), JournalError> {
+fn cover_hole(segment: &SegmentFile, salt: SegmentSalt, hole: &Hole) -> Result<(), JournalError> {
     let Some(body) = (hole.to - hole.from).checked_sub(GROUP_HEADER as u64) else { return Ok(()) };
     let header = GroupHeader {
         count: u32::try_from(hole.lost.end - hole.lost.start).unwrap_or(u32::MAX),
         body_len: u32::try_from(body).unwrap_or(u32::MAX),
-        ..control_header(Kind::Lost, hole.lost.start)
+        ..control_header(GroupKind::Lost, hole.lost.start)
     };
     disk::write_at(&segment.file, &header.encode(salt), hole.from).map_err(segment.failed("mend"))
 }

@@ -1,22 +1,22 @@
 //! A sparse record of when entries came in, to tell how old the oldest waiting one is without reading it.
 
 use crate::journal::Seq;
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::UnixMicros;
 use std::collections::VecDeque;
 
-const SPACING: Micros = 1_000_000;
+const SPACING: UnixMicros = 1_000_000;
 const MOST: usize = 4096;
 
 #[derive(Debug, Default)]
-pub(crate) struct Ages {
+pub(crate) struct SegmentAges {
     /// Both fields rise; a clock that was set back adds nothing until it has caught up.
-    samples: VecDeque<(Seq, Micros)>,
-    spacing: Micros,
+    samples: VecDeque<(Seq, UnixMicros)>,
+    spacing: UnixMicros,
 }
 
-impl Ages {
+impl SegmentAges {
     /// The entry `seq` came in at `at`.
-    pub(crate) fn note(&mut self, seq: Seq, at: Micros) {
+    pub(crate) fn note(&mut self, seq: Seq, at: UnixMicros) {
         let due = self.samples.back().is_none_or(|(last, when)| *last < seq && at - when >= self.spacing.max(SPACING));
         if !due {
             return;
@@ -33,7 +33,7 @@ impl Ages {
     }
 
     /// When the entry `seq` came in: at the sample's spacing or less before that.
-    pub(crate) fn of(&self, seq: Seq) -> Option<Micros> {
+    pub(crate) fn of(&self, seq: Seq) -> Option<UnixMicros> {
         let after = self.samples.partition_point(|(sampled, _)| *sampled <= seq);
         self.samples.get(after.saturating_sub(1)).map(|(_, at)| *at)
     }
@@ -52,9 +52,9 @@ mod tests {
 
     #[test]
     fn the_age_of_an_entry_is_known_to_a_second_and_the_record_stays_small() {
-        let mut ages = Ages::default();
+        let mut ages = SegmentAges::default();
         for second in 0..20_000 {
-            ages.note(second * 10 + 1, second as Micros * 1_000_000);
+            ages.note(second * 10 + 1, second as UnixMicros * 1_000_000);
         }
         assert!(ages.samples.len() <= MOST);
         let error = 15_005 * 100_000 - ages.of(15_005).unwrap();
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_does_not_disturb_the_record() {
-        let mut ages = Ages::default();
+        let mut ages = SegmentAges::default();
         ages.note(1, 5_000_000);
         ages.note(2, 1_000_000);
         ages.note(3, 7_000_000);

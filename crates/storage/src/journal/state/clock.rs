@@ -4,30 +4,30 @@
 //! where it stood when the last segment was begun, or at the wall clock's time in a new journal, and goes on by the
 //! monotonic clock. What the gateway was not running for is not counted.
 
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::UnixMicros;
 use std::time::Instant;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SteadyClock {
-    base: Micros,
+    base: UnixMicros,
     since: Instant,
 }
 
 impl SteadyClock {
     /// A clock that stands there.
-    pub(crate) fn from(base: Micros) -> Self {
+    pub(crate) fn from(base: UnixMicros) -> Self {
         SteadyClock { base, since: Instant::now() }
     }
 
-    pub(crate) fn now(self) -> Micros {
-        let lived = Micros::try_from(self.since.elapsed().as_micros()).unwrap_or(Micros::MAX);
+    pub(crate) fn now(self) -> UnixMicros {
+        let lived = UnixMicros::try_from(self.since.elapsed().as_micros()).unwrap_or(UnixMicros::MAX);
         self.base.saturating_add(lived)
     }
 
     /// As if so much time had been lived through.
     #[cfg(test)]
-    pub(crate) fn advance(&mut self, time: Micros) {
+    pub(crate) fn advance(&mut self, time: UnixMicros) {
         self.base += time;
     }
 }

@@ -1,10 +1,10 @@
 //! How far each consumer is done: what nobody needs any more may be deleted.
 //!
-//! Content of the files ([`Slots`]), little endian: u64 next sequence number known, u32 count, per consumer u16 length,
+//! Content of the files ([`SlotFiles`]), little endian: u64 next sequence number known, u32 count, per consumer u16 length,
 //! name, u64 released through.
 
-use crate::journal::files::slots::{Found, Slots};
-use crate::journal::format::Fields;
+use crate::journal::files::slots::{FoundSlot, SlotFiles};
+use crate::journal::format::FieldReader;
 use crate::journal::{JournalError, Seq};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ pub(crate) const NAME_LIMIT: usize = 255;
 
 /// Where a consumer begins that was not registered before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub enum ConsumerStart {
     /// With the oldest entry that is there.
     Oldest,
     /// After the newest entry that is there.
@@ -25,7 +25,7 @@ pub enum Start {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Position {
+pub(crate) struct ConsumerPosition {
     /// As the consumer told.
     pub(crate) released: Seq,
     /// As the file tells.
@@ -34,15 +34,15 @@ pub(crate) struct Position {
 
 /// The consumers of one journal.
 #[derive(Debug, Default)]
-pub(crate) struct Positions {
-    pub(crate) consumers: BTreeMap<String, Position>,
+pub(crate) struct ConsumerPositions {
+    pub(crate) consumers: BTreeMap<String, ConsumerPosition>,
     /// Changes so far; compared with what the file has.
     pub(crate) revision: u64,
     /// Both files were there but unreadable: who consumes, and how far, is not known.
     pub(crate) unknown: bool,
 }
 
-impl Positions {
+impl ConsumerPositions {
     /// Through which entry everybody is done, durably. `None` when nothing may be deleted.
     pub(crate) fn released_by_all(&self) -> Option<Seq> {
         if self.unknown {
@@ -53,9 +53,9 @@ impl Positions {
 }
 
 /// What the files said when the journal was opened.
-pub(crate) struct Loaded {
+pub(crate) struct LoadedPositions {
     pub(crate) file: PositionFile,
-    pub(crate) positions: Positions,
+    pub(crate) positions: ConsumerPositions,
     /// A number below which all have been given out.
     pub(crate) next_seq: Seq,
 }
@@ -63,24 +63,28 @@ pub(crate) struct Loaded {
 /// The positions on disk.
 #[derive(Debug)]
 pub(crate) struct PositionFile {
-    slots: Slots,
+    slots: SlotFiles,
     /// Revision that is in the file.
     pub(crate) revision: u64,
 }
 
 impl PositionFile {
-    pub(crate) fn load(dir: &Path) -> Result<Loaded, JournalError> {
-        let (slots, Found { content, is_damaged }) = Slots::open(dir, "positions", MAGIC)?;
+    pub(crate) fn load(dir: &Path) -> Result<LoadedPositions, JournalError> {
+        let (slots, FoundSlot { content, is_damaged }) = SlotFiles::open(dir, "positions", MAGIC)?;
         let known = content.as_deref().and_then(Known::decode);
         // One torn file is what a crash leaves behind; then the other one counts.
         let unknown = known.is_none() && (is_damaged || content.is_some());
         let known = known.unwrap_or_default();
-        let positions = Positions { consumers: known.consumers, revision: 0, unknown };
-        Ok(Loaded { file: PositionFile { slots, revision: 0 }, positions, next_seq: known.next_seq.max(1) })
+        let positions = ConsumerPositions { consumers: known.consumers, revision: 0, unknown };
+        Ok(LoadedPositions { file: PositionFile { slots, revision: 0 }, positions, next_seq: known.next_seq.max(1) })
     }
 
     /// Makes them durable.
-    pub(crate) fn store(&mut self, consumers: &BTreeMap<String, Position>, next_seq: Seq) -> Result<(), JournalError> {
+    pub(crate) fn store(
+        &mut self,
+        consumers: &BTreeMap<String, ConsumerPosition>,
+        next_seq: Seq,
+    ) -> Result<(), JournalError> {
         self.slots.store(&Known::encode(next_seq, consumers))
     }
 }
@@ -88,11 +92,11 @@ impl PositionFile {
 #[derive(Default)]
 struct Known {
     next_seq: Seq,
-    consumers: BTreeMap<String, Position>,
+    consumers: BTreeMap<String, ConsumerPosition>,
 }
 
 impl Known {
-    fn encode(next_seq: Seq, consumers: &BTreeMap<String, Position>) -> Vec<u8> {
+    fn encode(next_seq: Seq, consumers: &BTreeMap<String, ConsumerPosition>) -> Vec<u8> {
         let mut out = next_seq.to_le_bytes().to_vec();
         out.extend_from_slice(&(consumers.len() as u32).to_le_bytes());
         for (name, position) in consumers {
@@ -104,14 +108,14 @@ impl Known {
     }
 
     fn decode(content: &[u8]) -> Option<Self> {
-        let mut fields = Fields(content);
+        let mut fields = FieldReader(content);
         let (next_seq, count) = (fields.u64()?, fields.u32()?);
         let mut consumers = BTreeMap::new();
         for _ in 0..count {
             let length = usize::from(fields.u16()?);
             let name = std::str::from_utf8(fields.take(length)?).ok()?.to_owned();
             let released = fields.u64()?;
-            consumers.insert(name, Position { released, durable: released });
+            consumers.insert(name, ConsumerPosition { released, durable: released });
         }
         Some(Known { next_seq, consumers })
     }

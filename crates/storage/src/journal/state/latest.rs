@@ -4,7 +4,7 @@
 //! A broker does not say of a message that is published whether it keeps it, so all count. The topics that were in use
 //! last are remembered, of all flows together; a retained message on another one is stored again when it comes again.
 
-use crate::journal::format::Fields;
+use crate::journal::format::FieldReader;
 use std::collections::HashMap;
 
 /// Topics that are remembered at least; at most twice as many, in 8 MB at most.
@@ -93,7 +93,7 @@ impl LatestDigests {
     }
 
     /// From a file.
-    pub(in crate::journal) fn decode(fields: &mut Fields<'_>) -> Option<Self> {
+    pub(in crate::journal) fn decode(fields: &mut FieldReader<'_>) -> Option<Self> {
         let mut latest = LatestDigests::default();
         for _ in 0..fields.u32()? {
             latest.codes.insert(fields.i64()?, fields.u64()?);
@@ -121,7 +121,7 @@ mod tests {
         latest.put(FlowKey { id: None, code: None }, 5, 52);
         let mut bytes = Vec::new();
         latest.encode(&mut bytes);
-        let latest = LatestDigests::decode(&mut Fields(&bytes)).unwrap();
+        let latest = LatestDigests::decode(&mut FieldReader(&bytes)).unwrap();
         assert_eq!((latest.get(FLOW, 5), latest.get(FLOW, 6)), (Some(51), None));
         assert_eq!(latest.get(FlowKey { id: Some(2), code: None }, 5), None);
         assert_eq!(latest.get(FlowKey { id: None, code: None }, 5), Some(52));

@@ -7,10 +7,10 @@ pub(crate) mod latest;
 pub(crate) mod redelivery;
 pub(crate) mod runs;
 use super::{JournalError, Seq};
-use crate::journal::state::ages::Ages;
-use crate::journal::state::consumers::{PositionFile, Positions};
-use crate::journal::state::runs::Runs;
-use hearthgate_domain::delivery::Micros;
+use crate::journal::state::ages::SegmentAges;
+use crate::journal::state::consumers::{ConsumerPositions, PositionFile};
+use crate::journal::state::runs::JournalRuns;
+use hearthgate_domain::delivery::UnixMicros;
 use rustix::fs::{FlockOperation, flock};
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 /// A segment as readers may see it.
 #[derive(Clone, Debug)]
-pub(super) struct Segment {
+pub(super) struct SegmentView {
     /// Number of its first entry.
     pub(super) base: Seq,
     /// Number after its last durable entry.
@@ -29,21 +29,21 @@ pub(super) struct Segment {
     /// Length of its durable part.
     pub(super) bytes: u64,
     /// When its newest entry was appended, by the journal's clock; the journal's newest for the last segment.
-    pub(super) newest: Micros,
+    pub(super) newest: UnixMicros,
     pub(super) path: Arc<Path>,
 }
 
 /// Everything that is in the directory.
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(super) struct SegmentIndex {
     /// By base; never empty once the journal is open. The last one is being written.
-    pub(super) segments: VecDeque<Segment>,
+    pub(super) segments: VecDeque<SegmentView>,
     /// Bytes in the last segment that are not durable yet.
     pub(super) pending: u64,
-    pub(super) ages: Ages,
+    pub(super) ages: SegmentAges,
 }
 
-impl Index {
+impl SegmentIndex {
     pub(super) fn oldest(&self) -> Seq {
         self.segments.front().map_or(1, |segment| segment.base)
     }
@@ -59,14 +59,14 @@ impl Index {
 }
 
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct JournalState {
     pub(super) id: Uuid,
-    pub(super) runs: Mutex<Runs>,
+    pub(super) runs: Mutex<JournalRuns>,
     pub(super) max_bytes: u64,
-    pub(super) index: Mutex<Index>,
+    pub(super) index: Mutex<SegmentIndex>,
     /// The newest durable entry; the sending end is the writer's.
     pub(super) synced: watch::Receiver<Seq>,
-    pub(super) positions: Mutex<Positions>,
+    pub(super) positions: Mutex<ConsumerPositions>,
     /// Locked before `positions`, and held while the disk is at work.
     pub(super) position_file: Mutex<PositionFile>,
     /// Shared by whoever copies the journal, see [`Hold`](super::Hold).
@@ -78,7 +78,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
+impl JournalState {
     /// Deletes the segments that nobody needs, never the last one, and none while somebody copies the journal.
     pub(super) fn reclaim(&self) -> Result<(), JournalError> {
         let Some(released) = lock(&self.positions).released_by_all() else { return Ok(()) };
@@ -97,7 +97,7 @@ impl Shared {
     }
 
     /// Deletes the oldest segment, whoever needs it.
-    pub(super) fn remove_oldest(&self, index: &mut Index) -> Result<Option<Segment>, JournalError> {
+    pub(super) fn remove_oldest(&self, index: &mut SegmentIndex) -> Result<Option<SegmentView>, JournalError> {
         let Some(front) = index.segments.front() else { return Ok(None) };
         match fs::remove_file(&front.path) {
             Ok(()) => {}

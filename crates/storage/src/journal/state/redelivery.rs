@@ -1,39 +1,39 @@
 //! What senders may send again, on disk: a snapshot whenever a segment is begun, of which only the newest is kept.
 //!
-//! Content of the files ([`Slots`]), little endian: u64 `through` (the snapshot is of the entries before that number; those
+//! Content of the files ([`SlotFiles`]), little endian: u64 `through` (the snapshot is of the entries before that number; those
 //! from it on are found in the segments), u64 `notes` (and of so many notes), [`LatestDigests`], and per session u64 session, u32 count, and
 //! per entry u16 packet identifier, u64 content hash, and three LEB128: how much its place in the session, and the count
 //! of its connection, are greater than those of the entry before, and 0 for an entry that is not stored, else 1 and the
 //! distance of its number from that of the stored one before.
 
-use crate::journal::files::slots::{Found, Slots};
-use crate::journal::format::Fields;
+use crate::journal::files::slots::{FoundSlot, SlotFiles};
+use crate::journal::format::FieldReader;
 use crate::journal::state::latest::LatestDigests;
 use crate::journal::{JournalError, Seq};
-use hearthgate_domain::redelivery::{Owed, OwedEntry};
+use hearthgate_domain::redelivery::{OwedEntry, RedeliveryWindow};
 use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"HGOWED2\n";
 
 /// The snapshot on disk.
 #[derive(Debug)]
-pub(crate) struct OwedFile(Slots);
+pub(crate) struct OwedFile(SlotFiles);
 
 /// A snapshot.
-pub(crate) struct Snapshot {
+pub(crate) struct WindowSnapshot {
     /// It says nothing of the entries from this number on.
     pub(crate) through: Seq,
     /// Nor of the notes from this one on.
     pub(crate) notes: u64,
     pub(crate) latest: LatestDigests,
-    pub(crate) owed: Owed,
+    pub(crate) owed: RedeliveryWindow,
 }
 
 impl OwedFile {
     /// Opens it and reads the newest snapshot that is whole.
-    pub(crate) fn load(dir: &Path, window: usize) -> Result<(Self, Option<Snapshot>), JournalError> {
-        let (slots, Found { content, is_damaged }) = Slots::open(dir, "owed", MAGIC)?;
-        let snapshot = content.as_deref().and_then(|content| Snapshot::decode(content, window));
+    pub(crate) fn load(dir: &Path, window: usize) -> Result<(Self, Option<WindowSnapshot>), JournalError> {
+        let (slots, FoundSlot { content, is_damaged }) = SlotFiles::open(dir, "owed", MAGIC)?;
+        let snapshot = content.as_deref().and_then(|content| WindowSnapshot::decode(content, window));
         if snapshot.is_none() && (is_damaged || content.is_some()) {
             tracing::error!(
                 "what senders may send again is only known as far as the journal still has it: its files were damaged"
@@ -45,17 +45,17 @@ impl OwedFile {
     /// Makes a snapshot durable of what is owed of the entries before `through`.
     pub(crate) fn store(
         &mut self,
-        owed: &Owed,
+        owed: &RedeliveryWindow,
         latest: &LatestDigests,
         through: Seq,
         notes: u64,
     ) -> Result<(), JournalError> {
-        self.0.store(&Snapshot::encode(owed, latest, through, notes))
+        self.0.store(&WindowSnapshot::encode(owed, latest, through, notes))
     }
 }
 
-impl Snapshot {
-    fn encode(owed: &Owed, latest: &LatestDigests, through: Seq, notes: u64) -> Vec<u8> {
+impl WindowSnapshot {
+    fn encode(owed: &RedeliveryWindow, latest: &LatestDigests, through: Seq, notes: u64) -> Vec<u8> {
         let mut out = [through.to_le_bytes(), notes.to_le_bytes()].concat();
         latest.encode(&mut out);
         let mut entries = Vec::new();
@@ -87,7 +87,7 @@ impl Snapshot {
     }
 
     fn decode(content: &[u8], window: usize) -> Option<Self> {
-        let mut fields = Fields(content);
+        let mut fields = FieldReader(content);
         let (through, notes) = (fields.u64()?, fields.u64()?);
         let latest = LatestDigests::decode(&mut fields)?;
         let mut entries = Vec::new();
@@ -106,7 +106,7 @@ impl Snapshot {
                 entries.push(OwedEntry { session, packet_id, hash, seq, position, connection });
             }
         }
-        Some(Snapshot { through, notes, latest, owed: Owed::restore(window, entries) })
+        Some(WindowSnapshot { through, notes, latest, owed: RedeliveryWindow::restore(window, entries) })
     }
 }
 
@@ -118,7 +118,7 @@ fn push_number(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-fn take_number(fields: &mut Fields<'_>) -> Option<u64> {
+fn take_number(fields: &mut FieldReader<'_>) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let byte = fields.u8()?;
@@ -133,21 +133,22 @@ fn take_number(fields: &mut Fields<'_>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hearthgate_domain::delivery::Origin;
+    use hearthgate_domain::delivery::MessageOrigin;
 
     #[test]
     fn a_snapshot_comes_back_without_what_is_not_in_the_journal_yet() {
-        let mut owed = Owed::default();
+        let mut owed = RedeliveryWindow::default();
         for (session, packet_id, seq) in
             [(7, 1, 1), (8, 1, 200), (7, 2, 70_000), (7, 3, u64::MAX - 1), (8, 2, u64::MAX)]
         {
-            owed.record(&Origin { session, packet_id, dup: false }, u64::from(packet_id) << 50, seq);
+            owed.record(&MessageOrigin { session, packet_id, dup: false }, u64::from(packet_id) << 50, seq);
         }
-        owed.record_unstored(&Origin { session: 9, packet_id: 1, dup: false }, 5);
-        let Snapshot { through, notes, owed: restored, latest: _ } =
-            Snapshot::decode(&Snapshot::encode(&owed, &LatestDigests::default(), u64::MAX - 1, 5), 100).unwrap();
+        owed.record_unstored(&MessageOrigin { session: 9, packet_id: 1, dup: false }, 5);
+        let WindowSnapshot { through, notes, owed: restored, latest: _ } =
+            WindowSnapshot::decode(&WindowSnapshot::encode(&owed, &LatestDigests::default(), u64::MAX - 1, 5), 100)
+                .unwrap();
         assert_eq!((through, notes), (u64::MAX - 1, 5));
-        let sorted = |owed: &Owed| {
+        let sorted = |owed: &RedeliveryWindow| {
             let mut entries: Vec<_> = owed.snapshot().map(|entry| (entry.seq, entry)).collect();
             entries.sort_by_key(|(seq, _)| *seq);
             entries
@@ -160,12 +161,12 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_entries_take_little_more_than_their_identifiers_and_hashes() {
-        let mut owed = Owed::default();
+        let mut owed = RedeliveryWindow::default();
         for seq in 1..=100_000_u64 {
-            owed.record(&Origin { session: seq % 4, packet_id: (seq / 4 + 1) as u16, dup: false }, seq, seq);
+            owed.record(&MessageOrigin { session: seq % 4, packet_id: (seq / 4 + 1) as u16, dup: false }, seq, seq);
         }
         assert_eq!(owed.len(), 100_000);
-        let bytes = Snapshot::encode(&owed, &LatestDigests::default(), u64::MAX, 0).len();
+        let bytes = WindowSnapshot::encode(&owed, &LatestDigests::default(), u64::MAX, 0).len();
         assert!(bytes < 100_000 * 13 + 100, "{bytes}");
     }
 }

@@ -5,11 +5,11 @@
 //! give out. Whoever keeps a position elsewhere notes the run beside it: a position that a run has left that this journal
 //! does not know says nothing of the entries that came in since they parted.
 //!
-//! Content of the files ([`Slots`]), little endian: 16 bytes the run that was noted elsewhere last (zero: none), then per run
+//! Content of the files ([`SlotFiles`]), little endian: 16 bytes the run that was noted elsewhere last (zero: none), then per run
 //! 16 bytes identity and u64 first number, in order.
 
-use crate::journal::files::slots::{Found, Slots};
-use crate::journal::format::Fields;
+use crate::journal::files::slots::{FoundSlot, SlotFiles};
+use crate::journal::format::FieldReader;
 use crate::journal::{JournalError, Seq};
 use std::path::Path;
 use uuid::Uuid;
@@ -29,9 +29,9 @@ struct Run {
 
 /// See the module.
 #[derive(Debug)]
-pub(in crate::journal) struct Runs {
+pub(in crate::journal) struct JournalRuns {
     /// Where they are kept; none when that failed: then this opening is no run of its own.
-    slots: Option<Slots>,
+    slots: Option<SlotFiles>,
     /// In order.
     runs: Vec<Run>,
     /// The last one that was noted elsewhere.
@@ -40,10 +40,10 @@ pub(in crate::journal) struct Runs {
     is_noted: bool,
 }
 
-impl Runs {
+impl JournalRuns {
     /// Begins a run whose first number is `next`; `oldest` is the oldest that is still there.
     pub(in crate::journal) fn open(dir: &Path, next: Seq, oldest: Seq) -> Self {
-        let mut runs = Runs { slots: None, runs: Vec::new(), noted: None, is_noted: false };
+        let mut runs = JournalRuns { slots: None, runs: Vec::new(), noted: None, is_noted: false };
         if let Err(error) = runs.begin(dir, next, oldest) {
             tracing::warn!(%error, "an older copy of this journal would not be told from it: its runs can't be kept");
             runs.slots = None;
@@ -52,7 +52,7 @@ impl Runs {
     }
 
     fn begin(&mut self, dir: &Path, next: Seq, oldest: Seq) -> Result<(), JournalError> {
-        let (slots, Found { content, is_damaged }) = Slots::open(dir, "runs", MAGIC)?;
+        let (slots, FoundSlot { content, is_damaged }) = SlotFiles::open(dir, "runs", MAGIC)?;
         match content.as_deref().and_then(decode) {
             Some((noted, runs)) => (self.noted, self.runs) = (noted, runs),
             None if is_damaged || content.is_some() => {
@@ -141,8 +141,8 @@ impl Runs {
 }
 
 fn decode(content: &[u8]) -> Option<(Option<Uuid>, Vec<Run>)> {
-    let mut fields = Fields(content);
-    let uuid = |fields: &mut Fields<'_>| Uuid::from_slice(fields.take(16)?).ok();
+    let mut fields = FieldReader(content);
+    let uuid = |fields: &mut FieldReader<'_>| Uuid::from_slice(fields.take(16)?).ok();
     let noted = uuid(&mut fields)?;
     let mut runs = Vec::new();
     while !fields.0.is_empty() {
@@ -164,17 +164,17 @@ mod tests {
     #[test]
     fn a_position_left_by_a_run_that_an_older_copy_does_not_know_ends_where_they_parted() {
         let (dir, older) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut first = Runs::open(dir.path(), 1, 1);
+        let mut first = JournalRuns::open(dir.path(), 1, 1);
         first.note().unwrap();
         copy(dir.path(), older.path());
-        let mut second = Runs::open(dir.path(), 11, 1);
+        let mut second = JournalRuns::open(dir.path(), 11, 1);
         second.note().unwrap();
         let left_by = second.current();
         assert_eq!(second.bound(1_010, left_by), 1_010, "its own");
 
         // The copy goes on from 11, is started once more before anybody asks, and is far beyond the position by then.
-        drop(Runs::open(older.path(), 11, 1));
-        let restored = Runs::open(older.path(), 2_000, 1);
+        drop(JournalRuns::open(older.path(), 11, 1));
+        let restored = JournalRuns::open(older.path(), 2_000, 1);
         assert!(!restored.knows(left_by.unwrap()));
         assert_eq!(restored.bound(1_010, left_by), 10);
         assert_eq!(restored.bound(5, left_by), 5, "one that was behind stays there");
@@ -185,9 +185,9 @@ mod tests {
     #[test]
     fn an_entry_of_an_older_copy_is_not_taken_for_the_one_with_the_same_number() {
         let (dir, older) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let first = Runs::open(dir.path(), 5, 1);
+        let first = JournalRuns::open(dir.path(), 5, 1);
         copy(dir.path(), older.path());
-        let (second, restored) = (Runs::open(dir.path(), 11, 1), Runs::open(older.path(), 11, 1));
+        let (second, restored) = (JournalRuns::open(dir.path(), 11, 1), JournalRuns::open(older.path(), 11, 1));
         assert_eq!((first.of(4), first.of(5)), (None, first.current()));
         assert_eq!((second.of(10), restored.of(10)), (first.current(), first.current()));
         assert_ne!(second.of(11), restored.of(11));
@@ -197,8 +197,8 @@ mod tests {
     fn runs_of_which_nothing_is_left_are_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         for start in 1..=200 {
-            Runs::open(dir.path(), start * 10, start * 10).note().unwrap();
+            JournalRuns::open(dir.path(), start * 10, start * 10).note().unwrap();
         }
-        assert!(Runs::open(dir.path(), 5_000, 2_000).runs.len() <= KEPT + 2);
+        assert!(JournalRuns::open(dir.path(), 5_000, 2_000).runs.len() <= KEPT + 2);
     }
 }

@@ -27,7 +27,7 @@ fn fill(journal: &mut Journal) -> u64 {
 fn a_full_journal_refuses_until_a_consumer_makes_room() {
     for when_full in [WhenFull::Block, WhenFull::Reject] {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = fresh(dir.path(), Options { when_full, ..small() });
+        let mut journal = fresh(dir.path(), JournalOptions { when_full, ..small() });
         let taken = fill(&mut journal);
         assert!((900..1_024).contains(&taken), "{taken}");
         journal.handle().release("all", taken).unwrap();
@@ -39,8 +39,8 @@ fn a_full_journal_refuses_until_a_consumer_makes_room() {
 #[test]
 fn dropping_the_oldest_accounts_for_every_entry_and_consumer() {
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = fresh(dir.path(), Options { when_full: WhenFull::DropOldest, ..small() });
-    journal.handle().register("ahead", Start::Oldest).unwrap();
+    let mut journal = fresh(dir.path(), JournalOptions { when_full: WhenFull::DropOldest, ..small() });
+    journal.handle().register("ahead", ConsumerStart::Oldest).unwrap();
     let payload = vec![1; 1_000];
     let mut dropped: Vec<(String, u64)> = Vec::new();
     for round in 0..300u64 {
@@ -59,7 +59,7 @@ fn dropping_the_oldest_accounts_for_every_entry_and_consumer() {
     }
     assert!(journal.usage().bytes <= 1 << 20);
     let (entries, skipped) = read_all(&mut journal.handle().reader("all").unwrap());
-    let [Skipped { seqs, why: Why::Gone, .. }] = &skipped[..] else { panic!("{skipped:?}") };
+    let [SkippedEntries { seqs, why: SkipReason::Gone, .. }] = &skipped[..] else { panic!("{skipped:?}") };
     assert_eq!(seqs.end - seqs.start + entries.len() as u64, 3_000);
     let oldest = seqs.end;
     dropped.sort();
@@ -74,7 +74,7 @@ fn old_entries_make_a_journal_full_or_go_by_policy() {
     let aged = |when_full| {
         let dir = tempfile::tempdir().unwrap();
         let max_age = Some(Duration::from_secs(100));
-        let mut journal = fresh(dir.path(), Options { max_age, when_full, ..small() });
+        let mut journal = fresh(dir.path(), JournalOptions { max_age, when_full, ..small() });
         for at in 0..90 {
             // The wall clock is of no account.
             journal.append(&[entry("a", b"", 1 << (at % 60))]).unwrap();
@@ -104,9 +104,9 @@ fn old_entries_make_a_journal_full_or_go_by_policy() {
 fn options_that_make_no_sense_are_refused_in_words() {
     let dir = tempfile::tempdir().unwrap();
     for options in [
-        Options { segment_bytes: 10, ..small() },
-        Options { max_bytes: 100_000, ..small() },
-        Options { max_age: Some(Duration::ZERO), ..small() },
+        JournalOptions { segment_bytes: 10, ..small() },
+        JournalOptions { max_bytes: 100_000, ..small() },
+        JournalOptions { max_age: Some(Duration::ZERO), ..small() },
     ] {
         assert!(matches!(Journal::open(dir.path(), options), Err(JournalError::Invalid(_))));
     }
@@ -130,7 +130,7 @@ fn nothing_is_deleted_before_the_first_append_has_seen_all_consumers() {
 fn a_held_journal_keeps_what_is_done_with_until_it_is_let_go() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = fresh(dir.path(), small());
-    let hold = Hold::take(dir.path()).unwrap();
+    let hold = SegmentHold::take(dir.path()).unwrap();
     let taken = fill(&mut journal);
     let segments = journal.usage().segments;
     journal.handle().release("all", taken).unwrap();

@@ -13,7 +13,7 @@ const CHILD_DIR: &str = "HEARTHGATE_JOURNAL_CHILD";
 fn child_that_appends_until_it_is_killed() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
     let (mut journal, recovery) = Journal::open(Path::new(&dir), small()).unwrap();
-    journal.handle().register("all", Start::Oldest).unwrap();
+    journal.handle().register("all", ConsumerStart::Oldest).unwrap();
     for damage in recovery.damaged {
         println!("damage {} {}", damage.lost.start, damage.lost.end);
     }
@@ -123,7 +123,7 @@ proptest! {
     #[test]
     fn any_history_gives_exactly_the_synced_entries(acts in proptest::collection::vec(act(), 1..60)) {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = fresh(dir.path(), Options { max_bytes: 64 << 20, ..small() });
+        let mut journal = fresh(dir.path(), JournalOptions { max_bytes: 64 << 20, ..small() });
         let mut model = Model::default();
         let mut read_through = 0;
         for act in acts {
@@ -161,7 +161,7 @@ fn append(journal: &mut Journal, sizes: &[u16], model: &mut Model) {
     let payload = vec![b'x'; 3_000];
     let entries: Vec<_> = sizes
         .iter()
-        .map(|size| Entry { origin: origin(1, *size + 1), ..entry("a", &payload[..usize::from(*size)], 0) })
+        .map(|size| JournalEntry { origin: origin(1, *size + 1), ..entry("a", &payload[..usize::from(*size)], 0) })
         .collect();
     let seqs = append_owed(journal, &entries);
     assert!(seqs.start > model.given_out, "given out twice");
@@ -178,7 +178,7 @@ fn note_synced(journal: &Journal, model: &mut Model) {
     model.synced.append(&mut std::mem::replace(&mut model.unsynced, later));
 }
 
-fn check_read(reader: &mut Reader, after: Seq, model: &Model) -> Seq {
+fn check_read(reader: &mut JournalReader, after: Seq, model: &Model) -> Seq {
     let (entries, skipped) = read_all(reader);
     assert_eq!(skipped, []);
     let found: Vec<_> = entries.iter().map(|(seq, payload)| (*seq, payload.len())).collect();
@@ -196,7 +196,7 @@ fn reopen(dir: &Path, journal: Journal, cut: Option<f64>, model: &mut Model) -> 
         let kept = durable + ((written - durable) as f64 * share) as u64;
         std::fs::OpenOptions::new().write(true).open(last).unwrap().set_len(kept).unwrap();
     }
-    let (mut journal, recovery) = Journal::open(dir, Options { max_bytes: 64 << 20, ..small() }).unwrap();
+    let (mut journal, recovery) = Journal::open(dir, JournalOptions { max_bytes: 64 << 20, ..small() }).unwrap();
     assert!(recovery.next_seq > model.given_out || cut.is_some());
     let mut unsynced = std::mem::take(&mut model.unsynced);
     let found = read_all(&mut journal.handle().reader_after(model.synced.last().map_or(0, |(seq, _)| *seq))).0;

@@ -12,7 +12,7 @@ fn three_groups(dir: &Path) -> Vec<u64> {
         let payloads: Vec<_> = (0..count).map(|_| "payload").collect();
         let entries: Vec<_> = payloads
             .iter()
-            .map(|payload| Entry { origin: origin(1, count as u16), ..entry("t/o/p", payload.as_bytes(), 5) })
+            .map(|payload| JournalEntry { origin: origin(1, count as u16), ..entry("t/o/p", payload.as_bytes(), 5) })
             .collect();
         journal.append(&entries).unwrap();
         journal.sync().unwrap();
@@ -107,13 +107,13 @@ fn a_damaged_group_in_the_middle_loses_exactly_itself() {
         assert_eq!(fs::read(damage.set_aside.as_ref().unwrap()).unwrap().len() as u64, damage.bytes);
         let (entries, skipped) = read_all(&mut journal.handle().reader("all").unwrap());
         assert_eq!(entries.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), survivors);
-        let [Skipped { seqs, why: Why::Damaged, salvaged }] = &skipped[..] else { panic!("{skipped:?}") };
+        let [SkippedEntries { seqs, why: SkipReason::Damaged, salvaged }] = &skipped[..] else { panic!("{skipped:?}") };
         assert_eq!(*seqs, 4..8);
         // One bit can hide one entry, and no more.
         assert!(salvaged.len() >= 3, "{offset}: {salvaged:?}");
         let named: Vec<_> = salvaged.iter().filter_map(|one| Some((one.seq(), one.entry()?.topic.into()))).collect();
         assert_eq!(damage.readable, named);
-        let as_written = salvaged.iter().filter_map(Salvaged::entry).filter(|entry| entry.payload == b"payload");
+        let as_written = salvaged.iter().filter_map(SalvagedEntry::entry).filter(|entry| entry.payload == b"payload");
         assert!(as_written.filter(|entry| entry.topic == "t/o/p" && (4..8).contains(&entry.seq)).count() >= 3);
         assert_eq!(append_numbered(&mut journal, 1), 13..14);
         drop(journal);
@@ -124,7 +124,7 @@ fn a_damaged_group_in_the_middle_loses_exactly_itself() {
 #[test]
 fn a_lost_block_hides_only_the_entries_in_it() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { segment_bytes: 1 << 20, max_bytes: 8 << 20, ..Options::default() };
+    let options = JournalOptions { segment_bytes: 1 << 20, max_bytes: 8 << 20, ..JournalOptions::default() };
     let mut journal = fresh(dir.path(), options.clone());
     append_numbered(&mut journal, 1);
     append_numbered(&mut journal, 1_000);
@@ -137,10 +137,12 @@ fn a_lost_block_hides_only_the_entries_in_it() {
         let (mut journal, recovery) = Journal::open(dir.path(), options.clone()).unwrap();
         append_numbered(&mut journal, 1);
         let (entries, skipped) = read_all(&mut journal.handle().reader_after(0));
-        let [Skipped { seqs, why: Why::Damaged, salvaged }] = &skipped[..] else { panic!("{round} {skipped:?}") };
+        let [SkippedEntries { seqs, why: SkipReason::Damaged, salvaged }] = &skipped[..] else {
+            panic!("{round} {skipped:?}")
+        };
         let hidden = seqs.clone().count() - salvaged.len();
         assert!((1..=4096 / 40 + 2).contains(&hidden), "{round}: {hidden} of {seqs:?}");
-        let entry = |salvaged: &Salvaged| {
+        let entry = |salvaged: &SalvagedEntry| {
             let entry = salvaged.entry().unwrap();
             (entry.topic == "a/b" && entry.payload == format!("{{\"n\":{}}}", entry.seq).as_bytes()).then_some(())
         };
@@ -163,9 +165,9 @@ fn a_reader_that_comes_upon_damage_keeps_the_bytes() {
         let mut reader = reader;
         let from = reader.next_seq().max(4);
         let skipped = read_all(&mut reader).1;
-        let [Skipped { seqs, salvaged, .. }] = &skipped[..] else { panic!("{skipped:?}") };
+        let [SkippedEntries { seqs, salvaged, .. }] = &skipped[..] else { panic!("{skipped:?}") };
         assert_eq!(*seqs, from..8);
-        assert_eq!(salvaged.iter().map(Salvaged::seq).collect::<Vec<_>>(), (from..8).collect::<Vec<_>>());
+        assert_eq!(salvaged.iter().map(SalvagedEntry::seq).collect::<Vec<_>>(), (from..8).collect::<Vec<_>>());
     }
     let [kept] = &files_ending(dir.path(), ".damaged")[..] else { panic!("one copy") };
     let segment = fs::read(&segments(dir.path())[0]).unwrap();
@@ -197,7 +199,10 @@ fn bits_flipped_anywhere_are_reported_and_the_rest_is_read() {
         let (entries, skipped) = read_all(&mut journal.handle().reader_after(0));
         let lost = |seq: &Seq| {
             skipped.iter().any(|skipped| skipped.seqs.contains(seq))
-                || recovery.damaged.iter().any(|damage| damage.lost.contains(seq) || damage.what == What::Unreadable)
+                || recovery
+                    .damaged
+                    .iter()
+                    .any(|damage| damage.lost.contains(seq) || damage.what == DamageKind::Unreadable)
         };
         let mut entries = entries.into_iter().peekable();
         for (seq, payload) in &whole {
@@ -216,7 +221,7 @@ fn bits_flipped_anywhere_are_reported_and_the_rest_is_read() {
 fn a_damaged_owed_snapshot_is_made_up_from_the_one_before_and_the_segments() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = fresh(dir.path(), small());
-    append_owed(&mut journal, &[Entry { origin: origin(3, 1), ..entry("a", b"", 0) }]);
+    append_owed(&mut journal, &[JournalEntry { origin: origin(3, 1), ..entry("a", b"", 0) }]);
     while segments(dir.path()).len() < 3 {
         append_numbered(&mut journal, 100);
     }
@@ -240,7 +245,7 @@ fn lost_positions_let_everybody_begin_at_the_oldest_entry() {
     }
     let (journal, recovery) = open(dir.path());
     assert!(recovery.positions_lost);
-    assert_eq!(journal.handle().register("all", Start::Newest).unwrap(), 0);
+    assert_eq!(journal.handle().register("all", ConsumerStart::Newest).unwrap(), 0);
 }
 
 #[test]
@@ -261,7 +266,7 @@ fn one_torn_position_slot_leaves_the_other() {
         fs::write(&torn, &bytes[..bytes.len() / 2]).unwrap();
         let (journal, recovery) = open(copied.path());
         assert!(!recovery.positions_lost);
-        let released = journal.handle().register("all", Start::Newest).unwrap();
+        let released = journal.handle().register("all", ConsumerStart::Newest).unwrap();
         assert!([2, 4].contains(&released), "{other} says {released}");
     }
 }

@@ -1,17 +1,17 @@
 //! Disks that are full or fail.
 
 use super::*;
-use crate::journal::files::disk::fault::{Operation, inject};
+use crate::journal::files::disk::fault::{DiskOperation, inject};
 
 #[test]
 fn a_failed_write_leaves_the_journal_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = fresh(dir.path(), small());
     append_numbered(&mut journal, 3);
-    inject(Operation::Write, 1);
+    inject(DiskOperation::Write, 1);
     assert!(journal.append(&[entry("a", b"", 0)]).is_err());
-    inject(Operation::Write, 1);
-    inject(Operation::Truncate, 1);
+    inject(DiskOperation::Write, 1);
+    inject(DiskOperation::Truncate, 1);
     assert!(journal.append(&[entry("a", b"", 0)]).is_err());
     assert_eq!(append_numbered(&mut journal, 2), 4..6);
     drop(journal);
@@ -26,10 +26,10 @@ fn entries_of_a_failed_sync_are_taken_back_and_go_to_a_new_segment() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = fresh(dir.path(), small());
         append_numbered(&mut journal, 3);
-        let lost = Entry { origin: origin(1, 1), ..entry("a", b"lost", 0) };
+        let lost = JournalEntry { origin: origin(1, 1), ..entry("a", b"lost", 0) };
         append_owed(&mut journal, &[lost, lost]);
-        inject(Operation::Sync, 1);
-        inject(Operation::Truncate, truncate_fails);
+        inject(DiskOperation::Sync, 1);
+        inject(DiskOperation::Truncate, truncate_fails);
         let failed = journal.sync().unwrap_err();
         assert!(matches!(failed, JournalError::SyncFailed { first: 4, last: 5, .. }), "{failed}");
         assert_eq!(journal.sync().unwrap(), 3, "what is gone is not reported as safe later");
@@ -52,9 +52,9 @@ fn a_failed_sync_in_a_fresh_segment_does_not_overwrite_it() {
     journal.owed().record(&origin(1, 1).unwrap(), 7, 1);
     journal.owed().forget_session(1);
     journal.keep_settled().unwrap();
-    inject(Operation::Sync, 1);
+    inject(DiskOperation::Sync, 1);
     assert!(journal.sync().is_err());
-    inject(Operation::Create, 2);
+    inject(DiskOperation::Create, 2);
     for _ in 0..2 {
         assert!(journal.append(&[entry("a", b"", 0)]).is_err(), "no segment can be made");
     }
@@ -71,7 +71,7 @@ fn a_segment_that_cannot_be_begun_is_tried_again_by_the_next_append() {
     let mut journal = fresh(dir.path(), small());
     let payload = vec![0; 40_000];
     journal.append(&[entry("a", &payload, 0)]).unwrap();
-    inject(Operation::Create, 1);
+    inject(DiskOperation::Create, 1);
     assert!(journal.append(&[entry("a", &payload, 0)]).is_err());
     assert_eq!(journal.usage().synced, 1, "closing the old segment synced it");
     assert_eq!(journal.append(&[entry("a", &payload, 0)]).unwrap().seqs, 2..3);
@@ -113,7 +113,7 @@ fn child_that_fills_its_disk() {
     let ballast = dir.join("ballast");
     std::fs::write(&ballast, vec![0; 1 << 20]).unwrap();
     let state = dir.join("journal");
-    let mut journal = fresh(&state, Options { max_bytes: 64 << 20, ..small() });
+    let mut journal = fresh(&state, JournalOptions { max_bytes: 64 << 20, ..small() });
     let payload = vec![3; 1_000];
     let mut refused = 0;
     for _ in 0..200 {

@@ -7,35 +7,35 @@ mod faults;
 mod ordinary;
 
 use super::*;
-use hearthgate_domain::delivery::{Micros, Origin, QoS};
-use hearthgate_domain::redelivery::{Event, OwedEntry};
+use hearthgate_domain::delivery::{MessageOrigin, QoS, UnixMicros};
+use hearthgate_domain::redelivery::{OwedEntry, SenderNote};
 use std::path::{Path, PathBuf};
 
-const ACCEPTED: &[Target<'static>] = &[Target { flow_id: Some(7), verdict: Verdict::Accepted }];
+const ACCEPTED: &[EntryTarget<'static>] = &[EntryTarget { flow_id: Some(7), verdict: TargetVerdict::Accepted }];
 
 /// Small segments, so that a test sees several.
-fn small() -> Options {
-    Options { segment_bytes: 64 << 10, max_bytes: 1 << 20, ..Options::default() }
+fn small() -> JournalOptions {
+    JournalOptions { segment_bytes: 64 << 10, max_bytes: 1 << 20, ..JournalOptions::default() }
 }
 
-fn open(dir: &Path) -> (Journal, Recovery) {
+fn open(dir: &Path) -> (Journal, JournalRecovery) {
     Journal::open(dir, small()).unwrap()
 }
 
 /// A journal with a consumer named `all`.
-fn fresh(dir: &Path, options: Options) -> Journal {
+fn fresh(dir: &Path, options: JournalOptions) -> Journal {
     let (journal, recovery) = Journal::open(dir, options).unwrap();
     assert!(recovery.fresh);
-    journal.handle().register("all", Start::Oldest).unwrap();
+    journal.handle().register("all", ConsumerStart::Oldest).unwrap();
     journal
 }
 
-fn origin(session: u64, packet_id: u16) -> Option<Origin> {
-    Some(Origin { session, packet_id, dup: false })
+fn origin(session: u64, packet_id: u16) -> Option<MessageOrigin> {
+    Some(MessageOrigin { session, packet_id, dup: false })
 }
 
-fn entry<'a>(topic: &'a str, payload: &'a [u8], received_at: Micros) -> Entry<'a> {
-    Entry { topic, payload, received_at, qos: QoS::AtLeastOnce, retain: false, origin: None, targets: ACCEPTED }
+fn entry<'a>(topic: &'a str, payload: &'a [u8], received_at: UnixMicros) -> JournalEntry<'a> {
+    JournalEntry { topic, payload, received_at, qos: QoS::AtLeastOnce, retain: false, origin: None, targets: ACCEPTED }
 }
 
 /// Appends entries whose payloads are their numbers, and syncs.
@@ -49,7 +49,7 @@ fn append_numbered(journal: &mut Journal, count: usize) -> std::ops::Range<Seq> 
 }
 
 /// Appends entries, and notes before that their senders may send them again.
-fn append_owed(journal: &mut Journal, entries: &[Entry<'_>]) -> std::ops::Range<Seq> {
+fn append_owed(journal: &mut Journal, entries: &[JournalEntry<'_>]) -> std::ops::Range<Seq> {
     for (seq, entry) in (journal.next_seq()..).zip(entries) {
         if let Some(origin) = entry.origin {
             journal.owed().record(&origin, content_hash(entry.topic, entry.payload), seq);
@@ -66,7 +66,7 @@ fn owed(journal: &mut Journal) -> Vec<Seq> {
 }
 
 /// Everything a reader gives out, and what it skipped.
-fn read_all(reader: &mut Reader) -> (Vec<(Seq, Vec<u8>)>, Vec<Skipped>) {
+fn read_all(reader: &mut JournalReader) -> (Vec<(Seq, Vec<u8>)>, Vec<SkippedEntries>) {
     let (mut entries, mut skipped) = (Vec::new(), Vec::new());
     loop {
         let batch = reader.next_batch(97, 10_000).unwrap();

@@ -8,12 +8,12 @@ fn an_entry_comes_back_as_it_was_appended() {
     let mut journal = fresh(dir.path(), small());
     let long = "é".repeat(2_000);
     let targets = [
-        Target { flow_id: Some(-3), verdict: Verdict::Accepted },
-        Target { flow_id: Some(4), verdict: Verdict::Refused { reason: "not a number", pointer: "/temp" } },
-        Target { flow_id: None, verdict: Verdict::Refused { reason: &long, pointer: "" } },
+        EntryTarget { flow_id: Some(-3), verdict: TargetVerdict::Accepted },
+        EntryTarget { flow_id: Some(4), verdict: TargetVerdict::Refused { reason: "not a number", pointer: "/temp" } },
+        EntryTarget { flow_id: None, verdict: TargetVerdict::Refused { reason: &long, pointer: "" } },
     ];
-    let origin = Some(Origin { session: u64::MAX, packet_id: 65_535, dup: true });
-    let sent = Entry {
+    let origin = Some(MessageOrigin { session: u64::MAX, packet_id: 65_535, dup: true });
+    let sent = JournalEntry {
         topic: "haus/küche",
         payload: &[0, 255, 1],
         received_at: -5,
@@ -31,7 +31,7 @@ fn an_entry_comes_back_as_it_was_appended() {
     assert_eq!((first.qos, first.retain, first.origin), (QoS::ExactlyOnce, true, origin));
     let stored: Vec<_> = first.targets.iter().collect();
     assert_eq!(stored[..2], targets[..2]);
-    let Verdict::Refused { reason, .. } = stored[2].verdict else { panic!("{stored:?}") };
+    let TargetVerdict::Refused { reason, .. } = stored[2].verdict else { panic!("{stored:?}") };
     assert!(reason.len() <= 1_030 && reason.ends_with("é…"), "cut at a character");
     assert_eq!((second.seq, second.topic, second.payload, second.origin), (2, "", &[][..], None));
     assert_eq!(batch.through, 2);
@@ -74,7 +74,7 @@ fn entries_run_through_many_segments_and_survive_a_restart() {
 #[test]
 fn a_batch_keeps_its_bounds_and_gives_at_least_one_entry() {
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = fresh(dir.path(), Options { segment_bytes: 8 << 20, max_bytes: 64 << 20, ..small() });
+    let mut journal = fresh(dir.path(), JournalOptions { segment_bytes: 8 << 20, max_bytes: 64 << 20, ..small() });
     let large = vec![7; 700_000];
     journal.append(&[entry("a", &large, 0), entry("a", b"x", 0), entry("a", b"y", 0)]).unwrap();
     journal.sync().unwrap();
@@ -108,7 +108,7 @@ fn what_is_owed_survives_the_deletion_of_old_segments() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = fresh(dir.path(), small());
     let handle = journal.handle();
-    let with_origin = |packet_id| Entry { origin: origin(9, packet_id), ..entry("a/b", b"owed", 0) };
+    let with_origin = |packet_id| JournalEntry { origin: origin(9, packet_id), ..entry("a/b", b"owed", 0) };
     append_owed(&mut journal, &[with_origin(1), with_origin(2), with_origin(3)]);
     journal.owed().confirm_through(9, 2);
     for _ in 0..20 {
@@ -132,7 +132,7 @@ fn what_is_owed_survives_the_deletion_of_old_segments() {
 fn what_an_absent_sender_is_owed_survives_restarts_and_others_confirmations() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = fresh(dir.path(), small());
-    let entry = |session, packet_id| Entry { origin: origin(session, packet_id), ..entry("a", b"", 0) };
+    let entry = |session, packet_id| JournalEntry { origin: origin(session, packet_id), ..entry("a", b"", 0) };
     append_owed(&mut journal, &[entry(1, 1), entry(2, 1)]);
     drop(journal);
     for _ in 0..3 {
@@ -154,24 +154,24 @@ fn what_an_absent_sender_is_owed_survives_restarts_and_others_confirmations() {
 #[test]
 fn what_is_only_noted_is_known_after_a_restart_and_takes_little_room_however_much_it_is() {
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(dir.path(), Options { window: 100, ..small() }).unwrap().0;
-    journal.handle().register("all", Start::Oldest).unwrap();
-    append_owed(&mut journal, &[Entry { origin: origin(1, 1), ..entry("a", b"", 0) }]);
+    let mut journal = Journal::open(dir.path(), JournalOptions { window: 100, ..small() }).unwrap().0;
+    journal.handle().register("all", ConsumerStart::Oldest).unwrap();
+    append_owed(&mut journal, &[JournalEntry { origin: origin(1, 1), ..entry("a", b"", 0) }]);
     for round in 0..400_u16 {
         journal.tidy_notes().unwrap();
         let before = journal.next_seq();
         let event = |n| {
-            let origin = Origin { session: 2, packet_id: round * 100 + n, dup: false };
-            Event::Received { origin, hash: 5, seq: None }
+            let origin = MessageOrigin { session: 2, packet_id: round * 100 + n, dup: false };
+            SenderNote::Received { origin, hash: 5, seq: None }
         };
-        let notes: Vec<Note> = (1..=100).map(|n| Note { before, event: event(n) }).collect();
+        let notes: Vec<UnstoredNote> = (1..=100).map(|n| UnstoredNote { before, event: event(n) }).collect();
         journal.append_with_notes(&[], &notes).unwrap();
         journal.handle().release("all", journal.next_seq() - 1).unwrap();
     }
     let usage = journal.usage();
     assert!(usage.segments < 3 && usage.bytes < 600 << 10, "{usage:?}");
     drop(journal);
-    let (mut journal, recovery) = Journal::open(dir.path(), Options { window: 100, ..small() }).unwrap();
+    let (mut journal, recovery) = Journal::open(dir.path(), JournalOptions { window: 100, ..small() }).unwrap();
     assert_eq!(recovery.damaged, []);
     let known: Vec<u16> = journal.owed().snapshot().map(|entry| entry.packet_id).filter(|id| *id > 1).collect();
     assert_eq!(known, (39_901..=40_000).collect::<Vec<u16>>());
@@ -201,7 +201,7 @@ fn consumers_hold_segments_until_they_release_them_or_are_unregistered() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = fresh(dir.path(), small());
     let handle = journal.handle();
-    handle.register("slow", Start::Oldest).unwrap();
+    handle.register("slow", ConsumerStart::Oldest).unwrap();
     for _ in 0..10 {
         append_numbered(&mut journal, 300);
     }
@@ -232,9 +232,13 @@ fn positions_are_kept_over_a_restart_once_flushed() {
     drop(journal);
     assert!(matches!(handle.flush(), Err(JournalError::Closed)), "a closed journal's positions are not written");
     let (journal, _) = open(dir.path());
-    assert_eq!(journal.handle().register("all", Start::Newest).unwrap(), 4, "known, so the start does not count");
-    assert_eq!(journal.handle().register("new", Start::Newest).unwrap(), 10);
-    assert_eq!(journal.handle().register("elsewhere", Start::After(6)).unwrap(), 6);
+    assert_eq!(
+        journal.handle().register("all", ConsumerStart::Newest).unwrap(),
+        4,
+        "known, so the start does not count"
+    );
+    assert_eq!(journal.handle().register("new", ConsumerStart::Newest).unwrap(), 10);
+    assert_eq!(journal.handle().register("elsewhere", ConsumerStart::After(6)).unwrap(), 6);
     assert_eq!(read_all(&mut journal.handle().reader("all").unwrap()).0[0].0, 5);
     assert!(matches!(journal.handle().reader("nobody"), Err(JournalError::UnknownConsumer { .. })));
 }
@@ -252,7 +256,8 @@ fn a_second_opener_is_told_who_has_it() {
 #[test]
 fn a_clock_set_back_an_hour_changes_nothing_in_the_order() {
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = fresh(dir.path(), Options { max_age: Some(std::time::Duration::from_secs(60)), ..small() });
+    let mut journal =
+        fresh(dir.path(), JournalOptions { max_age: Some(std::time::Duration::from_secs(60)), ..small() });
     let hour = 3_600_000_000;
     for at in [2 * hour, hour, hour + 1, 2 * hour + 1] {
         journal.append(&[entry("a", b"", at)]).unwrap();

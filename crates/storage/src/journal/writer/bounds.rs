@@ -1,14 +1,14 @@
 //! Staying within the bounds of bytes and age: what is deleted, and what is refused.
 
-use super::{Dropped, Journal};
-use crate::journal::state::{Segment, lock};
+use super::{DroppedEntries, Journal};
+use crate::journal::state::{SegmentView, lock};
 use crate::journal::{JournalError, WhenFull};
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::UnixMicros;
 use std::time::Duration;
 
 impl Journal {
     /// Stays within the bounds, by the policy.
-    pub(super) fn make_room(&mut self, need: u64, now: Micros) -> Result<Option<Dropped>, JournalError> {
+    pub(super) fn make_room(&mut self, need: u64, now: UnixMicros) -> Result<Option<DroppedEntries>, JournalError> {
         let limit = self.group_limit();
         if need > limit {
             return Err(JournalError::TooLarge { what: "group", size: need, limit });
@@ -42,7 +42,7 @@ impl Journal {
         lock(&self.shared.index).bytes() + need > self.options.max_bytes
     }
 
-    fn is_full(&self, need: u64, now: Micros) -> bool {
+    fn is_full(&self, need: u64, now: UnixMicros) -> bool {
         let Some(limit) = self.options.max_age else { return self.is_over(need) };
         self.is_over(need) || self.usage().oldest_waiting.is_some_and(|at| now - at > micros(limit))
     }
@@ -53,7 +53,7 @@ impl Journal {
             && released.is_some_and(|released| released >= self.next_seq - 1)
     }
 
-    pub(super) fn drop_old(&mut self, now: Micros) -> Result<Option<Dropped>, JournalError> {
+    pub(super) fn drop_old(&mut self, now: UnixMicros) -> Result<Option<DroppedEntries>, JournalError> {
         self.shared.reclaim()?;
         let Some(limit) = self.options.max_age.filter(|_| self.options.when_full == WhenFull::DropOldest) else {
             return Ok(None);
@@ -66,8 +66,12 @@ impl Journal {
     }
 
     /// Deletes the oldest segments, begins a new one if it comes to the last, and accounts for what was waiting.
-    fn drop_while(&mut self, now: Micros, excess: impl Fn(&Journal) -> bool) -> Result<Option<Dropped>, JournalError> {
-        let mut dropped: Option<Dropped> = None;
+    fn drop_while(
+        &mut self,
+        now: UnixMicros,
+        excess: impl Fn(&Journal) -> bool,
+    ) -> Result<Option<DroppedEntries>, JournalError> {
+        let mut dropped: Option<DroppedEntries> = None;
         while excess(self) {
             if lock(&self.shared.index).segments.len() < 2 {
                 if self.active.as_ref().is_none_or(|active| active.base == self.next_seq) {
@@ -83,7 +87,7 @@ impl Journal {
         Ok(dropped)
     }
 
-    fn account(&self, removed: &Segment) -> Option<Dropped> {
+    fn account(&self, removed: &SegmentView) -> Option<DroppedEntries> {
         let positions = lock(&self.shared.positions);
         let unreleased: Vec<(String, u64)> = positions
             .consumers
@@ -93,11 +97,11 @@ impl Journal {
             })
             .filter(|(_, count)| *count > 0)
             .collect();
-        (!unreleased.is_empty()).then_some(Dropped { seqs: removed.base..removed.end, unreleased })
+        (!unreleased.is_empty()).then_some(DroppedEntries { seqs: removed.base..removed.end, unreleased })
     }
 }
 
-fn join(first: Option<Dropped>, second: Option<Dropped>) -> Option<Dropped> {
+fn join(first: Option<DroppedEntries>, second: Option<DroppedEntries>) -> Option<DroppedEntries> {
     let (Some(mut first), Some(second)) = (first.clone(), second.clone()) else { return first.or(second) };
     first.seqs.end = second.seqs.end;
     for (name, count) in second.unreleased {
@@ -109,6 +113,6 @@ fn join(first: Option<Dropped>, second: Option<Dropped>) -> Option<Dropped> {
     Some(first)
 }
 
-pub(super) fn micros(duration: Duration) -> Micros {
-    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
+pub(super) fn micros(duration: Duration) -> UnixMicros {
+    UnixMicros::try_from(duration.as_micros()).unwrap_or(UnixMicros::MAX)
 }

@@ -3,22 +3,22 @@
 mod bounds;
 mod segment;
 
-pub(super) use crate::journal::files::active_segment::Active;
+pub(super) use crate::journal::files::active_segment::ActiveSegment;
 pub(super) use crate::journal::format::groups::control_header;
 
 use super::recovery;
-use super::{JournalError, LatestDigests, Options, Seq, content_hash};
+use super::{JournalError, JournalOptions, LatestDigests, Seq, content_hash};
 use crate::journal::files::disk;
 use crate::journal::format;
-use crate::journal::format::entry::Entry;
-use crate::journal::format::notes::Note;
-use crate::journal::handle::{Handle, Usage};
-use crate::journal::recovery::report::Recovery;
+use crate::journal::format::entry::JournalEntry;
+use crate::journal::format::notes::UnstoredNote;
+use crate::journal::handle::{JournalHandle, JournalUsage};
+use crate::journal::recovery::report::JournalRecovery;
 use crate::journal::state::clock::SteadyClock;
 use crate::journal::state::redelivery::OwedFile;
-use crate::journal::state::{Shared, lock};
-use hearthgate_domain::delivery::Micros;
-use hearthgate_domain::redelivery::{Event, Owed};
+use crate::journal::state::{JournalState, lock};
+use hearthgate_domain::delivery::UnixMicros;
+use hearthgate_domain::redelivery::{RedeliveryWindow, SenderNote};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::ops::Range;
@@ -37,16 +37,16 @@ const SETTLED_AT_ONCE: usize = 1_000;
 
 /// What an append did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Appended {
+pub struct AppendOutcome {
     /// The numbers that the entries have, in order.
     pub seqs: Range<Seq>,
     /// What had to go for them ([`WhenFull::DropOldest`](super::WhenFull::DropOldest)).
-    pub dropped: Option<Dropped>,
+    pub dropped: Option<DroppedEntries>,
 }
 
 /// Entries that were deleted although they were still waiting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dropped {
+pub struct DroppedEntries {
     /// Their numbers.
     pub seqs: Range<Seq>,
     /// For each consumer that had not released all of them: its name and how many. It may have had some in hand; what
@@ -58,17 +58,17 @@ pub struct Dropped {
 #[derive(Debug)]
 pub struct Journal {
     pub(super) dir: PathBuf,
-    pub(super) options: Options,
-    pub(super) shared: Arc<Shared>,
+    pub(super) options: JournalOptions,
+    pub(super) shared: Arc<JournalState>,
     pub(super) synced: watch::Sender<Seq>,
-    pub(super) active: Option<Active>,
+    pub(super) active: Option<ActiveSegment>,
     pub(super) next_seq: Seq,
     /// Entries from here on in older segments are void: what the next segment's header will say.
     pub(super) voids_from: Seq,
     /// What senders may send again: see [`Journal::owed`].
-    pub(super) owed: Owed,
+    pub(super) owed: RedeliveryWindow,
     /// The same, as far as it is written.
-    pub(super) written: Owed,
+    pub(super) written: RedeliveryWindow,
     /// Digests of what each flow stored last of each topic.
     pub(super) latest: LatestDigests,
     /// So many notes were written.
@@ -79,7 +79,7 @@ pub struct Journal {
     /// How long something waits is told by it.
     pub(super) clock: SteadyClock,
     /// When the newest entry was appended.
-    pub(super) newest: Micros,
+    pub(super) newest: UnixMicros,
     pub(super) buffer: Vec<u8>,
     /// Nothing is deleted before the first append, so that consumers can register.
     pub(super) started: bool,
@@ -92,20 +92,20 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError::Locked`], [`JournalError::Invalid`] options, [`JournalError::Version`], or a failed file
-    /// operation. Damage is no error: it is in the [`Recovery`].
-    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<(Journal, Recovery), JournalError> {
+    /// operation. Damage is no error: it is in the [`JournalRecovery`].
+    pub fn open(dir: impl AsRef<Path>, options: JournalOptions) -> Result<(Journal, JournalRecovery), JournalError> {
         recovery::open(dir.as_ref(), options)
     }
 
     /// Access for readers and consumers.
     #[must_use]
-    pub fn handle(&self) -> Handle {
-        Handle { shared: Arc::clone(&self.shared) }
+    pub fn handle(&self) -> JournalHandle {
+        JournalHandle { shared: Arc::clone(&self.shared) }
     }
 
     /// How full the journal is.
     #[must_use]
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> JournalUsage {
         self.handle().usage()
     }
 
@@ -123,7 +123,7 @@ impl Journal {
 
     /// What senders may send again, as far as the journal has it or is about to. Whoever appends an entry with an origin
     /// notes it here before; after a restart it is as the last run left it on disk.
-    pub fn owed(&mut self) -> &mut Owed {
+    pub fn owed(&mut self) -> &mut RedeliveryWindow {
         &mut self.owed
     }
 
@@ -136,13 +136,13 @@ impl Journal {
     ///
     /// # Errors
     /// As there.
-    pub fn append(&mut self, entries: &[Entry<'_>]) -> Result<Appended, JournalError> {
+    pub fn append(&mut self, entries: &[JournalEntry<'_>]) -> Result<AppendOutcome, JournalError> {
         self.append_with_notes(entries, &[])
     }
 
     /// Notes what happened to senders, where there is no entry that tells it; a full journal takes it as long as it is
     /// little.
-    fn append_notes(&mut self, notes: &[Note]) -> Result<(), JournalError> {
+    fn append_notes(&mut self, notes: &[UnstoredNote]) -> Result<(), JournalError> {
         let need = format::notes::notes_len(notes);
         if lock(&self.shared.index).bytes() + need > self.options.max_bytes + NOTES_BEYOND {
             tracing::debug!(notes = notes.len(), "the journal is full: this is noted with its next segment");
@@ -161,7 +161,7 @@ impl Journal {
     }
 
     /// Follows what is written.
-    fn take_as_written(&mut self, entries: &[Entry<'_>], notes: &[Note], first: Seq) {
+    fn take_as_written(&mut self, entries: &[JournalEntry<'_>], notes: &[UnstoredNote], first: Seq) {
         self.notes += notes.len() as u64;
         let mut notes = notes.iter().peekable();
         for (seq, entry) in (first..).zip(entries) {
@@ -170,7 +170,7 @@ impl Journal {
             }
             if let Some(origin) = entry.origin {
                 let hash = content_hash(entry.topic, entry.payload);
-                self.written.replay(Event::Received { origin, hash, seq: Some(seq) });
+                self.written.replay(SenderNote::Received { origin, hash, seq: Some(seq) });
             }
         }
         notes.for_each(|note| self.written.replay(note.event));
@@ -197,12 +197,16 @@ impl Journal {
     /// None of the entries was appended. [`JournalError::Full`] at a bound, [`JournalError::TooLarge`],
     /// [`JournalError::NoSpace`]; [`JournalError::SyncFailed`] when a segment that had to be closed could not be synced:
     /// then unsynced entries of earlier appends are taken back too.
-    pub fn append_with_notes(&mut self, entries: &[Entry<'_>], notes: &[Note]) -> Result<Appended, JournalError> {
+    pub fn append_with_notes(
+        &mut self,
+        entries: &[JournalEntry<'_>],
+        notes: &[UnstoredNote],
+    ) -> Result<AppendOutcome, JournalError> {
         if entries.is_empty() {
             if !notes.is_empty() {
                 self.append_notes(notes)?;
             }
-            return Ok(Appended { seqs: self.next_seq..self.next_seq, dropped: None });
+            return Ok(AppendOutcome { seqs: self.next_seq..self.next_seq, dropped: None });
         }
         let settled = self.settled_beside(entries.len());
         let need = crate::journal::format::groups::frames_len(entries)?
@@ -240,7 +244,7 @@ impl Journal {
         self.next_seq = seqs.end;
         self.newest = now;
         lock(&self.shared.index).ages.note(first, now);
-        Ok(Appended { seqs, dropped })
+        Ok(AppendOutcome { seqs, dropped })
     }
 
     /// Makes everything appended durable and visible to readers, and tells the newest durable entry.
@@ -296,12 +300,12 @@ impl Journal {
         self.written.take_settled(usize::MAX);
     }
 
-    /// Deletes what is older than [`Options::max_age`] under [`WhenFull::DropOldest`](super::WhenFull::DropOldest), and what nobody needs. To be
+    /// Deletes what is older than [`JournalOptions::max_age`] under [`WhenFull::DropOldest`](super::WhenFull::DropOldest), and what nobody needs. To be
     /// called now and then while nothing is appended.
     ///
     /// # Errors
     /// A failed file operation.
-    pub fn expire(&mut self) -> Result<Option<Dropped>, JournalError> {
+    pub fn expire(&mut self) -> Result<Option<DroppedEntries>, JournalError> {
         if self.started { self.drop_old(self.clock.now()) } else { Ok(None) }
     }
 

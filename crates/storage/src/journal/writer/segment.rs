@@ -2,12 +2,14 @@
 
 use super::{Journal, bounds};
 use crate::journal::JournalError;
-use crate::journal::files::active_segment::Active;
+use crate::journal::files::active_segment::ActiveSegment;
 use crate::journal::files::disk;
 use crate::journal::format::groups::control_header;
-use crate::journal::format::{GroupHeader, Kind, SEGMENT_HEADER, Salt, SegmentHeader, push_group, segment_path};
-use crate::journal::state::{Segment, lock};
-use hearthgate_domain::delivery::Micros;
+use crate::journal::format::{
+    GroupHeader, GroupKind, SEGMENT_HEADER, SegmentHeader, SegmentSalt, push_group, segment_path,
+};
+use crate::journal::state::{SegmentView, lock};
+use hearthgate_domain::delivery::UnixMicros;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,7 +40,7 @@ impl Journal {
     }
 
     /// Makes sure that the segment being written has room for `need` bytes.
-    pub(super) fn segment_for(&mut self, need: u64, now: Micros) -> Result<(), JournalError> {
+    pub(super) fn segment_for(&mut self, need: u64, now: UnixMicros) -> Result<(), JournalError> {
         if let Some(active) = &self.active {
             let fits = active.written + need <= self.options.segment_bytes && !self.is_stale(active, now);
             if fits || active.base == self.next_seq {
@@ -62,7 +64,7 @@ impl Journal {
             return Ok(());
         }
         let mut group = Vec::new();
-        let unused = GroupHeader { count: 1, ..control_header(Kind::Unused, self.next_seq) };
+        let unused = GroupHeader { count: 1, ..control_header(GroupKind::Unused, self.next_seq) };
         push_group(&mut group, active.salt, unused, &[]);
         self.start();
         self.write(&group)?;
@@ -73,7 +75,7 @@ impl Journal {
     }
 
     /// With a bound on age, segments span little time, so that they can go when they are old.
-    fn is_stale(&self, active: &Active, now: Micros) -> bool {
+    fn is_stale(&self, active: &ActiveSegment, now: UnixMicros) -> bool {
         self.options.max_age.is_some_and(|limit| now - active.created_at > bounds::micros(limit) / 4)
     }
 
@@ -91,15 +93,15 @@ impl Journal {
 
     /// Begins the segment of the next entry: durable before anything is in it. The segments before it are not needed for
     /// what is owed from then on, so that they may be deleted.
-    pub(in crate::journal) fn begin_segment(&mut self, now: Micros) -> Result<(), JournalError> {
+    pub(in crate::journal) fn begin_segment(&mut self, now: UnixMicros) -> Result<(), JournalError> {
         let base = self.next_seq;
         let path = segment_path(&self.dir, base);
         let (journal, voids_from) = (self.shared.id, self.voids_from);
         let header = SegmentHeader { journal, base, voids_from, created_at: now };
-        let salt = Salt::new(journal, base);
+        let salt = SegmentSalt::new(journal, base);
         self.owed_file.store(&self.written, &self.latest, voids_from, self.notes)?;
         let mut head = header.encode().to_vec();
-        push_group(&mut head, salt, control_header(Kind::Begin, base), &[]);
+        push_group(&mut head, salt, control_header(GroupKind::Begin, base), &[]);
         let file = create_segment(&self.dir, &path, &head, self.options.segment_bytes).inspect_err(|_| {
             if let Err(error) = fs::remove_file(&path) {
                 tracing::debug!(path = %path.display(), %error, "a segment that could not be begun stays behind");
@@ -107,9 +109,9 @@ impl Journal {
         })?;
         let written = head.len() as u64;
         let created_at = now;
-        let segment = Segment { base, end: base, bytes: written, newest: now, path: path.as_path().into() };
+        let segment = SegmentView { base, end: base, bytes: written, newest: now, path: path.as_path().into() };
         lock(&self.shared.index).segments.push_back(segment);
-        self.active = Some(Active {
+        self.active = Some(ActiveSegment {
             file,
             path,
             base,

@@ -1,13 +1,13 @@
 //! What a window's rows come to.
 
-use super::flow::{Reading, Windows, reading_columns, reading_time, sums, with_key, within};
-use super::rollup::Key;
-use super::statement::{Cell, Statement, integer_of, text_of};
-use super::window::Sum;
+use super::flow::{HistoryReading, WindowRange, reading_columns, reading_time, sums, with_key, within};
+use super::rollup::SeriesKey;
+use super::statement::{HistoryStatement, WindowCell, integer_of, text_of};
+use super::window::WindowSum;
 use crate::sql::error::DatabaseError;
 use crate::sql::typed::quote;
-use crate::sql::{Database, Dialect, TypedTable};
-use hearthgate_domain::delivery::Micros;
+use crate::sql::{Database, SqlDialect, TypedTable};
+use hearthgate_domain::delivery::UnixMicros;
 use std::collections::BTreeSet;
 
 /// Rows that are read at once.
@@ -19,17 +19,18 @@ impl Database {
         &self,
         code: &str,
         table: &TypedTable,
-        windows: &Windows,
-        start: Micros,
-    ) -> Result<Vec<(Key, Vec<Sum>)>, DatabaseError> {
+        windows: &WindowRange,
+        start: UnixMicros,
+    ) -> Result<Vec<(SeriesKey, Vec<WindowSum>)>, DatabaseError> {
         let (dialect, end) = (self.dialect(), start.saturating_add(windows.length));
         let mut answer = Vec::new();
         for key in self.keys(code, table, start, end).await? {
             let mut sums = sums(table);
-            let mut after = (Micros::MIN, i64::MIN);
+            let mut after = (UnixMicros::MIN, i64::MIN);
             loop {
                 let from = start.max(after.0);
-                let query = Statement::new(dialect, "SELECT ").push(reading_columns(dialect, table)).push(" FROM ");
+                let query =
+                    HistoryStatement::new(dialect, "SELECT ").push(reading_columns(dialect, table)).push(" FROM ");
                 let query = query.name(table.name()).push(" WHERE flow_code = ").bind(code).push(" AND ");
                 let query = with_key(within(query, table, from, end), table, &key);
                 // Rows of the page's last time come again; ids tell them apart.
@@ -37,7 +38,7 @@ impl Database {
                 let query = query.push(" OFFSET ").bind(self.taken_at(code, table, &key, after).await?);
                 let rows = self.ask(query).await?;
                 for row in &rows {
-                    let Some(reading) = Reading::read(table, row) else { continue };
+                    let Some(reading) = HistoryReading::read(table, row) else { continue };
                     after = (reading.at, reading.id);
                     // The database may take other cases and blanks for the same.
                     if reading.key == key {
@@ -63,14 +64,14 @@ impl Database {
         &self,
         code: &str,
         table: &TypedTable,
-        key: &Key,
-        (at, id): (Micros, i64),
+        key: &SeriesKey,
+        (at, id): (UnixMicros, i64),
     ) -> Result<i64, DatabaseError> {
         if id == i64::MIN {
             return Ok(0);
         }
         let dialect = self.dialect();
-        let count = Statement::new(dialect, "SELECT ").push(integer_of(dialect, "count(*)")).push(" FROM ");
+        let count = HistoryStatement::new(dialect, "SELECT ").push(integer_of(dialect, "count(*)")).push(" FROM ");
         let count = count.name(table.name()).push(" WHERE flow_code = ").bind(code).push(" AND ");
         let count = with_key(within(count, table, at, at + 1), table, key).push(" AND id <= ").bind(id);
         let rows = self.ask(count).await?;
@@ -82,18 +83,18 @@ impl Database {
         &self,
         code: &str,
         table: &TypedTable,
-        from: Micros,
-        to: Micros,
-    ) -> Result<BTreeSet<Key>, DatabaseError> {
+        from: UnixMicros,
+        to: UnixMicros,
+    ) -> Result<BTreeSet<SeriesKey>, DatabaseError> {
         let dialect = self.dialect();
-        let exact = if dialect == Dialect::MySql { " COLLATE utf8mb4_bin" } else { "" };
+        let exact = if dialect == SqlDialect::MySql { " COLLATE utf8mb4_bin" } else { "" };
         let level = |level: &Box<str>| format!("{}{exact}", text_of(dialect, &quote(dialect, level)));
         let levels: Vec<String> = table.levels().iter().map(level).collect();
         let columns = if levels.is_empty() { "1".to_owned() } else { levels.join(", ") };
-        let query = Statement::new(dialect, format!("SELECT DISTINCT {columns} FROM ")).name(table.name());
+        let query = HistoryStatement::new(dialect, format!("SELECT DISTINCT {columns} FROM ")).name(table.name());
         let query = within(query.push(" WHERE flow_code = ").bind(code).push(" AND "), table, from, to);
         let rows = self.ask(query).await?;
-        let key = |row: &Vec<Cell>| match levels.is_empty() {
+        let key = |row: &Vec<WindowCell>| match levels.is_empty() {
             true => Vec::new(),
             false => row.iter().map(|cell| cell.text().map(str::to_owned)).collect(),
         };

@@ -1,10 +1,10 @@
 //! The history of one flow: its tables, and how long what is in them stays.
 
-use super::statement::{Statement, Value, micros_of, real_of, text_of};
-use super::window::{NUMBER_COLUMNS, Sum, TRUTH_COLUMN};
+use super::statement::{HistoryStatement, StatementValue, micros_of, real_of, text_of};
+use super::window::{NUMBER_COLUMNS, TRUTH_COLUMN, WindowSum};
 use crate::sql::typed::{NAME_LIMIT, quote};
-use crate::sql::{Dialect, TypedTable};
-use hearthgate_domain::delivery::Micros;
+use crate::sql::{SqlDialect, TypedTable};
+use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::Flow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ pub struct FlowHistory {
     pub(crate) table: Option<Arc<TypedTable>>,
     /// Whether it has rows in `data`.
     pub(crate) attributes: bool,
-    pub(crate) retention: Option<Micros>,
-    pub(crate) rollups: Vec<Windows>,
+    pub(crate) retention: Option<UnixMicros>,
+    pub(crate) rollups: Vec<WindowRange>,
 }
 
 /// A table of windows.
 #[derive(Clone, Debug)]
-pub(crate) struct Windows {
+pub(crate) struct WindowRange {
     pub(crate) table: String,
-    pub(crate) length: Micros,
-    pub(crate) keep: Option<Micros>,
+    pub(crate) length: UnixMicros,
+    pub(crate) keep: Option<UnixMicros>,
 }
 
 impl FlowHistory {
@@ -43,7 +43,7 @@ impl FlowHistory {
                 let name = format!("{}_{}", table.name(), rollup.every);
                 check_names(table, &name)?;
                 let keep = rollup.keep.map(|keep| micros(keep.duration()));
-                rollups.push(Windows { table: name, length: micros(rollup.every.duration()), keep });
+                rollups.push(WindowRange { table: name, length: micros(rollup.every.duration()), keep });
             }
         }
         Ok(Some(FlowHistory {
@@ -73,8 +73,8 @@ impl FlowHistory {
     }
 }
 
-fn micros(time: Duration) -> Micros {
-    Micros::try_from(time.as_micros()).unwrap_or(Micros::MAX / 4)
+fn micros(time: Duration) -> UnixMicros {
+    UnixMicros::try_from(time.as_micros()).unwrap_or(UnixMicros::MAX / 4)
 }
 
 fn check_names(table: &TypedTable, windows: &str) -> Result<(), String> {
@@ -105,16 +105,16 @@ pub(crate) fn window_columns(table: &TypedTable) -> Vec<String> {
 }
 
 /// The statements that create a table of windows.
-pub(crate) fn create_windows(dialect: Dialect, table: &TypedTable, windows: &str) -> Vec<String> {
+pub(crate) fn create_windows(dialect: SqlDialect, table: &TypedTable, windows: &str) -> Vec<String> {
     let (time, text, level, suffix) = match dialect {
-        Dialect::Sqlite => ("DATETIME", "VARCHAR(100)", "TEXT", ""),
-        Dialect::MySql => (
+        SqlDialect::Sqlite => ("DATETIME", "VARCHAR(100)", "TEXT", ""),
+        SqlDialect::MySql => (
             "DATETIME(6)",
             "VARCHAR(100)",
             "MEDIUMTEXT COLLATE utf8mb4_bin",
             " ENGINE = InnoDB DEFAULT CHARSET = utf8mb4",
         ),
-        Dialect::Postgres => ("TIMESTAMPTZ", "VARCHAR(100)", "TEXT", ""),
+        SqlDialect::Postgres => ("TIMESTAMPTZ", "VARCHAR(100)", "TEXT", ""),
     };
     let name = |name: &str| quote(dialect, name);
     let mut columns =
@@ -127,11 +127,11 @@ pub(crate) fn create_windows(dialect: Dialect, table: &TypedTable, windows: &str
     if let Some(levels) = table.index_levels(dialect) {
         indexes.push((name(&format!("{short}_key")), format!("{levels}{}", name("window_start"))));
     }
-    if dialect == Dialect::MySql {
+    if dialect == SqlDialect::MySql {
         columns.extend(indexes.iter().map(|(index, columns)| format!("INDEX {index} ({columns})")));
     }
     let mut statements = vec![format!("CREATE TABLE {} ({}){suffix}", name(windows), columns.join(", "))];
-    if dialect != Dialect::MySql {
+    if dialect != SqlDialect::MySql {
         let create = |(index, columns)| format!("CREATE INDEX {index} ON {} ({columns})", name(windows));
         statements.extend(indexes.into_iter().map(create));
     }
@@ -144,7 +144,12 @@ pub(crate) fn reading_time(table: &TypedTable) -> &'static str {
 }
 
 /// Appends the condition that a reading lies in a span of time, so that indexes serve it.
-pub(crate) fn within(statement: Statement, table: &TypedTable, from: Micros, to: Micros) -> Statement {
+pub(crate) fn within(
+    statement: HistoryStatement,
+    table: &TypedTable,
+    from: UnixMicros,
+    to: UnixMicros,
+) -> HistoryStatement {
     if !table.has_event_time() {
         return statement.push("(received_at >= ").bind_time(from).push(" AND received_at < ").bind_time(to).push(")");
     }
@@ -161,24 +166,29 @@ pub(crate) fn within(statement: Statement, table: &TypedTable, from: Micros, to:
 }
 
 /// Appends the condition that the levels are these.
-pub(crate) fn with_key(mut statement: Statement, table: &TypedTable, key: &[Option<String>]) -> Statement {
+pub(crate) fn with_key(
+    mut statement: HistoryStatement,
+    table: &TypedTable,
+    key: &[Option<String>],
+) -> HistoryStatement {
     for (level, value) in table.levels().iter().zip(key) {
         statement = statement.push(" AND ").name(level);
         statement = match value {
-            Some(text) => statement.push(" = ").bind(Value::Text(text.clone())),
+            Some(text) => statement.push(" = ").bind(StatementValue::Text(text.clone())),
             None => statement.push(" IS NULL"),
         };
     }
     statement
 }
 
-/// The columns of a reading, for [`Reading::read`]: id, time, levels, measures.
-pub(crate) fn reading_columns(dialect: Dialect, table: &TypedTable) -> String {
+/// The columns of a reading, for [`HistoryReading::read`]: id, time, levels, measures.
+pub(crate) fn reading_columns(dialect: SqlDialect, table: &TypedTable) -> String {
     let mut columns = vec!["id".to_owned(), micros_of(dialect, reading_time(table))];
     columns.extend(table.levels().iter().map(|level| text_of(dialect, &quote(dialect, level))));
     for (name, is_truth) in table.measures() {
         let column = quote(dialect, name);
-        let number = if is_truth && dialect == Dialect::Postgres { format!("CAST({column} AS int)") } else { column };
+        let number =
+            if is_truth && dialect == SqlDialect::Postgres { format!("CAST({column} AS int)") } else { column };
         columns.push(real_of(dialect, &number));
     }
     columns.join(", ")
@@ -186,26 +196,26 @@ pub(crate) fn reading_columns(dialect: Dialect, table: &TypedTable) -> String {
 
 /// A row of a flow's table, as far as windows are concerned.
 #[derive(Clone, Debug)]
-pub(crate) struct Reading {
+pub(crate) struct HistoryReading {
     pub(crate) id: i64,
-    pub(crate) at: Micros,
+    pub(crate) at: UnixMicros,
     pub(crate) key: Vec<Option<String>>,
     pub(crate) values: Vec<Option<f64>>,
 }
 
-impl Reading {
-    pub(crate) fn read(table: &TypedTable, row: &[super::statement::Cell]) -> Option<Self> {
+impl HistoryReading {
+    pub(crate) fn read(table: &TypedTable, row: &[super::statement::WindowCell]) -> Option<Self> {
         let levels = table.levels().len();
-        Some(Reading {
+        Some(HistoryReading {
             id: row.first()?.integer()?,
             at: row.get(1)?.integer()?,
             key: row.get(2..2 + levels)?.iter().map(|cell| cell.text().map(str::to_owned)).collect(),
-            values: row.get(2 + levels..)?.iter().map(super::statement::Cell::real).collect(),
+            values: row.get(2 + levels..)?.iter().map(super::statement::WindowCell::real).collect(),
         })
     }
 }
 
 /// Empty sums, one for each measure.
-pub(crate) fn sums(table: &TypedTable) -> Vec<Sum> {
-    table.measures().map(|(_, is_truth)| Sum::new(is_truth)).collect()
+pub(crate) fn sums(table: &TypedTable) -> Vec<WindowSum> {
+    table.measures().map(|(_, is_truth)| WindowSum::new(is_truth)).collect()
 }

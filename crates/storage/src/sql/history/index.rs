@@ -1,9 +1,9 @@
 //! The index of `data` that reading needs. A `data` that we made gets it by itself; an adopted one when somebody asks.
 
-use super::statement::Statement;
-use crate::sql::error::{Attempted as _, DatabaseError};
-use crate::sql::pools::{Pools, on_pool};
-use crate::sql::{Database, Dialect};
+use super::statement::HistoryStatement;
+use crate::sql::error::{DatabaseError, ErrorContext as _};
+use crate::sql::pools::{ConnectionPools, on_pool};
+use crate::sql::{Database, SqlDialect};
 
 /// Its name.
 const INDEX: &str = "data_flow_attribute_received";
@@ -50,7 +50,7 @@ impl Database {
             return Ok(());
         }
         let attempted = format!("make an index on data in {}", self.label());
-        if let Pools::Postgres(pool) = &self.inner.pools {
+        if let ConnectionPools::Postgres(pool) = &self.inner.pools {
             // What is left of an attempt that was cut off serves nobody, and has the name.
             let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {INDEX}");
             sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(pool).await.attempted(attempted.clone())?;
@@ -78,7 +78,7 @@ impl Database {
 
     /// Whether `data` was made by us: only then was it noted that the sample flows are due.
     async fn made_data(&self) -> Result<bool, DatabaseError> {
-        let query = Statement::new(self.dialect(), "SELECT 1 FROM hearthgate_meta WHERE name = 'sample_flows'");
+        let query = HistoryStatement::new(self.dialect(), "SELECT 1 FROM hearthgate_meta WHERE name = 'sample_flows'");
         Ok(!self.ask(query).await?.is_empty())
     }
 
@@ -86,17 +86,19 @@ impl Database {
     pub(crate) async fn has_index(&self, table: &str, columns: &[&str]) -> Result<bool, DatabaseError> {
         let dialect = self.dialect();
         let query = match dialect {
-            Dialect::Sqlite => Statement::new(dialect, "SELECT l.name, c.name, c.seqno FROM pragma_index_list(")
-                .bind(table)
-                .push(") l JOIN pragma_index_info(l.name) c WHERE l.partial = 0 ORDER BY l.name, c.seqno"),
-            Dialect::MySql => Statement::new(
+            SqlDialect::Sqlite => {
+                HistoryStatement::new(dialect, "SELECT l.name, c.name, c.seqno FROM pragma_index_list(")
+                    .bind(table)
+                    .push(") l JOIN pragma_index_info(l.name) c WHERE l.partial = 0 ORDER BY l.name, c.seqno")
+            }
+            SqlDialect::MySql => HistoryStatement::new(
                 dialect,
                 "SELECT CAST(index_name AS CHAR), CAST(LOWER(column_name) AS CHAR), CAST(seq_in_index AS SIGNED) \
                  FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = ",
             )
             .bind(table)
             .push(" ORDER BY index_name, seq_in_index"),
-            Dialect::Postgres => Statement::new(
+            SqlDialect::Postgres => HistoryStatement::new(
                 dialect,
                 "SELECT x.indexrelid::text, a.attname::text, k.at::bigint FROM pg_index x \
                  CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY AS k(attribute, at) \
@@ -126,7 +128,7 @@ impl Database {
     async fn entry_bytes(&self) -> Result<i64, DatabaseError> {
         let dialect = self.dialect();
         let length = "avg(length(flow_code) + length(attribute_name))";
-        let query = Statement::new(dialect, "SELECT ")
+        let query = HistoryStatement::new(dialect, "SELECT ")
             .push(super::statement::integer_of(dialect, length))
             .push(" FROM (SELECT flow_code, attribute_name FROM data ORDER BY id DESC LIMIT 1000) t");
         let rows = self.ask(query).await?;
@@ -135,17 +137,17 @@ impl Database {
     }
 }
 
-fn statement(dialect: Dialect) -> &'static str {
+fn statement(dialect: SqlDialect) -> &'static str {
     match dialect {
-        Dialect::Sqlite => {
+        SqlDialect::Sqlite => {
             "CREATE INDEX IF NOT EXISTS data_flow_attribute_received ON data (flow_code, attribute_name, received_at)"
         }
         // Refused, rather than done with a lock on the table, where the server can't do it beside the writers.
-        Dialect::MySql => {
+        SqlDialect::MySql => {
             "ALTER TABLE data ADD INDEX data_flow_attribute_received (flow_code, attribute_name, received_at), \
              ALGORITHM = INPLACE, LOCK = NONE"
         }
-        Dialect::Postgres => {
+        SqlDialect::Postgres => {
             "CREATE INDEX CONCURRENTLY data_flow_attribute_received ON data (flow_code, attribute_name, received_at)"
         }
     }

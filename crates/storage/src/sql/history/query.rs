@@ -1,12 +1,12 @@
 //! Reading back: what a flow has stored, summed up in a bounded number of windows, from the rollup that serves best.
 
-use super::flow::{FlowHistory, Reading, Windows, reading_columns, reading_time, window_columns, within};
-use super::statement::{Cell, Statement, integer_of, micros_of, real_of, text_of};
-use super::window::{NUMBER_COLUMNS, Numbers, Sum, Truth, window_start};
+use super::flow::{FlowHistory, HistoryReading, WindowRange, reading_columns, reading_time, window_columns, within};
+use super::statement::{HistoryStatement, WindowCell, integer_of, micros_of, real_of, text_of};
+use super::window::{BooleanSummary, NUMBER_COLUMNS, NumberSummary, WindowSum, window_start};
 use crate::sql::error::DatabaseError;
 use crate::sql::typed::quote;
 use crate::sql::{Database, TypedTable};
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::UnixMicros;
 use std::collections::BTreeMap;
 
 /// Windows of one answer.
@@ -36,7 +36,7 @@ const PAGE: usize = 5_000;
 /// Rows by which a rollup may be behind and still serve.
 const BEHIND: i64 = 10_000;
 /// What is younger than this is read from the rows, since its window may not be computed yet.
-const FRESH: Micros = 60_000_000;
+const FRESH: UnixMicros = 60_000_000;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
@@ -44,11 +44,11 @@ pub struct DataQuery {
     /// Named levels of the topic and what they must be.
     pub key: Vec<(String, String)>,
     /// From this time on, microseconds since 1970.
-    pub from: Micros,
+    pub from: UnixMicros,
     /// Up to this time.
-    pub to: Micros,
+    pub to: UnixMicros,
     /// Length of a window; none for the shortest that fits.
-    pub every: Option<Micros>,
+    pub every: Option<UnixMicros>,
     /// Only this field.
     pub field: Option<String>,
 }
@@ -57,11 +57,11 @@ pub struct DataQuery {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataAnswer {
     /// Length of a window.
-    pub every: Micros,
+    pub every: UnixMicros,
     /// Which tables it is from.
     pub sources: Vec<String>,
     /// For each field its windows, by their start. Windows without a reading are left out.
-    pub fields: BTreeMap<String, BTreeMap<Micros, Sum>>,
+    pub fields: BTreeMap<String, BTreeMap<UnixMicros, WindowSum>>,
 }
 
 /// What can't be answered.
@@ -87,7 +87,7 @@ impl Database {
         &self,
         history: &FlowHistory,
         query: &DataQuery,
-        now: Micros,
+        now: UnixMicros,
     ) -> Result<DataAnswer, DataError> {
         let every = choose_length(history, query, now)?;
         let mut answer = DataAnswer { every, sources: Vec::new(), fields: BTreeMap::new() };
@@ -103,7 +103,7 @@ impl Database {
         history: &FlowHistory,
         table: &TypedTable,
         query: &DataQuery,
-        now: Micros,
+        now: UnixMicros,
         answer: &mut DataAnswer,
     ) -> Result<(), DataError> {
         for (level, _) in &query.key {
@@ -140,7 +140,7 @@ impl Database {
             return Ok(());
         }
         answer.sources.push(table.name().to_owned());
-        let mut taken: BTreeMap<Micros, Vec<Sum>> = BTreeMap::new();
+        let mut taken: BTreeMap<UnixMicros, Vec<WindowSum>> = BTreeMap::new();
         let every = answer.every;
         self.each_reading(&history.code, table, &query.key, (from, query.to), |reading| {
             let sums = taken.entry(window_start(reading.at, every)).or_insert_with(|| super::flow::sums(table));
@@ -165,18 +165,18 @@ impl Database {
         &self,
         history: &FlowHistory,
         table: &TypedTable,
-        windows: &Windows,
-        now: Micros,
-    ) -> Result<Option<Micros>, DatabaseError> {
+        windows: &WindowRange,
+        now: UnixMicros,
+    ) -> Result<Option<UnixMicros>, DatabaseError> {
         let (dialect, code) = (self.dialect(), &*history.code);
         let Some(progress) = self.progress(table.name(), code, windows.length).await? else { return Ok(None) };
-        let highest = Statement::new(dialect, "SELECT ").push(integer_of(dialect, "max(id)")).push(" FROM ");
+        let highest = HistoryStatement::new(dialect, "SELECT ").push(integer_of(dialect, "max(id)")).push(" FROM ");
         let highest = self.ask(highest.name(table.name())).await?;
         let highest = highest.first().and_then(|row| row[0].integer()).unwrap_or(0);
         if highest - progress.position > BEHIND || !self.has_table(&windows.table).await? {
             return Ok(None);
         }
-        let marked = Statement::new(dialect, "SELECT ").push(integer_of(dialect, "min(window_start)"));
+        let marked = HistoryStatement::new(dialect, "SELECT ").push(integer_of(dialect, "min(window_start)"));
         let marked = marked.push(" FROM hearthgate_rollup_windows WHERE ");
         let marked = self.ask(super::rollup::of_rollup(marked, table.name(), code, windows.length)).await?;
         let fresh = window_start(now.saturating_sub(FRESH), windows.length);
@@ -188,9 +188,9 @@ impl Database {
         &self,
         history: &FlowHistory,
         table: &TypedTable,
-        windows: &Windows,
+        windows: &WindowRange,
         query: &DataQuery,
-        (from, to): (Micros, Micros),
+        (from, to): (UnixMicros, UnixMicros),
         answer: &mut DataAnswer,
     ) -> Result<(), DatabaseError> {
         let dialect = self.dialect();
@@ -201,7 +201,7 @@ impl Database {
         let span = windows.length.saturating_mul(i64::try_from(PAGE).unwrap_or(i64::MAX) / 10);
         while begin < to {
             let end = begin.saturating_add(span).min(to);
-            let statement = Statement::new(dialect, format!("SELECT {} FROM ", columns.join(", ")));
+            let statement = HistoryStatement::new(dialect, format!("SELECT {} FROM ", columns.join(", ")));
             let statement = statement.name(&windows.table).push(" WHERE flow_code = ").bind(&*history.code);
             let statement = statement.push(" AND window_start >= ").bind_time(begin);
             let statement = with_levels(statement.push(" AND window_start < ").bind_time(end), &query.key);
@@ -213,8 +213,11 @@ impl Database {
                     let (own, rest) = cells.split_at(width.min(cells.len()));
                     cells = rest;
                     let sum = match is_truth {
-                        true => Sum::Truth(Truth::of_share(own.first().and_then(Cell::real), windows.length)),
-                        false => Sum::Numbers(Numbers::read(own)),
+                        true => WindowSum::Truth(BooleanSummary::of_share(
+                            own.first().and_then(WindowCell::real),
+                            windows.length,
+                        )),
+                        false => WindowSum::Numbers(NumberSummary::read(own)),
                     };
                     put(answer, query, name, window_start(start, answer.every), &sum);
                 }
@@ -230,19 +233,19 @@ impl Database {
         code: &str,
         table: &TypedTable,
         key: &Key,
-        (from, to): (Micros, Micros),
-        mut take: impl FnMut(&Reading),
+        (from, to): (UnixMicros, UnixMicros),
+        mut take: impl FnMut(&HistoryReading),
     ) -> Result<(), DatabaseError> {
         let dialect = self.dialect();
         let mut place = Place::start(from);
         loop {
-            let query = Statement::new(dialect, "SELECT ").push(reading_columns(dialect, table)).push(" FROM ");
+            let query = HistoryStatement::new(dialect, "SELECT ").push(reading_columns(dialect, table)).push(" FROM ");
             let query = query.name(table.name()).push(" WHERE flow_code = ").bind(code).push(" AND ");
             let query = with_levels(within(query, table, place.at, to), key);
             let query = query.push(format!(" ORDER BY {}, id LIMIT ", reading_time(table))).bind(page());
             let rows = self.ask(query.push(" OFFSET ").bind(place.taken)).await?;
             for row in &rows {
-                if let Some(reading) = Reading::read(table, row) {
+                if let Some(reading) = HistoryReading::read(table, row) {
                     place.take(reading.at);
                     take(&reading);
                 }
@@ -266,7 +269,7 @@ impl Database {
         let mut last = String::new();
         loop {
             let name = text_of(dialect, "min(attribute_name)");
-            let next = Statement::new(dialect, format!("SELECT {name} FROM data WHERE flow_code = ")).bind(code);
+            let next = HistoryStatement::new(dialect, format!("SELECT {name} FROM data WHERE flow_code = ")).bind(code);
             let next = match &query.field {
                 Some(field) => next.push(" AND attribute_name = ").bind(&**field),
                 None => next,
@@ -291,7 +294,8 @@ impl Database {
         let columns = format!("{}, {}", micros_of(dialect, "d.received_at"), text_of(dialect, "d.attribute_value"));
         let mut place = Place::start(query.from);
         loop {
-            let statement = Statement::new(dialect, format!("SELECT {columns} FROM data d WHERE d.flow_code = "));
+            let statement =
+                HistoryStatement::new(dialect, format!("SELECT {columns} FROM data d WHERE d.flow_code = "));
             let statement = statement.bind(code).push(" AND d.attribute_name = ").bind(name);
             let statement = statement.push(" AND d.received_at >= ").bind_time(place.at);
             let mut statement = statement.push(" AND d.received_at < ").bind_time(query.to);
@@ -311,7 +315,7 @@ impl Database {
                 let Some(at) = row[0].integer() else { continue };
                 place.take(at);
                 if let Some(value) = row[1].text().and_then(number) {
-                    let mut sum = Sum::new(false);
+                    let mut sum = WindowSum::new(false);
                     sum.add(at, value);
                     put(answer, query, name, window_start(at, answer.every), &sum);
                 }
@@ -325,16 +329,16 @@ impl Database {
 
 /// Where reading goes on: from this time, behind so many rows of this very time.
 struct Place {
-    at: Micros,
+    at: UnixMicros,
     taken: i64,
 }
 
 impl Place {
-    fn start(at: Micros) -> Self {
+    fn start(at: UnixMicros) -> Self {
         Place { at, taken: 0 }
     }
 
-    fn take(&mut self, at: Micros) {
+    fn take(&mut self, at: UnixMicros) {
         let before = if at == self.at { self.taken } else { 0 };
         *self = Place { at, taken: before + 1 };
     }
@@ -344,13 +348,13 @@ fn page() -> i64 {
     i64::try_from(PAGE).unwrap_or(i64::MAX)
 }
 
-fn put(answer: &mut DataAnswer, query: &DataQuery, name: &str, start: Micros, sum: &Sum) {
+fn put(answer: &mut DataAnswer, query: &DataQuery, name: &str, start: UnixMicros, sum: &WindowSum) {
     if query.field.as_deref().is_some_and(|field| field != name) {
         return;
     }
     let is_empty = match sum {
-        Sum::Numbers(numbers) => numbers.count == 0,
-        Sum::Truth(truth) => truth.known_for == 0,
+        WindowSum::Numbers(numbers) => numbers.count == 0,
+        WindowSum::Truth(truth) => truth.known_for == 0,
     };
     if !is_empty {
         let windows = answer.fields.entry(name.to_owned()).or_default();
@@ -358,7 +362,7 @@ fn put(answer: &mut DataAnswer, query: &DataQuery, name: &str, start: Micros, su
     }
 }
 
-fn with_levels(statement: Statement, key: &Key) -> Statement {
+fn with_levels(statement: HistoryStatement, key: &Key) -> HistoryStatement {
     key.iter()
         .fold(statement, |statement, (level, value)| statement.push(" AND ").name(level).push(" = ").bind(&**value))
 }
@@ -376,12 +380,12 @@ fn list(names: &[&str]) -> String {
 }
 
 /// The length of the windows: what is asked for, or the shortest with not too many windows that something can serve.
-fn choose_length(history: &FlowHistory, query: &DataQuery, now: Micros) -> Result<Micros, DataError> {
+fn choose_length(history: &FlowHistory, query: &DataQuery, now: UnixMicros) -> Result<UnixMicros, DataError> {
     let span = query.to.saturating_sub(query.from);
     if span <= 0 {
         return Err(DataError::Question("the time that is asked for is empty".into()));
     }
-    let fits = |length: Micros| span / length <= MOST_POINTS;
+    let fits = |length: UnixMicros| span / length <= MOST_POINTS;
     let lengths = LENGTHS.map(|seconds| seconds * 1_000_000);
     let shortest = || lengths.into_iter().find(|length| fits(*length)).unwrap_or(span);
     match query.every {
@@ -395,12 +399,12 @@ fn choose_length(history: &FlowHistory, query: &DataQuery, now: Micros) -> Resul
         None => {
             // Rows from before that are gone: only windows tell of them.
             let rows_reach = history.retention.is_none_or(|retention| query.from >= now.saturating_sub(retention));
-            let is_served = |length: Micros| {
+            let is_served = |length: UnixMicros| {
                 let mut rollups = history.rollups.iter();
                 rows_reach || history.rollups.is_empty() || rollups.any(|windows| length % windows.length == 0)
             };
             let own = history.rollups.iter().map(|windows| windows.length);
-            let mut all: Vec<Micros> = lengths.into_iter().chain(own).collect();
+            let mut all: Vec<UnixMicros> = lengths.into_iter().chain(own).collect();
             all.sort_unstable();
             Ok(all.into_iter().find(|length| fits(*length) && is_served(*length)).unwrap_or(span))
         }

@@ -1,11 +1,11 @@
 //! How large tables are.
 
-use super::statement::{Cell, Statement};
+use super::statement::{HistoryStatement, WindowCell};
 use crate::sql::error::DatabaseError;
-use crate::sql::{Database, Dialect};
-use hearthgate_domain::delivery::Micros;
+use crate::sql::{Database, SqlDialect};
+use hearthgate_domain::delivery::UnixMicros;
 
-const DAY: Micros = 86_400_000_000;
+const DAY: UnixMicros = 86_400_000_000;
 
 /// The size of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Database {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn table_sizes(&self, tables: &[&str], now: Micros) -> Result<Vec<TableSize>, DatabaseError> {
+    pub async fn table_sizes(&self, tables: &[&str], now: UnixMicros) -> Result<Vec<TableSize>, DatabaseError> {
         let mut sizes = Vec::new();
         for table in tables {
             if !self.has_table(table).await? {
@@ -53,18 +53,19 @@ impl Database {
     pub(crate) async fn row_estimate(&self, table: &str) -> Result<i64, DatabaseError> {
         let dialect = self.dialect();
         let column = |function: &str| super::statement::integer_of(dialect, &format!("{function}(id)"));
-        let query = Statement::new(dialect, format!("SELECT {}, {} FROM ", column("min"), column("max"))).name(table);
+        let query =
+            HistoryStatement::new(dialect, format!("SELECT {}, {} FROM ", column("min"), column("max"))).name(table);
         let rows = self.ask(query).await?;
         let bounds = rows.first().and_then(|row| Some((row[0].integer()?, row[1].integer()?)));
         Ok(bounds.map_or(0, |(lowest, highest)| highest - lowest + 1))
     }
 
     /// How many rows came since then, by their ids: the first of them is found by the time of receipt, and ids grow with it.
-    async fn rows_since(&self, table: &str, since: Micros) -> Result<i64, DatabaseError> {
+    async fn rows_since(&self, table: &str, since: UnixMicros) -> Result<i64, DatabaseError> {
         let dialect = self.dialect();
         let time = super::statement::micros_of(dialect, "received_at");
         let id = super::statement::integer_of(dialect, "id");
-        let bounds = Statement::new(
+        let bounds = HistoryStatement::new(
             dialect,
             format!(
                 "SELECT {}, {} FROM ",
@@ -81,7 +82,7 @@ impl Database {
         let mut high = highest.saturating_add(1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let probe = Statement::new(dialect, format!("SELECT {id}, {time} FROM "))
+            let probe = HistoryStatement::new(dialect, format!("SELECT {id}, {time} FROM "))
                 .name(table)
                 .push(" WHERE id >= ")
                 .bind(middle)
@@ -98,16 +99,18 @@ impl Database {
     async fn table_bytes(&self, table: &str) -> Result<Option<i64>, DatabaseError> {
         let dialect = self.dialect();
         let query = match dialect {
-            Dialect::Sqlite => return Ok(None),
-            Dialect::MySql => Statement::new(
+            SqlDialect::Sqlite => return Ok(None),
+            SqlDialect::MySql => HistoryStatement::new(
                 dialect,
                 "SELECT CAST(data_length + index_length AS SIGNED) FROM information_schema.tables \
                  WHERE table_schema = DATABASE() AND table_name = ",
             )
             .bind(table),
-            Dialect::Postgres => Statement::new(dialect, "SELECT pg_total_relation_size(to_regclass(quote_ident(")
-                .bind(table)
-                .push(")))"),
+            SqlDialect::Postgres => {
+                HistoryStatement::new(dialect, "SELECT pg_total_relation_size(to_regclass(quote_ident(")
+                    .bind(table)
+                    .push(")))")
+            }
         };
         let rows = self.ask(query).await?;
         Ok(rows.first().and_then(|row| row[0].integer()))
@@ -120,21 +123,21 @@ impl Database {
     pub async fn database_bytes(&self) -> Result<i64, DatabaseError> {
         let dialect = self.dialect();
         let query = match dialect {
-            Dialect::Sqlite => {
+            SqlDialect::Sqlite => {
                 "SELECT (p.page_count - f.freelist_count) * s.page_size FROM pragma_page_count p, \
                  pragma_freelist_count f, pragma_page_size s"
             }
-            Dialect::MySql => {
+            SqlDialect::MySql => {
                 "SELECT CAST(COALESCE(SUM(data_length + index_length), 0) AS SIGNED) FROM information_schema.tables \
                  WHERE table_schema = DATABASE()"
             }
-            Dialect::Postgres => "SELECT pg_database_size(current_database())",
+            SqlDialect::Postgres => "SELECT pg_database_size(current_database())",
         };
-        let rows = self.ask(Statement::new(dialect, query)).await?;
+        let rows = self.ask(HistoryStatement::new(dialect, query)).await?;
         Ok(rows.first().and_then(|row| row[0].integer()).unwrap_or(0))
     }
 }
 
-fn whole(cell: &Cell) -> Option<i64> {
+fn whole(cell: &WindowCell) -> Option<i64> {
     cell.integer()
 }

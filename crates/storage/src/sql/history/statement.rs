@@ -1,12 +1,12 @@
 //! Statements of the history, written once for all three databases, and a transaction to run them in.
 
-use crate::sql::error::{Attempted as _, DatabaseError};
-use crate::sql::pools::{Pools, begin_immediate};
+use crate::sql::error::{DatabaseError, ErrorContext as _};
+use crate::sql::pools::{ConnectionPools, begin_immediate};
 use crate::sql::records::dialects::sqlite;
 use crate::sql::typed::quote;
-use crate::sql::{Database, Dialect};
+use crate::sql::{Database, SqlDialect};
 use chrono::DateTime;
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::UnixMicros;
 use sqlx::mysql::MySqlArguments;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
@@ -16,60 +16,60 @@ use sqlx::{
 
 /// A value of a statement.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
+pub(crate) enum StatementValue {
     Text(String),
-    Time(Micros),
+    Time(UnixMicros),
     Integer(i64),
     Real(Option<f64>),
 }
 
-impl From<&str> for Value {
+impl From<&str> for StatementValue {
     fn from(text: &str) -> Self {
-        Value::Text(text.to_owned())
+        StatementValue::Text(text.to_owned())
     }
 }
 
-impl From<i64> for Value {
+impl From<i64> for StatementValue {
     fn from(number: i64) -> Self {
-        Value::Integer(number)
+        StatementValue::Integer(number)
     }
 }
 
-impl From<Option<f64>> for Value {
+impl From<Option<f64>> for StatementValue {
     fn from(number: Option<f64>) -> Self {
-        Value::Real(number)
+        StatementValue::Real(number)
     }
 }
 
 /// What a column of an answer holds. Columns are cast to one of these by the statement.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Cell {
+pub(crate) enum WindowCell {
     Null,
     Integer(i64),
     Real(f64),
     Text(String),
 }
 
-impl Cell {
+impl WindowCell {
     pub(crate) fn integer(&self) -> Option<i64> {
         match self {
-            Cell::Integer(number) => Some(*number),
+            WindowCell::Integer(number) => Some(*number),
             _ => None,
         }
     }
 
     pub(crate) fn real(&self) -> Option<f64> {
         match self {
-            Cell::Real(number) => Some(*number),
+            WindowCell::Real(number) => Some(*number),
             // Fits: counts and readings, not identifiers.
-            Cell::Integer(number) => Some(*number as f64),
+            WindowCell::Integer(number) => Some(*number as f64),
             _ => None,
         }
     }
 
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
-            Cell::Text(text) => Some(text),
+            WindowCell::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -77,15 +77,15 @@ impl Cell {
 
 /// SQL in the making, with its values.
 #[derive(Clone, Debug)]
-pub(crate) struct Statement {
-    dialect: Dialect,
+pub(crate) struct HistoryStatement {
+    dialect: SqlDialect,
     text: String,
-    values: Vec<Value>,
+    values: Vec<StatementValue>,
 }
 
-impl Statement {
-    pub(crate) fn new(dialect: Dialect, text: impl AsRef<str>) -> Self {
-        Statement { dialect, text: text.as_ref().to_owned(), values: Vec::new() }
+impl HistoryStatement {
+    pub(crate) fn new(dialect: SqlDialect, text: impl AsRef<str>) -> Self {
+        HistoryStatement { dialect, text: text.as_ref().to_owned(), values: Vec::new() }
     }
 
     pub(crate) fn push(mut self, text: impl AsRef<str>) -> Self {
@@ -100,11 +100,11 @@ impl Statement {
     }
 
     /// The placeholder of a value.
-    pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
+    pub(crate) fn bind(mut self, value: impl Into<StatementValue>) -> Self {
         self.values.push(value.into());
         match self.dialect {
-            Dialect::Sqlite | Dialect::MySql => self.text.push('?'),
-            Dialect::Postgres => {
+            SqlDialect::Sqlite | SqlDialect::MySql => self.text.push('?'),
+            SqlDialect::Postgres => {
                 self.text.push('$');
                 self.text.push_str(&self.values.len().to_string());
             }
@@ -112,50 +112,50 @@ impl Statement {
         self
     }
 
-    pub(crate) fn bind_time(self, at: Micros) -> Self {
-        self.bind(Value::Time(at))
+    pub(crate) fn bind_time(self, at: UnixMicros) -> Self {
+        self.bind(StatementValue::Time(at))
     }
 }
 
 /// The microseconds since 1970 of a column with a time.
-pub(crate) fn micros_of(dialect: Dialect, column: &str) -> String {
+pub(crate) fn micros_of(dialect: SqlDialect, column: &str) -> String {
     match dialect {
-        Dialect::Sqlite => {
+        SqlDialect::Sqlite => {
             format!("(CAST(strftime('%s', {column}) AS INTEGER) * 1000000 + CAST(substr({column}, 21, 6) AS INTEGER))")
         }
-        Dialect::MySql => format!("CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {column}) AS SIGNED)"),
-        Dialect::Postgres => format!("CAST(round(extract(epoch FROM {column}) * 1000000) AS bigint)"),
+        SqlDialect::MySql => format!("CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {column}) AS SIGNED)"),
+        SqlDialect::Postgres => format!("CAST(round(extract(epoch FROM {column}) * 1000000) AS bigint)"),
     }
 }
 
 /// A column as a whole number.
-pub(crate) fn integer_of(dialect: Dialect, column: &str) -> String {
+pub(crate) fn integer_of(dialect: SqlDialect, column: &str) -> String {
     match dialect {
-        Dialect::Sqlite => format!("CAST({column} AS INTEGER)"),
-        Dialect::MySql => format!("CAST({column} AS SIGNED)"),
-        Dialect::Postgres => format!("CAST({column} AS bigint)"),
+        SqlDialect::Sqlite => format!("CAST({column} AS INTEGER)"),
+        SqlDialect::MySql => format!("CAST({column} AS SIGNED)"),
+        SqlDialect::Postgres => format!("CAST({column} AS bigint)"),
     }
 }
 
 /// A column as a text.
-pub(crate) fn text_of(dialect: Dialect, column: &str) -> String {
+pub(crate) fn text_of(dialect: SqlDialect, column: &str) -> String {
     match dialect {
-        Dialect::Sqlite | Dialect::Postgres => format!("CAST({column} AS TEXT)"),
-        Dialect::MySql => format!("CAST({column} AS CHAR)"),
+        SqlDialect::Sqlite | SqlDialect::Postgres => format!("CAST({column} AS TEXT)"),
+        SqlDialect::MySql => format!("CAST({column} AS CHAR)"),
     }
 }
 
 /// A column with a number as a double.
-pub(crate) fn real_of(dialect: Dialect, column: &str) -> String {
+pub(crate) fn real_of(dialect: SqlDialect, column: &str) -> String {
     match dialect {
-        Dialect::Sqlite => format!("CAST({column} AS REAL)"),
-        Dialect::MySql => format!("({column} + 0e0)"),
-        Dialect::Postgres => format!("CAST({column} AS double precision)"),
+        SqlDialect::Sqlite => format!("CAST({column} AS REAL)"),
+        SqlDialect::MySql => format!("({column} + 0e0)"),
+        SqlDialect::Postgres => format!("CAST({column} AS double precision)"),
     }
 }
 
 /// A transaction of the history. Dropped, it is rolled back.
-pub(crate) enum Work {
+pub(crate) enum StatementWork {
     Sqlite(Transaction<'static, Sqlite>),
     MySql(Transaction<'static, MySql>),
     Postgres(Transaction<'static, Postgres>),
@@ -164,15 +164,15 @@ pub(crate) enum Work {
 macro_rules! on_work {
     ($work:expr, $transaction:ident, $arguments:ident => $body:expr) => {
         match $work {
-            Work::Sqlite($transaction) => {
+            StatementWork::Sqlite($transaction) => {
                 let $arguments = sqlite_arguments;
                 $body
             }
-            Work::MySql($transaction) => {
+            StatementWork::MySql($transaction) => {
                 let $arguments = mysql_arguments;
                 $body
             }
-            Work::Postgres($transaction) => {
+            StatementWork::Postgres($transaction) => {
                 let $arguments = postgres_arguments;
                 $body
             }
@@ -192,10 +192,10 @@ macro_rules! fetch_cells {
             for at in 0..row.len() {
                 let raw = row.try_get_raw(at).attempted(text.clone())?;
                 let cell = match (raw.is_null(), raw.type_info().name()) {
-                    (true, _) => Ok(Cell::Null),
-                    (false, "INTEGER" | "BIGINT" | "INT8") => row.try_get_unchecked(at).map(Cell::Integer),
-                    (false, "REAL" | "DOUBLE" | "FLOAT8") => row.try_get_unchecked(at).map(Cell::Real),
-                    (false, _) => row.try_get_unchecked(at).map(Cell::Text),
+                    (true, _) => Ok(WindowCell::Null),
+                    (false, "INTEGER" | "BIGINT" | "INT8") => row.try_get_unchecked(at).map(WindowCell::Integer),
+                    (false, "REAL" | "DOUBLE" | "FLOAT8") => row.try_get_unchecked(at).map(WindowCell::Real),
+                    (false, _) => row.try_get_unchecked(at).map(WindowCell::Text),
                 };
                 cells.push(cell.attempted(text.clone())?);
             }
@@ -207,30 +207,30 @@ macro_rules! fetch_cells {
 
 impl Database {
     /// Runs a query that keeps no writer waiting, outside any transaction.
-    pub(crate) async fn ask(&self, statement: Statement) -> Result<Vec<Vec<Cell>>, DatabaseError> {
-        let Statement { text, values, .. } = statement;
+    pub(crate) async fn ask(&self, statement: HistoryStatement) -> Result<Vec<Vec<WindowCell>>, DatabaseError> {
+        let HistoryStatement { text, values, .. } = statement;
         match &self.inner.pools {
-            Pools::Sqlite { read, .. } => fetch_cells!(text, sqlite_arguments(&values), read),
-            Pools::MySql(pool) => fetch_cells!(text, mysql_arguments(&values), pool),
-            Pools::Postgres(pool) => fetch_cells!(text, postgres_arguments(&values), pool),
+            ConnectionPools::Sqlite { read, .. } => fetch_cells!(text, sqlite_arguments(&values), read),
+            ConnectionPools::MySql(pool) => fetch_cells!(text, mysql_arguments(&values), pool),
+            ConnectionPools::Postgres(pool) => fetch_cells!(text, postgres_arguments(&values), pool),
         }
     }
 }
 
-impl Work {
+impl StatementWork {
     /// Begins a transaction that writes.
     pub(crate) async fn begin(database: &Database) -> Result<Self, DatabaseError> {
         let begun = match &database.inner.pools {
-            Pools::Sqlite { write, .. } => begin_immediate(write).await.map(Work::Sqlite),
-            Pools::MySql(pool) => pool.begin().await.map(Work::MySql),
-            Pools::Postgres(pool) => pool.begin().await.map(Work::Postgres),
+            ConnectionPools::Sqlite { write, .. } => begin_immediate(write).await.map(StatementWork::Sqlite),
+            ConnectionPools::MySql(pool) => pool.begin().await.map(StatementWork::MySql),
+            ConnectionPools::Postgres(pool) => pool.begin().await.map(StatementWork::Postgres),
         };
         begun.attempted(format!("begin a transaction on {}", database.label()))
     }
 
     /// Runs a statement; answers how many rows it touched.
-    pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64, DatabaseError> {
-        let Statement { text, values, .. } = statement;
+    pub(crate) async fn execute(&mut self, statement: HistoryStatement) -> Result<u64, DatabaseError> {
+        let HistoryStatement { text, values, .. } = statement;
         on_work!(self, transaction, arguments => {
             let arguments = arguments(&values).attempted("bind the values of a statement")?;
             let done = sqlx::query_with(AssertSqlSafe(text.clone()), arguments).execute(&mut **transaction).await;
@@ -239,64 +239,64 @@ impl Work {
     }
 
     /// Runs a query within the transaction.
-    pub(crate) async fn fetch(&mut self, statement: Statement) -> Result<Vec<Vec<Cell>>, DatabaseError> {
-        let Statement { text, values, .. } = statement;
+    pub(crate) async fn fetch(&mut self, statement: HistoryStatement) -> Result<Vec<Vec<WindowCell>>, DatabaseError> {
+        let HistoryStatement { text, values, .. } = statement;
         on_work!(self, transaction, arguments => fetch_cells!(text, arguments(&values), &mut **transaction))
     }
 
     pub(crate) async fn commit(self) -> Result<(), DatabaseError> {
         match self {
-            Work::Sqlite(transaction) => transaction.commit().await,
-            Work::MySql(transaction) => transaction.commit().await,
-            Work::Postgres(transaction) => transaction.commit().await,
+            StatementWork::Sqlite(transaction) => transaction.commit().await,
+            StatementWork::MySql(transaction) => transaction.commit().await,
+            StatementWork::Postgres(transaction) => transaction.commit().await,
         }
         .attempted("commit a transaction of the history")
     }
 }
 
-fn sqlite_arguments(values: &[Value]) -> Result<SqliteArguments, sqlx::Error> {
+fn sqlite_arguments(values: &[StatementValue]) -> Result<SqliteArguments, sqlx::Error> {
     let mut arguments = SqliteArguments::default();
     for value in values {
         match value {
-            Value::Text(text) => arguments.add(text.clone()),
-            Value::Time(at) => arguments.add(sqlite::datetime(*at)?),
-            Value::Integer(number) => arguments.add(*number),
-            Value::Real(number) => arguments.add(*number),
+            StatementValue::Text(text) => arguments.add(text.clone()),
+            StatementValue::Time(at) => arguments.add(sqlite::datetime(*at)?),
+            StatementValue::Integer(number) => arguments.add(*number),
+            StatementValue::Real(number) => arguments.add(*number),
         }
         .map_err(sqlx::Error::Encode)?;
     }
     Ok(arguments)
 }
 
-fn mysql_arguments(values: &[Value]) -> Result<MySqlArguments, sqlx::Error> {
+fn mysql_arguments(values: &[StatementValue]) -> Result<MySqlArguments, sqlx::Error> {
     let mut arguments = MySqlArguments::default();
     for value in values {
         match value {
-            Value::Text(text) => arguments.add(text.as_str()),
-            Value::Time(at) => arguments.add(instant(*at)?.naive_utc()),
-            Value::Integer(number) => arguments.add(*number),
-            Value::Real(number) => arguments.add(*number),
+            StatementValue::Text(text) => arguments.add(text.as_str()),
+            StatementValue::Time(at) => arguments.add(instant(*at)?.naive_utc()),
+            StatementValue::Integer(number) => arguments.add(*number),
+            StatementValue::Real(number) => arguments.add(*number),
         }
         .map_err(sqlx::Error::Encode)?;
     }
     Ok(arguments)
 }
 
-fn postgres_arguments(values: &[Value]) -> Result<PgArguments, sqlx::Error> {
+fn postgres_arguments(values: &[StatementValue]) -> Result<PgArguments, sqlx::Error> {
     let mut arguments = PgArguments::default();
     for value in values {
         match value {
-            Value::Text(text) => arguments.add(text.as_str()),
-            Value::Time(at) => arguments.add(instant(*at)?),
-            Value::Integer(number) => arguments.add(*number),
-            Value::Real(number) => arguments.add(*number),
+            StatementValue::Text(text) => arguments.add(text.as_str()),
+            StatementValue::Time(at) => arguments.add(instant(*at)?),
+            StatementValue::Integer(number) => arguments.add(*number),
+            StatementValue::Real(number) => arguments.add(*number),
         }
         .map_err(sqlx::Error::Encode)?;
     }
     Ok(arguments)
 }
 
-fn instant(at: Micros) -> Result<DateTime<chrono::Utc>, sqlx::Error> {
+fn instant(at: UnixMicros) -> Result<DateTime<chrono::Utc>, sqlx::Error> {
     DateTime::from_timestamp_micros(at)
         .ok_or_else(|| sqlx::Error::Encode(format!("{at} µs is no time that can be stored").into()))
 }

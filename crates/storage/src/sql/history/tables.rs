@@ -1,9 +1,9 @@
 //! Tables of flows, made and kept by the gateway where it may.
 
-use super::statement::{Statement, Work};
+use super::statement::{HistoryStatement, StatementWork};
 use crate::sql::error::DatabaseError;
 use crate::sql::typed::quote;
-use crate::sql::{Database, Dialect, TypedTable};
+use crate::sql::{Database, SqlDialect, TypedTable};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -47,9 +47,9 @@ impl Database {
         let there = self.columns(table.name()).await?;
         let change = if there.is_empty() {
             // With its indexes or not at all.
-            let mut work = Work::begin(self).await?;
+            let mut work = StatementWork::begin(self).await?;
             for statement in table.create(self.dialect()) {
-                work.execute(Statement::new(self.dialect(), statement)).await?;
+                work.execute(HistoryStatement::new(self.dialect(), statement)).await?;
             }
             work.commit().await?;
             TableChange::Created
@@ -61,8 +61,8 @@ impl Database {
                 .collect();
             for (_, definition) in &missing {
                 let statement = format!("ALTER TABLE {} ADD COLUMN {definition}", quote(self.dialect(), table.name()));
-                let mut work = Work::begin(self).await?;
-                work.execute(Statement::new(self.dialect(), statement)).await?;
+                let mut work = StatementWork::begin(self).await?;
+                work.execute(HistoryStatement::new(self.dialect(), statement)).await?;
                 work.commit().await?;
             }
             match missing.is_empty() {
@@ -90,14 +90,16 @@ impl Database {
     pub(crate) async fn columns(&self, table: &str) -> Result<BTreeSet<String>, DatabaseError> {
         let dialect = self.dialect();
         let query = match dialect {
-            Dialect::Sqlite => Statement::new(dialect, "SELECT name FROM pragma_table_info(").bind(table).push(")"),
-            Dialect::MySql => Statement::new(
+            SqlDialect::Sqlite => {
+                HistoryStatement::new(dialect, "SELECT name FROM pragma_table_info(").bind(table).push(")")
+            }
+            SqlDialect::MySql => HistoryStatement::new(
                 dialect,
                 "SELECT CAST(column_name AS CHAR) FROM information_schema.columns \
                  WHERE table_schema = DATABASE() AND table_name = ",
             )
             .bind(table),
-            Dialect::Postgres => Statement::new(
+            SqlDialect::Postgres => HistoryStatement::new(
                 dialect,
                 "SELECT attname::text FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped \
                  AND attrelid = to_regclass(quote_ident(",

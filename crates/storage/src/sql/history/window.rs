@@ -1,8 +1,8 @@
 //! What the readings of a window come to. Readings are taken in the order of their times, so that the same readings
 //! always give the same bits.
 
-use super::statement::Cell;
-use hearthgate_domain::delivery::Micros;
+use super::statement::WindowCell;
+use hearthgate_domain::delivery::UnixMicros;
 
 /// What is kept of a numeric column, in the order of its columns in a table of windows.
 pub(crate) const NUMBER_COLUMNS: [&str; 7] = ["min", "max", "mean", "sum", "count", "first", "last"];
@@ -11,7 +11,7 @@ pub(crate) const TRUTH_COLUMN: &str = "share";
 
 /// The numbers of one column in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Numbers {
+pub struct NumberSummary {
     /// The least.
     pub min: f64,
     /// The greatest.
@@ -26,10 +26,10 @@ pub struct Numbers {
     pub last: f64,
 }
 
-impl Numbers {
+impl NumberSummary {
     pub(crate) fn add(&mut self, value: f64) {
         if self.count == 0 {
-            *self = Numbers { min: value, max: value, sum: value, count: 1, first: value, last: value };
+            *self = NumberSummary { min: value, max: value, sum: value, count: 1, first: value, last: value };
             return;
         }
         self.min = self.min.min(value);
@@ -40,7 +40,7 @@ impl Numbers {
     }
 
     /// Takes in a window that lies behind this one.
-    pub(crate) fn append(&mut self, later: &Numbers) {
+    pub(crate) fn append(&mut self, later: &NumberSummary) {
         if self.count == 0 || later.count == 0 {
             if later.count > 0 {
                 *self = *later;
@@ -70,11 +70,11 @@ impl Numbers {
     }
 
     /// From the columns of a table of windows.
-    pub(crate) fn read(cells: &[Cell]) -> Self {
-        let value = |at: usize| cells.get(at).and_then(Cell::real);
+    pub(crate) fn read(cells: &[WindowCell]) -> Self {
+        let value = |at: usize| cells.get(at).and_then(WindowCell::real);
         let count = value(4).unwrap_or(0.0) as i64;
         match (value(0), value(1)) {
-            (Some(min), Some(max)) if count > 0 => Numbers {
+            (Some(min), Some(max)) if count > 0 => NumberSummary {
                 min,
                 max,
                 sum: value(3).unwrap_or(f64::INFINITY),
@@ -82,29 +82,29 @@ impl Numbers {
                 first: value(5).unwrap_or(min),
                 last: value(6).unwrap_or(max),
             },
-            _ => Numbers::default(),
+            _ => NumberSummary::default(),
         }
     }
 }
 
 /// For how much of a window something was true: each reading holds until the next one, the last until the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Truth {
+pub struct BooleanSummary {
     /// Microseconds for which it was true.
-    pub true_for: Micros,
+    pub true_for: UnixMicros,
     /// Microseconds for which it is known.
-    pub known_for: Micros,
-    open: Option<(Micros, bool)>,
+    pub known_for: UnixMicros,
+    open: Option<(UnixMicros, bool)>,
 }
 
-impl Truth {
-    pub(crate) fn add(&mut self, at: Micros, value: bool) {
+impl BooleanSummary {
+    pub(crate) fn add(&mut self, at: UnixMicros, value: bool) {
         self.close(at);
         self.open = Some((at, value));
     }
 
     /// The last reading holds until here.
-    pub(crate) fn close(&mut self, at: Micros) {
+    pub(crate) fn close(&mut self, at: UnixMicros) {
         if let Some((since, value)) = self.open.take() {
             let held = at.saturating_sub(since).max(0);
             self.known_for += held;
@@ -113,12 +113,12 @@ impl Truth {
     }
 
     /// A window whose share is known.
-    pub(crate) fn of_share(share: Option<f64>, length: Micros) -> Self {
-        let Some(share) = share else { return Truth::default() };
-        Truth { true_for: (share * length as f64).round() as Micros, known_for: length, open: None }
+    pub(crate) fn of_share(share: Option<f64>, length: UnixMicros) -> Self {
+        let Some(share) = share else { return BooleanSummary::default() };
+        BooleanSummary { true_for: (share * length as f64).round() as UnixMicros, known_for: length, open: None }
     }
 
-    pub(crate) fn append(&mut self, later: &Truth) {
+    pub(crate) fn append(&mut self, later: &BooleanSummary) {
         self.true_for += later.true_for;
         self.known_for += later.known_for;
     }
@@ -132,49 +132,53 @@ impl Truth {
 
 /// What one column comes to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Sum {
+pub enum WindowSum {
     /// Of numbers.
-    Numbers(Numbers),
+    Numbers(NumberSummary),
     /// Of yes and no.
-    Truth(Truth),
+    Truth(BooleanSummary),
 }
 
-impl Sum {
+impl WindowSum {
     pub(crate) fn new(is_truth: bool) -> Self {
-        if is_truth { Sum::Truth(Truth::default()) } else { Sum::Numbers(Numbers::default()) }
-    }
-
-    pub(crate) fn add(&mut self, at: Micros, value: f64) {
-        match self {
-            Sum::Numbers(numbers) => numbers.add(value),
-            Sum::Truth(truth) => truth.add(at, value != 0.0),
+        if is_truth {
+            WindowSum::Truth(BooleanSummary::default())
+        } else {
+            WindowSum::Numbers(NumberSummary::default())
         }
     }
 
-    pub(crate) fn close(&mut self, at: Micros) {
-        if let Sum::Truth(truth) = self {
+    pub(crate) fn add(&mut self, at: UnixMicros, value: f64) {
+        match self {
+            WindowSum::Numbers(numbers) => numbers.add(value),
+            WindowSum::Truth(truth) => truth.add(at, value != 0.0),
+        }
+    }
+
+    pub(crate) fn close(&mut self, at: UnixMicros) {
+        if let WindowSum::Truth(truth) = self {
             truth.close(at);
         }
     }
 
-    pub(crate) fn append(&mut self, later: &Sum) {
+    pub(crate) fn append(&mut self, later: &WindowSum) {
         match (self, later) {
-            (Sum::Numbers(numbers), Sum::Numbers(later)) => numbers.append(later),
-            (Sum::Truth(truth), Sum::Truth(later)) => truth.append(later),
-            (Sum::Numbers(_), Sum::Truth(_)) | (Sum::Truth(_), Sum::Numbers(_)) => {}
+            (WindowSum::Numbers(numbers), WindowSum::Numbers(later)) => numbers.append(later),
+            (WindowSum::Truth(truth), WindowSum::Truth(later)) => truth.append(later),
+            (WindowSum::Numbers(_), WindowSum::Truth(_)) | (WindowSum::Truth(_), WindowSum::Numbers(_)) => {}
         }
     }
 
     pub(crate) fn values(&self) -> Vec<Option<f64>> {
         match self {
-            Sum::Numbers(numbers) => numbers.values().to_vec(),
-            Sum::Truth(truth) => vec![truth.share()],
+            WindowSum::Numbers(numbers) => numbers.values().to_vec(),
+            WindowSum::Truth(truth) => vec![truth.share()],
         }
     }
 }
 
 /// The start of the window that a time lies in.
-pub(crate) fn window_start(at: Micros, length: Micros) -> Micros {
+pub(crate) fn window_start(at: UnixMicros, length: UnixMicros) -> UnixMicros {
     at.div_euclid(length).saturating_mul(length)
 }
 
@@ -185,7 +189,7 @@ mod tests {
     #[test]
     fn numbers_that_are_joined_are_as_if_they_were_taken_together() {
         let add = |values: &[f64]| {
-            let mut numbers = Numbers::default();
+            let mut numbers = NumberSummary::default();
             values.iter().for_each(|value| numbers.add(*value));
             numbers
         };
@@ -194,13 +198,14 @@ mod tests {
         joined.append(&add(&[8.0, 2.0]));
         assert_eq!(joined, add(&[3.0, 1.0, 8.0, 2.0]));
         assert_eq!((joined.first, joined.last, joined.mean()), (3.0, 2.0, 3.5));
-        let cells: Vec<Cell> = joined.values().iter().map(|value| value.map_or(Cell::Null, Cell::Real)).collect();
-        assert_eq!(Numbers::read(&cells), joined);
+        let cells: Vec<WindowCell> =
+            joined.values().iter().map(|value| value.map_or(WindowCell::Null, WindowCell::Real)).collect();
+        assert_eq!(NumberSummary::read(&cells), joined);
     }
 
     #[test]
     fn a_reading_of_yes_or_no_holds_until_the_next() {
-        let mut truth = Truth::default();
+        let mut truth = BooleanSummary::default();
         truth.add(100, true);
         truth.add(400, false);
         truth.close(500);

@@ -2,12 +2,12 @@
 
 use crate::sql::error::{DatabaseError, ErrorKind};
 use crate::sql::typed::TypedRow;
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::UnixMicros;
 use std::sync::Arc;
 
 /// One message for one flow. A message that several flows want is several records with one `seq`.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct FlowRecord {
     /// Sequence number in the journal, from 1.
     pub seq: u64,
     /// `flows.id`.
@@ -15,7 +15,7 @@ pub struct Record {
     /// The flow's code when the message was routed; the row gets the code that the flow has when it is written.
     pub flow_code: Arc<str>,
     /// When the message came in, UTC.
-    pub received_at: Micros,
+    pub received_at: UnixMicros,
     /// Whether the fields become rows of `data`. Without, and without a typed row, the message is only counted.
     pub store: bool,
     /// Names and values of the payload's fields, in their order.
@@ -26,9 +26,9 @@ pub struct Record {
 
 /// What is written in one transaction.
 #[derive(Clone, Debug, Default)]
-pub struct Batch {
+pub struct RecordBatch {
     /// In journal order.
-    pub records: Vec<Record>,
+    pub records: Vec<FlowRecord>,
     /// The position after the batch: every journal entry through this number is settled by it, also those that brought
     /// no record.
     pub through: u64,
@@ -54,8 +54,8 @@ impl std::fmt::Display for RejectReason {
 
 /// A record that can't be written, now or later.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejected {
-    /// Its index in [`Batch::records`].
+pub struct RejectedRecord {
+    /// Its index in [`RecordBatch::records`].
     pub index: usize,
     /// Its journal sequence number.
     pub seq: u64,
@@ -78,7 +78,7 @@ pub struct FlowNumbers {
 
 /// What a committed batch did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Committed {
+pub struct CommitCounts {
     /// Position in the journal, now durable: everything through this number.
     pub position: u64,
     /// Messages that were counted, without those that an earlier, unanswered commit had written already.
@@ -90,7 +90,7 @@ pub struct Committed {
     /// By flow id.
     pub numbers: Vec<FlowNumbers>,
     /// Records that were left out.
-    pub rejected: Vec<Rejected>,
+    pub rejected: Vec<RejectedRecord>,
 }
 
 /// Why a batch was not written. Nothing of it was, unless a commit got no answer; writing the same batch again is
@@ -102,7 +102,7 @@ pub enum WriteError {
     Database(#[from] DatabaseError),
     /// [`RecordWriter::write`] found records that can't be written; nothing was.
     #[error("{} records can't be written", .0.len())]
-    Rejected(Vec<Rejected>),
+    Rejected(Vec<RejectedRecord>),
     /// The batch is not in journal order, or reaches beyond its position: a defect of the caller.
     #[error("the batch is not in journal order at its record {0}")]
     Order(usize),
@@ -119,7 +119,7 @@ impl WriteError {
     }
 }
 
-impl Batch {
+impl RecordBatch {
     pub(crate) fn check_order(&self) -> Result<(), WriteError> {
         let mut last = 1;
         for (index, record) in self.records.iter().enumerate() {

@@ -1,17 +1,17 @@
 //! The journal that is written, beside which a database's position is looked at: either may have been put back from a copy.
 
-use crate::journal::{Handle, Seq};
+use crate::journal::{JournalHandle, Seq};
 use crate::sql::DatabaseError;
 use uuid::Uuid;
 
 /// See the module.
-pub(crate) struct Followed {
-    journal: Handle,
+pub(crate) struct FollowedPosition {
+    journal: JournalHandle,
     consumer: String,
 }
 
-impl Followed {
-    pub(crate) fn new(journal: Handle, consumer: &str) -> Self {
+impl FollowedPosition {
+    pub(crate) fn new(journal: JournalHandle, consumer: &str) -> Self {
         Self { journal, consumer: consumer.to_owned() }
     }
 

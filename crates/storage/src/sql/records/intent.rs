@@ -22,11 +22,11 @@
 //! committed yet, and the other file still tells of the one before.
 
 use super::FlowNumbers;
-use super::follow::Followed;
-use super::numbering::Numbered;
-use super::session::{Link, Session};
+use super::follow::FollowedPosition;
+use super::numbering::NumberedBatch;
+use super::session::{OpenTransaction, WriterLink};
 use crate::sql::DatabaseError;
-use crate::sql::records::rows::Anchor;
+use crate::sql::records::rows::IntentAnchor;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -35,7 +35,7 @@ use uuid::Uuid;
 
 /// What is about to be committed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Intent {
+pub(crate) struct CommitIntent {
     generation: u64,
     journal: String,
     from: u64,
@@ -45,15 +45,15 @@ pub(crate) struct Intent {
     run: Option<String>,
     /// Flow, `last_msg_id` before, messages.
     flows: Vec<(i64, i64, i64)>,
-    anchor: Option<Anchor>,
+    anchor: Option<IntentAnchor>,
 }
 
-impl Intent {
+impl CommitIntent {
     pub(crate) fn new(
         from: u64,
         through: u64,
-        batch: &Numbered<'_>,
-        anchor: Option<Anchor>,
+        batch: &NumberedBatch<'_>,
+        anchor: Option<IntentAnchor>,
         run: Option<Uuid>,
     ) -> Self {
         let flows = batch.numbers.iter().map(|&FlowNumbers { flow_id, base, count }| (flow_id, base, count)).collect();
@@ -62,7 +62,7 @@ impl Intent {
     }
 
     /// Whether the batch was committed.
-    async fn is_committed(&self, session: &mut Session) -> Result<bool, sqlx::Error> {
+    async fn is_committed(&self, session: &mut OpenTransaction) -> Result<bool, sqlx::Error> {
         let ids: Vec<i64> = self.flows.iter().map(|&(id, ..)| id).collect();
         let now = session.lock_flows(&ids).await?;
         let raised = |id| now.iter().find(|flow| flow.id == id).map(|flow| flow.last_msg_id);
@@ -86,13 +86,13 @@ impl Intent {
 }
 
 /// The two files.
-pub(crate) struct Intents {
+pub(crate) struct IntentFiles {
     folder: PathBuf,
     journal: String,
     generation: u64,
 }
 
-impl Intents {
+impl IntentFiles {
     /// With `create`, makes the files where they are missing; without, they are only read.
     pub(crate) fn open(folder: &Path, journal: Uuid, create: bool) -> Result<Self, DatabaseError> {
         if create {
@@ -105,7 +105,7 @@ impl Intents {
     }
 
     /// Makes an intent durable.
-    pub(crate) async fn write(&mut self, mut intent: Intent) -> Result<(), DatabaseError> {
+    pub(crate) async fn write(&mut self, mut intent: CommitIntent) -> Result<(), DatabaseError> {
         self.generation += 1;
         intent.generation = self.generation;
         intent.journal.clone_from(&self.journal);
@@ -119,9 +119,9 @@ impl Intents {
     /// The position that the newest intent leads to, when that is beyond what is `known` without it.
     pub(crate) async fn resolve(
         &mut self,
-        link: &mut Link,
+        link: &mut WriterLink,
         known: u64,
-        followed: Option<&Followed>,
+        followed: Option<&FollowedPosition>,
     ) -> Result<u64, sqlx::Error> {
         let slots = [0, 1].map(|at| read_slot(&slot(&self.folder, at)));
         let [first, second] = slots;
@@ -160,7 +160,7 @@ fn create_files(folder: &Path) -> std::io::Result<()> {
 }
 
 /// A line with the checksum of what follows, then JSON.
-fn write_slot(path: &Path, intent: &Intent) -> std::io::Result<()> {
+fn write_slot(path: &Path, intent: &CommitIntent) -> std::io::Result<()> {
     let json = serde_json::to_string(intent).map_err(std::io::Error::other)?;
     let mut file = File::create(path)?;
     file.write_all(format!("{:08x}\n{json}", crc32c::crc32c(json.as_bytes())).as_bytes())?;
@@ -168,7 +168,7 @@ fn write_slot(path: &Path, intent: &Intent) -> std::io::Result<()> {
 }
 
 /// `None` for a slot that is missing, empty or torn.
-fn read_slot(path: &Path) -> std::io::Result<Option<Intent>> {
+fn read_slot(path: &Path) -> std::io::Result<Option<CommitIntent>> {
     let mut text = Vec::new();
     match File::open(path) {
         Ok(mut file) => file.read_to_end(&mut text)?,

@@ -16,17 +16,17 @@ mod rows;
 mod session;
 mod typed_rows;
 
-pub use batch::{Batch, Committed, FlowNumbers, Record, RejectReason, Rejected, WriteError};
+pub use batch::{CommitCounts, FlowNumbers, FlowRecord, RecordBatch, RejectReason, RejectedRecord, WriteError};
 
 use super::Database;
 use super::error::{DatabaseError, ErrorKind};
 use super::history::MissingTable;
 use super::typed::TypedTable;
-use crate::journal::Handle;
-use follow::Followed;
-use intent::{Intent, Intents};
-use numbering::Numbered;
-use session::{Link, Owner, Session};
+use crate::journal::JournalHandle;
+use follow::FollowedPosition;
+use intent::{CommitIntent, IntentFiles};
+use numbering::NumberedBatch;
+use session::{OpenTransaction, WriterLink, WriterOwner};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -36,11 +36,11 @@ const CONTENTION_RETRIES: u32 = 8;
 
 /// Writes the records of one journal. There is one writer for a journal at a time.
 pub struct RecordWriter {
-    link: Link,
+    link: WriterLink,
     journal: Uuid,
-    followed: Option<Followed>,
+    followed: Option<FollowedPosition>,
     position: Option<u64>,
-    intents: Intents,
+    intents: IntentFiles,
     guest: bool,
     has_cursors: bool,
     timeout: Duration,
@@ -58,12 +58,12 @@ impl std::fmt::Debug for RecordWriter {
 /// A batch in an open transaction: put [`Self::rejected`] where they can't get lost, then [`Self::commit`]. Dropped
 /// without that, nothing was written.
 #[must_use = "nothing is written before commit"]
-pub struct Prepared<'w> {
+pub struct PreparedBatch<'w> {
     writer: &'w mut RecordWriter,
     /// None when all of the batch had been written before.
-    session: Option<Session>,
-    outcome: Committed,
-    intent: Option<Intent>,
+    session: Option<OpenTransaction>,
+    outcome: CommitCounts,
+    intent: Option<CommitIntent>,
 }
 
 impl RecordWriter {
@@ -74,11 +74,11 @@ impl RecordWriter {
     pub fn new(database: &Database, journal: Uuid) -> Result<Self, DatabaseError> {
         let guest = database.layout.is_guest();
         Ok(Self {
-            link: Link::new(database),
+            link: WriterLink::new(database),
             journal,
             followed: None,
             position: None,
-            intents: Intents::open(&database.inner.options.state_dir, journal, guest)?,
+            intents: IntentFiles::open(&database.inner.options.state_dir, journal, guest)?,
             guest,
             has_cursors: database.layout.has_cursors(),
             timeout: database.inner.options.write_timeout,
@@ -90,8 +90,8 @@ impl RecordWriter {
     /// Compares the database's position with this journal, in which the writer is registered as `consumer`: it may have
     /// been put back from an older copy, and the database too.
     #[must_use]
-    pub fn following(mut self, journal: Handle, consumer: &str) -> Self {
-        self.followed = Some(Followed::new(journal, consumer));
+    pub fn following(mut self, journal: JournalHandle, consumer: &str) -> Self {
+        self.followed = Some(FollowedPosition::new(journal, consumer));
         self
     }
 
@@ -125,7 +125,7 @@ impl RecordWriter {
                 (position, None) => position.unwrap_or(0),
             };
             let position = intents.resolve(link, known, followed).await?;
-            let run = followed.and_then(Followed::run).filter(|_| !guest);
+            let run = followed.and_then(FollowedPosition::run).filter(|_| !guest);
             if !guest && (cursor != Some(position) || run != left_by) {
                 link.set_cursor(journal, cursor, position, run).await?;
             }
@@ -144,7 +144,7 @@ impl RecordWriter {
     /// # Errors
     /// As [`Self::prepare`], and [`WriteError::Rejected`] when a record can't be written: then nothing is, since the
     /// rejected records would be lost in a crash after the commit. Use [`Self::prepare`] to keep them first.
-    pub async fn write(&mut self, batch: &Batch) -> Result<Committed, WriteError> {
+    pub async fn write(&mut self, batch: &RecordBatch) -> Result<CommitCounts, WriteError> {
         let prepared = self.prepare(batch).await?;
         if !prepared.rejected().is_empty() {
             return Err(WriteError::Rejected(prepared.outcome.rejected.clone()));
@@ -157,14 +157,14 @@ impl RecordWriter {
     ///
     /// # Errors
     /// The database fails; nothing was written.
-    pub async fn prepare(&mut self, batch: &Batch) -> Result<Prepared<'_>, WriteError> {
+    pub async fn prepare(&mut self, batch: &RecordBatch) -> Result<PreparedBatch<'_>, WriteError> {
         batch.check_order()?;
         let (mut careful, mut contended) = (false, 0);
         let mut made: Vec<Arc<TypedTable>> = Vec::new();
         loop {
             let error = match self.attempt(batch, careful).await {
                 Ok(Some((session, outcome, intent))) => {
-                    return Ok(Prepared { writer: self, session, outcome, intent });
+                    return Ok(PreparedBatch { writer: self, session, outcome, intent });
                 }
                 // The position is not where we thought: an earlier commit arrived without our knowing.
                 Ok(None) => {
@@ -206,19 +206,19 @@ impl RecordWriter {
     /// One try. `None`: the position has moved.
     async fn attempt(
         &mut self,
-        batch: &Batch,
+        batch: &RecordBatch,
         careful: bool,
-    ) -> Result<Option<(Option<Session>, Committed, Option<Intent>)>, WriteError> {
+    ) -> Result<Option<(Option<OpenTransaction>, CommitCounts, Option<CommitIntent>)>, WriteError> {
         let position = match self.position {
             Some(position) => position,
             None => self.recover().await?,
         };
         if batch.through <= position {
-            return Ok(Some((None, Committed { position, ..Committed::default() }, None)));
+            return Ok(Some((None, CommitCounts { position, ..CommitCounts::default() }, None)));
         }
         let (timeout, guest) = (self.timeout, self.guest);
-        let run = self.followed.as_ref().and_then(Followed::run);
-        let owner = Owner { journal: self.journal, run };
+        let run = self.followed.as_ref().and_then(FollowedPosition::run);
+        let owner = WriterOwner { journal: self.journal, run };
         let link = &mut self.link;
         let writing = async {
             let mut session = link.begin().await?;
@@ -242,13 +242,13 @@ impl RecordWriter {
 
 /// Puts the batch into the transaction. `None`: the position has moved.
 async fn fill(
-    session: &mut Session,
-    batch: &Batch,
+    session: &mut OpenTransaction,
+    batch: &RecordBatch,
     position: u64,
-    owner: Owner,
+    owner: WriterOwner,
     guest: bool,
     careful: bool,
-) -> Result<Option<(Committed, Option<Intent>)>, sqlx::Error> {
+) -> Result<Option<(CommitCounts, Option<CommitIntent>)>, sqlx::Error> {
     if !guest && !session.advance_cursor(owner, position, batch.through).await? {
         return Ok(None);
     }
@@ -259,12 +259,12 @@ async fn fill(
         session.savepoint().await?;
         rejected = numbering::isolate(session, &batch.records, skip, &flows).await?;
     }
-    let numbered = Numbered::new(&batch.records, skip, &flows, rejected);
+    let numbered = NumberedBatch::new(&batch.records, skip, &flows, rejected);
     let first_row = session.insert(&numbered.rows, guest).await?;
     typed_rows::insert(session, &numbered.typed).await?;
     session.raise(&numbered.numbers).await?;
-    let intent = guest.then(|| Intent::new(position, batch.through, &numbered, first_row, owner.run));
-    let outcome = Committed {
+    let intent = guest.then(|| CommitIntent::new(position, batch.through, &numbered, first_row, owner.run));
+    let outcome = CommitCounts {
         position: batch.through,
         messages: numbered.messages,
         rows: numbered.rows.len(),
@@ -275,9 +275,9 @@ async fn fill(
     Ok(Some((outcome, intent)))
 }
 
-impl Prepared<'_> {
+impl PreparedBatch<'_> {
     /// The records that are not part of the transaction. Once committed, the journal's position is past them.
-    pub fn rejected(&self) -> &[Rejected] {
+    pub fn rejected(&self) -> &[RejectedRecord] {
         &self.outcome.rejected
     }
 
@@ -285,7 +285,7 @@ impl Prepared<'_> {
     ///
     /// # Errors
     /// The database fails, or doesn't answer: the batch may be written or not. Writing it again finds out.
-    pub async fn commit(self) -> Result<Committed, WriteError> {
+    pub async fn commit(self) -> Result<CommitCounts, WriteError> {
         let Some(session) = self.session else { return Ok(self.outcome) };
         // Unknown from here until the answer, also if this future is dropped.
         self.writer.position = None;

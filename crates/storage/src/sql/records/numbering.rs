@@ -1,14 +1,14 @@
 //! Which message gets which number and which rows, and which messages can't be written at all.
 
-use super::session::Session;
-use super::{FlowNumbers, Record, RejectReason, Rejected, typed_rows};
+use super::session::OpenTransaction;
+use super::{FlowNumbers, FlowRecord, RejectReason, RejectedRecord, typed_rows};
 use crate::sql::ErrorKind;
 use crate::sql::error::classify;
-use crate::sql::records::rows::{LockedFlow, Row, Typed};
+use crate::sql::records::rows::{DataRow, LockedFlow, TypedRowPlan};
 use std::collections::BTreeMap;
 
 /// The flows of these records, each once, in the order in which they are locked.
-pub(crate) fn flow_ids(records: &[Record]) -> Vec<i64> {
+pub(crate) fn flow_ids(records: &[FlowRecord]) -> Vec<i64> {
     let mut ids: Vec<i64> = records.iter().map(|record| record.flow_id).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -16,18 +16,23 @@ pub(crate) fn flow_ids(records: &[Record]) -> Vec<i64> {
 }
 
 /// A batch with its numbers.
-pub(crate) struct Numbered<'a> {
-    pub(crate) rows: Vec<Row<'a>>,
-    pub(crate) typed: Vec<Typed<'a>>,
+pub(crate) struct NumberedBatch<'a> {
+    pub(crate) rows: Vec<DataRow<'a>>,
+    pub(crate) typed: Vec<TypedRowPlan<'a>>,
     pub(crate) numbers: Vec<FlowNumbers>,
-    pub(crate) rejected: Vec<Rejected>,
+    pub(crate) rejected: Vec<RejectedRecord>,
     pub(crate) messages: usize,
 }
 
-impl<'a> Numbered<'a> {
+impl<'a> NumberedBatch<'a> {
     /// Numbers the records from `skip` on, in journal order, without those of `rejected` (by index) and those whose
     /// flow is not among `flows` (by id).
-    pub(crate) fn new(records: &'a [Record], skip: usize, flows: &'a [LockedFlow], rejected: Vec<Rejected>) -> Self {
+    pub(crate) fn new(
+        records: &'a [FlowRecord],
+        skip: usize,
+        flows: &'a [LockedFlow],
+        rejected: Vec<RejectedRecord>,
+    ) -> Self {
         let mut counts = vec![0_i64; flows.len()];
         let mut refused = rejected.iter().map(|one| one.index).peekable();
         let mut gone = Vec::new();
@@ -60,17 +65,17 @@ impl<'a> Numbered<'a> {
     }
 }
 
-fn reject(index: usize, record: &Record, reason: RejectReason) -> Rejected {
-    Rejected { index, seq: record.seq, flow_id: record.flow_id, reason }
+fn reject(index: usize, record: &FlowRecord, reason: RejectReason) -> RejectedRecord {
+    RejectedRecord { index, seq: record.seq, flow_id: record.flow_id, reason }
 }
 
 /// Finds the records whose values the database refuses, by halving. Needs a savepoint, and leaves nothing behind.
 pub(crate) async fn isolate(
-    session: &mut Session,
-    records: &[Record],
+    session: &mut OpenTransaction,
+    records: &[FlowRecord],
     skip: usize,
     flows: &[LockedFlow],
-) -> Result<Vec<Rejected>, sqlx::Error> {
+) -> Result<Vec<RejectedRecord>, sqlx::Error> {
     // The highest numbers that they can get: a column may be too narrow for them.
     let mut counts = vec![0_i64; flows.len()];
     let mut candidates: Vec<Candidate<'_>> = Vec::with_capacity(records.len() - skip);
@@ -104,16 +109,17 @@ pub(crate) async fn isolate(
 /// A record that may be at fault.
 struct Candidate<'a> {
     index: usize,
-    record: &'a Record,
+    record: &'a FlowRecord,
     flow: &'a LockedFlow,
     number: i64,
 }
 
 /// Does with these records alone what is to be done with all.
-async fn probe(session: &mut Session, part: &[Candidate<'_>]) -> Result<(), sqlx::Error> {
-    let rows: Vec<Row<'_>> = part.iter().flat_map(|one| rows_of(one.record, one.flow, one.number)).collect();
+async fn probe(session: &mut OpenTransaction, part: &[Candidate<'_>]) -> Result<(), sqlx::Error> {
+    let rows: Vec<DataRow<'_>> = part.iter().flat_map(|one| rows_of(one.record, one.flow, one.number)).collect();
     session.insert(&rows, false).await?;
-    let typed: Vec<Typed<'_>> = part.iter().filter_map(|one| typed_of(one.record, one.flow, one.number)).collect();
+    let typed: Vec<TypedRowPlan<'_>> =
+        part.iter().filter_map(|one| typed_of(one.record, one.flow, one.number)).collect();
     typed_rows::insert(session, &typed).await?;
     // The last of a flow raises it highest.
     let highest: BTreeMap<i64, i64> = part.iter().map(|one| (one.flow.id, one.number)).collect();
@@ -122,13 +128,13 @@ async fn probe(session: &mut Session, part: &[Candidate<'_>]) -> Result<(), sqlx
     session.raise(&raised).await
 }
 
-fn rows_of<'a>(record: &'a Record, flow: &'a LockedFlow, number: i64) -> impl Iterator<Item = Row<'a>> {
+fn rows_of<'a>(record: &'a FlowRecord, flow: &'a LockedFlow, number: i64) -> impl Iterator<Item = DataRow<'a>> {
     let fields = if record.store { record.fields.len() } else { 0 };
-    (0..fields).map(move |field| Row { record, field, code: &flow.code, number })
+    (0..fields).map(move |field| DataRow { record, field, code: &flow.code, number })
 }
 
-fn typed_of<'a>(record: &'a Record, flow: &'a LockedFlow, number: i64) -> Option<Typed<'a>> {
-    record.typed.as_ref().map(|row| Typed { record, row, code: &flow.code, number })
+fn typed_of<'a>(record: &'a FlowRecord, flow: &'a LockedFlow, number: i64) -> Option<TypedRowPlan<'a>> {
+    record.typed.as_ref().map(|row| TypedRowPlan { record, row, code: &flow.code, number })
 }
 
 fn words(error: &sqlx::Error) -> String {

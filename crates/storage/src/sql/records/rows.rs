@@ -1,6 +1,6 @@
 //! The rows that a batch becomes.
 
-use crate::sql::records::Record;
+use crate::sql::records::FlowRecord;
 use crate::sql::typed::TypedRow;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, LazyLock};
@@ -15,14 +15,14 @@ pub(crate) struct LockedFlow {
 
 /// A row of `data` to be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Row<'a> {
-    pub(crate) record: &'a Record,
+pub(crate) struct DataRow<'a> {
+    pub(crate) record: &'a FlowRecord,
     pub(crate) field: usize,
     pub(crate) code: &'a Arc<str>,
     pub(crate) number: i64,
 }
 
-impl<'a> Row<'a> {
+impl<'a> DataRow<'a> {
     pub(crate) fn name(&self) -> &'a Arc<str> {
         &self.record.fields[self.field].0
     }
@@ -39,8 +39,8 @@ impl<'a> Row<'a> {
 
 /// A row of a typed table to be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Typed<'a> {
-    pub(crate) record: &'a Record,
+pub(crate) struct TypedRowPlan<'a> {
+    pub(crate) record: &'a FlowRecord,
     pub(crate) row: &'a TypedRow,
     pub(crate) code: &'a Arc<str>,
     pub(crate) number: i64,
@@ -58,7 +58,7 @@ pub(crate) static INSERTS: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| {
 });
 
 /// The index in [`SHAPES`] of the next statement for `rows`, which are not empty.
-pub(crate) fn next_shape(rows: &[Row<'_>]) -> usize {
+pub(crate) fn next_shape(rows: &[DataRow<'_>]) -> usize {
     let mut bytes = 0;
     let fitting = rows
         .iter()
@@ -74,7 +74,7 @@ pub(crate) fn next_shape(rows: &[Row<'_>]) -> usize {
 
 /// One of the rows of the batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Anchor {
+pub(crate) struct IntentAnchor {
     pub(crate) id: i64,
     pub(crate) flow_code: String,
     pub(crate) number: i64,
@@ -82,8 +82,8 @@ pub(crate) struct Anchor {
     pub(crate) content: u32,
 }
 
-impl Anchor {
-    pub(crate) fn new(row: &Row<'_>, id: i64) -> Self {
+impl IntentAnchor {
+    pub(crate) fn new(row: &DataRow<'_>, id: i64) -> Self {
         Self {
             id,
             flow_code: row.code.to_string(),
@@ -93,7 +93,7 @@ impl Anchor {
         }
     }
 
-    pub(crate) fn is(&self, found: &Found) -> bool {
+    pub(crate) fn is(&self, found: &FoundRow) -> bool {
         self.flow_code == found.flow_code
             && self.number == found.number
             && self.second == found.second
@@ -103,7 +103,7 @@ impl Anchor {
 
 /// A row of `data` that was looked up.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct FoundRow {
     pub(crate) flow_code: String,
     pub(crate) number: i64,
     pub(crate) name: String,

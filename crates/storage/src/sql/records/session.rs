@@ -2,11 +2,11 @@
 
 use super::FlowNumbers;
 use crate::sql::error::classify;
-use crate::sql::options::Target;
-use crate::sql::pools::{Pools, begin_immediate, connect_mysql, connect_postgres};
+use crate::sql::options::DatabaseTarget;
+use crate::sql::pools::{ConnectionPools, begin_immediate, connect_mysql, connect_postgres};
 use crate::sql::records::dialects::{mysql, postgres, sqlite};
-use crate::sql::records::rows::{Anchor, Found};
-use crate::sql::records::rows::{LockedFlow, Row};
+use crate::sql::records::rows::{DataRow, LockedFlow};
+use crate::sql::records::rows::{FoundRow, IntentAnchor};
 use crate::sql::{Database, ErrorKind};
 use sqlx::{MySqlConnection, PgConnection, Sqlite, SqlitePool, Transaction};
 use std::time::Duration;
@@ -16,9 +16,9 @@ const READ_CURSOR: &str = "SELECT position FROM hearthgate_cursors WHERE journal
 
 /// Where transactions come from. A server's connection is the writer's own: after an error it is simply dropped, and
 /// with it whatever hung on it.
-pub(crate) struct Link {
+pub(crate) struct WriterLink {
     server: Server,
-    idle: Option<Idle>,
+    idle: Option<IdleConnection>,
     connect_timeout: Duration,
     /// What `data.received_at` keeps.
     micros: bool,
@@ -27,7 +27,7 @@ pub(crate) struct Link {
 
 /// Whose position it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Owner {
+pub(crate) struct WriterOwner {
     pub(crate) journal: Uuid,
     /// Only while the database knows this run of the journal to be its writer.
     pub(crate) run: Option<Uuid>,
@@ -40,26 +40,26 @@ enum Server {
 }
 
 /// A connection without a transaction. That of SQLite is in its pool.
-pub(crate) enum Idle {
-    MySql(Box<mysql::Connection>),
+pub(crate) enum IdleConnection {
+    MySql(Box<mysql::MysqlWriter>),
     Postgres(Box<PgConnection>),
 }
 
 /// A connection in a transaction. Dropped, the transaction is rolled back.
-pub(crate) enum Session {
+pub(crate) enum OpenTransaction {
     Sqlite(Transaction<'static, Sqlite>),
-    MySql(Box<mysql::Connection>),
+    MySql(Box<mysql::MysqlWriter>),
     Postgres(Box<PgConnection>),
 }
 
-impl Link {
+impl WriterLink {
     pub(crate) fn new(database: &Database) -> Self {
         let server = match (&database.inner.pools, &database.inner.target) {
-            (Pools::Sqlite { write, .. }, _) => Server::Sqlite(write.clone()),
-            (_, Target::MySql(options)) => Server::MySql(options.clone()),
-            (_, Target::Postgres(options)) => Server::Postgres(options.clone()),
+            (ConnectionPools::Sqlite { write, .. }, _) => Server::Sqlite(write.clone()),
+            (_, DatabaseTarget::MySql(options)) => Server::MySql(options.clone()),
+            (_, DatabaseTarget::Postgres(options)) => Server::Postgres(options.clone()),
             // A pool is always of its target's kind.
-            (Pools::MySql(_) | Pools::Postgres(_), Target::Sqlite(_)) => unreachable!(),
+            (ConnectionPools::MySql(_) | ConnectionPools::Postgres(_), DatabaseTarget::Sqlite(_)) => unreachable!(),
         };
         Self {
             server,
@@ -74,11 +74,11 @@ impl Link {
         &self.label
     }
 
-    pub(crate) fn give_back(&mut self, idle: Option<Idle>) {
+    pub(crate) fn give_back(&mut self, idle: Option<IdleConnection>) {
         self.idle = idle;
     }
 
-    pub(crate) async fn begin(&mut self) -> Result<Session, sqlx::Error> {
+    pub(crate) async fn begin(&mut self) -> Result<OpenTransaction, sqlx::Error> {
         // A server may have closed a connection that was idle: that is no error, a new one is made.
         if let Some(idle) = self.idle.take()
             && let Ok(session) = idle.begin().await
@@ -87,13 +87,15 @@ impl Link {
         }
         let timeout = self.connect_timeout;
         let idle = match &self.server {
-            Server::Sqlite(pool) => return Ok(Session::Sqlite(begin_immediate(pool).await?)),
+            Server::Sqlite(pool) => return Ok(OpenTransaction::Sqlite(begin_immediate(pool).await?)),
             Server::MySql(options) => {
                 // Connecting is rare, and its future large.
                 let wire = Box::pin(connect_mysql(options, timeout)).await?;
-                Idle::MySql(Box::new(mysql::Connection::new(wire, self.micros).await?))
+                IdleConnection::MySql(Box::new(mysql::MysqlWriter::new(wire, self.micros).await?))
             }
-            Server::Postgres(options) => Idle::Postgres(Box::new(Box::pin(connect_postgres(options, timeout)).await?)),
+            Server::Postgres(options) => {
+                IdleConnection::Postgres(Box::new(Box::pin(connect_postgres(options, timeout)).await?))
+            }
         };
         idle.begin().await
     }
@@ -129,7 +131,7 @@ impl Link {
     ) -> Result<(), sqlx::Error> {
         let mut session = self.begin().await?;
         let is_set = match old {
-            Some(old) => session.advance_cursor(Owner { journal, run: None }, old, new).await?,
+            Some(old) => session.advance_cursor(WriterOwner { journal, run: None }, old, new).await?,
             None => session.insert_cursor(journal, new).await.map(|()| true)?,
         };
         if let Some(run) = run.filter(|_| is_set) {
@@ -140,22 +142,22 @@ impl Link {
     }
 }
 
-impl Idle {
-    async fn begin(self) -> Result<Session, sqlx::Error> {
+impl IdleConnection {
+    async fn begin(self) -> Result<OpenTransaction, sqlx::Error> {
         match self {
             Self::MySql(mut connection) => {
                 run_mysql(&mut connection.wire, "START TRANSACTION").await?;
-                Ok(Session::MySql(connection))
+                Ok(OpenTransaction::MySql(connection))
             }
             Self::Postgres(mut connection) => {
                 run_postgres(&mut connection, "BEGIN").await?;
-                Ok(Session::Postgres(connection))
+                Ok(OpenTransaction::Postgres(connection))
             }
         }
     }
 }
 
-impl Session {
+impl OpenTransaction {
     async fn read_cursor(&mut self, journal: Uuid, lock: bool) -> Result<Option<u64>, sqlx::Error> {
         let journal = journal.to_string();
         // A commit that got no answer may still be under way: its lock is waited for.
@@ -225,7 +227,7 @@ impl Session {
     }
 
     /// Moves the journal's position, if it is where we think it is and nobody else has taken it over.
-    pub(crate) async fn advance_cursor(&mut self, owner: Owner, from: u64, to: u64) -> Result<bool, sqlx::Error> {
+    pub(crate) async fn advance_cursor(&mut self, owner: WriterOwner, from: u64, to: u64) -> Result<bool, sqlx::Error> {
         const QUESTION: [&str; 2] = [
             "UPDATE hearthgate_cursors SET position = ? WHERE journal_id = ? AND position = ?",
             "UPDATE hearthgate_cursors SET position = ? WHERE journal_id = ? AND position = ? \
@@ -268,7 +270,11 @@ impl Session {
     }
 
     /// Inserts the rows; with `anchor`, answers where one of them is found again.
-    pub(crate) async fn insert(&mut self, rows: &[Row<'_>], anchor: bool) -> Result<Option<Anchor>, sqlx::Error> {
+    pub(crate) async fn insert(
+        &mut self,
+        rows: &[DataRow<'_>],
+        anchor: bool,
+    ) -> Result<Option<IntentAnchor>, sqlx::Error> {
         match self {
             Self::Sqlite(t) => sqlite::insert(t, rows).await,
             Self::MySql(c) => c.insert(rows).await,
@@ -289,13 +295,13 @@ impl Session {
     }
 
     /// The row of `data` with this id.
-    pub(crate) async fn find_row(&mut self, id: i64) -> Result<Option<Found>, sqlx::Error> {
+    pub(crate) async fn find_row(&mut self, id: i64) -> Result<Option<FoundRow>, sqlx::Error> {
         let row: Option<(String, i64, String, String, i64)> = match self {
             Self::Sqlite(t) => sqlx::query_as(sqlite::FIND_ROW).bind(id).fetch_optional(&mut **t).await?,
             Self::MySql(c) => sqlx::query_as(mysql::FIND_ROW).bind(id).fetch_optional(&mut c.wire).await?,
             Self::Postgres(c) => sqlx::query_as(postgres::FIND_ROW).bind(id).fetch_optional(&mut **c).await?,
         };
-        Ok(row.map(|(flow_code, number, name, value, second)| Found { flow_code, number, name, value, second }))
+        Ok(row.map(|(flow_code, number, name, value, second)| FoundRow { flow_code, number, name, value, second }))
     }
 
     /// Whether `data` has a row of this flow with this number. May have to read the whole table.
@@ -331,7 +337,7 @@ impl Session {
         }
     }
 
-    pub(crate) async fn commit(self) -> Result<Option<Idle>, sqlx::Error> {
+    pub(crate) async fn commit(self) -> Result<Option<IdleConnection>, sqlx::Error> {
         match self {
             Self::Sqlite(transaction) => {
                 transaction.commit().await?;
@@ -339,16 +345,16 @@ impl Session {
             }
             Self::MySql(mut connection) => {
                 run_mysql(&mut connection.wire, "COMMIT").await?;
-                Ok(Some(Idle::MySql(connection)))
+                Ok(Some(IdleConnection::MySql(connection)))
             }
             Self::Postgres(mut connection) => {
                 run_postgres(&mut connection, "COMMIT").await?;
-                Ok(Some(Idle::Postgres(connection)))
+                Ok(Some(IdleConnection::Postgres(connection)))
             }
         }
     }
 
-    pub(crate) async fn rollback(self) -> Result<Option<Idle>, sqlx::Error> {
+    pub(crate) async fn rollback(self) -> Result<Option<IdleConnection>, sqlx::Error> {
         match self {
             Self::Sqlite(transaction) => {
                 transaction.rollback().await?;
@@ -356,11 +362,11 @@ impl Session {
             }
             Self::MySql(mut connection) => {
                 run_mysql(&mut connection.wire, "ROLLBACK").await?;
-                Ok(Some(Idle::MySql(connection)))
+                Ok(Some(IdleConnection::MySql(connection)))
             }
             Self::Postgres(mut connection) => {
                 run_postgres(&mut connection, "ROLLBACK").await?;
-                Ok(Some(Idle::Postgres(connection)))
+                Ok(Some(IdleConnection::Postgres(connection)))
             }
         }
     }

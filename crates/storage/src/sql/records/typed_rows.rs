@@ -1,13 +1,13 @@
 //! Rows of typed tables, in the same transaction as the rest.
 
-use super::session::Session;
+use super::session::OpenTransaction;
 use crate::sql::history::MissingTable;
 use crate::sql::records::dialects::sqlite;
 use crate::sql::records::rows::SHAPES;
-use crate::sql::records::rows::Typed;
-use crate::sql::typed::{Dialect, TypedTable};
+use crate::sql::records::rows::TypedRowPlan;
+use crate::sql::typed::{SqlDialect, TypedTable};
 use chrono::{DateTime, Utc};
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::UnixMicros;
 use sqlx::mysql::MySqlArguments;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
@@ -22,8 +22,8 @@ const POSTGRES_ROWS: usize = 2_000;
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// Inserts the rows, table by table. A missing table or column is no fault of the rows: they wait until it is there.
-pub(crate) async fn insert(session: &mut Session, rows: &[Typed<'_>]) -> Result<(), sqlx::Error> {
-    let mut tables: Vec<(&Arc<TypedTable>, Vec<Typed<'_>>)> = Vec::new();
+pub(crate) async fn insert(session: &mut OpenTransaction, rows: &[TypedRowPlan<'_>]) -> Result<(), sqlx::Error> {
+    let mut tables: Vec<(&Arc<TypedTable>, Vec<TypedRowPlan<'_>>)> = Vec::new();
     for row in rows {
         match tables.iter_mut().find(|(table, _)| Arc::ptr_eq(table, &row.row.table) || **table == row.row.table) {
             Some((_, group)) => group.push(*row),
@@ -33,7 +33,7 @@ pub(crate) async fn insert(session: &mut Session, rows: &[Typed<'_>]) -> Result<
     for (table, group) in tables {
         let mut rest = group.as_slice();
         while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(fitting(table, rest, matches!(session, Session::Postgres(_))));
+            let (chunk, after) = rest.split_at(fitting(table, rest, matches!(session, OpenTransaction::Postgres(_))));
             insert_chunk(session, table, chunk).await.map_err(|error| name_the_table(table, error))?;
             rest = after;
         }
@@ -42,7 +42,7 @@ pub(crate) async fn insert(session: &mut Session, rows: &[Typed<'_>]) -> Result<
 }
 
 /// How many of the rows, which are not empty, go into one statement.
-fn fitting(table: &TypedTable, rows: &[Typed<'_>], any: bool) -> usize {
+fn fitting(table: &TypedTable, rows: &[TypedRowPlan<'_>], any: bool) -> usize {
     let most = if any { POSTGRES_ROWS } else { MOST_VALUES / table.width() };
     let mut bytes = 0;
     let fit = rows.iter().take(most).take_while(|row| {
@@ -53,34 +53,38 @@ fn fitting(table: &TypedTable, rows: &[Typed<'_>], any: bool) -> usize {
     if any { fit } else { SHAPES.into_iter().find(|&shape| shape <= fit).unwrap_or(1) }
 }
 
-async fn insert_chunk(session: &mut Session, table: &TypedTable, rows: &[Typed<'_>]) -> Result<(), sqlx::Error> {
+async fn insert_chunk(
+    session: &mut OpenTransaction,
+    table: &TypedTable,
+    rows: &[TypedRowPlan<'_>],
+) -> Result<(), sqlx::Error> {
     match session {
-        Session::Sqlite(transaction) => {
+        OpenTransaction::Sqlite(transaction) => {
             let mut arguments = SqliteArguments::default();
             for row in rows {
                 bind_sqlite(&mut arguments, row)?;
             }
-            let insert = AssertSqlSafe(table.insert(Dialect::Sqlite, rows.len()));
+            let insert = AssertSqlSafe(table.insert(SqlDialect::Sqlite, rows.len()));
             sqlx::query_with(insert, arguments).execute(&mut **transaction).await?;
         }
-        Session::MySql(connection) => {
+        OpenTransaction::MySql(connection) => {
             let mut arguments = MySqlArguments::default();
             for row in rows {
                 bind_mysql(&mut arguments, row).map_err(sqlx::Error::Encode)?;
             }
-            let insert = AssertSqlSafe(table.insert(Dialect::MySql, rows.len()));
+            let insert = AssertSqlSafe(table.insert(SqlDialect::MySql, rows.len()));
             sqlx::query_with(insert, arguments).execute(&mut connection.wire).await?;
         }
-        Session::Postgres(connection) => {
+        OpenTransaction::Postgres(connection) => {
             let arguments = bind_postgres(table, rows).map_err(sqlx::Error::Encode)?;
-            let insert = AssertSqlSafe(table.insert(Dialect::Postgres, rows.len()));
+            let insert = AssertSqlSafe(table.insert(SqlDialect::Postgres, rows.len()));
             sqlx::query_with(insert, arguments).execute(&mut **connection).await?;
         }
     }
     Ok(())
 }
 
-fn bind_sqlite(arguments: &mut SqliteArguments, row: &Typed<'_>) -> Result<(), sqlx::Error> {
+fn bind_sqlite(arguments: &mut SqliteArguments, row: &TypedRowPlan<'_>) -> Result<(), sqlx::Error> {
     let received = sqlite::datetime(row.record.received_at)?;
     let event = row.row.event_time.map(sqlite::datetime).transpose()?;
     let add = || {
@@ -93,7 +97,7 @@ fn bind_sqlite(arguments: &mut SqliteArguments, row: &Typed<'_>) -> Result<(), s
     add().map_err(sqlx::Error::Encode)
 }
 
-fn bind_mysql(arguments: &mut MySqlArguments, row: &Typed<'_>) -> Result<(), sqlx::error::BoxDynError> {
+fn bind_mysql(arguments: &mut MySqlArguments, row: &TypedRowPlan<'_>) -> Result<(), sqlx::error::BoxDynError> {
     arguments.add(&**row.code)?;
     arguments.add(time(row.record.received_at)?.naive_utc())?;
     arguments.add(row.row.event_time.map(time).transpose()?.map(|time| time.naive_utc()))?;
@@ -101,7 +105,7 @@ fn bind_mysql(arguments: &mut MySqlArguments, row: &Typed<'_>) -> Result<(), sql
     row.row.values.iter().try_for_each(|value| arguments.add(value.as_deref()))
 }
 
-fn bind_postgres(table: &TypedTable, rows: &[Typed<'_>]) -> Result<PgArguments, sqlx::error::BoxDynError> {
+fn bind_postgres(table: &TypedTable, rows: &[TypedRowPlan<'_>]) -> Result<PgArguments, sqlx::error::BoxDynError> {
     let mut arguments = PgArguments::default();
     arguments.add(rows.iter().map(|row| &**row.code).collect::<Vec<_>>())?;
     arguments.add(rows.iter().map(|row| time(row.record.received_at)).collect::<Result<Vec<_>, _>>()?)?;
@@ -113,7 +117,7 @@ fn bind_postgres(table: &TypedTable, rows: &[Typed<'_>]) -> Result<PgArguments, 
     Ok(arguments)
 }
 
-fn time(at: Micros) -> Result<DateTime<Utc>, String> {
+fn time(at: UnixMicros) -> Result<DateTime<Utc>, String> {
     DateTime::from_timestamp_micros(at).ok_or_else(|| format!("{at} µs is no time that can be stored"))
 }
 

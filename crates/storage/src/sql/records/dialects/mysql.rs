@@ -1,11 +1,11 @@
 //! Records in MySQL and MariaDB. Statements of numbers alone go as text: one round trip, nothing to keep prepared.
 
 use crate::sql::records::FlowNumbers;
-use crate::sql::records::rows::Anchor;
+use crate::sql::records::rows::IntentAnchor;
 use crate::sql::records::rows::SHAPES;
-use crate::sql::records::rows::{INSERTS, LockedFlow, Row, next_shape};
+use crate::sql::records::rows::{DataRow, INSERTS, LockedFlow, next_shape};
 use chrono::NaiveDateTime;
-use hearthgate_domain::delivery::Micros;
+use hearthgate_domain::delivery::UnixMicros;
 use sqlx::mysql::MySqlArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, MySqlConnection, Row as _};
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ pub(crate) const FIND_ROW: &str = "SELECT CAST(flow_code AS CHAR), CAST(last_msg
 /// Room in a packet for what is not values.
 const PACKET_OVERHEAD: usize = 64 << 10;
 
-pub(crate) struct Connection {
+pub(crate) struct MysqlWriter {
     pub(crate) wire: MySqlConnection,
     /// `data.received_at` keeps microseconds; else whole seconds, cut off, never rounded up.
     micros: bool,
@@ -25,20 +25,20 @@ pub(crate) struct Connection {
     packet: usize,
 }
 
-impl Connection {
+impl MysqlWriter {
     pub(crate) async fn new(mut wire: MySqlConnection, micros: bool) -> Result<Self, sqlx::Error> {
         let (packet,): (i64,) =
             sqlx::query_as("SELECT CAST(@@max_allowed_packet AS SIGNED)").fetch_one(&mut wire).await?;
         Ok(Self { wire, micros, packet: usize::try_from(packet).unwrap_or(usize::MAX) })
     }
 
-    pub(crate) async fn insert(&mut self, rows: &[Row<'_>]) -> Result<Option<Anchor>, sqlx::Error> {
+    pub(crate) async fn insert(&mut self, rows: &[DataRow<'_>]) -> Result<Option<IntentAnchor>, sqlx::Error> {
         let mut anchor = None;
         let mut rest = rows;
         while !rest.is_empty() {
             let shape = next_shape(rest);
             let (chunk, after) = rest.split_at(SHAPES[shape]);
-            let size: usize = chunk.iter().map(Row::size).sum();
+            let size: usize = chunk.iter().map(DataRow::size).sum();
             if size.saturating_add(PACKET_OVERHEAD) > self.packet {
                 let reason =
                     format!("{size} bytes are more than the server's max_allowed_packet of {} takes", self.packet);
@@ -53,14 +53,14 @@ impl Connection {
             let done = sqlx::query_with(insert, arguments).execute(&mut self.wire).await?;
             if anchor.is_none() {
                 // The id that the first row of the statement got.
-                anchor = Some(Anchor::new(&chunk[0], i64::try_from(done.last_insert_id()).unwrap_or(0)));
+                anchor = Some(IntentAnchor::new(&chunk[0], i64::try_from(done.last_insert_id()).unwrap_or(0)));
             }
             rest = after;
         }
         Ok(anchor)
     }
 
-    fn bind(&self, arguments: &mut MySqlArguments, row: &Row<'_>) -> Result<(), sqlx::error::BoxDynError> {
+    fn bind(&self, arguments: &mut MySqlArguments, row: &DataRow<'_>) -> Result<(), sqlx::error::BoxDynError> {
         arguments.add(self.datetime(row.record.received_at)?)?;
         arguments.add(&**row.code)?;
         arguments.add(&**row.name())?;
@@ -68,7 +68,7 @@ impl Connection {
         arguments.add(row.number)
     }
 
-    fn datetime(&self, at: Micros) -> Result<NaiveDateTime, String> {
+    fn datetime(&self, at: UnixMicros) -> Result<NaiveDateTime, String> {
         let kept = if self.micros { at } else { at.div_euclid(1_000_000).saturating_mul(1_000_000) };
         let time = chrono::DateTime::from_timestamp_micros(kept);
         Ok(time.ok_or_else(|| format!("{at} µs is no time that can be stored"))?.naive_utc())

@@ -1,8 +1,8 @@
 //! Records in PostgreSQL: arrays, unnested by the server, so that one statement serves any number of rows.
 
 use crate::sql::records::FlowNumbers;
-use crate::sql::records::rows::Anchor;
-use crate::sql::records::rows::{LockedFlow, Row};
+use crate::sql::records::rows::IntentAnchor;
+use crate::sql::records::rows::{DataRow, LockedFlow};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
@@ -32,13 +32,13 @@ pub(crate) async fn lock_flows(connection: &mut PgConnection, ids: &[i64]) -> Re
 
 pub(crate) async fn insert(
     connection: &mut PgConnection,
-    rows: &[Row<'_>],
+    rows: &[DataRow<'_>],
     anchor: bool,
-) -> Result<Option<Anchor>, sqlx::Error> {
+) -> Result<Option<IntentAnchor>, sqlx::Error> {
     let mut rest = rows;
     let mut found = None;
     if anchor && let Some((first, after)) = rest.split_first() {
-        found = Some(Anchor::new(first, insert_one(connection, first).await?));
+        found = Some(IntentAnchor::new(first, insert_one(connection, first).await?));
         rest = after;
     }
     while !rest.is_empty() {
@@ -49,7 +49,7 @@ pub(crate) async fn insert(
     Ok(found)
 }
 
-async fn insert_one(connection: &mut PgConnection, row: &Row<'_>) -> Result<i64, sqlx::Error> {
+async fn insert_one(connection: &mut PgConnection, row: &DataRow<'_>) -> Result<i64, sqlx::Error> {
     let (id,): (i64,) = sqlx::query_as(INSERT_ONE)
         .bind(timestamp(row)?)
         .bind(&**row.code)
@@ -61,7 +61,7 @@ async fn insert_one(connection: &mut PgConnection, row: &Row<'_>) -> Result<i64,
     Ok(id)
 }
 
-async fn insert_chunk(connection: &mut PgConnection, chunk: &[Row<'_>]) -> Result<(), sqlx::Error> {
+async fn insert_chunk(connection: &mut PgConnection, chunk: &[DataRow<'_>]) -> Result<(), sqlx::Error> {
     let times = chunk.iter().map(timestamp).collect::<Result<Vec<_>, _>>()?;
     let codes: Vec<&str> = chunk.iter().map(|row| &**row.code).collect();
     let names: Vec<&str> = chunk.iter().map(|row| &**row.name()).collect();
@@ -71,14 +71,14 @@ async fn insert_chunk(connection: &mut PgConnection, chunk: &[Row<'_>]) -> Resul
     Ok(())
 }
 
-fn timestamp(row: &Row<'_>) -> Result<DateTime<Utc>, sqlx::Error> {
+fn timestamp(row: &DataRow<'_>) -> Result<DateTime<Utc>, sqlx::Error> {
     let at = row.record.received_at;
     DateTime::from_timestamp_micros(at)
         .ok_or_else(|| sqlx::Error::Encode(format!("{at} µs is no time that can be stored").into()))
 }
 
 /// How many of the rows, which are not empty, go into one statement.
-fn fitting(rows: &[Row<'_>]) -> usize {
+fn fitting(rows: &[DataRow<'_>]) -> usize {
     let mut bytes = 0;
     let count = rows.iter().take(CHUNK_ROWS).take_while(|row| {
         bytes += row.size();

@@ -1,10 +1,10 @@
 //! Records in SQLite: multi-row statements, prepared once for each of a few sizes.
 
 use crate::sql::records::FlowNumbers;
-use crate::sql::records::rows::Anchor;
+use crate::sql::records::rows::IntentAnchor;
 use crate::sql::records::rows::SHAPES;
-use crate::sql::records::rows::{INSERTS, LockedFlow, Row, next_shape};
-use hearthgate_domain::delivery::Micros;
+use crate::sql::records::rows::{DataRow, INSERTS, LockedFlow, next_shape};
+use hearthgate_domain::delivery::UnixMicros;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, SqliteConnection};
 use std::fmt::Write as _;
@@ -27,10 +27,13 @@ pub(crate) async fn lock_flows(connection: &mut SqliteConnection, ids: &[i64]) -
     Ok(flows.into_iter().map(|(id, code, last_msg_id)| LockedFlow { id, code: code.into(), last_msg_id }).collect())
 }
 
-pub(crate) async fn insert(connection: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<Option<Anchor>, sqlx::Error> {
+pub(crate) async fn insert(
+    connection: &mut SqliteConnection,
+    rows: &[DataRow<'_>],
+) -> Result<Option<IntentAnchor>, sqlx::Error> {
     let mut anchor = None;
     let mut rest = rows;
-    let mut time = (Micros::MIN, Arc::from(""));
+    let mut time = (UnixMicros::MIN, Arc::from(""));
     while !rest.is_empty() {
         let shape = next_shape(rest);
         let (chunk, after) = rest.split_at(SHAPES[shape]);
@@ -45,14 +48,14 @@ pub(crate) async fn insert(connection: &mut SqliteConnection, rows: &[Row<'_>]) 
         let done =
             sqlx::query_with(AssertSqlSafe(Arc::clone(&INSERTS[shape])), arguments).execute(&mut *connection).await?;
         if anchor.is_none() {
-            anchor = Some(Anchor::new(&chunk[chunk.len() - 1], done.last_insert_rowid()));
+            anchor = Some(IntentAnchor::new(&chunk[chunk.len() - 1], done.last_insert_rowid()));
         }
         rest = after;
     }
     Ok(anchor)
 }
 
-fn bind(arguments: &mut SqliteArguments, row: &Row<'_>, time: &Arc<str>) -> Result<(), sqlx::error::BoxDynError> {
+fn bind(arguments: &mut SqliteArguments, row: &DataRow<'_>, time: &Arc<str>) -> Result<(), sqlx::error::BoxDynError> {
     arguments.add(Arc::clone(time))?;
     arguments.add(Arc::clone(row.code))?;
     arguments.add(Arc::clone(row.name()))?;
@@ -61,7 +64,7 @@ fn bind(arguments: &mut SqliteArguments, row: &Row<'_>, time: &Arc<str>) -> Resu
 }
 
 /// `YYYY-MM-DD HH:MM:SS.ffffff`, as SQLAlchemy writes it and SQLite's date functions read it.
-pub(crate) fn datetime(at: Micros) -> Result<Arc<str>, sqlx::Error> {
+pub(crate) fn datetime(at: UnixMicros) -> Result<Arc<str>, sqlx::Error> {
     let time = chrono::DateTime::from_timestamp_micros(at)
         .ok_or_else(|| sqlx::Error::Encode(format!("{at} µs is no time that can be stored").into()))?;
     let mut text = String::with_capacity(26);
