@@ -1,36 +1,30 @@
 //! What a change must pass.
 
 use crate::command::{cargo, find, passes};
+use crate::test::{self, Count};
+use crate::tidy;
 use crate::workspace::Workspace;
-use crate::{test, tidy};
 
-/// Runs every check, also after one that fails, and says at the end which ones did.
+/// Runs every check, also after one that fails, and ends with one closing line.
 pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<bool> {
     let root = workspace.root();
-    let mut failed = Vec::new();
-    let mut note = |name: &'static str, passed: bool| {
-        if !passed {
-            failed.push(name);
-        }
-    };
-    note("fmt", passes(cargo(root).args(["fmt", "--all", "--check"]))?);
-    note("tidy", tidy::run(workspace)?);
+    let mut count = Count::default();
+    count.check("fmt", passes(cargo(root).args(["fmt", "--all", "--check"]))?);
+    count.check("tidy", tidy::run(workspace)?);
     let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
-    note("clippy", passes(cargo(root).args(clippy))?);
-    note("deny", deny(workspace)?);
-    note("test", test::run(workspace, None)?);
-    if failed.is_empty() {
-        eprintln!("ci: everything passed");
-    } else {
-        eprintln!("ci: failed: {}", failed.join(", "));
-    }
-    Ok(failed.is_empty())
+    count.check("clippy", passes(cargo(root).args(clippy))?);
+    count.check("deny", deny(workspace)?);
+    test::tests(workspace, None, &mut count)?;
+    Ok(count.close())
 }
 
 /// Licences, bans and sources; the advisories need a database that is fetched from elsewhere.
 fn deny(workspace: &Workspace) -> anyhow::Result<bool> {
     let root = workspace.root();
-    let installed = find("cargo-deny").is_some() || passes(cargo(root).args(["install", "cargo-deny", "--locked"]))?;
+    let installed = find("cargo-deny").is_some()
+        || passes(
+            cargo(root).args(["install", "cargo-deny", "--locked", "--debug"]).env("CARGO_PROFILE_DEV_DEBUG", "0"),
+        )?;
     if !installed {
         eprintln!("xtask: cargo-deny can't be installed");
         return Ok(false);

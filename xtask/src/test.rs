@@ -11,26 +11,33 @@ use std::process::{Command, Stdio};
 /// Tests that do nothing without Python's package index.
 const PYTHON_TESTS: u64 = 4;
 
-/// Sums of the closing lines of all test programs.
+/// Sums of the checks and of the closing lines of all test programs.
 #[derive(Default)]
-struct Count {
+pub(crate) struct Count {
     passed: u64,
     failed: u64,
     skipped: u64,
 }
 
+/// `cargo xtask test`: with a filter only the tests that it names, else also the checks that take no time.
 pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> anyhow::Result<bool> {
-    let root = workspace.root();
-    let environment = services::up(workspace)?;
     let mut count = Count::default();
     if filter.is_none() {
-        count.check("fmt", passes(cargo(root).args(["fmt", "--all", "--check"]))?);
+        count.check("fmt", passes(cargo(workspace.root()).args(["fmt", "--all", "--check"]))?);
         count.check("tidy", tidy::run(workspace)?);
     }
+    tests(workspace, filter, &mut count)?;
+    Ok(count.close())
+}
+
+/// Starts the services and runs the tests.
+pub(crate) fn tests(workspace: &Workspace, filter: Option<&str>, count: &mut Count) -> anyhow::Result<()> {
+    let root = workspace.root();
+    let environment = services::up(workspace)?;
     // Also the binary that the end-to-end tests start; a plain build would compile half the tree a second time.
     if !passes(cargo(root).args(["test", "--workspace", "--no-run"]))? {
         count.check("build", false);
-        return Ok(count.close());
+        return Ok(());
     }
     let mut tests = cargo(root);
     tests.args(["test", "--workspace", "--no-fail-fast"]).args(filter);
@@ -51,7 +58,7 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> anyhow::Result
             eprintln!("xtask: {error:#}");
         }
     }
-    Ok(count.close())
+    Ok(())
 }
 
 /// Whether the tests can make virtual environments with packages in them. `HEARTHGATE_TEST_PYPI` decides if it is set.
@@ -66,7 +73,7 @@ fn pypi_answers(workspace: &Workspace) -> bool {
 }
 
 impl Count {
-    fn check(&mut self, name: &str, passed: bool) {
+    pub(crate) fn check(&mut self, name: &str, passed: bool) {
         if passed {
             self.passed += 1;
         } else {
@@ -112,7 +119,8 @@ impl Count {
         }
     }
 
-    fn close(&self) -> bool {
+    /// Prints the closing line; tells whether everything passed.
+    pub(crate) fn close(&self) -> bool {
         let Self { passed, failed, skipped } = self;
         #[expect(clippy::print_stdout, reason = "the closing line is this command's answer")]
         {

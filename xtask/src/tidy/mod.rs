@@ -1,9 +1,15 @@
-//! The rules of the house that a program can check: crate edges, crate docs, file length, nothing of the machine that a
-//! file was written on.
+//! The rules of the house that a program can check: crate edges, circles of imports, names, module form, keys and links
+//! that exist, crate docs, file length, nothing of the machine that a file was written on.
+
+mod documents;
+mod keys;
+mod source;
+mod structure;
 
 use crate::command::quiet;
 use crate::workspace::Workspace;
 use anyhow::Context;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -35,11 +41,7 @@ const EDGES: [Edges; 12] = [
         ours: &["domain", "storage", "mqtt", "endpoints", "interfaces", "supervision"],
         never: &["config", "clap", "actix-web"],
     },
-    Edges {
-        package: "api",
-        ours: &["domain", "storage", "actors", "supervision"],
-        never: &["config", "clap", "rumqttc"],
-    },
+    Edges { package: "api", ours: &["supervision"], never: &["config", "clap", "rumqttc"] },
     Edges {
         package: "settings",
         ours: &["domain", "interfaces", "supervision"],
@@ -50,11 +52,7 @@ const EDGES: [Edges; 12] = [
         ours: &["domain", "storage", "mqtt", "endpoints", "interfaces", "supervision", "actors", "api", "settings"],
         never: &[],
     },
-    Edges {
-        package: "tests",
-        ours: &["domain", "storage", "mqtt", "endpoints", "interfaces", "supervision", "actors", "api"],
-        never: &[],
-    },
+    Edges { package: "tests", ours: &["actors", "api"], never: &[] },
     Edges { package: "xtask", ours: &[], never: &["tokio", "actix"] },
 ];
 
@@ -64,16 +62,32 @@ const PREFIX: &str = "hearthgate-";
 const LONG: usize = 300;
 const TOO_LONG: usize = 700;
 
+/// Where every key has its default, and its explanation.
+const DEFAULTS: &str = "config/hearthgate.default.toml";
+
 pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<bool> {
+    let root = workspace.root();
     let mut findings = edges(workspace);
-    let files = tracked(workspace.root())?;
+    let files = tracked(root)?;
+    let crates: Vec<String> =
+        files.iter().filter(|file| file.starts_with("crates/") && file.ends_with("/src/lib.rs")).cloned().collect();
+    let defaults = std::fs::read_to_string(root.join(DEFAULTS)).context(DEFAULTS)?;
+    let keys = keys::KnownKeys::read(&defaults);
+    findings.extend(structure::check(root, &crates, &keys)?);
+    findings.extend(structure::module_forms(&files));
+    let mut documents = Vec::new();
+    let mut tests = BTreeSet::new();
     let mut long = Vec::new();
     for file in &files {
         // Binary files have no lines to look at.
         let Ok(text) = std::fs::read_to_string(workspace.root().join(file)) else { continue };
         findings.extend(crate_docs(file, &text));
         findings.extend(traces(file, &text));
+        if file.ends_with(".md") {
+            documents.push((file, text.clone()));
+        }
         if file.ends_with(".rs") {
+            tests.extend(documents::tests_of(&text));
             let lines = text.lines().count();
             if lines > TOO_LONG {
                 findings.push(format!("{file}: {lines} lines; at most {TOO_LONG}: split it"));
@@ -81,6 +95,10 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<bool> {
                 long.push((lines, file));
             }
         }
+    }
+    let known: BTreeSet<String> = files.iter().cloned().collect();
+    for (document, text) in documents {
+        findings.extend(documents::check(document, &text, &known, &tests, &keys));
     }
     long.sort_unstable_by(|a, b| b.cmp(a));
     if !long.is_empty() {
@@ -105,6 +123,7 @@ fn edges(workspace: &Workspace) -> Vec<String> {
             findings.push(format!("{name}: not in the architecture's table (xtask/src/tidy.rs)"));
             continue;
         };
+        let mut used = BTreeSet::new();
         for dependency in &package.dependencies {
             if let Some(other) = dependency.name.strip_prefix(PREFIX)
                 && other != short
@@ -112,9 +131,15 @@ fn edges(workspace: &Workspace) -> Vec<String> {
             {
                 findings.push(format!("{name}: must not depend on {}", dependency.name));
             }
+            used.insert(dependency.name.as_str());
             let in_the_product = dependency.kind != cargo_metadata::DependencyKind::Development;
             if in_the_product && rule.never.contains(&dependency.name.as_str()) {
                 findings.push(format!("{name}: must not depend on {}", dependency.name));
+            }
+        }
+        for ours in rule.ours {
+            if !used.contains(format!("{PREFIX}{ours}").as_str()) {
+                findings.push(format!("{name}: may depend on {ours}, and does not: take it out of the table"));
             }
         }
     }
