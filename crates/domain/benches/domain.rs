@@ -2,11 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "the inputs are our own")]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use hearthgate_domain::delivery::Origin;
+use hearthgate_domain::delivery::MessageOrigin;
 use hearthgate_domain::flow::{Flow, FlowRow};
-use hearthgate_domain::mapping::{Codec, KeywordMaps};
-use hearthgate_domain::payload::{Payload, ValueFormat, field_text};
-use hearthgate_domain::redelivery::{Owed, Verdict};
+use hearthgate_domain::mapping::{KeywordMaps, MessageCodec};
+use hearthgate_domain::payload::{JsonPayload, ValueFormat, field_text};
+use hearthgate_domain::redelivery::{RedeliveryVerdict, RedeliveryWindow};
 use hearthgate_domain::routing::{FilterTree, RoutingTable};
 use hearthgate_domain::schema::PayloadSchema;
 use hearthgate_domain::topic::TopicFilter;
@@ -18,7 +18,7 @@ const MAP: &str = r#"{"root": "home", "topics": ["home/#"],
     "function": {"maptype": "strict", "map": {"Lighting": ["lighting", "light"], "Security": ["security"], "AudioVideo": ["audiovideo"]}},
     "gateway": {"maptype": "none"},
     "location": {"maptype": "strict", "map": {"Kitchen": ["kitchen"], "Office": ["office"], "DiningRm": ["dining_room"], "Hall": ["hall"]}},
-    "device": {"maptype": "loose", "map": {"Gate": ["gate"], "Bell": ["bell"]}},
+    "device": {"maptype": "loose", "map": {"ChangeFilter": ["gate"], "Bell": ["bell"]}},
     "sender": {"maptype": "loose", "map": {"entry": ["entry2mqtt"]}},
     "action": {"maptype": "strict", "map": {"LIGHT_ON": ["light_on"], "LIGHT_OFF": ["light_off"], "STATUS": ["status"]}},
     "argkey": {"maptype": "loose", "map": {"Level": ["level"], "Colour": ["colour"]}},
@@ -28,8 +28,8 @@ const COMMAND: &[u8] = br#"{"level": "75", "colour": "warm", "fade": "2", "actio
 const READING: &str = r#"{"temperature":23.5,"humidity":65.20,"sensor":"aht10-4"}"#;
 
 fn codec(c: &mut Criterion) {
-    let mapped = Codec::new(Arc::new(KeywordMaps::from_json(MAP).unwrap()), "entry");
-    let plain = Codec::new(Arc::new(KeywordMaps::none("home", Vec::new()).unwrap()), "entry");
+    let mapped = MessageCodec::new(Arc::new(KeywordMaps::from_json(MAP).unwrap()), "entry");
+    let plain = MessageCodec::new(Arc::new(KeywordMaps::none("home", Vec::new()).unwrap()), "entry");
     for (name, codec) in [("maps", mapped), ("no_maps", plain)] {
         let message = codec.decode(TOPIC, COMMAND).unwrap();
         c.bench_function(&format!("codec/decode_3_arguments/{name}"), |b| {
@@ -47,9 +47,9 @@ fn payload(c: &mut Criterion) {
         r#"{"temperature": 23.5, "position": {"lat": 48.1, "lon": [11, 5, 8]}, "name": "K\u00fcche", "ok": true}"#;
     for (name, text) in [("3_fields", READING), ("nested", nested)] {
         c.bench_function(&format!("payload/parse/{name}"), |b| {
-            b.iter(|| Payload::parse(black_box(text.as_bytes())).unwrap());
+            b.iter(|| JsonPayload::parse(black_box(text.as_bytes())).unwrap());
         });
-        let payload = Payload::parse_text(text).unwrap();
+        let payload = JsonPayload::parse_text(text).unwrap();
         c.bench_function(&format!("payload/field_text/{name}"), |b| {
             b.iter(|| {
                 payload.fields().iter().map(|field| field_text(&field.value, ValueFormat::Json).len()).sum::<usize>()
@@ -65,7 +65,7 @@ fn validation(c: &mut Criterion) {
         "properties": {"temperature": {"type": "number", "minimum": -40}, "humidity": {"type": "number", "maximum": 100}},
         "required": ["temperature", "humidity"]
     });
-    let payload = Payload::parse_text(READING).unwrap();
+    let payload = JsonPayload::parse_text(READING).unwrap();
     for (name, schema) in [("short", short), ("json_schema", real)] {
         c.bench_function(&format!("schema/compile/{name}"), |b| {
             b.iter(|| PayloadSchema::compile(black_box(&schema)).unwrap())
@@ -150,15 +150,15 @@ fn table(c: &mut Criterion) {
 }
 
 fn redelivery(c: &mut Criterion) {
-    let mut owed = Owed::default();
+    let mut owed = RedeliveryWindow::default();
     let mut seq = 0_u64;
     c.bench_function("redelivery/check_and_record", |b| {
         b.iter(|| {
             seq += 1;
-            let origin = Origin { session: 1, packet_id: (seq % 65_535) as u16 + 1, dup: false };
+            let origin = MessageOrigin { session: 1, packet_id: (seq % 65_535) as u16 + 1, dup: false };
             let verdict = owed.check(&origin, seq);
             owed.record(&origin, seq, seq);
-            verdict == Verdict::New
+            verdict == RedeliveryVerdict::New
         });
     });
 }

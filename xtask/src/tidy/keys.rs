@@ -63,6 +63,9 @@ impl KnownKeys {
             return true;
         }
         // `supervision.NAME.key`, `broker.users.NAME.key`: a name that the user chose stands between.
+        if word.rsplit_once('.').is_some_and(|(before, _)| self.has_names(before)) {
+            return true;
+        }
         let Some((before, key)) = word.rsplit_once('.') else { return false };
         let Some((section, _)) = before.rsplit_once('.') else { return self.has_names(before) };
         self.has_names(section)
@@ -74,7 +77,7 @@ impl KnownKeys {
 
     /// Whether sections below this one bear names that the user chose.
     fn has_names(&self, section: &str) -> bool {
-        ["supervision", "interface", "broker.users"].contains(&section)
+        ["supervision", "interfaces", "broker.users"].contains(&section)
     }
 }
 

@@ -41,7 +41,7 @@ const EDGES: [Edges; 12] = [
         ours: &["domain", "storage", "mqtt", "endpoints", "interfaces", "supervision"],
         never: &["config", "clap", "actix-web"],
     },
-    Edges { package: "api", ours: &["supervision"], never: &["config", "clap", "rumqttc"] },
+    Edges { package: "api", ours: &["domain", "supervision"], never: &["config", "clap", "rumqttc"] },
     Edges {
         package: "settings",
         ours: &["domain", "interfaces", "supervision"],

@@ -4,7 +4,8 @@
 //! the busier it gets the larger the groups are.
 
 use crate::condition::Condition;
-use crate::flows::commit::{CommitGroup, CommitOutcome, JournalCommitter, RouteDecision};
+use crate::flows::commit::JournalCommitter;
+use crate::flows::commit::{CommitGroup, CommitOutcome, RouteDecision};
 use crate::flows::{dead_letters, poster};
 use crate::in_hand::{HARMLESS, InHand, MarkHolder, MessageMark};
 use crate::messages::{

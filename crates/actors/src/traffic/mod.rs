@@ -10,6 +10,7 @@ pub use topics::{TopicBranch, TrafficLevel};
 
 use crate::flows::commit::{CommitGroup, RouteDecision};
 use crate::flows::dead_letters::now;
+use crate::traffic::topics::excerpt;
 use hearthgate_domain::delivery::{InboundMessage, UnixMicros};
 use hearthgate_domain::fate::{EXCERPT, FateOutcome, FateStep, MessageFate};
 use hearthgate_domain::flow::Flow;
@@ -235,18 +236,6 @@ fn step(flow: Option<Arc<str>>, outcome: FateOutcome, reason: &str, pointer: &st
 /// The code of a flow out of the flows as they are.
 pub(crate) fn code_of(flows: &hearthgate_domain::routing::RoutingTable, id: i64) -> Option<Arc<str>> {
     flows.flow(id).map(|flow: &Arc<Flow>| Arc::clone(&flow.code))
-}
-
-/// The first bytes; of text, whole characters.
-fn excerpt(payload: &[u8], most: usize) -> &[u8] {
-    if payload.len() <= most {
-        return payload;
-    }
-    let cut = &payload[..most];
-    match std::str::from_utf8(cut) {
-        Err(error) if error.error_len().is_none() => &cut[..error.valid_up_to()],
-        _ => cut,
-    }
 }
 
 fn notice_all(batches: &Receiver<Arc<MessageBatch>>, notice: impl Fn(&MessageBatch) -> u64) {

@@ -1,6 +1,5 @@
 //! The topics that came by: a tree of bounded size with the last values.
 
-use super::excerpt;
 use hearthgate_domain::delivery::{InboundMessage, UnixMicros};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -164,5 +163,17 @@ pub(super) mod tests {
         assert_eq!(topics.level("", 1).left_out, 1);
         topics.bytes = MOST_BYTES;
         assert!(topics.note(&message("a/b", "3")) && !topics.note(&message("new", "3")));
+    }
+}
+
+/// The first bytes; of text, whole characters.
+pub(super) fn excerpt(payload: &[u8], most: usize) -> &[u8] {
+    if payload.len() <= most {
+        return payload;
+    }
+    let cut = &payload[..most];
+    match std::str::from_utf8(cut) {
+        Err(error) if error.error_len().is_none() => &cut[..error.valid_up_to()],
+        _ => cut,
     }
 }

@@ -2,6 +2,8 @@ use super::*;
 use bytes::Bytes;
 use hearthgate_domain::delivery::{MessageOrigin, QoS, SubscriptionIds};
 use hearthgate_domain::flow::FlowRow;
+use hearthgate_mqtt::link::MessageBatch;
+use hearthgate_storage::journal::TargetVerdict;
 use hearthgate_storage::journal::{ConsumerStart, JournalOptions};
 use tempfile::TempDir;
 

@@ -3,41 +3,6 @@
 use super::BrokerState;
 use super::session::LinkKey;
 use crate::codec::reason::ReasonCode;
-use std::collections::HashMap;
-
-#[derive(Debug)]
-struct Partial {
-    /// Rises with each packet that begins.
-    began: u64,
-    bytes: usize,
-}
-
-/// The partial packets of all connections.
-#[derive(Debug, Default)]
-pub(super) struct PartialPackets {
-    by_link: HashMap<LinkKey, Partial>,
-    bytes: usize,
-    last: u64,
-}
-
-impl PartialPackets {
-    fn set(&mut self, link: LinkKey, bytes: usize) {
-        self.last += 1;
-        let partial = self.by_link.entry(link).or_insert(Partial { began: self.last, bytes: 0 });
-        self.bytes = (self.bytes + bytes).saturating_sub(partial.bytes);
-        partial.bytes = bytes;
-    }
-
-    pub(super) fn remove(&mut self, link: LinkKey) {
-        if let Some(partial) = self.by_link.remove(&link) {
-            self.bytes = self.bytes.saturating_sub(partial.bytes);
-        }
-    }
-
-    fn oldest(&self) -> Option<LinkKey> {
-        self.by_link.iter().min_by_key(|(_, partial)| partial.began).map(|(link, _)| *link)
-    }
-}
 
 impl BrokerState {
     /// A connection holds so many bytes of a large packet that has not come whole; 0 for none. When all of them together

@@ -6,7 +6,7 @@ use crate::broker::packets::incoming::SubscriptionOptions;
 use crate::broker::state::message::BrokerMessage;
 use crate::broker::state::queued::QueuedDelivery;
 use crate::broker::state::session::{ClientIdentity, DeliveryPhase};
-use crate::broker::store::wills::KeptWill;
+use crate::broker::store::kept_will::KeptWill;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::time::Instant;

@@ -4,6 +4,7 @@
 
 mod clock;
 pub(crate) mod delta;
+pub(crate) mod kept_will;
 mod schema;
 pub(crate) mod wills;
 
@@ -11,11 +12,11 @@ use crate::broker::packets::incoming::SubscriptionOptions;
 use crate::broker::state::message::BrokerMessage;
 use crate::broker::state::queued::QueuedDelivery;
 use crate::broker::state::session::{AckCondition, ClientIdentity, DeliveryPhase, InflightDelivery, ReceivedMessage};
+use crate::broker::store::wills::qos;
 use crate::codec::ProtocolLevel;
 use clock::LivedClock;
 use delta::StoreDelta;
 use futures_util::TryStreamExt;
-use hearthgate_domain::delivery::QoS;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Connection, Row, SqliteConnection};
 use std::collections::HashMap;
@@ -362,8 +363,4 @@ fn stored_retained(row: &SqliteRow, clock: LivedClock) -> Result<BrokerMessage, 
         properties: properties.into(),
         expires: row.try_get::<Option<i64>, _>("expires_at")?.map(|at| clock.to_instant(at)),
     })
-}
-
-fn qos(stored: i64) -> QoS {
-    u8::try_from(stored).ok().and_then(|level| QoS::try_from(level).ok()).unwrap_or_default()
 }

@@ -4,28 +4,11 @@ use super::clock::LivedClock;
 use super::delta::StoreDelta;
 use crate::broker::packets::connect::ConnectWill;
 use crate::broker::state::session::ClientIdentity;
+use crate::broker::store::kept_will::KeptWill;
+use hearthgate_domain::delivery::QoS;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use std::time::Duration;
-use tokio::time::Instant;
-
-/// A will with what is needed to publish it without its session, which may not be kept.
-#[derive(Clone, Debug)]
-pub(crate) struct KeptWill {
-    pub(crate) identity: ClientIdentity,
-    pub(crate) will: ConnectWill,
-    /// Seconds; 0 is off.
-    pub(crate) keep_alive: u16,
-    /// When it is to be published; `None` while its client is connected.
-    pub(crate) due: Option<Instant>,
-}
-
-impl KeptWill {
-    /// What it takes in memory, about.
-    pub(crate) fn weight(&self) -> usize {
-        size_of::<KeptWill>() + self.will.topic.len() + self.will.payload.len() + self.will.properties.len()
-    }
-}
 
 /// A will as it was kept.
 #[derive(Debug)]
@@ -74,7 +57,7 @@ fn stored_will(row: &SqliteRow, clock: LivedClock) -> Result<StoredWill, sqlx::E
     let will = ConnectWill {
         topic: row.try_get("topic")?,
         payload: row.try_get("payload")?,
-        qos: super::qos(row.try_get("qos")?),
+        qos: crate::broker::store::wills::qos(row.try_get("qos")?),
         retain: row.try_get("retain")?,
         delay: row.try_get::<i64, _>("delay")? as u32,
         expiry: row.try_get::<Option<i64>, _>("expiry")?.map(|seconds| seconds as u32),
@@ -87,4 +70,8 @@ fn stored_will(row: &SqliteRow, clock: LivedClock) -> Result<StoredWill, sqlx::E
         keep_alive: row.try_get::<i64, _>("keep_alive")? as u16,
         remaining: row.try_get::<Option<i64>, _>("due_at")?.map(|due| clock.time_until(due)),
     })
+}
+
+pub(super) fn qos(stored: i64) -> QoS {
+    u8::try_from(stored).ok().and_then(|level| QoS::try_from(level).ok()).unwrap_or_default()
 }
