@@ -60,7 +60,7 @@ struct World {
     durable: usize,
     /// Packet identifiers and sequence numbers to acknowledge once they are durable.
     acks: VecDeque<(u16, Option<u64>)>,
-    /// Through here the sender is known to have its acknowledgements; that is kept at once.
+    /// Through here all is settled; that is kept at once.
     confirmed: u64,
     /// Sequence number of the last acknowledgement that went out on this connection.
     acknowledged: Option<u64>,
@@ -183,7 +183,6 @@ impl World {
     fn confirm(&mut self) {
         if let Some(seq) = self.acknowledged.filter(|_| self.to_sender.is_empty()) {
             self.owed.confirm_through(SESSION, seq);
-            self.confirmed = seq;
         }
     }
 
@@ -198,6 +197,9 @@ impl World {
     }
 
     fn kill(&mut self) {
+        for (_, settled) in self.owed.take_settled(1) {
+            self.confirmed = self.confirmed.max(settled);
+        }
         self.journal.truncate(self.durable);
         self.notes.truncate(self.durable_notes);
         // Half of it from a snapshot, the rest is played back.
@@ -206,7 +208,7 @@ impl World {
         before.iter().for_each(|note| played.replay(*note));
         self.owed = RedeliveryWindow::restore(self.kept, played.snapshot());
         since.iter().for_each(|note| self.owed.replay(*note));
-        self.owed.confirm_through(SESSION, self.confirmed);
+        self.owed.settle_through(SESSION, self.confirmed);
         self.reconnect();
     }
 }

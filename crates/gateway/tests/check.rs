@@ -173,7 +173,8 @@ fn a_device_at_an_address_where_nobody_answers_is_down() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let configuration = format!(
         "[broker]\nlisten = \"127.0.0.1:0\"\n[http]\nenabled = false\n[database]\nenabled = false\n\
-         [interfaces.alarm]\nkind = \"tcp\"\nroot = \"home\"\ntopics = [\"home/#\"]\naddress = \"127.0.0.1:{port}\"\n"
+         [interfaces.alarm]\nkind = \"tcp\"\nroot = \"home\"\ntopics = [\"home/#\"]\naddress = \"127.0.0.1:{port}\"\n\
+         frame = {{ delimiter = \"\\n\" }}\n"
     );
     let (code, found) = check(&configuration, &[]);
     assert!(code == Some(69) && found.contains("interface alarm") && found.contains(&port.to_string()), "{found}");

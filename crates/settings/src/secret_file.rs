@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long reading may take.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
@@ -15,6 +15,9 @@ const SIZE_LIMIT: u64 = 64 << 10;
 
 /// Those that are being read: each that does not answer holds one thread, however often it is asked for.
 static IN_PROGRESS: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
+
+/// Before it is looked again whether another reading of the same file has ended.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What stands in the file, without its last line break.
 ///
@@ -26,15 +29,21 @@ pub fn read_secret_file(path: &Path) -> io::Result<String> {
 
 fn read_within(path: &Path, limit: Duration) -> io::Result<String> {
     let path = path.to_owned();
-    if !in_progress(|paths| paths.insert(path.clone())) {
-        return Err(unanswered());
+    let until = Instant::now() + limit;
+    // Several may ask at once; the file is read by one after the other.
+    while !in_progress(|paths| paths.insert(path.clone())) {
+        if Instant::now() >= until {
+            return Err(unanswered());
+        }
+        thread::sleep(PAUSE);
     }
     let (result, read) = mpsc::sync_channel(1);
     let asked = path.clone();
     let reading = move || {
-        // Who asked may not wait any more.
-        let _ = result.send(read_text(&asked));
+        let text = read_text(&asked);
         in_progress(|paths| paths.remove(&asked));
+        // Who asked may not wait any more.
+        let _ = result.send(text);
     };
     if let Err(error) = thread::Builder::new().name("secret file".to_owned()).spawn(reading) {
         in_progress(|paths| paths.remove(&path));

@@ -119,7 +119,8 @@ async fn a_table_that_is_dropped_while_readings_come_is_made_again() {
     })
     .await;
     gateway.wait_for_log(&["the table of a flow was made", "numbers"]);
-    assert_eq!(told(&home, &["dlq", "list"]), "", "readings waited, and became no dead letters");
+    let letters = told(&home, &["dlq", "list"]);
+    assert!(letters.starts_with("0 in all"), "readings waited, and became no dead letters: {letters}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

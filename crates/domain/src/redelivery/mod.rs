@@ -267,7 +267,12 @@ impl RedeliveryWindow {
     /// On the session's present connection the sender has the acknowledgement of the message `seq`. It then has those of
     /// all that came on this connection before it. Not to be called for an acknowledgement of an earlier connection.
     pub fn confirm_through(&mut self, session: u64, seq: u64) {
-        self.change(session, |session| session.drop_through_seq(seq));
+        self.change(session, |session| session.drop_confirmed(seq));
+    }
+
+    /// Everything of this session through `seq` was [told to be settled](Self::take_settled), as somebody has kept it.
+    pub fn settle_through(&mut self, session: u64, seq: u64) {
+        self.change(session, |session| session.drop_through_seq(seq, |_| true));
     }
 
     /// The sender has let go of this message: it will not be sent again, nor will those before it.

@@ -128,18 +128,30 @@ impl Session {
         self.end += 1;
     }
 
-    /// Only what came on the present connection: of what the sender has not sent again on it yet, its acknowledgement
-    /// says nothing.
-    pub(super) fn drop_through_seq(&mut self, seq: u64) {
+    /// Of a message that came on the present connection: what came on it before, too. Of what the sender has not sent
+    /// again on it yet, its acknowledgement says nothing. Of one from before a restart: all before it, as only what is
+    /// settled from the front is remembered.
+    pub(super) fn drop_confirmed(&mut self, seq: u64) {
         let here = Some(self.connection);
         let confirmed = self.list.iter().find(|entry| entry.seq() == Some(seq) && entry.heard_on == here);
-        let Some(last) = confirmed.map(|entry| entry.heard) else { return };
+        let Some(last) = confirmed.map(|entry| entry.heard) else {
+            return self.drop_through_seq(seq, |entry| entry.heard_on.is_none());
+        };
         for entry in self.list.iter_mut().filter(|entry| entry.heard_on == here && entry.heard <= last) {
             if !std::mem::replace(&mut entry.gone, true) {
                 self.positions.remove(&entry.packet_id);
             }
         }
         self.drop_gone();
+    }
+
+    /// The first entries go through this number, as long as they are such.
+    pub(super) fn drop_through_seq(&mut self, seq: u64, is_such: impl Fn(&Entry) -> bool) {
+        let is_through = |entry: &&Entry| is_such(entry) && entry.seq().is_none_or(|known| known <= seq);
+        let until = self.list.iter().take_while(is_through);
+        if let Some(last) = until.filter(|entry| entry.seq.is_some()).last().map(|entry| entry.position) {
+            self.drop_while(|entry| entry.position <= last);
+        }
     }
 
     pub(super) fn drop_from_seq(&mut self, seq: u64) {

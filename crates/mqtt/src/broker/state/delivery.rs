@@ -175,6 +175,10 @@ impl BrokerState {
             let (bytes, total) = (outgoing.bytes(), self.queued.total());
             let mut packet_id = 0;
             let mut is_pulled = false;
+            // What is retained comes behind the SUBACK that grants it, which may wait for the store.
+            if !link.replies.is_empty() && outgoing.pull_due().is_some() {
+                break;
+            }
             let owed = if let Some(pull) = outgoing.pull_due() {
                 if pull.qos() != QoS::AtMostOnce && free_id.is_none() {
                     break;

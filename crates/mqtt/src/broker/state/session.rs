@@ -387,7 +387,7 @@ mod tests {
             let owed = owed(number, false, QoS::AtLeastOnce);
             InflightDelivery { packet_id, phase: DeliveryPhase::Sent, owed, stored: 0, was_sent: true }
         };
-        let inflight = vec![kept(1, 2), kept(2, 65_535), kept(3, 1), kept(4, 2)];
+        let inflight = vec![kept(1, 65_535), kept(2, 2), kept(3, 1), kept(4, 2)];
         outgoing.restore(inflight, vec![owed(3, false, QoS::AtLeastOnce), owed(5, false, QoS::AtLeastOnce)]);
         let ids: Vec<u16> = outgoing.inflight.iter().map(|inflight| inflight.packet_id).collect();
         assert_eq!(ids, [65_535, 1, 2]);

@@ -130,7 +130,7 @@ fn apply(header: &GroupHeader, body: &[u8], folded: &mut FoldedState, index: &mu
         GroupKind::Settled => {
             let mut fields = FieldReader(body);
             while let (Some(session), Some(through)) = (fields.u64(), fields.u64()) {
-                folded.owed.confirm_through(session, through);
+                folded.owed.settle_through(session, through);
             }
         }
         GroupKind::Notes => {

@@ -135,7 +135,7 @@ proptest! {
                 }
                 Act::Confirm => {
                     model.confirmed = journal.next_seq() - 1;
-                    journal.owed().confirm_through(1, model.confirmed);
+                    journal.owed().settle_through(1, model.confirmed);
                     journal.keep_settled().unwrap();
                     note_synced(&journal, &mut model);
                 }

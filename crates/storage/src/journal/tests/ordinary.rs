@@ -167,6 +167,7 @@ fn what_is_only_noted_is_known_after_a_restart_and_takes_little_room_however_muc
         let notes: Vec<UnstoredNote> = (1..=100).map(|n| UnstoredNote { before, event: event(n) }).collect();
         journal.append_with_notes(&[], &notes).unwrap();
         journal.handle().release("all", journal.next_seq() - 1).unwrap();
+        journal.handle().flush().unwrap();
     }
     let usage = journal.usage();
     assert!(usage.segments < 3 && usage.bytes < 600 << 10, "{usage:?}");

@@ -295,7 +295,7 @@ impl Journal {
     }
 
     fn settle_written(&mut self, settled: &[(u64, Seq)]) {
-        settled.iter().for_each(|(session, through)| self.written.confirm_through(*session, *through));
+        settled.iter().for_each(|(session, through)| self.written.settle_through(*session, *through));
         // Only what is told of the other one is written.
         self.written.take_settled(usize::MAX);
     }

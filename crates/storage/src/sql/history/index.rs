@@ -27,6 +27,11 @@ pub struct IndexState {
     pub rows: i64,
 }
 
+/// Names the making of the index among PostgreSQL's advisory locks.
+const INDEX_LOCK: i64 = 0x6867_6461_7461_6978;
+/// How long to wait before asking for the lock again.
+const INDEX_RETRY: std::time::Duration = std::time::Duration::from_millis(100);
+
 impl Database {
     /// Looks at the index of `data`.
     ///
@@ -51,13 +56,43 @@ impl Database {
         }
         let attempted = format!("make an index on data in {}", self.label());
         if let ConnectionPools::Postgres(pool) = &self.inner.pools {
-            // What is left of an attempt that was cut off serves nobody, and has the name.
-            let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {INDEX}");
-            sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(pool).await.attempted(attempted.clone())?;
+            return self.make_postgres_index(pool).await.attempted(attempted);
         }
-        on_pool!(&self.inner.pools, pool => {
+        let made = on_pool!(&self.inner.pools, pool => {
             sqlx::raw_sql(statement(self.dialect())).execute(pool).await.map(drop).attempted(attempted)
-        })
+        });
+        match made {
+            // Another gateway was quicker.
+            Err(_) if self.has_index("data", &COLUMNS).await? => Ok(()),
+            made => made,
+        }
+    }
+
+    /// One gateway at a time: two that make an index concurrently wait for each other. Asked again and again, since who
+    /// waits in a statement is waited for, too.
+    async fn make_postgres_index(&self, pool: &sqlx::PgPool) -> Result<(), sqlx::Error> {
+        let mut connection = pool.acquire().await?;
+        let connection = &mut *connection;
+        while !sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1)")
+            .bind(INDEX_LOCK)
+            .fetch_one(&mut *connection)
+            .await?
+        {
+            tokio::time::sleep(INDEX_RETRY).await;
+        }
+        let made = async {
+            // What is left of an attempt that was cut off serves nobody, and has the name.
+            let invalid = "SELECT count(*) > 0 FROM pg_index WHERE NOT indisvalid AND indexrelid = to_regclass($1)";
+            let is_invalid: bool = sqlx::query_scalar(invalid).bind(INDEX).fetch_one(&mut *connection).await?;
+            if is_invalid {
+                let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {INDEX}");
+                sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&mut *connection).await?;
+            }
+            sqlx::raw_sql(statement(SqlDialect::Postgres)).execute(&mut *connection).await.map(drop)
+        }
+        .await;
+        sqlx::query("SELECT pg_advisory_unlock($1)").bind(INDEX_LOCK).execute(connection).await?;
+        made
     }
 
     /// Makes the index where the table is ours and nobody has to be asked. Tells whether it did.
@@ -148,7 +183,7 @@ fn statement(dialect: SqlDialect) -> &'static str {
              ALGORITHM = INPLACE, LOCK = NONE"
         }
         SqlDialect::Postgres => {
-            "CREATE INDEX CONCURRENTLY data_flow_attribute_received ON data (flow_code, attribute_name, received_at)"
+            "CREATE INDEX CONCURRENTLY IF NOT EXISTS data_flow_attribute_received ON data (flow_code, attribute_name, received_at)"
         }
     }
 }
