@@ -121,6 +121,9 @@ pub enum TemplateError {
     },
 }
 
+/// Writes a value for the place where it stands; the second one is the payload's text.
+type Escape = fn(&Value, Option<&Value>) -> Result<String, Error>;
+
 /// A compiled template.
 pub struct BodyTemplate {
     environment: Environment<'static>,
@@ -147,7 +150,7 @@ impl BodyTemplate {
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(32);
         environment.add_filter("part", |value: &Value| encode(value).map(Value::from_safe_string));
-        let escape: Option<fn(&Value, Option<Value>) -> Result<String, Error>> = match purpose {
+        let escape: Option<Escape> = match purpose {
             TemplatePurpose::Url => Some(|value, _| encode(value)),
             TemplatePurpose::Json => Some(json_text),
             TemplatePurpose::Body => None,
@@ -157,7 +160,7 @@ impl BodyTemplate {
                 if value.is_safe() || value.is_undefined() {
                     return minijinja::escape_formatter(out, state, value);
                 }
-                out.write_str(&escape(value, state.lookup("raw"))?).map_err(Error::from)
+                out.write_str(&escape(value, state.lookup("raw").as_ref())?).map_err(Error::from)
             });
         }
         environment.add_template_owned(NAME, source.to_owned())?;
@@ -214,7 +217,7 @@ fn begins_as_json(source: &str) -> bool {
 }
 
 /// A value for the place in a JSON body that comes next.
-fn json_text(value: &Value, raw: Option<Value>) -> Result<String, Error> {
+fn json_text(value: &Value, raw: Option<&Value>) -> Result<String, Error> {
     let json = |text: Result<String, serde_json::Error>| {
         text.map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
     };
@@ -224,9 +227,7 @@ fn json_text(value: &Value, raw: Option<Value>) -> Result<String, Error> {
     }
     match value.as_str() {
         // It is JSON as it was sent, digit for digit; unless a template calls something else by its name.
-        Some(text) if raw.as_ref().and_then(Value::as_str) == Some(text) && check_json(text).is_ok() => {
-            Ok(text.to_owned())
-        }
+        Some(text) if raw.and_then(Value::as_str) == Some(text) && check_json(text).is_ok() => Ok(text.to_owned()),
         _ => json(serde_json::to_string(value)),
     }
 }

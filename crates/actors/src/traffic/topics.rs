@@ -129,6 +129,18 @@ impl TopicTree {
     }
 }
 
+/// The first bytes; of text, whole characters.
+pub(super) fn excerpt(payload: &[u8], most: usize) -> &[u8] {
+    if payload.len() <= most {
+        return payload;
+    }
+    let cut = &payload[..most];
+    match std::str::from_utf8(cut) {
+        Err(error) if error.error_len().is_none() => &cut[..error.valid_up_to()],
+        _ => cut,
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -163,17 +175,5 @@ pub(super) mod tests {
         assert_eq!(topics.level("", 1).left_out, 1);
         topics.bytes = MOST_BYTES;
         assert!(topics.note(&message("a/b", "3")) && !topics.note(&message("new", "3")));
-    }
-}
-
-/// The first bytes; of text, whole characters.
-pub(super) fn excerpt(payload: &[u8], most: usize) -> &[u8] {
-    if payload.len() <= most {
-        return payload;
-    }
-    let cut = &payload[..most];
-    match std::str::from_utf8(cut) {
-        Err(error) if error.error_len().is_none() => &cut[..error.valid_up_to()],
-        _ => cut,
     }
 }

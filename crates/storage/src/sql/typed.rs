@@ -140,7 +140,7 @@ impl TypedTable {
             }
         };
         let quoted = |name: &str| quote(dialect, name);
-        let mut table = format!("CREATE TABLE {} (\n", quoted(&self.name));
+        let mut table = format!("CREATE TABLE IF NOT EXISTS {} (\n", quoted(&self.name));
         for (name, kind) in [
             ("id", id),
             ("flow_code", &format!("{text} NOT NULL")),
@@ -162,7 +162,8 @@ impl TypedTable {
         let _ = write!(table, "{}\n){suffix}", definitions.join(",\n"));
         let mut statements = vec![table];
         if dialect != SqlDialect::MySql {
-            let create = |(name, columns)| format!("CREATE INDEX {name} ON {} ({columns})", quoted(&self.name));
+            let create =
+                |(name, columns)| format!("CREATE INDEX IF NOT EXISTS {name} ON {} ({columns})", quoted(&self.name));
             statements.extend(indexes.into_iter().map(create));
         }
         statements
@@ -189,8 +190,8 @@ impl TypedTable {
         // MySQL wants to be told how much of a text is meant.
         let prefix = if dialect == SqlDialect::MySql { "(100)" } else { "" };
         let levels = self.levels.iter().take(INDEXED_LEVELS);
-        let add = |all, level: &Box<str>| format!("{all}{}{prefix}, ", quote(dialect, level));
-        (!self.levels.is_empty()).then(|| levels.fold(String::new(), add))
+        let add = |all: String, level: &str| format!("{all}{}{prefix}, ", quote(dialect, level));
+        (!self.levels.is_empty()).then(|| levels.map(AsRef::as_ref).fold(String::new(), add))
     }
 
     /// The columns of the schema and the named levels: each name, and how it is defined.

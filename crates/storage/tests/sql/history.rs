@@ -12,6 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// A window: room, start, min, max, sum, count, first, last, share.
+type WindowRow = (String, i64, f64, f64, f64, f64, f64, f64, f64);
+
 on_every_database! {
     a_new_database_has_the_index_that_reading_needs
     an_index_that_is_missing_is_made_again_only_where_the_table_is_ours
@@ -87,7 +90,7 @@ async fn windows(test: &TestDatabase, table: &str) -> Vec<(String, i64, [f64; 7]
     let query = format!(
         "SELECT room, {start}, t_min, t_max, t_sum, t_count, t_first, t_last, {share} FROM {table} ORDER BY room, window_start"
     );
-    let rows: Vec<(String, i64, f64, f64, f64, f64, f64, f64, f64)> = test.rows(&query).await;
+    let rows: Vec<WindowRow> = test.rows(&query).await;
     rows.into_iter().map(|r| (r.0, r.1 * 1_000_000, [r.2, r.3, r.4, r.5, r.6, r.7, r.8])).collect()
 }
 

@@ -88,8 +88,8 @@ impl Database {
     ) -> Result<BTreeSet<SeriesKey>, DatabaseError> {
         let dialect = self.dialect();
         let exact = if dialect == SqlDialect::MySql { " COLLATE utf8mb4_bin" } else { "" };
-        let level = |level: &Box<str>| format!("{}{exact}", text_of(dialect, &quote(dialect, level)));
-        let levels: Vec<String> = table.levels().iter().map(level).collect();
+        let level = |level: &str| format!("{}{exact}", text_of(dialect, &quote(dialect, level)));
+        let levels: Vec<String> = table.levels().iter().map(AsRef::as_ref).map(level).collect();
         let columns = if levels.is_empty() { "1".to_owned() } else { levels.join(", ") };
         let query = HistoryStatement::new(dialect, format!("SELECT DISTINCT {columns} FROM ")).name(table.name());
         let query = within(query.push(" WHERE flow_code = ").bind(code).push(" AND "), table, from, to);

@@ -130,9 +130,9 @@ pub(crate) fn create_windows(dialect: SqlDialect, table: &TypedTable, windows: &
     if dialect == SqlDialect::MySql {
         columns.extend(indexes.iter().map(|(index, columns)| format!("INDEX {index} ({columns})")));
     }
-    let mut statements = vec![format!("CREATE TABLE {} ({}){suffix}", name(windows), columns.join(", "))];
+    let mut statements = vec![format!("CREATE TABLE IF NOT EXISTS {} ({}){suffix}", name(windows), columns.join(", "))];
     if dialect != SqlDialect::MySql {
-        let create = |(index, columns)| format!("CREATE INDEX {index} ON {} ({columns})", name(windows));
+        let create = |(index, columns)| format!("CREATE INDEX IF NOT EXISTS {index} ON {} ({columns})", name(windows));
         statements.extend(indexes.into_iter().map(create));
     }
     statements
