@@ -32,6 +32,8 @@ const OVERVIEW_EVERY: Duration = Duration::from_secs(1);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 /// Messages that are collected for one piece of the stream.
 const BURST: usize = 200;
+/// So many later steps wait for their message at most.
+const MOST_EARLY: usize = 64;
 /// Messages whose later steps are shown.
 const REMEMBERED: usize = 500;
 /// So long, messages are collected before they are sent.
@@ -56,6 +58,8 @@ struct Sieve {
     text: Option<String>,
     /// Numbers of the last messages that passed: their later steps pass as well.
     passed: VecDeque<u64>,
+    /// Later steps of messages that were not told yet, by their number in the journal.
+    early: VecDeque<(u64, String)>,
 }
 
 impl Sieve {
@@ -70,7 +74,22 @@ impl Sieve {
                 .unwrap_or_default(),
             text: given(wanted.text).map(|text| text.to_lowercase()),
             passed: VecDeque::new(),
+            early: VecDeque::new(),
         })
+    }
+
+    /// Later steps that came before the message itself, which another actor tells.
+    fn keep_early(&mut self, seq: u64, told: String) {
+        if self.early.len() >= MOST_EARLY {
+            self.early.pop_front();
+        }
+        self.early.push_back((seq, told));
+    }
+
+    /// What was kept for this message.
+    fn take_early(&mut self, fate: &MessageFate) -> Option<String> {
+        let at = self.early.iter().position(|(seq, _)| fate.seq == Some(*seq))?;
+        self.early.remove(at).map(|(_, told)| told)
     }
 
     fn takes(&mut self, fate: &MessageFate) -> bool {
@@ -190,6 +209,9 @@ async fn burst(
         left_out += fate.missed;
         if sieve.takes(fate) {
             text.push_str(&event("message", &shown(fate)));
+            text.extend(sieve.take_early(fate));
+        } else if let Some(seq) = fate.seq.filter(|_| fate.is_later) {
+            sieve.keep_early(seq, event("message", &shown(fate)));
         }
     };
     if let Some(fate) = first {
