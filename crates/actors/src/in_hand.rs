@@ -7,10 +7,11 @@
 //! Content, little endian: one mark of 24 bytes for each part (u64 and i64 by which the message is known, u32 1 while it is
 //! in hand, u32 zero), then the suspects, 24 bytes each (the same, u32 part, u32 how often).
 
+use crate::lock::lock;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use tracing::{error, warn};
 
 const RECORD: usize = 24;
@@ -64,7 +65,7 @@ impl InHand {
             }
         };
         let in_hand = InHand { file, path: path.to_owned(), suspects: Mutex::new(suspects) };
-        in_hand.keep(&in_hand.lock());
+        in_hand.keep(&lock(&in_hand.suspects));
         in_hand
     }
 
@@ -78,13 +79,13 @@ impl InHand {
 
     /// With which messages processes have ended, and how many.
     pub(crate) fn suspects(&self, holder: MarkHolder) -> Vec<(MessageMark, u32)> {
-        let suspects = self.lock();
+        let suspects = lock(&self.suspects);
         suspects.iter().filter(|one| one.holder == holder as u32).map(|one| (one.mark, one.ends)).collect()
     }
 
     /// These will not come again.
     pub(crate) fn acquit(&self, holder: MarkHolder, is_done: impl Fn(MessageMark) -> bool) {
-        let mut suspects = self.lock();
+        let mut suspects = lock(&self.suspects);
         let before = suspects.len();
         suspects.retain(|one| one.holder != holder as u32 || !is_done(one.mark));
         if suspects.len() < before {
@@ -106,11 +107,6 @@ impl InHand {
         if let Err(reason) = file.write_all_at(bytes, at) {
             warn!(%reason, path = %self.path.display(), "which message is in hand could not be noted");
         }
-    }
-
-    /// Numbers, valid at any time, so a poisoned lock is as good as another.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Suspect>> {
-        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

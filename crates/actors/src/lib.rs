@@ -12,6 +12,7 @@ mod backoff;
 pub mod condition;
 pub mod flows;
 pub mod in_hand;
+mod lock;
 pub mod mapping;
 pub mod messages;
 pub mod metrics;

@@ -4,11 +4,12 @@
 //! blames nobody. The end of the whole process is laid to what it had [in hand](crate::in_hand).
 
 use crate::in_hand::{InHand, MarkHolder, MessageMark};
+use crate::lock::lock;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// How often a message may be in hand when its actor dies before it is given up.
 const ALLOWED: u32 = 2;
@@ -68,7 +69,7 @@ impl<K: Copy + Eq + Hash> PoisonMessages<K> {
 
     /// These messages were in hand when the actor died.
     pub(crate) fn note(&self, messages: impl IntoIterator<Item = K>) {
-        let mut counts = self.counts();
+        let mut counts = lock(&self.counts);
         for message in messages {
             *counts.entry(message).or_default() += 1;
         }
@@ -77,7 +78,7 @@ impl<K: Copy + Eq + Hash> PoisonMessages<K> {
 
     /// Whether this message must be given up.
     pub(crate) fn is_deadly(&self, message: K) -> bool {
-        !self.is_empty() && self.counts().get(&message).is_some_and(|deaths| *deaths >= ALLOWED)
+        !self.is_empty() && lock(&self.counts).get(&message).is_some_and(|deaths| *deaths >= ALLOWED)
     }
 
     /// Forgets those that will not come again.
@@ -85,7 +86,7 @@ impl<K: Copy + Eq + Hash> PoisonMessages<K> {
         if self.is_empty() {
             return;
         }
-        let mut counts = self.counts();
+        let mut counts = lock(&self.counts);
         counts.retain(|message, _| !is_done(message));
         self.is_empty.store(counts.is_empty(), Ordering::Relaxed);
     }
@@ -108,11 +109,6 @@ impl<K: Copy + Eq + Hash> PoisonMessages<K> {
             self.note(messages());
             resume_unwind(panic)
         })
-    }
-
-    /// Numbers, valid at any time, so a poisoned lock is as good as another.
-    fn counts(&self) -> MutexGuard<'_, HashMap<K, u32>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

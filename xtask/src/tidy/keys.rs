@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 /// Columns, and endings of files and hosts, whose names may begin like a section.
-const NO_KEYS: [&str; 12] =
-    ["md", "rs", "toml", "json", "lan", "home", "db", "log", "example.com", "id", "id.new", "sqlite"];
+const NO_KEYS: [&str; 11] = ["md", "rs", "toml", "json", "lan", "home", "db", "log", "example.com", "id", "sqlite"];
 
 /// What a text names.
 #[derive(Default)]

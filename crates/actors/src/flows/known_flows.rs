@@ -1,6 +1,7 @@
 //! The flows as they were known last, in a file: for a start without the database, and for the codes of flows that are gone.
 
 use hearthgate_domain::flow::FlowRow;
+use hearthgate_storage::replace_file;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tracing::warn;
@@ -63,9 +64,7 @@ impl KnownFlows {
     }
 
     fn write(&self) -> std::io::Result<()> {
-        let new = self.path.with_extension("new");
-        std::fs::write(&new, serde_json::to_vec(&self.rows)?)?;
-        std::fs::rename(new, &self.path)
+        replace_file(&self.path, &serde_json::to_vec(&self.rows)?)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use hearthgate_domain::flow::FlowRow;
 use hearthgate_storage::journal::{JournalHandle, TargetVerdict};
+use hearthgate_storage::replace_file;
 use hearthgate_storage::sql::Database;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -151,10 +152,7 @@ fn read(path: &Path) -> Option<String> {
 }
 
 fn write(path: &Path, identity: &str) -> std::io::Result<()> {
-    let new = path.with_extension("new");
-    fs::write(&new, format!("{identity}\n"))?;
-    fs::File::open(&new)?.sync_all()?;
-    fs::rename(new, path)
+    replace_file(path, format!("{identity}\n").as_bytes())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::flows::commit::JournalCommitter;
 use crate::flows::commit::{CommitGroup, CommitOutcome, RouteDecision};
 use crate::flows::{dead_letters, poster};
 use crate::in_hand::{HARMLESS, InHand, MarkHolder, MessageMark};
+use crate::lock::lock;
 use crate::messages::{
     AcknowledgementsSent, ArrivalConsumer, ConsumerStarted, MessagesArrived, MessagesSettled, ReplaceFlows, RouteAgain,
 };
@@ -27,7 +28,7 @@ use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
 use hearthgate_storage::journal::{EntryTarget, JournalError, TargetVerdict, content_hash};
 use hearthgate_supervision::ActorExit;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{error, warn};
@@ -380,10 +381,6 @@ impl FlowRouterActor {
             ctx.run_later(Duration::from_millis(50), move |act, ctx| act.announce(send_again, ctx));
         }
     }
-}
-
-fn lock(desk: &Mutex<JournalCommitter>) -> MutexGuard<'_, JournalCommitter> {
-    desk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What each flow makes of a message. One flow's refusal touches no other.

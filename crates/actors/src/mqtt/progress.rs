@@ -4,6 +4,7 @@
 //! (go-back-N). The consumer's mailbox may still hold some of them. [`ConsumerProgress`] outlives the consumer's incarnations and
 //! says what to do with a batch: take it (from which message on), pass over it, or wait for the one before it.
 
+use crate::lock::lock;
 use crate::poison::PoisonMessages;
 use hearthgate_mqtt::link::{DeliveryTag, MessageBatch};
 use std::sync::Mutex;
@@ -91,11 +92,6 @@ impl ConsumerProgress {
     pub fn is_deadly(&self, ticket: DeliveryTag) -> bool {
         self.deaths.is_deadly(ticket)
     }
-}
-
-/// The data behind the lock is plain numbers, valid at any time, so a poisoned lock is as good as another.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Restarting is the guards' work, not this actor's: when it is down itself, nobody else notices.
 
+use crate::lock::lock;
 use crate::mapping::interface::DeviceState;
 use crate::messages::{PublishMessages, RestartGateway};
 use crate::mqtt::LinkStatus;
@@ -12,7 +13,7 @@ use hearthgate_domain::delivery::{OutboundMessage, QoS};
 use hearthgate_supervision::{ActorExit, ActorHealth, ActorRegistry, ActorStatus};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -199,7 +200,7 @@ struct Leftovers {
 impl Leftovers {
     fn of(deps: &SupervisorDeps) -> Self {
         let current = current_topics(deps);
-        let known = deps.announced.lock().unwrap_or_else(PoisonError::into_inner).topics().to_vec();
+        let known = lock(&deps.announced).topics().to_vec();
         let topics = known.into_iter().filter(|topic| !current.contains(topic)).collect();
         let leftovers = Leftovers { topics, cleared_at: None };
         leftovers.remember(deps);
@@ -227,7 +228,7 @@ impl Leftovers {
     fn remember(&self, deps: &SupervisorDeps) {
         let topics: Vec<Arc<str>> =
             current_topics(deps).iter().chain(&self.topics).map(|it| it.as_str().into()).collect();
-        let mut announced = deps.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut announced = lock(&deps.announced);
         if let Err(reason) = announced.announced(&topics) {
             warn!(%reason, "could not remember which states are retained at the broker; they can't be cleared later");
         }

@@ -10,6 +10,7 @@ pub use topics::{TopicBranch, TrafficLevel};
 
 use crate::flows::commit::{CommitGroup, RouteDecision};
 use crate::flows::dead_letters::now;
+use crate::lock::lock;
 use crate::traffic::topics::excerpt;
 use hearthgate_domain::delivery::{InboundMessage, UnixMicros};
 use hearthgate_domain::fate::{EXCERPT, FateOutcome, FateStep, MessageFate};
@@ -18,7 +19,7 @@ use hearthgate_mqtt::link::MessageBatch;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
@@ -251,10 +252,6 @@ impl Inner {
         self.unnoticed.fetch_add(unnoticed, Ordering::Relaxed);
         unnoticed
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

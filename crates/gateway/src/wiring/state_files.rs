@@ -3,10 +3,11 @@
 use hearthgate_actors::mqtt::SessionMemory;
 use hearthgate_actors::operation::announced::AnnouncedMemory;
 use hearthgate_mqtt::session::{KnownBroker, is_same_owner};
+use hearthgate_storage::replace_file;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self};
+use std::io::{self};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,17 +47,9 @@ impl SessionFile {
     }
 }
 
-/// Replaces a file as a whole, synced.
+/// Replaces a file by this as JSON.
 fn replace(path: &Path, content: &impl Serialize) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(&serde_json::to_vec(content)?)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    replace_file(path, &serde_json::to_vec(content)?)
 }
 
 /// A file of topics on which something of ours is retained. There is none where nothing ever was.

@@ -1,5 +1,6 @@
 //! The segment files of a journal: which there are, whose they are, and their headers.
 
+use crate::files::replace_file;
 use crate::journal::files::{disk, quarantine};
 use crate::journal::format::scan::ScanWindow;
 use crate::journal::format::{SEGMENT_HEADER, SegmentFault, SegmentHeader, SegmentSalt, VERSION, segment_base};
@@ -84,12 +85,7 @@ pub(super) fn settle_id(dir: &Path, files: &[SegmentFile]) -> Result<Uuid, Journ
     }
     let known = files.iter().rev().find_map(|file| file.header).map(|header| header.journal);
     let id = known.unwrap_or_else(Uuid::now_v7);
-    let new = dir.join("journal.id.new");
-    fs::write(&new, format!("{id}\n"))
-        .and_then(|()| File::open(&new)?.sync_all())
-        .and_then(|()| fs::rename(&new, &path))
-        .and_then(|()| disk::sync_dir(dir))
-        .map_err(|source| JournalError::io("write", &path, source))?;
+    replace_file(&path, format!("{id}\n").as_bytes()).map_err(|source| JournalError::io("write", &path, source))?;
     Ok(id)
 }
 
