@@ -29,9 +29,10 @@
 //!   remains of a user who is no longer one is removed at start; what clients without a name left behind before there were users
 //!   belongs to whoever comes with their client id. A kept subscription delivers what its client may receive by now.
 //! - Filters have at most 128 levels and 4,096 bytes. Keep-alives over `limits.max_keep_alive` are replaced in MQTT 5.
-//! - Wills are not sent when the broker itself ends, and do not survive it.
-//! - After a crash, a subscriber that was connected may miss what was on its way to it in the last moments, and may
-//!   get again what it had; what was queued for an absent one, and what the gateway has acknowledged, is safe.
+//! - With a store, wills outlive the broker: a client that was connected has one and a half keep-alives, 30 s at most, to
+//!   come back after a start; then its will is published. Without a store they end with it.
+//! - After a crash a subscriber may get again what it had; what was acknowledged to a publisher is safe for every kept
+//!   session, connected or not.
 
 mod error;
 mod inspect;

@@ -1,8 +1,8 @@
-//! The desk where messages become durable: the one place where the journal is written.
+//! The committer: the one place where the journal is written, and where messages become durable.
 //!
-//! Prepared messages come here in groups, in order of arrival. A redelivered one is recognised and passed over, the others
-//! are appended, the group is synced, and only then the ticket through which all is safe moves on. The desk outlives the
-//! router's incarnations; whatever job runs here when the router dies is finished.
+//! Prepared messages come here in groups, in order of arrival. A redelivered one is recognised and skipped, the others are
+//! appended, the group is synced, and only then the delivery tag through which all is safe moves on. The committer outlives
+//! the router's incarnations; whatever job runs here when the router dies is finished.
 
 mod group;
 
@@ -51,7 +51,7 @@ struct Mark {
 }
 
 impl JournalCommitter {
-    /// A desk for this journal.
+    /// A committer for this journal.
     #[must_use]
     pub fn new(journal: Journal) -> Self {
         let (gates, marks) = (Gates::default(), VecDeque::new());

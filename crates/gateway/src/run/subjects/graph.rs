@@ -155,8 +155,10 @@ impl WiringSubject {
         let in_journal = usage
             .as_ref()
             .map_or(String::new(), |usage| format!("{} of {}", megabytes(usage.bytes), megabytes(usage.max_bytes)));
-        let totals = dead.totals().await.ok();
-        let count = totals.map_or(0, |totals| totals.letters);
+        let (kept, letters_trouble) = match dead.totals().await {
+            Ok(totals) => (format!("{} kept", totals.letters), None),
+            Err(error) => (String::new(), Some(error.to_string())),
+        };
         let journal_trouble = self.trouble("journal");
         nodes.push(self.part(("router", "router", "Flow router"), "router", "match, validate".into(), None));
         let mut journal = self.part(("journal", "journal", "Journal"), "router", in_journal, journal_trouble);
@@ -167,7 +169,7 @@ impl WiringSubject {
         nodes.push(self.part(("database", "database", "Database"), "writer", database, trouble));
         let detail = "calls and publications".to_owned();
         nodes.push(self.part(("endpoints", "endpoints", "Deliveries"), "poster", detail, None));
-        nodes.push(self.part(("letters", "letters", "Dead letters"), "letters", format!("{count} kept"), None));
+        nodes.push(self.part(("letters", "letters", "Dead letters"), "letters", kept, letters_trouble));
         let journaled = self.metrics.total(JOURNAL, &[("outcome", "ok")]);
         let all = self.metrics.total(JOURNAL, &[]);
         edges.push(edge("session", "router", all, None));
