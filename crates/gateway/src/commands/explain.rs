@@ -185,7 +185,7 @@ fn of_action(
             let body = filled(body, purpose, payload.text());
             let (url, body) = match (url, body) {
                 (Ok(url), Ok(body)) => (url, body),
-                (Err(error), _) | (_, Err(error)) => return json!({"action": name, "error": error}),
+                (Err(error), _) | (_, Err(error)) => return json!({"action": name, "error": error.to_string()}),
             };
             let headers: Vec<&str> = endpoint.headers.iter().map(|(header, _)| &**header).collect();
             json!({"action": name, "request": {"method": "POST", "url": url, "headers": headers,
@@ -193,7 +193,7 @@ fn of_action(
         }
         FlowAction::Publish { topic, qos, retain } => match message.render(topic, TemplatePurpose::Body) {
             Ok(topic) => json!({"action": name, "topic": topic, "qos": u8::from(*qos), "retain": retain}),
-            Err(error) => json!({"action": name, "error": error}),
+            Err(error) => json!({"action": name, "error": error.to_string()}),
         },
         FlowAction::Log { level } => json!({"action": name, "level": level}),
     }

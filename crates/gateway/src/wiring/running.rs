@@ -2,7 +2,7 @@
 
 use super::slots::BrokerPlace;
 use crate::wiring::interfaces::EnabledInterface;
-use actix::Addr;
+use actix::{Addr, MailboxError};
 use hearthgate_actors::flows::catalog::CatalogActor;
 use hearthgate_actors::flows::dead_letters::DeadLetterActor;
 use hearthgate_actors::flows::writer;
@@ -16,6 +16,7 @@ use hearthgate_storage::dead_letters::DeadLetters;
 use hearthgate_storage::journal;
 use hearthgate_storage::sql::Database;
 use hearthgate_supervision::ActorRegistry;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -89,13 +90,11 @@ impl RunningGateway {
         Some(FlowOrders {
             reload: Arc::new(move || {
                 let catalog = catalog.clone();
-                Box::pin(async move { catalog.send(ReloadFlows).await.map_err(|reason| reason.to_string())? })
+                Box::pin(async move { in_words(catalog.send(ReloadFlows).await) })
             }),
             replay: Arc::new(move |id, again| {
                 let letters = letters.clone();
-                Box::pin(
-                    async move { letters.send(ReplayLetter { id, again }).await.map_err(|reason| reason.to_string())? },
-                )
+                Box::pin(async move { in_words(letters.send(ReplayLetter { id, again }).await) })
             }),
         })
     }
@@ -144,4 +143,9 @@ impl RunningGateway {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// An actor's answer as the API gives it.
+fn in_words<T, E: Display>(answer: Result<Result<T, E>, MailboxError>) -> Result<T, String> {
+    answer.map_err(|reason| reason.to_string())?.map_err(|reason| reason.to_string())
 }

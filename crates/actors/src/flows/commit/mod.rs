@@ -8,6 +8,7 @@ mod group;
 
 pub use group::{CommitGroup, CommitOutcome, RouteDecision, SettledMessage};
 
+use crate::flows::refusal::ReplayRefusal;
 use group::{Part, Prepared};
 use hearthgate_domain::delivery::InboundMessage;
 use hearthgate_domain::flow::change_filter;
@@ -362,11 +363,10 @@ impl JournalCommitter {
     /// Makes a message durable that no sender waits for: a dead letter that is replayed.
     ///
     /// # Errors
-    /// In words; it is not durable then. Those of the journal, or messages wait for the journal: they have been promised
-    /// the next numbers.
-    pub fn write_again(&mut self, message: &InboundMessage, targets: &[EntryTarget<'_>]) -> Result<(), String> {
+    /// It is not durable then: the journal failed, or messages wait for it that have been promised the next numbers.
+    pub fn write_again(&mut self, message: &InboundMessage, targets: &[EntryTarget<'_>]) -> Result<(), ReplayRefusal> {
         if self.is_waiting {
-            return Err("messages wait for room in the journal; replay when they are through".to_owned());
+            return Err(ReplayRefusal::JournalBusy);
         }
         let entry = JournalEntry {
             topic: &message.topic,
@@ -377,8 +377,9 @@ impl JournalCommitter {
             origin: None,
             targets,
         };
-        self.journal.append(&[entry]).map_err(|error| error.to_string())?;
-        self.journal.sync().map(drop).map_err(|error| error.to_string())
+        self.journal.append(&[entry])?;
+        self.journal.sync()?;
+        Ok(())
     }
 
     /// The senders have our acknowledgements through this ticket. The next group carries it to disk.

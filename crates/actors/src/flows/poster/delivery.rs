@@ -17,6 +17,7 @@ use hearthgate_domain::delivery::{OutboundMessage, QoS};
 use hearthgate_domain::fate::FateOutcome as Told;
 use hearthgate_domain::flow::{ActionKind, Flow, FlowAction, LogLevel};
 use hearthgate_domain::routing::RoutingTable;
+use hearthgate_endpoints::EndpointClientError;
 use hearthgate_endpoints::template::TemplatePurpose;
 use hearthgate_mqtt::link::PublishOutcome;
 use hearthgate_storage::dead_letters::NewDeadLetter;
@@ -32,6 +33,9 @@ pub(super) struct FinishedDelivery {
     pub(super) flow_id: i64,
     pub(super) seq: Seq,
 }
+
+/// The broker will not take a message, with its words.
+struct BrokerRefusal(String);
 
 /// Delivers; shared by all lanes of one incarnation.
 pub(super) struct MessageDeliverer {
@@ -49,12 +53,12 @@ impl MessageDeliverer {
     /// To be called on the thread that will use it.
     ///
     /// # Errors
-    /// In words.
+    /// The HTTP client cannot be made.
     pub(super) fn new(
         endpoints: &DeliveryOptions,
         journal: journal::JournalHandle,
         deaths: Arc<PoisonMessages<ActionDelivery>>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, EndpointClientError> {
         let posting = EndpointCaller::new(endpoints, Arc::clone(&deaths))?;
         let (counters, turns, hops) = (RefCell::default(), RefCell::default(), RefCell::default());
         Ok(MessageDeliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters, turns, hops })
@@ -156,7 +160,10 @@ impl MessageDeliverer {
         };
         let topic = match self.deaths.hold(delivery, rendering) {
             Ok(topic) => topic,
-            Err(reason) => return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await,
+            Err(failure) => {
+                let reason = failure.to_string();
+                return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await;
+            }
         };
         if let Err(reason) = hearthgate_domain::topic::validate_topic_name(&topic) {
             let reason = format!("PUBLISH to {topic:?}: {reason}");
@@ -183,7 +190,7 @@ impl MessageDeliverer {
                 self.tell(flow, job, Told::Delivered, "");
                 self.counters(flow).delivered.add(1);
             }
-            Err(reason) => {
+            Err(BrokerRefusal(reason)) => {
                 self.counters(flow).dead.add(1);
                 self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 1).await;
             }
@@ -197,7 +204,7 @@ impl MessageDeliverer {
         flow: &Flow,
         job: &DeliveryJob,
         message: &OutboundMessage,
-    ) -> Result<(), String> {
+    ) -> Result<(), BrokerRefusal> {
         let turn = Rc::clone(self.turns.borrow_mut().entry(flow.id).or_default());
         let mut pace = RestartDelay::new();
         loop {
@@ -219,7 +226,7 @@ impl MessageDeliverer {
             drop(place);
             match receipt.outcome().await {
                 PublishOutcome::Acknowledged => return Ok(()),
-                PublishOutcome::Refused(reason) => return Err(reason),
+                PublishOutcome::Refused(reason) => return Err(BrokerRefusal(reason)),
                 PublishOutcome::GivenUp => {
                     debug!(flow = %flow.code, seq = job.seq, "not acknowledged, it will be published again");
                     // With a place, so that nobody of a later number comes first.

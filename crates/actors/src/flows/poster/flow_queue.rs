@@ -7,7 +7,9 @@ use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::{ActionKind, FlowAction};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow, ParkedMessage};
-use hearthgate_storage::journal::{EntryTarget, JournalHandle, JournalReader, Seq, StoredEntry, TargetVerdict};
+use hearthgate_storage::journal::{
+    EntryTarget, JournalError, JournalHandle, JournalReader, Seq, StoredEntry, TargetVerdict,
+};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -169,7 +171,7 @@ impl FlowQueue {
         head: Seq,
         journal: &JournalHandle,
         table: &RoutingTable,
-    ) -> Result<Vec<NewDeadLetter>, String> {
+    ) -> Result<Vec<NewDeadLetter>, JournalError> {
         let mut lost = Vec::new();
         let has_room = |lane: &FlowQueue| lane.queue.len() < ROOM / 2 && lane.has_room();
         while let Some(missed) = self.missed.filter(|missed| has_room(self) && *missed > self.parked) {
@@ -179,7 +181,7 @@ impl FlowQueue {
                 entry.seq < head
                     && entry.targets.iter().any(|target| target.flow_id == Some(flow_id) && is_delivery(&target))
             };
-            let read = reader.next_batch_where(ROOM / 2, READ_BYTES, is_ours).map_err(|error| error.to_string())?;
+            let read = reader.next_batch_where(ROOM / 2, READ_BYTES, is_ours)?;
             let is_not_ours = |flow: i64, seq| flow != flow_id || seq >= head;
             lost.extend(dead_letters::salvaged(journal, table, &read.skipped, &PARTS, is_not_ours));
             for entry in &read.entries {

@@ -1,6 +1,6 @@
 //! The calls of `POST_ENDPOINT`: when to call, what the outcome means, when to try again, and when to give up.
 
-use super::rendering;
+use super::rendering::{self, RenderFailure};
 use crate::flows::dead_letters;
 use crate::flows::poster::endpoints::{DeliveryCounters, DeliveryOptions};
 use crate::flows::poster::flow_queue::ActionDelivery;
@@ -9,9 +9,10 @@ use crate::poison::PoisonMessages;
 use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::{self, ActionKind, EndpointTarget, Flow, HeaderValue, SecretRef};
 use hearthgate_domain::retry::{CallPermission, CircuitBreaker};
-use hearthgate_endpoints::template::{BodyTemplate, TemplatePurpose};
+use hearthgate_endpoints::template::{BodyTemplate, TemplateError, TemplatePurpose};
 use hearthgate_endpoints::{
-    CallAuth, CallHeaders, CallOutcome, ClientOptions, EndpointAddress, EndpointCall, EndpointClient, SigningSecret,
+    CallAuth, CallHeaders, CallOutcome, ClientOptions, EndpointAddress, EndpointCall, EndpointClient,
+    EndpointClientError, SecretError, SigningSecret,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::cell::RefCell;
@@ -19,6 +20,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use thiserror::Error;
 use tokio::sync::Semaphore;
 use tracing::{trace, warn};
 
@@ -34,6 +36,20 @@ pub(super) struct EndpointCaller {
     origins: RefCell<HashMap<String, Rc<Origin>>>,
     targets: RefCell<HashMap<i64, Rc<Target>>>,
     deaths: Arc<PoisonMessages<ActionDelivery>>,
+}
+
+/// A call that cannot be made as its flow stands, however often it is tried.
+#[derive(Debug, Error)]
+pub(super) enum PreparationFailure {
+    #[error(transparent)]
+    Render(#[from] RenderFailure),
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    #[error("webhook_secret: {0}")]
+    SigningSecret(SecretError),
+    /// A secret that is not there, an address or a header that is none.
+    #[error("{0}")]
+    Settings(String),
 }
 
 /// How a message ended.
@@ -87,17 +103,17 @@ impl EndpointCaller {
     /// Makes the HTTP client; to be called on the thread that will use it.
     ///
     /// # Errors
-    /// In words.
+    /// The client cannot be made.
     pub(super) fn new(
         endpoints: &DeliveryOptions,
         deaths: Arc<PoisonMessages<ActionDelivery>>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, EndpointClientError> {
         let options = ClientOptions {
             connect_timeout: endpoints.timeout,
             allowed_hosts: endpoints.allowed_hosts.clone(),
             ..ClientOptions::default()
         };
-        let client = EndpointClient::new(options).map_err(|error| error.to_string())?;
+        let client = EndpointClient::new(options)?;
         let (origins, targets) = (RefCell::default(), RefCell::default());
         Ok(EndpointCaller { endpoints: endpoints.clone(), client, origins, targets, deaths })
     }
@@ -126,7 +142,7 @@ impl EndpointCaller {
             let prepare = || self.prepare(flow, endpoint, job, message_id);
             let (target, place, body) = match self.deaths.hold(delivery, prepare) {
                 Ok(prepared) => prepared,
-                Err(reason) => return PostingEnd::GivenUp { reason, attempts },
+                Err(failure) => return PostingEnd::GivenUp { reason: failure.to_string(), attempts },
             };
             let breaker = &place.origin.breaker;
             wait_for(breaker).await;
@@ -175,7 +191,7 @@ impl EndpointCaller {
         endpoint: &EndpointTarget,
         job: &DeliveryJob,
         message_id: &str,
-    ) -> Result<(Rc<Target>, Place, bytes::Bytes), String> {
+    ) -> Result<(Rc<Target>, Place, bytes::Bytes), PreparationFailure> {
         let target = self.target(flow, endpoint)?;
         let message = job.rendered(flow, message_id);
         let place = match &target.place {
@@ -186,7 +202,7 @@ impl EndpointCaller {
         Ok((target, place, body.map_or_else(|| job.payload.clone(), Into::into)))
     }
 
-    fn target(&self, flow: &Arc<Flow>, endpoint: &EndpointTarget) -> Result<Rc<Target>, String> {
+    fn target(&self, flow: &Arc<Flow>, endpoint: &EndpointTarget) -> Result<Rc<Target>, PreparationFailure> {
         if let Some(known) = self.targets.borrow().get(&flow.id)
             && Arc::ptr_eq(&known.flow, flow)
             && (!known.has_secrets || known.made.elapsed() < SECRETS_KEPT)
@@ -198,11 +214,11 @@ impl EndpointCaller {
         Ok(target)
     }
 
-    fn make_target(&self, flow: &Arc<Flow>, endpoint: &EndpointTarget) -> Result<Target, String> {
+    fn make_target(&self, flow: &Arc<Flow>, endpoint: &EndpointTarget) -> Result<Target, PreparationFailure> {
         let mut has_secrets = false;
-        let mut secret = |reference: &SecretRef| -> Result<SecretString, String> {
+        let mut secret = |reference: &SecretRef| -> Result<SecretString, PreparationFailure> {
             has_secrets = true;
-            (self.endpoints.secrets)(reference)
+            (self.endpoints.secrets)(reference).map_err(PreparationFailure::Settings)
         };
         let mut headers = Vec::with_capacity(endpoint.headers.len());
         for (name, value) in &endpoint.headers {
@@ -220,30 +236,31 @@ impl EndpointCaller {
             }
         };
         let signing = endpoint.webhook_secret.as_ref().map(|reference| {
-            SigningSecret::parse(secret(reference)?.expose_secret()).map_err(|error| format!("webhook_secret: {error}"))
+            SigningSecret::parse(secret(reference)?.expose_secret()).map_err(PreparationFailure::SigningSecret)
         });
         let signing = signing.transpose()?;
         let place = match &endpoint.url_template {
-            Some(template) => To::Made(rendering::compile(template, TemplatePurpose::Url)?),
+            Some(template) => To::Made(BodyTemplate::new(template, TemplatePurpose::Url)?),
             None => To::Fixed(self.place(&endpoint.url)?),
         };
         let body = endpoint
             .body_template
             .as_deref()
-            .map(|source| rendering::compile(source, rendering::body_purpose(endpoint, source)));
+            .map(|source| BodyTemplate::new(source, rendering::body_purpose(endpoint, source)));
         Ok(Target {
             flow: Arc::clone(flow),
             made: Instant::now(),
             has_secrets,
             place,
             body: body.transpose()?,
-            headers: CallHeaders::new(&headers, &auth)?,
+            headers: CallHeaders::new(&headers, &auth)
+                .map_err(|reason| PreparationFailure::Settings(reason.to_string()))?,
             secret: signing,
         })
     }
 
-    fn place(&self, url: &str) -> Result<Place, String> {
-        let address = self.client.address(url)?;
+    fn place(&self, url: &str) -> Result<Place, PreparationFailure> {
+        let address = self.client.address(url).map_err(|reason| PreparationFailure::Settings(reason.to_string()))?;
         let mut origins = self.origins.borrow_mut();
         let origin = match origins.get(address.origin()) {
             Some(origin) => Rc::clone(origin),

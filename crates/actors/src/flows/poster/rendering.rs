@@ -2,8 +2,9 @@
 
 use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::{EndpointTarget, Flow, HeaderValue};
-use hearthgate_domain::payload::JsonPayload;
-use hearthgate_endpoints::template::{BodyTemplate, TemplateMessage, TemplatePurpose};
+use hearthgate_domain::payload::{JsonPayload, PayloadError};
+use hearthgate_endpoints::template::{BodyTemplate, TemplateError, TemplateMessage, TemplatePurpose};
+use thiserror::Error;
 
 /// What templates are filled with.
 #[derive(Clone, Copy, Debug)]
@@ -20,18 +21,32 @@ pub struct RenderedCall<'a> {
     pub message_id: &'a str,
 }
 
+/// A template could not be filled with a message.
+#[derive(Debug, Error)]
+pub enum RenderFailure {
+    /// The payload cannot be read.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// It has no value that templates could see.
+    #[error(transparent)]
+    Value(#[from] serde_json::Error),
+    /// The template is wrong, or names what the message lacks.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+}
+
 impl RenderedCall<'_> {
     /// Compiles a template and fills it.
     ///
     /// # Errors
-    /// The template is wrong, or names what the message lacks.
-    pub fn render(&self, template: &str, purpose: TemplatePurpose) -> Result<String, String> {
-        self.fill(&compile(template, purpose)?)
+    /// See [`RenderFailure`].
+    pub fn render(&self, template: &str, purpose: TemplatePurpose) -> Result<String, RenderFailure> {
+        self.fill(&BodyTemplate::new(template, purpose)?)
     }
 
-    pub(super) fn fill(&self, template: &BodyTemplate) -> Result<String, String> {
-        let payload = JsonPayload::parse(self.payload).map_err(|error| error.to_string())?;
-        let value = payload.to_value().map_err(|error| error.to_string())?;
+    pub(super) fn fill(&self, template: &BodyTemplate) -> Result<String, RenderFailure> {
+        let payload = JsonPayload::parse(self.payload)?;
+        let value = payload.to_value()?;
         let captures: Vec<(String, String)> =
             self.flow.topic.captures(self.topic).map(|(name, level)| (name.to_owned(), level.to_owned())).collect();
         let message = TemplateMessage {
@@ -43,7 +58,7 @@ impl RenderedCall<'_> {
             message_id: self.message_id,
             received_at: self.received_at,
         };
-        template.render(&message).map_err(|error| error.to_string())
+        Ok(template.render(&message)?)
     }
 }
 
@@ -55,8 +70,4 @@ pub fn body_purpose(endpoint: &EndpointTarget, source: &str) -> TemplatePurpose 
         HeaderValue::Text(_) | HeaderValue::Secret { .. } => None,
     });
     TemplatePurpose::of_body(source, content_type)
-}
-
-pub(super) fn compile(template: &str, purpose: TemplatePurpose) -> Result<BodyTemplate, String> {
-    BodyTemplate::new(template, purpose).map_err(|error| error.to_string())
 }

@@ -155,7 +155,7 @@ fn find<'a>(rows: &'a [FlowRow], code: &str) -> Result<&'a FlowRow, CommandFailu
 }
 
 pub(crate) fn compiled(row: &FlowRow) -> Result<Flow, CommandFailure> {
-    let flow = catalog::compile(row.clone()).map_err(CommandFailure::Refused)?;
+    let flow = catalog::compile(row.clone()).map_err(|error| CommandFailure::Refused(error.to_string()))?;
     match super::parts::template_problems(&flow).into_iter().next() {
         Some(problem) => Err(CommandFailure::Refused(format!("flow {:?}, {problem}", flow.code))),
         None => Ok(flow),
