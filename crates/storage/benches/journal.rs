@@ -67,9 +67,8 @@ fn read(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read");
     group.throughput(Throughput::Elements(100_000));
     group.bench_function("100000", |bencher| {
-        let mut reader = handle.reader_after(0);
         bencher.iter(|| {
-            reader.seek_after(0);
+            let mut reader = handle.reader_after(0);
             let mut bytes = 0;
             loop {
                 let batch = reader.next_batch(500, 1 << 20).expect("entries");

@@ -216,7 +216,8 @@ fn consumers_hold_segments_until_they_release_them_or_are_unregistered() {
     assert_eq!((usage.entries, usage.synced), (3_000, 3_000));
     // By the journal's own clock, whatever `received_at` says.
     assert!(usage.oldest_waiting.is_some_and(|at| at > 1_000 && at <= journal.clock.now()));
-    handle.unregister("slow").unwrap();
+    handle.release("slow", 3_000).unwrap();
+    handle.flush().unwrap();
     assert_eq!(segments(dir.path()).len(), 1);
     assert_eq!(journal.usage().oldest_waiting, None);
 }
