@@ -93,7 +93,7 @@ fn supervise(
     interfaces: Vec<SupervisedInterface>,
     link: &watch::Receiver<LinkStatus>,
 ) -> anyhow::Result<Arc<Notify>> {
-    let place = starter.start("supervisor", "supervisor", supervisor::SupervisorActor::new)?;
+    let place = starter.start("supervisor", supervisor::SupervisorActor::new)?;
     let file = settings.gateway.state_dir.join("state-topics.json");
     let announced = AnnouncedFile::open(file.clone()).with_context(|| format!("reading {}", file.display()))?;
     let restart_wanted = Arc::new(Notify::new());

@@ -60,17 +60,17 @@ impl Rules<'_> {
             let key = if http.token_file.is_some() { "http.token_file" } else { "http.token" };
             self.error(key, fault, "make one with `openssl rand -hex 32`");
         }
-        for part in settings.supervision.parts.keys() {
+        for component in settings.supervision.components.keys() {
             let interfaces = settings.interface_tables.keys().map(String::as_str);
-            let known: Vec<&str> = SupervisionSettings::PARTS.into_iter().chain(interfaces).collect();
-            if !known.contains(&part.as_str()) {
-                let remedy = match closest(part, known.iter().copied()) {
+            let known: Vec<&str> = SupervisionSettings::COMPONENTS.into_iter().chain(interfaces).collect();
+            if !known.contains(&component.as_str()) {
+                let remedy = match closest(component, known.iter().copied()) {
                     Some(word) => format!("did you mean \"{word}\"?"),
                     None => format!("known are {}", known.join(", ")),
                 };
-                let finding =
-                    ConfigFinding::error(format!("supervision.{part}"), "there is no such part").remedy(remedy);
-                self.findings.push(finding.at(self.origins.header(&["supervision".to_owned(), part.clone()])));
+                let key = format!("supervision.{component}");
+                let finding = ConfigFinding::error(key, "there is no such component").remedy(remedy);
+                self.findings.push(finding.at(self.origins.header(&["supervision".to_owned(), component.clone()])));
             }
         }
     }

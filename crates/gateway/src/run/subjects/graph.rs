@@ -169,7 +169,7 @@ impl WiringSubject {
         nodes.push(self.part(("database", "database", "Database"), "writer", database, trouble));
         let detail = "calls and publications".to_owned();
         nodes.push(self.part(("endpoints", "endpoints", "Deliveries"), "poster", detail, None));
-        nodes.push(self.part(("letters", "letters", "Dead letters"), "letters", kept, letters_trouble));
+        nodes.push(self.part(("letters", "letters", "Dead letters"), "dead_letters", kept, letters_trouble));
         let journaled = self.metrics.total(JOURNAL, &[("outcome", "ok")]);
         let all = self.metrics.total(JOURNAL, &[]);
         edges.push(edge("session", "router", all, None));
