@@ -185,7 +185,7 @@ async fn run(mut deps: DeadLetterDeps) -> Result<(), ActorFailure> {
 
 fn refused(journal: &journal::JournalHandle, table: &RoutingTable, entry: &StoredEntry<'_>) -> Vec<NewDeadLetter> {
     let refused = entry.targets.iter().filter_map(|target| match target.verdict {
-        TargetVerdict::Accepted | TargetVerdict::Replayed(_) => None,
+        TargetVerdict::Accepted(_) | TargetVerdict::Replayed(_) => None,
         TargetVerdict::Refused { reason, pointer } => {
             let pointer = (!pointer.is_empty()).then(|| pointer.to_owned());
             Some(NewDeadLetter { pointer, ..letter(journal, table, entry, target.flow_id, reason) })

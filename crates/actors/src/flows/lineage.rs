@@ -183,6 +183,7 @@ fn write(path: &Path, identity: &str) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use hearthgate_domain::delivery::QoS;
+    use hearthgate_domain::flow::PromisedActions;
     use hearthgate_storage::journal::{ConsumerStart, EntryTarget, Journal, JournalEntry, JournalOptions};
     use hearthgate_storage::sql::DatabaseOptions;
 
@@ -191,7 +192,8 @@ mod tests {
     }
 
     fn append(journal: &mut Journal, flow_id: i64) {
-        let targets = [EntryTarget { flow_id: Some(flow_id), verdict: TargetVerdict::Accepted }];
+        let targets =
+            [EntryTarget { flow_id: Some(flow_id), verdict: TargetVerdict::Accepted(PromisedActions::UNKNOWN) }];
         let entry = JournalEntry {
             topic: "t",
             payload: b"{}",

@@ -468,7 +468,7 @@ impl Handler<RouteAgain> for FlowRouterActor {
                     .iter()
                     .filter_map(RouteDecision::target)
                     .map(|target| match (target.verdict, letter.part) {
-                        (TargetVerdict::Accepted, Some(part)) => {
+                        (TargetVerdict::Accepted(_), Some(part)) => {
                             EntryTarget { verdict: TargetVerdict::Replayed(part), ..target }
                         }
                         _ => target,

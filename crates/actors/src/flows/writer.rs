@@ -274,7 +274,7 @@ impl Work {
                         Err("this message has stopped the writer twice".to_owned())
                     }
                     Some(flow) => match dead_letters::lacks(flow, ActionKind::Store) {
-                        Some(reason) if target.verdict == TargetVerdict::Replayed(ActionKind::Store) => Err(reason),
+                        Some(reason) if target.verdict.promises(ActionKind::Store) => Err(reason),
                         Some(_) | None => {
                             let message = (entry.seq, flow_id);
                             let work = || self.record(entry, flow, records.last());
@@ -296,7 +296,7 @@ impl Work {
                         // What a flow did that is gone is not known: the poster gives up the same letter.
                         let is_known = table.flow(flow_id).is_some()
                             || dead_letters::resting_does(&table, flow_id, ActionKind::Store).is_some();
-                        let is_whole = !is_known && target.verdict == TargetVerdict::Accepted;
+                        let is_whole = !is_known && matches!(target.verdict, TargetVerdict::Accepted(_));
                         refused.push(NewDeadLetter { part: (!is_whole).then_some(ActionKind::Store), ..letter });
                     }
                 }

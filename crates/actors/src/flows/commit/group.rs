@@ -46,7 +46,7 @@ impl RouteDecision {
     pub(crate) fn target(&self) -> Option<EntryTarget<'_>> {
         match self {
             RouteDecision::Accepted(flow) => {
-                Some(EntryTarget { flow_id: Some(flow.id), verdict: TargetVerdict::Accepted })
+                Some(EntryTarget { flow_id: Some(flow.id), verdict: TargetVerdict::Accepted(flow.promise()) })
             }
             RouteDecision::KeptBack => None,
             RouteDecision::Refused { flow_id, reason, pointer } => {

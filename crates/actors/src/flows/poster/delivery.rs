@@ -73,14 +73,14 @@ impl MessageDeliverer {
     pub(super) async fn deliver(&self, flow_id: i64, table: &RoutingTable, job: DeliveryJob) -> FinishedDelivery {
         let flow = table.flow(flow_id);
         let done = FinishedDelivery { flow_id, seq: job.seq };
-        let part = job.due.part();
         let Some(flow) = flow else {
             self.give_up_all(table, flow_id, &job).await;
             return done;
         };
-        if let Some(reason) = part.and_then(|part| dead_letters::lacks(flow, part)) {
-            self.give_up(&flow.code, &job, part, &reason, 0).await;
-            return done;
+        for part in job.due.lost(flow) {
+            if let Some(reason) = dead_letters::lacks(flow, part) {
+                self.give_up(&flow.code, &job, Some(part), &reason, 0).await;
+            }
         }
         for action in flow.actions.iter().filter(|action| job.due.includes(action)) {
             match action {

@@ -4,7 +4,7 @@ use crate::flows::dead_letters;
 use crate::in_hand::MessageMark;
 use crate::poison::PoisonKey;
 use hearthgate_domain::delivery::UnixMicros;
-use hearthgate_domain::flow::{ActionKind, FlowAction};
+use hearthgate_domain::flow::{ActionKind, Flow, FlowAction, PromisedActions};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow, ParkedMessage};
 use hearthgate_storage::journal::{
@@ -31,8 +31,8 @@ pub(super) struct DeliveryJob {
 /// What of a flow's actions is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DueActions {
-    /// All of them.
-    All,
+    /// All that it has, of which these were promised.
+    All(PromisedActions),
     /// This part is replayed.
     Only(ActionKind),
 }
@@ -40,15 +40,28 @@ pub(super) enum DueActions {
 impl DueActions {
     pub(super) fn includes(self, action: &FlowAction) -> bool {
         match self {
-            DueActions::All => true,
+            DueActions::All(_) => true,
             DueActions::Only(part) => action.part() == Some(part),
+        }
+    }
+
+    /// What was promised and the flow has no more.
+    pub(super) fn lost(self, flow: &Flow) -> impl Iterator<Item = ActionKind> {
+        PARTS.into_iter().filter(move |part| self.promise().includes(*part) && !flow.does(*part))
+    }
+
+    /// What the message was accepted for.
+    pub(super) fn promise(self) -> PromisedActions {
+        match self {
+            DueActions::All(promise) => promise,
+            DueActions::Only(part) => PromisedActions::of([part]),
         }
     }
 
     /// The one that is replayed.
     pub(super) fn part(self) -> Option<ActionKind> {
         match self {
-            DueActions::All => None,
+            DueActions::All(_) => None,
             DueActions::Only(part) => Some(part),
         }
     }
@@ -118,7 +131,7 @@ impl FlowQueue {
                 topic: message.topic.into(),
                 payload: message.payload,
                 received_at: message.received_at,
-                due: message.part.map_or(DueActions::All, DueActions::Only),
+                due: message.part.map_or(DueActions::All(message.promise), DueActions::Only),
             });
         }
         (self.missed, self.behind) = (Some(next), None);
@@ -250,7 +263,7 @@ impl FlowQueue {
 pub(super) fn due_of(entry: &StoredEntry<'_>, flow_id: i64) -> Option<DueActions> {
     let target = entry.targets.iter().find(|target| target.flow_id == Some(flow_id) && is_delivery(target))?;
     match target.verdict {
-        TargetVerdict::Accepted => Some(DueActions::All),
+        TargetVerdict::Accepted(promise) => Some(DueActions::All(promise)),
         TargetVerdict::Replayed(part) => Some(DueActions::Only(part)),
         TargetVerdict::Refused { .. } => None,
     }

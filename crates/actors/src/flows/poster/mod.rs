@@ -34,7 +34,7 @@ use futures_util::{FutureExt, StreamExt};
 use hearthgate_domain::flow::{Flow, FlowAction};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow};
-use hearthgate_storage::journal::{self, ConsumerStart, JournalReader, Seq, StoredEntry, TargetVerdict};
+use hearthgate_storage::journal::{self, ConsumerStart, JournalReader, Seq, StoredEntry};
 use hearthgate_supervision::{ActorExit, ActorFailure};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -215,18 +215,18 @@ impl Work {
         let lost = dead_letters::salvaged(&self.deps.journal, &table, &read.skipped, &PARTS, is_done);
         self.lost.extend(lost);
         for entry in &read.entries {
-            for (flow_id, is_replayed) in deliveries(entry) {
+            for (flow_id, is_promised) in deliveries(entry) {
                 let flow = table.flow(flow_id);
                 let only_stores =
                     |flow: &Arc<Flow>| flow.actions.iter().all(|action| matches!(action, FlowAction::StoreDb {}));
                 let known = flow.or_else(|| table.resting(flow_id)?.flow.as_ref());
-                if !is_replayed && known.is_some_and(only_stores) {
+                if !is_promised && known.is_some_and(only_stores) {
                     continue;
                 }
                 let lane = match self.lanes.entry(flow_id) {
                     std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
                     // A flow of which nothing is known and that never had a lane: the record writer makes it a dead letter.
-                    std::collections::hash_map::Entry::Vacant(_) if known.is_none() && !is_replayed => continue,
+                    std::collections::hash_map::Entry::Vacant(_) if known.is_none() && !is_promised => continue,
                     std::collections::hash_map::Entry::Vacant(new) => {
                         let name = format!("{LANE_PREFIX}{flow_id}");
                         let before = ConsumerStart::After(entry.seq - 1);
@@ -316,8 +316,8 @@ fn at_once(flow: &Flow) -> usize {
     }
 }
 
-/// The flows that have an entry to deliver, and whether it is one that is replayed.
+/// The flows that have an entry to deliver, and whether a delivery was promised, whatever the flow does now.
 fn deliveries<'a>(entry: &StoredEntry<'a>) -> impl Iterator<Item = (i64, bool)> + use<'a> {
     let targets = entry.targets.iter().filter(crate::flows::poster::flow_queue::is_delivery);
-    targets.filter_map(|target| Some((target.flow_id?, matches!(target.verdict, TargetVerdict::Replayed(_)))))
+    targets.filter_map(|target| Some((target.flow_id?, PARTS.iter().any(|part| target.verdict.promises(*part)))))
 }

@@ -198,6 +198,7 @@ fn parked(journal: &JournalHandle, entry: &StoredEntry<'_>, due: DueActions) -> 
         payload: bytes::Bytes::copy_from_slice(entry.payload),
         received_at: entry.received_at,
         part: due.part(),
+        promise: due.promise(),
     }
 }
 

@@ -8,7 +8,10 @@ fn an_entry_comes_back_as_it_was_appended() {
     let mut journal = fresh(dir.path(), small());
     let long = "é".repeat(2_000);
     let targets = [
-        EntryTarget { flow_id: Some(-3), verdict: TargetVerdict::Accepted },
+        EntryTarget {
+            flow_id: Some(-3),
+            verdict: TargetVerdict::Accepted(PromisedActions::of([ActionKind::Store, ActionKind::Publish])),
+        },
         EntryTarget { flow_id: Some(4), verdict: TargetVerdict::Refused { reason: "not a number", pointer: "/temp" } },
         EntryTarget { flow_id: None, verdict: TargetVerdict::Refused { reason: &long, pointer: "" } },
     ];
