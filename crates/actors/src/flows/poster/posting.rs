@@ -237,13 +237,13 @@ impl EndpointCaller {
             has_secrets,
             place,
             body: body.transpose()?,
-            headers: CallHeaders::new(&headers, &auth)?,
+            headers: CallHeaders::new(&headers, &auth).map_err(|error| error.to_string())?,
             secret: signing,
         })
     }
 
     fn place(&self, url: &str) -> Result<Place, String> {
-        let address = self.client.address(url)?;
+        let address = self.client.address(url).map_err(|error| error.to_string())?;
         let mut origins = self.origins.borrow_mut();
         let origin = match origins.get(address.origin()) {
             Some(origin) => Rc::clone(origin),
