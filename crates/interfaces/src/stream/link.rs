@@ -2,7 +2,8 @@
 
 use crate::config::{FlowControl, SerialConfig, SerialParity, TcpConfig};
 use rustix::net::sockopt;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -13,6 +14,29 @@ use tokio_serial::SerialPortBuilderExt;
 pub(crate) trait DeviceStream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> DeviceStream for T {}
+
+/// Why a device cannot be reached, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("opening {} failed: {}", port.display(), source.description)]
+    Serial { port: PathBuf, source: tokio_serial::Error },
+    #[error("connecting to {address} failed: {source}")]
+    Connect { address: String, source: io::Error },
+    #[error("connecting to {address} took longer than connect_timeout")]
+    ConnectTimeout { address: String },
+    #[error("setting the options of the connection to {address} failed: {source}")]
+    SocketOptions { address: String, source: io::Error },
+    #[error("it closed the connection")]
+    Closed,
+    #[error("reading from it failed: {0}")]
+    Read(#[source] io::Error),
+    #[error("it was silent for longer than silence_timeout")]
+    Silent,
+    #[error("writing to it failed: {0}")]
+    Write(#[source] io::Error),
+    #[error("it took nothing for longer than write_timeout")]
+    WriteTimeout,
+}
 
 /// How to open it.
 pub(crate) enum DeviceConnector<'a> {
@@ -28,8 +52,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_COUNT: u32 = 3;
 
 impl DeviceConnector<'_> {
-    /// Opens the device; the error says what was attempted and how it failed.
-    pub(crate) async fn open(&self) -> Result<Box<dyn DeviceStream>, String> {
+    /// Opens the device.
+    pub(crate) async fn open(&self) -> Result<Box<dyn DeviceStream>, LinkError> {
         match self {
             DeviceConnector::Serial(serial, port) => open_serial(serial, port),
             DeviceConnector::Tcp(tcp) => open_tcp(tcp).await,
@@ -37,7 +61,7 @@ impl DeviceConnector<'_> {
     }
 }
 
-fn open_serial(serial: &SerialConfig, port: &Path) -> Result<Box<dyn DeviceStream>, String> {
+fn open_serial(serial: &SerialConfig, port: &Path) -> Result<Box<dyn DeviceStream>, LinkError> {
     let builder = tokio_serial::new(port.to_string_lossy(), serial.baud)
         .data_bits(match serial.data_bits {
             5 => tokio_serial::DataBits::Five,
@@ -58,23 +82,22 @@ fn open_serial(serial: &SerialConfig, port: &Path) -> Result<Box<dyn DeviceStrea
         });
     match builder.open_native_async() {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(format!("opening {} failed: {}", port.display(), error.description)),
+        Err(source) => Err(LinkError::Serial { port: port.to_owned(), source }),
     }
 }
 
-async fn open_tcp(tcp: &TcpConfig) -> Result<Box<dyn DeviceStream>, String> {
-    let address = &tcp.address;
-    let stream = match timeout(tcp.connect_timeout, TcpStream::connect(address)).await {
+async fn open_tcp(tcp: &TcpConfig) -> Result<Box<dyn DeviceStream>, LinkError> {
+    let address = || tcp.address.clone();
+    let stream = match timeout(tcp.connect_timeout, TcpStream::connect(&tcp.address)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(format!("connecting to {address} failed: {error}")),
-        Err(_) => return Err(format!("connecting to {address} took longer than connect_timeout")),
+        Ok(Err(source)) => return Err(LinkError::Connect { address: address(), source }),
+        Err(_) => return Err(LinkError::ConnectTimeout { address: address() }),
     };
-    keep_alive(&stream)
-        .map_err(|error| format!("setting the options of the connection to {address} failed: {error}"))?;
+    keep_alive(&stream).map_err(|source| LinkError::SocketOptions { address: address(), source })?;
     Ok(Box::new(stream))
 }
 
-fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;

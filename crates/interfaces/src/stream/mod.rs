@@ -2,6 +2,7 @@
 //!
 //! The driver reconnects for ever by itself. While the device is out of reach, commands are refused at once.
 
+mod error;
 mod framing;
 mod link;
 mod pattern;
@@ -16,7 +17,7 @@ use crate::queue::{DeviceCommand, PendingCommands};
 use crate::replies;
 use framing::{FrameBuffer, NextFrame};
 pub(crate) use link::DeviceConnector;
-use link::DeviceStream;
+use link::{DeviceStream, LinkError};
 pub(crate) use rules::StreamRules;
 use rules::WrittenCommand;
 use std::pin::pin;
@@ -40,8 +41,8 @@ struct Stream<'a> {
 enum End {
     /// We were asked to stop, or nobody listens any more.
     Stopped,
-    /// The device is gone, for this reason.
-    Lost(String),
+    /// The device is gone.
+    Lost(LinkError),
 }
 
 pub(crate) async fn run(
@@ -85,7 +86,8 @@ impl Stream<'_> {
                 }
                 Err(end) => end,
             };
-            let End::Lost(reason) = lost else { return };
+            let End::Lost(error) = lost else { return };
+            let reason = error.to_string();
             let half = framer.reset();
             if half.is_some() && self.events.count(DriverCount::FrameIncomplete).await.is_err() {
                 return;
@@ -181,7 +183,7 @@ impl Reading<'_> {
                     heard_at = Instant::now();
                     framer.push(&chunk[..length])
                 }
-                Err(reason) => return End::Lost(reason),
+                Err(error) => return End::Lost(error),
             };
             for frame in frames {
                 if self.handle(frame).await.is_err() {
@@ -198,7 +200,7 @@ impl Reading<'_> {
         chunk: &mut [u8],
         framer: &FrameBuffer,
         heard_at: Instant,
-    ) -> Result<usize, String> {
+    ) -> Result<usize, LinkError> {
         let framing = framer.silence_due();
         let patience = self.stream.options.silence_timeout.map(|most| most.saturating_sub(heard_at.elapsed()));
         let wait = match (framing, patience) {
@@ -207,11 +209,11 @@ impl Reading<'_> {
             (None, None) => Duration::MAX,
         };
         match timeout(wait, reader.read(chunk)).await {
-            Ok(Ok(0)) => Err("it closed the connection".into()),
+            Ok(Ok(0)) => Err(LinkError::Closed),
             Ok(Ok(length)) => Ok(length),
-            Ok(Err(error)) => Err(format!("reading from it failed: {error}")),
+            Ok(Err(error)) => Err(LinkError::Read(error)),
             Err(_) if framing.is_some_and(|framing| framing <= wait) => Ok(0),
-            Err(_) => Err("it was silent for longer than silence_timeout".into()),
+            Err(_) => Err(LinkError::Silent),
         }
     }
 
@@ -287,7 +289,8 @@ impl Writing<'_> {
         }
         let WrittenCommand { bytes, emissions } = match self.stream.rules.written(&command.message) {
             Ok(written) => written,
-            Err(reason) => {
+            Err(refusal) => {
+                let reason = refusal.to_string();
                 return self.stream.events.refuse(config, &command.message, &reason).await.map_err(|_| End::Stopped);
             }
         };
@@ -295,17 +298,18 @@ impl Writing<'_> {
             writer.write_all(&bytes).await?;
             writer.flush().await
         };
-        let problem = match timeout(self.stream.options.write_timeout, write).await {
+        let error = match timeout(self.stream.options.write_timeout, write).await {
             Ok(Ok(())) => {
                 for emission in emissions {
                     self.stream.events.send(DriverEvent::Emit(emission)).await.map_err(|_| End::Stopped)?;
                 }
                 return Ok(());
             }
-            Ok(Err(error)) => format!("writing to it failed: {error}"),
-            Err(_) => "it took nothing for longer than write_timeout".into(),
+            Ok(Err(error)) => LinkError::Write(error),
+            Err(_) => LinkError::WriteTimeout,
         };
-        self.stream.events.refuse(config, &command.message, &problem).await.map_err(|_| End::Stopped)?;
-        Err(End::Lost(problem))
+        let refused = self.stream.events.refuse(config, &command.message, &error.to_string()).await;
+        refused.map_err(|_| End::Stopped)?;
+        Err(End::Lost(error))
     }
 }

@@ -66,7 +66,8 @@ impl Rules<'_> {
         for (name, table) in &settings.interface_tables {
             let header = self.origins.header(&["interfaces".to_owned(), name.clone()]).cloned();
             if let Err(problem) = hearthgate_interfaces::config::check_name(name) {
-                self.findings.push(ConfigFinding::error(format!("interfaces.{name}"), problem).at(header.as_ref()));
+                self.findings
+                    .push(ConfigFinding::error(format!("interfaces.{name}"), problem.to_string()).at(header.as_ref()));
             }
             if SupervisionSettings::COMPONENTS.contains(&name.as_str()) {
                 let problem = format!("{name} is a component of the gateway");

@@ -11,8 +11,8 @@ use hearthgate_domain::flow::{self, ActionKind, EndpointTarget, Flow, HeaderValu
 use hearthgate_domain::retry::{CallPermission, CircuitBreaker};
 use hearthgate_endpoints::template::{BodyTemplate, TemplateError, TemplatePurpose};
 use hearthgate_endpoints::{
-    CallAuth, CallHeaders, CallOutcome, ClientOptions, EndpointAddress, EndpointCall, EndpointClient,
-    EndpointClientError, SecretError, SigningSecret,
+    AddressError, CallAuth, CallHeaders, CallOutcome, ClientOptions, EndpointAddress, EndpointCall, EndpointClient,
+    EndpointClientError, HeaderError, SecretError, SigningSecret,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::cell::RefCell;
@@ -47,9 +47,13 @@ pub(super) enum PreparationFailure {
     Template(#[from] TemplateError),
     #[error("webhook_secret: {0}")]
     SigningSecret(SecretError),
-    /// A secret that is not there, an address or a header that is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// A secret that is not where the flow says.
     #[error("{0}")]
-    Settings(String),
+    Secret(String),
 }
 
 /// How a message ended.
@@ -218,7 +222,7 @@ impl EndpointCaller {
         let mut has_secrets = false;
         let mut secret = |reference: &SecretRef| -> Result<SecretString, PreparationFailure> {
             has_secrets = true;
-            (self.endpoints.secrets)(reference).map_err(PreparationFailure::Settings)
+            (self.endpoints.secrets)(reference).map_err(PreparationFailure::Secret)
         };
         let mut headers = Vec::with_capacity(endpoint.headers.len());
         for (name, value) in &endpoint.headers {
@@ -253,14 +257,13 @@ impl EndpointCaller {
             has_secrets,
             place,
             body: body.transpose()?,
-            headers: CallHeaders::new(&headers, &auth)
-                .map_err(|reason| PreparationFailure::Settings(reason.to_string()))?,
+            headers: CallHeaders::new(&headers, &auth)?,
             secret: signing,
         })
     }
 
     fn place(&self, url: &str) -> Result<Place, PreparationFailure> {
-        let address = self.client.address(url).map_err(|reason| PreparationFailure::Settings(reason.to_string()))?;
+        let address = self.client.address(url)?;
         let mut origins = self.origins.borrow_mut();
         let origin = match origins.get(address.origin()) {
             Some(origin) => Rc::clone(origin),
