@@ -1,11 +1,14 @@
 //! Opens the device of a byte stream.
 
+use super::outlet::{DeviceOutlet, OutletControl};
+use super::serial_line::SerialLine;
 use crate::config::{FlowControl, SerialConfig, SerialParity, TcpConfig};
 use rustix::net::sockopt;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_serial::SerialPortBuilderExt;
@@ -36,6 +39,17 @@ pub(crate) enum LinkError {
     Write(#[source] io::Error),
     #[error("it took nothing for longer than write_timeout")]
     WriteTimeout,
+    #[error("it took nothing for as long as a command may wait (max_command_age)")]
+    Stalled,
+}
+
+/// The writing half of a device.
+pub(crate) type DeviceWriter = WriteHalf<Box<dyn DeviceStream>>;
+
+/// An open device, and the way to what it has not taken yet.
+pub(crate) struct DeviceLink {
+    pub(crate) stream: Box<dyn DeviceStream>,
+    pub(crate) outlet: DeviceOutlet,
 }
 
 /// How to open it.
@@ -53,7 +67,7 @@ const KEEPALIVE_COUNT: u32 = 3;
 
 impl DeviceConnector<'_> {
     /// Opens the device.
-    pub(crate) async fn open(&self) -> Result<Box<dyn DeviceStream>, LinkError> {
+    pub(crate) async fn open(&self) -> Result<DeviceLink, LinkError> {
         match self {
             DeviceConnector::Serial(serial, port) => open_serial(serial, port),
             DeviceConnector::Tcp(tcp) => open_tcp(tcp).await,
@@ -61,7 +75,7 @@ impl DeviceConnector<'_> {
     }
 }
 
-fn open_serial(serial: &SerialConfig, port: &Path) -> Result<Box<dyn DeviceStream>, LinkError> {
+fn open_serial(serial: &SerialConfig, port: &Path) -> Result<DeviceLink, LinkError> {
     let builder = tokio_serial::new(port.to_string_lossy(), serial.baud)
         .data_bits(match serial.data_bits {
             5 => tokio_serial::DataBits::Five,
@@ -80,21 +94,22 @@ fn open_serial(serial: &SerialConfig, port: &Path) -> Result<Box<dyn DeviceStrea
             FlowControl::Software => tokio_serial::FlowControl::Software,
             FlowControl::Hardware => tokio_serial::FlowControl::Hardware,
         });
-    match builder.open_native_async() {
-        Ok(stream) => Ok(Box::new(stream)),
-        Err(source) => Err(LinkError::Serial { port: port.to_owned(), source }),
-    }
+    let stream = builder.open_native_async();
+    let stream = stream.map_err(|source| LinkError::Serial { port: port.to_owned(), source })?;
+    let (line, gauge) = SerialLine::new(stream);
+    Ok(DeviceLink { stream: Box::new(line), outlet: DeviceOutlet::new(OutletControl::Serial(gauge)) })
 }
 
-async fn open_tcp(tcp: &TcpConfig) -> Result<Box<dyn DeviceStream>, LinkError> {
+async fn open_tcp(tcp: &TcpConfig) -> Result<DeviceLink, LinkError> {
     let address = || tcp.address.clone();
     let stream = match timeout(tcp.connect_timeout, TcpStream::connect(&tcp.address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(source)) => return Err(LinkError::Connect { address: address(), source }),
         Err(_) => return Err(LinkError::ConnectTimeout { address: address() }),
     };
-    keep_alive(&stream).map_err(|source| LinkError::SocketOptions { address: address(), source })?;
-    Ok(Box::new(stream))
+    let socket = keep_alive(&stream).and_then(|()| stream.as_fd().try_clone_to_owned());
+    let socket = socket.map_err(|source| LinkError::SocketOptions { address: address(), source })?;
+    Ok(DeviceLink { stream: Box::new(stream), outlet: DeviceOutlet::new(OutletControl::Tcp(socket)) })
 }
 
 fn keep_alive(stream: &TcpStream) -> io::Result<()> {

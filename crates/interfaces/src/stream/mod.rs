@@ -5,8 +5,10 @@
 mod error;
 mod framing;
 mod link;
+mod outlet;
 mod pattern;
 mod rules;
+mod serial_line;
 mod value;
 
 use crate::DriverError;
@@ -17,12 +19,13 @@ use crate::queue::{DeviceCommand, PendingCommands};
 use crate::replies;
 use framing::{FrameBuffer, NextFrame};
 pub(crate) use link::DeviceConnector;
-use link::{DeviceStream, LinkError};
+use link::{DeviceLink, DeviceStream, DeviceWriter, LinkError};
+use outlet::DeviceOutlet;
 pub(crate) use rules::StreamRules;
 use rules::WrittenCommand;
 use std::pin::pin;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
 use tokio::time::{sleep, timeout};
 
 /// A connection that lasted this long was a good one: the next pause is the shortest again.
@@ -111,7 +114,7 @@ impl Stream<'_> {
         &mut self,
         connector: &DeviceConnector<'_>,
         commands: &mut PendingCommands,
-    ) -> Result<Box<dyn DeviceStream>, End> {
+    ) -> Result<DeviceLink, End> {
         let mut open = pin!(connector.open());
         loop {
             tokio::select! {
@@ -124,6 +127,12 @@ impl Stream<'_> {
                 }
             }
         }
+    }
+
+    /// Answers a command that did not get out, and gives the reason back.
+    async fn refuse(&self, command: &DeviceCommand, error: LinkError) -> Result<LinkError, End> {
+        let refused = self.events.refuse(self.config, &command.message, &error.to_string()).await;
+        refused.map(|()| error).map_err(|_| End::Stopped)
     }
 
     /// Waits for something while the device is out of reach, answering commands meanwhile.
@@ -151,20 +160,29 @@ impl Stream<'_> {
 
     async fn serve(
         &mut self,
-        link: Box<dyn DeviceStream>,
+        DeviceLink { stream: device, mut outlet }: DeviceLink,
         framer: &mut FrameBuffer,
         commands: &mut PendingCommands,
     ) -> End {
-        let (reader, writer) = tokio::io::split(link);
+        let (reader, mut writer) = tokio::io::split(device);
         let stop = self.stop.clone();
         let stream = &*self;
         let reads = Reading { stream };
-        let writes = Writing { stream, stop };
+        let writes = Writing { stream, stop, outlet: &mut outlet };
         // Neither waits for the other: a device that does not take our bytes is still heard.
-        tokio::select! {
+        let end = tokio::select! {
             end = reads.run(reader, framer) => end,
-            end = writes.run(writer, commands) => end,
+            end = writes.run(&mut writer, commands) => end,
+        };
+        if let End::Lost(error) = &end {
+            let reason = format!("it may not have reached the device: {error}");
+            for command in outlet.abandon(&mut writer, error).await {
+                if self.events.refuse(self.config, &command, &reason).await.is_err() {
+                    return End::Stopped;
+                }
+            }
         }
+        end
     }
 }
 
@@ -259,19 +277,21 @@ fn show(frame: &[u8], encoding: FrameEncoding) -> String {
 struct Writing<'a> {
     stream: &'a Stream<'a>,
     stop: StopSignal,
+    outlet: &'a mut DeviceOutlet,
 }
 
 impl Writing<'_> {
-    async fn run(mut self, mut writer: WriteHalf<Box<dyn DeviceStream>>, commands: &mut PendingCommands) -> End {
+    async fn run(mut self, writer: &mut DeviceWriter, commands: &mut PendingCommands) -> End {
         loop {
             // A command in hand is carried out before the stop is heard.
             let command = tokio::select! {
                 biased;
                 () = self.stop.asked() => return End::Stopped,
+                error = self.outlet.stalled(writer) => return End::Lost(error),
                 command = commands.begin() => command,
             };
             let Some(command) = command else { return End::Stopped };
-            let end = self.execute(&mut writer, &command).await;
+            let end = self.execute(writer, &command).await;
             commands.finish();
             if let Err(end) = end {
                 return end;
@@ -279,7 +299,7 @@ impl Writing<'_> {
         }
     }
 
-    async fn execute(&self, writer: &mut WriteHalf<Box<dyn DeviceStream>>, command: &DeviceCommand) -> Result<(), End> {
+    async fn execute(&mut self, writer: &mut DeviceWriter, command: &DeviceCommand) -> Result<(), End> {
         let config = self.stream.config;
         if !command.message.iscmd {
             return Ok(()); // what others report is nothing to write to a device
@@ -294,12 +314,17 @@ impl Writing<'_> {
                 return self.stream.events.refuse(config, &command.message, &reason).await.map_err(|_| End::Stopped);
             }
         };
+        let life = config.max_command_age.saturating_sub(command.received_at.elapsed());
+        if let Err(error) = self.outlet.make_way(writer, life).await {
+            return Err(End::Lost(self.stream.refuse(command, error).await?));
+        }
         let write = async {
             writer.write_all(&bytes).await?;
             writer.flush().await
         };
         let error = match timeout(self.stream.options.write_timeout, write).await {
             Ok(Ok(())) => {
+                self.outlet.note(&command.message, life);
                 for emission in emissions {
                     self.stream.events.send(DriverEvent::Emit(emission)).await.map_err(|_| End::Stopped)?;
                 }
@@ -308,8 +333,6 @@ impl Writing<'_> {
             Ok(Err(error)) => LinkError::Write(error),
             Err(_) => LinkError::WriteTimeout,
         };
-        let refused = self.stream.events.refuse(config, &command.message, &error.to_string()).await;
-        refused.map_err(|_| End::Stopped)?;
-        Err(End::Lost(error))
+        Err(End::Lost(self.stream.refuse(command, error).await?))
     }
 }
