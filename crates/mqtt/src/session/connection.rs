@@ -2,9 +2,9 @@
 
 use super::backoff::{ConnectionLoss, LossKind};
 use super::options::SessionOptions;
-use super::reason;
 use super::state::SessionState;
 use super::transport::Established;
+use crate::codec::reason::ReasonCode;
 use crate::link::LinkEvent;
 use crate::session::broker_switch::BrokerSwitch;
 use crate::session::events::ReceiverGone;
@@ -245,7 +245,8 @@ impl<'a> EstablishedConnection<'a> {
                 }
             }
             BrokerPacket::Disconnect { code, reason } => {
-                let kind = if code == reason::TAKEN_OVER { LossKind::TakenOver } else { LossKind::Broken };
+                let kind =
+                    if code == ReasonCode::SessionTakenOver as u8 { LossKind::TakenOver } else { LossKind::Broken };
                 return Err(ConnectionEnd::Lost(ConnectionLoss::new(
                     kind,
                     format!("the broker ended the connection: {reason}"),
@@ -318,7 +319,8 @@ impl<'a> EstablishedConnection<'a> {
         })?;
         let refusals = subscriptions.take_refusals();
         if !refusals.is_empty() {
-            reports.push(LinkEvent::Refused(refusals));
+            let in_words = refusals.into_iter().map(|(filter, refusal)| (filter, refusal.to_string()));
+            reports.push(LinkEvent::Refused(in_words.collect()));
         }
         if let Some(held) = subscriptions.take_change() {
             reports.push(LinkEvent::Subscribed(held));
