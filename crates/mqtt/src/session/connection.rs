@@ -14,10 +14,10 @@ use crate::session::keep_alive::KeepAlive;
 use crate::session::outbound::outbox::RejectedMessage;
 use crate::session::outbound::packets::DISCONNECT;
 use crate::session::transport::read_coalescer::ReadCoalescer;
-use hearthgate_domain::delivery::{SubscriptionIds, UnixMicros};
+use hearthgate_domain::delivery::{SubscriptionIds, UnixMicros, unix_micros};
 use std::io;
 use std::pin::pin;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::time::{sleep, timeout};
 
 /// What comes so long after a session was taken up again is taken for new, even if there was no pause.
@@ -204,7 +204,7 @@ impl<'a> EstablishedConnection<'a> {
         if self.standing.wire.input.is_empty() {
             return Ok(());
         }
-        let received_at = micros_now();
+        let received_at = unix_micros(SystemTime::now());
         let mut packets = 0;
         while let Some(packet) = self.standing.parser.next(&mut self.standing.wire.input)? {
             self.handle(packet, received_at)?;
@@ -384,9 +384,4 @@ impl<'a> EstablishedConnection<'a> {
             Err(_) => tracing::debug!("the broker did not take DISCONNECT in time"),
         }
     }
-}
-
-fn micros_now() -> UnixMicros {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMicros::try_from(since.as_micros()).unwrap_or(UnixMicros::MAX)
 }
