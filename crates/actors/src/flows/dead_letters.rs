@@ -4,7 +4,7 @@ use crate::backoff::RestartDelay;
 use crate::flows::commit::RouteDecision;
 use crate::messages::{ReplayLetter, RouteAgain};
 use actix::prelude::*;
-use hearthgate_domain::delivery::{InboundMessage, UnixMicros};
+use hearthgate_domain::delivery::{InboundMessage, UnixMicros, unix_micros};
 use hearthgate_domain::flow::{ActionKind, Flow};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter, OpenClaim};
@@ -343,6 +343,5 @@ pub(crate) async fn keep(to: &DeadLetters, letters: &[NewDeadLetter]) -> Result<
 
 /// The wall clock.
 pub(crate) fn now() -> UnixMicros {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    UnixMicros::try_from(since.as_micros()).unwrap_or(UnixMicros::MAX)
+    unix_micros(std::time::SystemTime::now())
 }
