@@ -5,7 +5,7 @@ use crate::flows::commit::RouteDecision;
 use crate::flows::refusal::ReplayRefusal;
 use crate::messages::{ReplayLetter, RouteAgain};
 use actix::prelude::*;
-use hearthgate_domain::delivery::{InboundMessage, UnixMicros};
+use hearthgate_domain::delivery::{InboundMessage, UnixMicros, unix_micros};
 use hearthgate_domain::flow::{ActionKind, Flow};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter, OpenClaim};
@@ -342,6 +342,5 @@ pub(crate) async fn keep(to: &DeadLetters, letters: &[NewDeadLetter]) -> Result<
 
 /// The wall clock.
 pub(crate) fn now() -> UnixMicros {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    UnixMicros::try_from(since.as_micros()).unwrap_or(UnixMicros::MAX)
+    unix_micros(std::time::SystemTime::now())
 }

@@ -134,7 +134,7 @@ impl Tables {
         if let Some((_, table)) = self.0.get(&flow.id).filter(|(known, _)| Arc::ptr_eq(known, flow)) {
             return Ok(table.clone());
         }
-        let table = TypedTable::of(flow)?;
+        let table = TypedTable::of(flow).map_err(|error| error.to_string())?;
         self.0.insert(flow.id, (Arc::clone(flow), table.clone()));
         Ok(table)
     }

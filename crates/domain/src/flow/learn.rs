@@ -26,6 +26,15 @@ struct Seen {
     kinds: Vec<JsonKind>,
 }
 
+/// Why a field gets no type.
+#[derive(Debug, thiserror::Error)]
+enum OpenField {
+    #[error("in {count} of {messages} messages")]
+    Sometimes { count: u64, messages: u64 },
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "))]
+    Mixed(Vec<JsonKind>),
+}
+
 impl SchemaLearner {
     /// Takes a message into account.
     pub fn observe(&mut self, topic: &str, payload: &[u8]) {
@@ -81,9 +90,9 @@ impl SchemaLearner {
         self.fields.iter().filter_map(|(name, seen)| Some(format!("{name:?}: {}", open(seen)?))).collect()
     }
 
-    fn type_of(&self, seen: &Seen) -> Result<FieldType, String> {
+    fn type_of(&self, seen: &Seen) -> Result<FieldType, OpenField> {
         if seen.count < self.messages {
-            return Err(format!("in {} of {} messages", seen.count, self.messages));
+            return Err(OpenField::Sometimes { count: seen.count, messages: self.messages });
         }
         match seen.kinds[..] {
             // A sensor's reading is whole by chance: `integer` would refuse the first one that is not.
@@ -94,7 +103,7 @@ impl SchemaLearner {
             [JsonKind::Boolean] => Ok(FieldType::Boolean),
             [JsonKind::Object] => Ok(FieldType::Object),
             [JsonKind::Array] => Ok(FieldType::Array),
-            _ => Err(seen.kinds.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")),
+            _ => Err(OpenField::Mixed(seen.kinds.clone())),
         }
     }
 }

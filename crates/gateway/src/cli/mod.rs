@@ -50,10 +50,14 @@ pub struct GlobalFlags {
     pub log_level: Option<String>,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
+#[derive(Debug, thiserror::Error)]
+#[error("expected section.key=value, such as mqtt.server=mqtt://broker.home")]
+struct KeyValueError;
+
+fn key_value(text: &str) -> Result<(String, String), KeyValueError> {
     match text.split_once('=') {
         Some((key, value)) if key.split('.').all(|part| !part.is_empty()) => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("expected section.key=value, such as mqtt.server=mqtt://broker.home".into()),
+        _ => Err(KeyValueError),
     }
 }
 

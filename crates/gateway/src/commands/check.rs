@@ -55,7 +55,7 @@ fn configuration(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyho
     for warning in &loaded.warnings {
         report.line(LineMark::Warning, "configuration", warning)?;
     }
-    if let Some(problem) = telemetry::level_problem(&loaded.settings.log.level) {
+    if let Err(problem) = telemetry::check_level(&loaded.settings.log.level) {
         report.line(LineMark::Wrong, "log.level", problem)?;
     }
     Ok(())

@@ -71,8 +71,8 @@ fn of_interfaces(settings: &GatewaySettings, topic: &str, payload: &[u8]) -> Vec
     for (name, config) in settings.interfaces.iter().filter(|(_, config)| config.enabled) {
         let maps = match maps::of(config) {
             Ok(maps) => maps,
-            Err(problem) => {
-                found.push(json!({"interface": name, "error": problem}));
+            Err(error) => {
+                found.push(json!({"interface": name, "error": error.to_string()}));
                 continue;
             }
         };

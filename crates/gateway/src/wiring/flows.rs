@@ -107,7 +107,7 @@ pub(super) async fn wire(
             letters: dead_letters.clone(),
             database: database.clone(),
             publish: mqtt.addr.clone().recipient(),
-            secrets: Arc::new(options::secret),
+            secrets: Arc::new(|reference| options::secret(reference).map_err(|error| error.to_string())),
             traffic: traffic.clone(),
         },
         in_hand,

@@ -19,6 +19,8 @@ mod records;
 mod sample;
 mod schema;
 mod series;
+mod table_error;
+pub(crate) mod timestamp;
 mod typed;
 
 pub use changes::{ChangeMark, ChangeNotifications};
@@ -37,6 +39,7 @@ pub use records::{
 };
 pub use schema::{DatabaseCapabilities, FeatureSupport};
 pub use series::{NewestValue, SeriesOf, SeriesWindow};
+pub use table_error::TableDesignError;
 pub use typed::{SqlDialect, TypedRow, TypedTable};
 
 pub(crate) use error::ErrorContext;

@@ -328,7 +328,7 @@ fn test(
 
 async fn ddl(database: &Database, row: &FlowRow, apply: bool, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let flow = compiled(row)?;
-    let Some(table) = TypedTable::of(&flow).map_err(CommandFailure::Refused)? else {
+    let Some(table) = TypedTable::of(&flow).map_err(|error| CommandFailure::Refused(error.to_string()))? else {
         return Err(
             CommandFailure::Usage(format!("the flow {} has no table of its own (option \"table\")", row.code)).into()
         );

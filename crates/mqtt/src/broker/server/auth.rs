@@ -1,6 +1,6 @@
 //! Who may connect, and what they may publish and subscribe to.
 
-use crate::broker::error::BrokerError;
+use crate::broker::error::BrokerOptionError;
 use crate::broker::options::{AclOptions, BrokerOptions};
 use crate::broker::topic;
 use crate::codec::reason::ReasonCode;
@@ -47,15 +47,12 @@ pub(crate) struct ClientRights {
 
 impl AccessControl {
     /// Checks the users of the configuration.
-    pub(crate) fn new(options: &BrokerOptions) -> Result<Self, BrokerError> {
+    pub(crate) fn new(options: &BrokerOptions) -> Result<Self, BrokerOptionError> {
         check_filters("anonymous", &options.anonymous)?;
         let mut users = BTreeMap::new();
         for (name, user) in &options.users {
-            PasswordHash::new(&user.password).map_err(|error| {
-                BrokerError::Options(format!(
-                    "users.{name}: password is not an argon2 PHC string ({error}); make one with `hearthgate broker passwd`"
-                ))
-            })?;
+            PasswordHash::new(&user.password)
+                .map_err(|problem| BrokerOptionError::Password { user: name.clone(), problem })?;
             check_filters(&format!("users.{name}"), &user.acl)?;
             users.insert(name.clone(), User { hash: user.password.as_str().into(), lists: user.acl.clone() });
         }
@@ -182,10 +179,10 @@ impl ClientRights {
     }
 }
 
-fn check_filters(key: &str, acl: &AclOptions) -> Result<(), BrokerError> {
+fn check_filters(list: &str, acl: &AclOptions) -> Result<(), BrokerOptionError> {
     let allowed = [&acl.publish, &acl.subscribe].into_iter().flatten().flatten();
     match allowed.chain(&acl.forbidden).find(|filter| !topic::is_filter(filter)) {
-        Some(filter) => Err(BrokerError::Options(format!("{key}: {filter:?} is not a topic filter"))),
+        Some(filter) => Err(BrokerOptionError::Filter { list: list.to_owned(), filter: filter.clone() }),
         None => Ok(()),
     }
 }
