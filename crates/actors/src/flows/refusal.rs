@@ -2,7 +2,7 @@
 
 use hearthgate_domain::flow::FlowError;
 use hearthgate_storage::journal::JournalError;
-use hearthgate_storage::sql::DatabaseError;
+use hearthgate_storage::sql::{DatabaseError, TableDesignError};
 use thiserror::Error;
 
 /// A dead letter was not taken through its flow again; it is a letter as before.
@@ -77,7 +77,7 @@ pub enum FlowCompileError {
         /// The flow.
         code: String,
         /// What is wrong with it.
-        reason: String,
+        reason: TableDesignError,
     },
     /// Its retention or rollups.
     #[error("flow {code:?}, options.{reason}")]
@@ -85,6 +85,6 @@ pub enum FlowCompileError {
         /// The flow.
         code: String,
         /// The option, and what is wrong with it.
-        reason: String,
+        reason: TableDesignError,
     },
 }
