@@ -1,6 +1,8 @@
-//! What is wrong with a pattern, and why a command cannot be written.
+//! What is wrong with a pattern, why a command cannot be written, and how a device is lost.
 
 use crate::config::HexError;
+use std::io;
+use std::path::PathBuf;
 
 /// Why a text is no pattern and no template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,4 +62,29 @@ pub(crate) enum CommandRefusal {
     Unfit { name: String, problem: ValueError },
     #[error("no rule of this interface knows the action {action:?} here")]
     NoRule { action: String },
+}
+
+/// Why a device cannot be reached, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("opening {} failed: {}", port.display(), source.description)]
+    Serial { port: PathBuf, source: tokio_serial::Error },
+    #[error("connecting to {address} failed: {source}")]
+    Connect { address: String, source: io::Error },
+    #[error("connecting to {address} took longer than connect_timeout")]
+    ConnectTimeout { address: String },
+    #[error("setting the options of the connection to {address} failed: {source}")]
+    SocketOptions { address: String, source: io::Error },
+    #[error("it closed the connection")]
+    Closed,
+    #[error("reading from it failed: {0}")]
+    Read(#[source] io::Error),
+    #[error("it was silent for longer than silence_timeout")]
+    Silent,
+    #[error("writing to it failed: {0}")]
+    Write(#[source] io::Error),
+    #[error("it took nothing for longer than write_timeout")]
+    WriteTimeout,
+    #[error("it took nothing for as long as a command may wait (max_command_age)")]
+    Stalled,
 }

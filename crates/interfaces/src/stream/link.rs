@@ -1,50 +1,17 @@
 //! Opens the device of a byte stream.
 
-use super::outlet::{DeviceOutlet, OutletControl};
+use super::error::LinkError;
+use super::outlet::{DeviceOutlet, DeviceStream, OutletControl};
 use super::serial_line::SerialLine;
 use crate::config::{FlowControl, SerialConfig, SerialParity, TcpConfig};
 use rustix::net::sockopt;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_serial::SerialPortBuilderExt;
-
-/// An open device.
-pub(crate) trait DeviceStream: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> DeviceStream for T {}
-
-/// Why a device cannot be reached, or no longer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkError {
-    #[error("opening {} failed: {}", port.display(), source.description)]
-    Serial { port: PathBuf, source: tokio_serial::Error },
-    #[error("connecting to {address} failed: {source}")]
-    Connect { address: String, source: io::Error },
-    #[error("connecting to {address} took longer than connect_timeout")]
-    ConnectTimeout { address: String },
-    #[error("setting the options of the connection to {address} failed: {source}")]
-    SocketOptions { address: String, source: io::Error },
-    #[error("it closed the connection")]
-    Closed,
-    #[error("reading from it failed: {0}")]
-    Read(#[source] io::Error),
-    #[error("it was silent for longer than silence_timeout")]
-    Silent,
-    #[error("writing to it failed: {0}")]
-    Write(#[source] io::Error),
-    #[error("it took nothing for longer than write_timeout")]
-    WriteTimeout,
-    #[error("it took nothing for as long as a command may wait (max_command_age)")]
-    Stalled,
-}
-
-/// The writing half of a device.
-pub(crate) type DeviceWriter = WriteHalf<Box<dyn DeviceStream>>;
 
 /// An open device, and the way to what it has not taken yet.
 pub(crate) struct DeviceLink {

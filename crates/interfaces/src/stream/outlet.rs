@@ -4,7 +4,7 @@
 //! control holds it up does so, too. So the kernel is told to give a connection up once its bytes are older than the
 //! command may be, a serial line is looked at before each write, and what may not have arrived is known to be refused.
 
-use super::link::{DeviceWriter, LinkError};
+use super::error::LinkError;
 use super::serial_line::LineGauge;
 use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use rustix::net::sockopt;
@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::time::sleep;
 
 /// How often a serial line is asked whether its bytes have left.
@@ -24,6 +24,14 @@ const STEP: Duration = Duration::from_millis(100);
 const SLACK: Duration = Duration::from_secs(1);
 /// Commands that are remembered; of more than that the oldest have arrived long since.
 const MOST: usize = 256;
+
+/// An open device.
+pub(crate) trait DeviceStream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> DeviceStream for T {}
+
+/// The writing half of a device.
+pub(crate) type DeviceWriter = WriteHalf<Box<dyn DeviceStream>>;
 
 /// The way to what the kernel holds of a device's bytes.
 pub(crate) enum OutletControl {
