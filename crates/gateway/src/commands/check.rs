@@ -29,7 +29,7 @@ const EXPIRES_SOON: TimeDelta = TimeDelta::days(21);
 /// # Errors
 /// Writing fails.
 pub fn run(loaded: &LoadedSettings, offline: bool, as_json: bool, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
-    let mut report = CheckReport::new(out, as_json);
+    let mut report = CheckReport::new(loaded, out, as_json);
     configuration(loaded, &mut report)?;
     state_dir(&loaded.settings.gateway.state_dir, &mut report)?;
     disk(&loaded.settings, &mut report)?;
@@ -197,11 +197,11 @@ fn interfaces(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyhow::
                 for warning in maps.warnings() {
                     report.line(LineMark::Warning, &subject, warning)?;
                 }
-                if let Some(problem) = parts::interface_problem(config, &loaded.base) {
-                    report.line(LineMark::Wrong, &subject, problem)?;
-                }
             }
             Err(problem) => report.line(LineMark::Wrong, &subject, problem)?,
+        }
+        if let Some(problem) = parts::interface_problem(config, &loaded.base) {
+            report.line(LineMark::Wrong, &subject, problem)?;
         }
     }
     Ok(())
