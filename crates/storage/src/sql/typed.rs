@@ -114,6 +114,16 @@ impl TypedTable {
         Ok(Self { name: name.into(), columns, levels, event_time: event_time.map(Into::into) })
     }
 
+    /// The first column that another flow's table of the same name has with another type.
+    #[must_use]
+    pub fn conflict<'a>(&'a self, other: &TypedTable) -> Option<&'a str> {
+        let is_same = self.name.eq_ignore_ascii_case(&other.name);
+        let differs = |column: &&Column| {
+            other.columns.iter().any(|known| known.name.eq_ignore_ascii_case(&column.name) && known.kind != column.kind)
+        };
+        self.columns.iter().filter(|_| is_same).find(differs).map(|column| &*column.name)
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
