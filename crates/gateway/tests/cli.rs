@@ -430,3 +430,132 @@ fn hostile_payloads_are_explained_without_a_panic() {
         }
     }
 }
+
+/// Runs the program and wants this exit code; its output and its complaints.
+fn told(folder: &Path, code: i32, arguments: &[&str], input: &str) -> String {
+    let output = run(folder, arguments, input.as_bytes());
+    let all = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {all}");
+    all
+}
+
+#[test]
+fn an_edited_flow_says_what_is_different_and_asks_about_data() {
+    let folder = with_database();
+    let told = |code: i32, arguments: &[&str]| told(folder.path(), code, arguments, "");
+    let same = told(0, &["flow", "edit", "GARDEN", "--schema", "{ \"t\": \"float\" }"]);
+    assert!(same.contains("unchanged GARDEN"), "{same}");
+    let edited = told(0, &["flow", "edit", "GARDEN", "--options", "{\"table\":\"soil\",\"min_interval\":\"1m\"}"]);
+    assert!(edited.contains("options.table: nothing → \"soil\""), "{edited}");
+    let refused = told(64, &["flow", "edit", "GARDEN", "--retention", "30d"]);
+    assert!(refused.contains("older than 30 days are removed") && refused.contains("--yes"), "{refused}");
+    let agreed = told(0, &["flow", "edit", "GARDEN", "--retention", "30d", "--yes"]);
+    assert!(agreed.contains("options.retention: nothing → \"30d\"") && !agreed.contains("min_interval:"), "{agreed}");
+    let exported = told(0, &["flow", "export", "GARDEN"]);
+    assert!(exported.contains("[flow.options]\ntable = \"soil\"\nmin_interval = \"1m\""), "{exported}");
+}
+
+#[test]
+fn a_flow_is_copied_renamed_and_compared() {
+    let folder = with_database();
+    let told = |code: i32, arguments: &[&str]| told(folder.path(), code, arguments, "");
+    told(0, &["flow", "copy", "GARDEN", "BALCONY"]);
+    let differs = told(0, &["flow", "diff", "GARDEN", "BALCONY"]);
+    assert_eq!(differs, "  code: \"GARDEN\" → \"BALCONY\"\n  enabled: true → false\n");
+    assert!(told(64, &["flow", "copy", "GARDEN", "BALCONY"]).contains("there is a flow BALCONY already"));
+    assert!(told(64, &["flow", "rename", "GARDEN", "YARD"]).contains("keeps the code GARDEN"));
+    assert!(told(0, &["flow", "rename", "GARDEN", "YARD", "--yes"]).contains("renamed GARDEN"));
+    let listed = told(0, &["flow", "list"]);
+    assert!(listed.contains("YARD") && !listed.contains("GARDEN"), "{listed}");
+}
+
+#[test]
+fn an_import_makes_tables_keeps_numbers_and_takes_all_or_nothing() {
+    let folder = with_database();
+    let file = "[[flow]]\ncode = \"GARDEN\"\ntopic = \"sensors/{room}/temp\"\naction = \"STORE_DB\"\n\
+        [flow.schema]\nt = \"float\"\n[flow.options]\ntable = \"soil\"\nattributes = false\n";
+    let broken =
+        format!("{file}[[flow]]\ncode = \"BAD\"\ntopic = \"a\"\naction = \"STORE_DB\"\n[flow.schema]\nt = \"flaot\"\n");
+    assert!(told(folder.path(), 1, &["flow", "import"], &broken).contains("BAD"));
+    assert!(!told(folder.path(), 0, &["flow", "export"], "").contains("soil"), "a part of a file was taken");
+    let planned = told(folder.path(), 0, &["flow", "import", "--dry-run"], file);
+    assert!(planned.contains("options.table: nothing → \"soil\"") && planned.contains("not go to data"), "{planned}");
+    assert!(told(folder.path(), 64, &["flow", "import"], file).contains("--yes"));
+    told(folder.path(), 0, &["flow", "import", "--yes"], file);
+    let made = told(folder.path(), 0, &["flow", "ddl", "GARDEN", "--apply"], "");
+    assert!(made.contains("table soil is as it has to be"), "{made}");
+    assert!(told(folder.path(), 0, &["flow", "import"], file).contains("unchanged GARDEN"));
+}
+
+#[test]
+fn add_and_check_find_the_same_fault_with_a_flow() {
+    let folder = with_database();
+    std::fs::write(
+        folder.path().join("hearthgate.toml"),
+        "[mapper]\nenabled = false\n[endpoints]\nallow_hosts = [\"h\"]\n",
+    )
+    .unwrap();
+    let told = |code: i32, arguments: &[&str]| told(folder.path(), code, arguments, "");
+    let add =
+        |code: &str, topic: &str| told(0, &["flow", "add", code, "--topic", topic, "--schema", "{\"t\":\"int\"}"]);
+    let lines = [
+        (add("LOAD", "$SYS/broker/load"), "no topics below $SYS"),
+        (add("TWICE", "sensors/+/temp"), "both store them in data"),
+        (
+            told(
+                0,
+                &[
+                    "flow",
+                    "add",
+                    "CALL",
+                    "--topic",
+                    "c",
+                    "--schema",
+                    "{}",
+                    "--action",
+                    "POST_ENDPOINT",
+                    "--endpoint-url",
+                    "http://127.0.0.1:9/",
+                ],
+            ),
+            "127.0.0.1 is not in endpoints.allow_hosts",
+        ),
+    ];
+    let checked = told(1, &["check"]);
+    for (added, reason) in lines {
+        assert!(added.contains(reason), "{reason}: {added}");
+        assert!(checked.contains(reason), "{reason}: {checked}");
+    }
+}
+
+#[test]
+fn a_flow_of_a_file_is_tested_before_it_is_anywhere() {
+    let folder = here();
+    let file =
+        "[[flow]]\ncode = \"GARDEN\"\ntopic = \"garden/{bed}\"\naction = \"STORE_DB\"\n[flow.schema]\nt = \"float\"\n";
+    std::fs::write(folder.path().join("garden.toml"), file).unwrap();
+    let test = |code: i32, payload: &str| {
+        told(folder.path(), code, &["flow", "test", "garden.toml", "--topic", "garden/2", "--payload", payload], "")
+    };
+    let taken = test(0, "{\"t\":21.50}");
+    assert!(taken.contains("row bed = \"2\"") && taken.contains("row t = \"21.50\""), "{taken}");
+    assert!(test(1, "{\"t\":\"warm\"}").contains("refused at \"/t\""));
+}
+
+#[test]
+fn the_history_of_a_flow_says_who_when_and_what() {
+    let folder = with_database();
+    let told = |code: i32, arguments: &[&str]| told(folder.path(), code, arguments, "");
+    told(0, &["flow", "edit", "GARDEN", "--description", "the beds"]);
+    told(0, &["flow", "disable", "GARDEN"]);
+    told(0, &["flow", "rename", "GARDEN", "YARD", "--yes"]);
+    told(0, &["flow", "remove", "YARD"]);
+    let history = told(0, &["flow", "history", "GARDEN", "--json"]);
+    let changes: Vec<Value> = history.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let verbs: Vec<&str> = changes.iter().map(|change| change["what"].as_str().unwrap()).collect();
+    assert_eq!(verbs, ["added", "changed", "disabled", "renamed", "removed"]);
+    assert_eq!(changes[1]["differences"], json!(["description: \"\" → \"the beds\""]));
+    assert!(changes.iter().all(|change| change["author"] == "command line"), "{history}");
+    assert_eq!(told(0, &["flow", "history", "YARD"]).lines().filter(|line| line.contains("command line")).count(), 5);
+    assert!(told(1, &["flow", "history", "NONE"]).contains("no change of it is known"));
+}

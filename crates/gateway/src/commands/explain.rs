@@ -199,7 +199,16 @@ fn of_action(
     }
 }
 
-fn in_words(interfaces: &[Value], flows: &[Value], notes: &[String], out: &mut dyn Write) -> std::io::Result<()> {
+/// The answers in words.
+///
+/// # Errors
+/// Writing fails.
+pub(super) fn in_words(
+    interfaces: &[Value],
+    flows: &[Value],
+    notes: &[String],
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     for entry in interfaces {
         write!(out, "interface {}: ", text(&entry["interface"]))?;
