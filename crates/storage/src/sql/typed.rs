@@ -68,6 +68,20 @@ pub struct TypedRow {
     pub(crate) values: Vec<Option<Arc<str>>>,
 }
 
+impl TypedRow {
+    /// The columns of fields and named levels, each with what is written into it; none for NULL.
+    pub fn cells(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let names = self.table.columns.iter().map(|column| &*column.name);
+        names.zip(self.values.iter().map(Option::as_deref))
+    }
+
+    /// The time of the event, if there is one that can be read.
+    #[must_use]
+    pub fn event_time(&self) -> Option<UnixMicros> {
+        self.event_time
+    }
+}
+
 impl TypedTable {
     /// The flow's own table, if it has one.
     ///
