@@ -3,6 +3,13 @@
 use crate::EndpointClientError;
 use url::{Host, Url};
 
+/// Whether a URL's host is among `entries`, as [`crate::ClientOptions::allowed_hosts`] has them. An entry that is no host
+/// allows nothing.
+#[must_use]
+pub fn is_host_allowed(entries: &[String], url: &Url) -> bool {
+    AllowedHosts::new(entries).is_ok_and(|hosts| hosts.allow(url))
+}
+
 /// The hosts that may be called. An entry is a host name or address (`example.org`, `10.0.0.5`, `[::1]`), with `:port`
 /// when only that port may be called, or `*.example.org` for every name below.
 #[derive(Clone, Debug, Default)]

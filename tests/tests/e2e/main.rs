@@ -8,6 +8,7 @@ mod clients;
 mod clock;
 mod crash;
 mod deadly;
+mod devices;
 mod endpoints;
 mod entry;
 mod first_run;

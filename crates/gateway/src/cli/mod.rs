@@ -6,7 +6,7 @@ mod flow;
 
 pub use data::{DataArgs, DataFormat};
 pub use dlq::{DeadLetterChoice, DlqCommand};
-pub use flow::{ActionName, FlowCommand, FlowFields, LearnArgs};
+pub use flow::{ActionName, DevicePreset, FlowCommand, FlowFields, LearnArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;

@@ -5,7 +5,7 @@ use crate::database;
 use crate::exit::{CommandFailure, ExitStatus};
 use crate::maps;
 use anyhow::Context;
-use chrono::Utc;
+use chrono::{DateTime, SecondsFormat, Utc};
 use hearthgate_actors::flows::catalog;
 use hearthgate_actors::flows::poster::{RenderedCall, body_purpose};
 use hearthgate_domain::flow::{Flow, FlowAction};
@@ -14,6 +14,7 @@ use hearthgate_domain::payload::{self, JsonPayload};
 use hearthgate_domain::topic::validate_topic_name;
 use hearthgate_endpoints::template::TemplatePurpose;
 use hearthgate_settings::{GatewaySettings, LoadedSettings, ValueFormatSetting};
+use hearthgate_storage::sql::{TypedRow, TypedTable};
 use serde_json::{Map, Value, json};
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -168,8 +169,11 @@ fn of_action(
                 let rows: Vec<Value> = flow.attributes(message.topic, payload, format).map(row).collect();
                 answer["rows"] = rows.into();
             }
-            if let Some(table) = store.and_then(|store| store.table.as_deref()) {
-                answer["table"] = table.into();
+            // A table that can't be was refused before.
+            if let Ok(Some(table)) = TypedTable::of(flow) {
+                let levels: Vec<(&str, &str)> = flow.topic.captures(message.topic).collect();
+                of_row(flow, &table.row(&levels, payload), &mut answer);
+                answer["table"] = table.name().into();
             }
             answer
         }
@@ -199,7 +203,26 @@ fn of_action(
     }
 }
 
-fn in_words(interfaces: &[Value], flows: &[Value], notes: &[String], out: &mut dyn Write) -> std::io::Result<()> {
+/// The row of the flow's own table.
+fn of_row(flow: &Flow, row: &TypedRow, answer: &mut Value) {
+    let cells = row.cells().map(|(name, value)| (name.to_owned(), json!(value)));
+    answer["columns"] = Value::Object(cells.collect());
+    if flow.event_time.is_some() {
+        let time = row.event_time().and_then(DateTime::from_timestamp_micros);
+        answer["event_time"] = json!(time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
+    }
+}
+
+/// The answers in words.
+///
+/// # Errors
+/// Writing fails.
+pub(super) fn in_words(
+    interfaces: &[Value],
+    flows: &[Value],
+    notes: &[String],
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     for entry in interfaces {
         write!(out, "interface {}: ", text(&entry["interface"]))?;
@@ -224,6 +247,16 @@ fn in_words(interfaces: &[Value], flows: &[Value], notes: &[String], out: &mut d
             writeln!(out, "  {}", text(&action["action"]))?;
             for row in action["rows"].as_array().into_iter().flatten() {
                 writeln!(out, "    row {} = {}", text(&row["attribute_name"]), row["attribute_value"])?;
+            }
+            for (name, value) in action["columns"].as_object().into_iter().flatten() {
+                writeln!(
+                    out,
+                    "    column {name} = {}",
+                    if value.is_null() { "NULL".into() } else { value.to_string() }
+                )?;
+            }
+            if let Some(time) = action.get("event_time") {
+                writeln!(out, "    event_time {}", time.as_str().unwrap_or("NULL: there is none that can be read"))?;
             }
             if let Some(request) = action.get("request") {
                 writeln!(out, "    POST {} {}", text(&request["url"]), text(&request["body"]))?;

@@ -69,6 +69,20 @@ pub struct TypedRow {
     pub(crate) values: Vec<Option<Arc<str>>>,
 }
 
+impl TypedRow {
+    /// The columns of fields and named levels, each with what is written into it; none for NULL.
+    pub fn cells(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let names = self.table.columns.iter().map(|column| &*column.name);
+        names.zip(self.values.iter().map(Option::as_deref))
+    }
+
+    /// The time of the event, if there is one that can be read.
+    #[must_use]
+    pub fn event_time(&self) -> Option<UnixMicros> {
+        self.event_time
+    }
+}
+
 impl TypedTable {
     /// The flow's own table, if it has one.
     ///
@@ -120,6 +134,16 @@ impl TypedTable {
         }
         let levels = levels.into_iter().map(Into::into).collect();
         Ok(Self { name: name.into(), columns, levels, event_time: event_time.map(Into::into) })
+    }
+
+    /// The first column that another flow's table of the same name has with another type.
+    #[must_use]
+    pub fn conflict<'a>(&'a self, other: &TypedTable) -> Option<&'a str> {
+        let is_same = self.name.eq_ignore_ascii_case(&other.name);
+        let differs = |column: &&Column| {
+            other.columns.iter().any(|known| known.name.eq_ignore_ascii_case(&column.name) && known.kind != column.kind)
+        };
+        self.columns.iter().filter(|_| is_same).find(differs).map(|column| &*column.name)
     }
 
     /// Its name.
