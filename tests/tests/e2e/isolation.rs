@@ -116,8 +116,8 @@ async fn what_a_flow_was_to_store_or_post_is_a_dead_letter_when_it_loses_that_ac
     told(&home, &["stop", "poster"]);
     publish(&home, "device", "hook/x", 0..10).await;
     publish(&home, "device", "in/x", 0..10).await;
-    told(&home, &["flow", "edit", "HOOK", "--action", "LOG"]);
-    told(&home, &["flow", "edit", "READINGS", "--action", "LOG"]);
+    told(&home, &["flow", "edit", "HOOK", "--action", "LOG", "--yes"]);
+    told(&home, &["flow", "edit", "READINGS", "--action", "LOG", "--yes"]);
     told(&home, &["start", "writer"]);
     told(&home, &["start", "poster"]);
     let letters = Database::try_open(&home.path().join("data/dead-letters.db")).await.expect("the dead letters");
@@ -126,8 +126,8 @@ async fn what_a_flow_was_to_store_or_post_is_a_dead_letter_when_it_loses_that_ac
         until("the letters", async || (letters.number(&query).await == 10).then_some(())).await;
     }
     endpoint.switch(Answer::Status(200));
-    told(&home, &["flow", "edit", "HOOK", "--action", "POST_ENDPOINT"]);
-    told(&home, &["flow", "edit", "READINGS", "--action", "STORE_DB"]);
+    told(&home, &["flow", "edit", "HOOK", "--action", "POST_ENDPOINT", "--yes"]);
+    told(&home, &["flow", "edit", "READINGS", "--action", "STORE_DB", "--yes"]);
     told(&home, &["dlq", "replay", "--all"]);
     until("all deliveries", async || (endpoint.delivered().len() == 10).then_some(())).await;
     assert_eq!(stored(&home, 10).await, (0..10).collect::<Vec<_>>());
