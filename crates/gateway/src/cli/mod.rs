@@ -105,22 +105,22 @@ pub enum CliCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show how the parts of the running gateway are
+    /// Show how the components of the running gateway are doing
     Status {
         /// Answer as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Restart one part of the running gateway
+    /// Restart one component of the running gateway
     #[command(after_help = CONTROL_HELP)]
     Restart(ComponentName),
-    /// Let a parked part go on
+    /// Let a parked component go on
     #[command(after_help = CONTROL_HELP)]
     Resume(ComponentName),
-    /// Stop one part of the running gateway
+    /// Stop one component of the running gateway
     #[command(after_help = CONTROL_HELP)]
     Stop(ComponentName),
-    /// Start a stopped part
+    /// Start a stopped component
     #[command(after_help = CONTROL_HELP)]
     Start(ComponentName),
     /// Create, upgrade and inspect the tables
@@ -235,7 +235,7 @@ pub struct InitArgs {
 const CONTROL_HELP: &str = "Parts are named as in `hearthgate status`: mqtt, mapper, router, writer, poster, … and each \
     interface by its name. The running gateway is reached at http.listen; http.token is shown to it.";
 
-/// A part of the running gateway.
+/// A component of the running gateway.
 #[derive(Debug, Args)]
 pub struct ComponentName {
     /// Its name, as in `hearthgate status`

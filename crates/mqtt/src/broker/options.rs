@@ -151,7 +151,7 @@ impl Default for LimitOptions {
         LimitOptions {
             max_connections: 2_000,
             connections_per_second: 500,
-            max_packet_size: MIB,
+            max_packet_size: 16 * MIB,
             max_inflight: 1_000,
             receive_maximum: 4_096,
             topic_alias_maximum: 64,
