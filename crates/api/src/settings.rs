@@ -1,5 +1,6 @@
 //! Where the API listens and whom it obeys.
 
+use crate::tokens::TokenFile;
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -35,7 +36,7 @@ impl ApiOptions {
         Ok(ApiOptions { bind, token, names, state_dir: None })
     }
 
-    /// Logins to the page are kept in this folder, and outlive the process.
+    /// Logins to the page are kept in this folder, and outlive the process; so are the tokens that the command line makes.
     #[must_use]
     pub fn with_state_dir(self, folder: PathBuf) -> Self {
         ApiOptions { state_dir: Some(folder), ..self }
@@ -43,6 +44,10 @@ impl ApiOptions {
 
     pub(crate) fn sessions_file(&self) -> Option<PathBuf> {
         self.state_dir.as_ref().map(|folder| folder.join("page-sessions.json"))
+    }
+
+    pub(crate) fn token_file(&self) -> Option<TokenFile> {
+        self.state_dir.as_deref().map(TokenFile::in_folder)
     }
 
     /// Cookies are the same for all ports of a host (RFC 6265 section 8.5), and several gateways may run on one.

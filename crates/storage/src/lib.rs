@@ -3,8 +3,5 @@
 //! Never in here: what a message means, when to try again, actors.
 
 pub mod dead_letters;
-mod files;
 pub mod journal;
 pub mod sql;
-
-pub use files::replace_file;

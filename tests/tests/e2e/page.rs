@@ -130,7 +130,7 @@ async fn with_a_token_the_page_asks_for_it_and_a_login_that_is_ended_elsewhere_i
     browser.open(&address(&home, "broker")).await;
     browser.fill("Token", "wrong").await;
     browser.press(ENTER).await;
-    browser.wait_for_text("the token is not the one of [http] token").await;
+    browser.wait_for_text("the token is neither that of [http] token").await;
     browser.fill("Token", "0123456789abcdef").await;
     browser.press(ENTER).await;
     browser.wait_for_text("Listens on").await;

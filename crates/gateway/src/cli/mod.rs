@@ -3,10 +3,12 @@
 mod data;
 mod dlq;
 mod flow;
+mod token;
 
 pub use data::{DataArgs, DataFormat};
 pub use dlq::{DeadLetterChoice, DlqCommand};
 pub use flow::{ActionName, FlowCommand, FlowFields, LearnArgs};
+pub use token::{ScopeName, TokenCommand};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -139,6 +141,9 @@ pub enum CliCommand {
     /// Work on the embedded broker
     #[command(subcommand)]
     Broker(BrokerCommand),
+    /// Make, list and revoke tokens of the page and the API
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Write a commented configuration file to start from
     #[command(after_help = INIT_HELP)]
     Init(InitArgs),
