@@ -282,7 +282,7 @@ fn shown(fate: &MessageFate) -> Value {
         })
     });
     let step = |step: &FateStep| {
-        json!({"flow": step.flow, "outcome": step.outcome.as_str(), "bad": step.outcome.is_bad(), "reason": step.reason,
+        json!({"flow": step.flow.as_deref(), "outcome": step.outcome.as_str(), "bad": step.outcome.is_bad(), "reason": step.reason,
             "pointer": step.pointer})
     };
     json!({

@@ -4,11 +4,13 @@ mod data;
 mod dlq;
 mod flow;
 mod token;
+mod trace;
 
 pub use data::{DataArgs, DataFormat};
 pub use dlq::{DeadLetterChoice, DlqCommand};
 pub use flow::{ActionName, FlowCommand, FlowFields, LearnArgs};
 pub use token::{ScopeName, TokenCommand};
+pub use trace::TraceArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -103,6 +105,12 @@ pub enum CliCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Tell what became of the last messages, also of those from before a restart
+    #[command(after_help = "Examples:\n  \
+        hearthgate trace --outcome bad\n  \
+        hearthgate trace 'sensors/#' --flow AHT10_SENSOR --json\n\n\
+        Kept are the newest 20 of each flow and outcome; the many good ones are sampled.")]
+    Trace(TraceArgs),
     /// Show how the parts of the running gateway are
     Status {
         /// Answer as JSON
