@@ -21,6 +21,7 @@ mod maps;
 mod opening;
 mod outage;
 mod page;
+mod proxied;
 mod python;
 mod security;
 mod servers;
