@@ -22,6 +22,7 @@ mod maps;
 mod opening;
 mod outage;
 mod page;
+mod proxied;
 mod python;
 mod security;
 mod servers;

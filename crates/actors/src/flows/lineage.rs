@@ -4,8 +4,8 @@
 //! or has others under their numbers. It is named, and nothing is written to it.
 
 use hearthgate_domain::flow::FlowRow;
+use hearthgate_files::replace_file;
 use hearthgate_storage::journal::{JournalError, JournalHandle, TargetVerdict};
-use hearthgate_storage::replace_file;
 use hearthgate_storage::sql::{Database, DatabaseError};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;

@@ -3,10 +3,14 @@
 mod data;
 mod dlq;
 mod flow;
+mod token;
+mod trace;
 
 pub use data::{DataArgs, DataFormat};
 pub use dlq::{DeadLetterChoice, DlqCommand};
 pub use flow::{ActionName, DevicePreset, FlowCommand, FlowFields, LearnArgs};
+pub use token::{ScopeName, TokenCommand};
+pub use trace::TraceArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -105,6 +109,12 @@ pub enum CliCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Tell what became of the last messages, also of those from before a restart
+    #[command(after_help = "Examples:\n  \
+        hearthgate trace --outcome bad\n  \
+        hearthgate trace 'sensors/#' --flow AHT10_SENSOR --json\n\n\
+        Kept are the newest 20 of each flow and outcome; the many good ones are sampled.")]
+    Trace(TraceArgs),
     /// Show how the components of the running gateway are doing
     Status {
         /// Answer as JSON
@@ -143,6 +153,9 @@ pub enum CliCommand {
     /// Work on the embedded broker
     #[command(subcommand)]
     Broker(BrokerCommand),
+    /// Make, list and revoke tokens of the page and the API
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Write a commented configuration file to start from
     #[command(after_help = INIT_HELP)]
     Init(InitArgs),

@@ -10,7 +10,7 @@ use hearthgate_actors::mapping::maps::MapKeeperActor;
 use hearthgate_actors::messages::{CloseConnection, ReloadFlows, ReloadMaps, ReplayLetter};
 use hearthgate_actors::mqtt::{LinkStatus, MqttActor};
 use hearthgate_actors::operation::supervisor::SupervisedInterface;
-use hearthgate_actors::traffic::TrafficTap;
+use hearthgate_actors::traffic::{FateKeeper, TrafficTap};
 use hearthgate_api::{FlowOrders, ReadinessProbe};
 use hearthgate_storage::dead_letters::DeadLetters;
 use hearthgate_storage::journal;
@@ -47,6 +47,8 @@ pub(crate) struct RunningGateway {
     pub(crate) broker: Option<BrokerPlace>,
     /// What passes, if there is a connection to a broker.
     pub(crate) traffic: Option<TrafficTap>,
+    /// What became of messages, if it could be kept.
+    pub(crate) fates: Option<FateKeeper>,
     /// The interfaces and what is known of their devices.
     pub(crate) watched: Vec<SupervisedInterface>,
     /// What can go wrong without anything being restarted, by the part's name.

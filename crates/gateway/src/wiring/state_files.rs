@@ -2,8 +2,8 @@
 
 use hearthgate_actors::mqtt::SessionMemory;
 use hearthgate_actors::operation::announced::AnnouncedMemory;
+use hearthgate_files::replace_file;
 use hearthgate_mqtt::session::{KnownBroker, is_same_owner};
-use hearthgate_storage::replace_file;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::fs;

@@ -44,7 +44,7 @@ mod state;
 mod store;
 mod topic;
 
-pub use inspect::{BrokerInspector, BrokerSnapshot, ClientState, NoAnswer};
+pub use inspect::{BrokerInspector, BrokerSnapshot, ClientState, NoAnswer, RightsQuestion, TopicRights};
 pub use loss::{BrokerLoss, LossObserver};
 pub use options::{AclOptions, BrokerOptions, BrokerTlsOptions, LimitOptions, UserOptions};
 

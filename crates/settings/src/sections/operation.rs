@@ -69,6 +69,8 @@ pub struct HttpSettings {
     pub token_file: Option<PathBuf>,
     /// Host names, without port, under which a proxy passes requests on.
     pub names: Vec<String>,
+    /// Origins whose pages may show ours in a frame, or `'self'`.
+    pub frame_ancestors: Vec<String>,
 }
 
 /// `[homeassistant]`.

@@ -140,6 +140,16 @@ impl AccessControl {
         turn
     }
 
+    /// What whoever comes with this name may do, the right password given; none where nobody can come so.
+    pub(crate) fn rights_by_name(&self, user: Option<&str>, client_id: &str) -> Option<ClientRights> {
+        match user {
+            // Without users, names are not looked at.
+            _ if self.users.is_empty() => self.allow_anonymous.then(|| self.rights(None, client_id)),
+            Some(name) if self.knows(name) => Some(self.rights(Some(name), client_id)),
+            Some(_) | None => None,
+        }
+    }
+
     /// What a client may do, with the names put in.
     pub(crate) fn rights(&self, user: Option<&str>, client_id: &str) -> ClientRights {
         let lists = user.and_then(|name| self.users.get(name)).map_or(&self.anonymous, |user| &user.lists);
