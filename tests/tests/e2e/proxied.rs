@@ -21,10 +21,10 @@ async fn under_a_path_that_nobody_could_know_the_login_the_stream_and_every_view
     browser.fill("Token", TOKEN).await;
     browser.press(ENTER).await;
     browser.wait_for("the picture, out of the stream", "document.querySelector('.node.ok')").await;
-    browser.open(&format!("{}#/live?topic=house%2F%23", proxy.address())).await;
+    browser.open(&format!("{}#/live?topic=sensors%2F%23", proxy.address())).await;
     browser.wait_for_text("Listening.").await;
-    client.publish("house/door", "open").await;
-    browser.wait_for_text("house/door").await;
+    client.publish("sensors/aht10", r#"{"temperature":21.5,"humidity":40}"#).await;
+    browser.wait_for_text("sensors/aht10").await;
     for view in ["fates", "flows", "data", "letters", "interfaces", "topics", "broker", "system"] {
         browser.open("about:blank").await;
         browser.open(&format!("{}#/{view}", proxy.address())).await;

@@ -35,7 +35,7 @@ async fn stored(database: &Database) -> Vec<i64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_mosquitto_large_messages_pass_and_a_too_large_one_is_let_go_without_a_reconnect() {
-    let mut site = opening("").await;
+    let mut site = opening("[mqtt.limits]\nmax_packet_size = \"1MiB\"\n").await;
     let proxy = Proxy::start(site.broker.port).await.expect("a proxy");
     // What is retained is there before we subscribe.
     for (index, size) in PASSES.into_iter().chain([TOO_LARGE]).enumerate() {
@@ -66,6 +66,7 @@ async fn from_mosquitto_large_messages_pass_and_a_too_large_one_is_let_go_withou
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_broker_passes_large_messages_and_refuses_a_too_large_one() {
     let home = Home::new();
+    home.configure("[broker.limits]\nmax_packet_size = \"1MiB\"\n");
     let mut gateway = home.start();
     gateway.wait_for_log(&["flows loaded"]);
     let database = Database::sqlite(home.path()).await;
