@@ -22,6 +22,7 @@ mod opening;
 mod outage;
 mod page;
 mod python;
+mod readings;
 mod security;
 mod servers;
 mod sharing;

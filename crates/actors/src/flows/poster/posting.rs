@@ -182,8 +182,11 @@ impl EndpointCaller {
             To::Fixed(place) => place.clone(),
             To::Made(template) => self.place(&message.fill(template)?)?,
         };
-        let body = target.body.as_ref().map(|template| message.fill(template)).transpose()?;
-        Ok((target, place, body.map_or_else(|| job.payload.clone(), Into::into)))
+        let body = match &target.body {
+            Some(template) => message.fill(template)?.into(),
+            None => job.outgoing(flow)?,
+        };
+        Ok((target, place, body))
     }
 
     fn target(&self, flow: &Arc<Flow>, endpoint: &EndpointTarget) -> Result<Rc<Target>, String> {

@@ -4,6 +4,7 @@ use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::{EndpointTarget, Flow, HeaderValue};
 use hearthgate_domain::payload::JsonPayload;
 use hearthgate_endpoints::template::{BodyTemplate, TemplateMessage, TemplatePurpose};
+use serde_json::Value;
 
 /// What templates are filled with.
 #[derive(Clone, Copy, Debug)]
@@ -30,13 +31,14 @@ impl RenderedCall<'_> {
     }
 
     pub(super) fn fill(&self, template: &BodyTemplate) -> Result<String, String> {
-        let payload = JsonPayload::parse(self.payload).map_err(|error| error.to_string())?;
-        let value = payload.to_value().map_err(|error| error.to_string())?;
+        let (value, element) = self.values()?;
+        let raw = String::from_utf8_lossy(self.payload);
         let captures: Vec<(String, String)> =
             self.flow.topic.captures(self.topic).map(|(name, level)| (name.to_owned(), level.to_owned())).collect();
         let message = TemplateMessage {
             payload: &value,
-            raw: payload.text(),
+            element: element.as_ref(),
+            raw: raw.trim_start_matches('\u{feff}'),
             topic: self.topic,
             captures: &captures,
             flow: &self.flow.code,
@@ -44,6 +46,15 @@ impl RenderedCall<'_> {
             received_at: self.received_at,
         };
         template.render(&message).map_err(|error| error.to_string())
+    }
+
+    /// `payload` and `element`.
+    fn values(&self) -> Result<(Value, Option<Value>), String> {
+        if let Some(reading) = &self.flow.reading {
+            return reading.template_values(self.payload).map_err(|problem| problem.to_string());
+        }
+        let payload = JsonPayload::parse(self.payload).map_err(|error| error.to_string())?;
+        Ok((payload.to_value().map_err(|error| error.to_string())?, None))
     }
 }
 
