@@ -1,5 +1,6 @@
 //! All messages between the actors. They cross threads in batches; `Debug` prints counts, never payloads.
 
+use crate::flows::{ReloadFailure, ReplayRefusal};
 use crate::operation::discovery::RestartTarget;
 use actix::Message;
 use hearthgate_domain::delivery::OutboundMessage;
@@ -98,13 +99,13 @@ pub struct ReplaceFlows(pub Arc<RoutingTable>);
 
 /// Read the flows again now; answered once the router has them, or with the reason why it has not.
 #[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Result<(), String>")]
+#[rtype(result = "Result<(), ReloadFailure>")]
 pub struct ReloadFlows;
 
 /// Take a dead letter through its flow once more, as the flow is now; answered once that is durable, with the number of
 /// flows that took it, or with the reason why none did.
 #[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Result<usize, String>")]
+#[rtype(result = "Result<usize, ReplayRefusal>")]
 pub struct ReplayLetter {
     /// The letter's number.
     pub id: i64,
@@ -114,7 +115,7 @@ pub struct ReplayLetter {
 
 /// Route this message of a dead letter; answered as [`ReplayLetter`] is.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<usize, String>")]
+#[rtype(result = "Result<usize, ReplayRefusal>")]
 pub struct RouteAgain(pub NewDeadLetter);
 
 /// The gateway's own place at the embedded broker.

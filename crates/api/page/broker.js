@@ -1,6 +1,6 @@
 // The embedded broker: who is connected, what waits for whom.
 
-import { h, put, chip, button, table, empty, confirm, attempt, when, compact, bytes } from "./dom.js";
+import { h, put, chip, button, field, table, empty, confirm, attempt, when, compact, bytes } from "./dom.js";
 import { get, post, segment } from "./api.js";
 import { link } from "./main.js";
 
@@ -39,7 +39,26 @@ export async function view(frame) {
     put(frame.body, empty("broker", "The gateway uses a broker elsewhere; its clients show there. The embedded one is switched on by [broker] enabled.", h("a.button", { href: link("system") }, "Configuration")));
     return undefined;
   }
-  put(frame.body, h("p.muted", {}, "Listens on ", state.listens.map((address, index) => [index ? ", " : "", h("code", {}, address)])), tiles, card);
+  put(frame.body, h("p.muted", {}, "Listens on ", state.listens.map((address, index) => [index ? ", " : "", h("code", {}, address)])), tiles, card, rights());
   const timer = setInterval(() => { if (!document.hidden && !rows.contains(document.activeElement)) read().catch(() => {}); }, 2500);
   return () => clearInterval(timer);
+}
+
+/** The broker itself answers, by the lists that it decides by. */
+function rights() {
+  const user = h("input", { autocomplete: "off", spellcheck: "false" }), client = h("input", { autocomplete: "off", spellcheck: "false" });
+  const topic = h("input", { required: true, placeholder: "home/kitchen/light", spellcheck: "false", autocapitalize: "off" });
+  const answer = h("div", { role: "status" });
+  const ask = async (event) => {
+    event.preventDefault();
+    const found = await attempt(event.submitter, () => get("broker/rights", { user: user.value, client: client.value, topic: topic.value }));
+    if (!found) return;
+    const who = user.value || (client.value ? `client ${client.value}` : "a client without a name");
+    const may = (is, does) => h("li", {}, chip(is ? "ok" : "bad", is ? "may" : "may not"), ` ${does} ${found.topic}`);
+    put(answer, found.may_connect ? h("ul.stack", { "aria-label": `Rights of ${who}` }, may(found.may_publish, "publish to"), may(found.may_receive, "receive"))
+      : h("div.note.wait", {}, `The broker lets ${who} not connect: add it under [broker.users], or allow clients without a name.`));
+  };
+  return h("form.card.stack", { "aria-label": "Rights", onsubmit: ask }, h("h2", {}, "Who may what?"),
+    h("div.fields", {}, field("User", user, "Empty: without a name"), field("Client id", client), field("Topic", topic)),
+    h("div.row", {}, h("button.button", { type: "submit" }, "Ask the broker")), answer);
 }

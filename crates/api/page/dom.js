@@ -37,6 +37,7 @@ export function put(element, ...children) {
 const ICONS = {
   overview: "M4 7h5v4H4zM15 4h5v4h-5zM15 16h5v4h-5zM9 9h3v-3h3M12 9v9h3",
   live: "M3 12h4l3-7 4 14 3-7h4",
+  fates: "M12 4a8 8 0 1 1-7 4M5 4v4h4M12 8v5l3 2",
   flows: "M5 5v5a4 4 0 0 0 4 4h6a4 4 0 0 1 4 4v1M19 5v3M16 8h6M3 5h4",
   data: "M4 19h16M6 15l4-5 4 3 5-7",
   letters: "M3 6h18v13H3zM3 7l9 7 9-7",

@@ -6,8 +6,8 @@ import { link, note } from "./main.js";
 
 const MOST = 200;
 const OUTCOMES = [["", "All"], ["bad", "All that failed"], ["accepted", "Accepted"], ["refused", "Refused"], ["kept_back", "Kept back"], ["unwanted", "Wanted by no flow"], ["repeated", "Sent again"]];
-const WORDS = { accepted: "taken", kept_back: "kept back", refused: "refused", repeated: "sent again", unwanted: "no flow", stored: "stored", delivered: "delivered", retried: "tried again", dead: "dead letter" };
-const KINDS = { accepted: "ok", stored: "ok", delivered: "ok", refused: "bad", dead: "bad", retried: "wait", kept_back: "", repeated: "", unwanted: "" };
+export const WORDS = { accepted: "taken", kept_back: "kept back", refused: "refused", repeated: "sent again", unwanted: "no flow", stored: "stored", delivered: "delivered", retried: "tried again", dead: "dead letter" };
+export const KINDS = { accepted: "ok", stored: "ok", delivered: "ok", refused: "bad", dead: "bad", retried: "wait", kept_back: "", repeated: "", unwanted: "" };
 
 export async function view(frame) {
   const wanted = () => ({ topic: topic.value.trim(), flow: flow.value, outcome: outcome.value, text: text.value.trim() });

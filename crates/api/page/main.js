@@ -4,7 +4,7 @@ import { h, put, icon, button, field, problem, attempt } from "./dom.js";
 import { ask, get, post, stream } from "./api.js";
 
 const VIEWS = [
-  ["overview", "Overview"], ["live", "Live"], ["flows", "Flows"], ["data", "Data"], ["letters", "Dead letters"],
+  ["overview", "Overview"], ["live", "Live"], ["fates", "Fates"], ["flows", "Flows"], ["data", "Data"], ["letters", "Dead letters"],
   ["interfaces", "Interfaces"], ["topics", "Topics"], ["broker", "Broker"], ["system", "System"],
 ];
 

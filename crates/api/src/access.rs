@@ -4,9 +4,10 @@
 //! stranger's name that points here), cross-site requests (an `Origin` that is not ours), and plain reading by scripts
 //! (which CORS headers would permit; we send none).
 
+use crate::keys::{AccessKeys, GrantOrigin};
 use crate::problem::RequestRefusal;
 use crate::scope::AccessScope;
-use crate::sessions::{LoginSessions, cookie};
+use crate::sessions::cookie;
 use crate::settings::ApiOptions;
 use crate::table::OperationRights;
 use actix_web::body::{BoxBody, MessageBody};
@@ -15,9 +16,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, ResponseError, web};
-use secrecy::ExposeSecret;
 use std::net::IpAddr;
-use subtle::ConstantTimeEq;
 
 pub(crate) async fn gate(
     request: ServiceRequest,
@@ -25,48 +24,61 @@ pub(crate) async fn gate(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     match admit(&request) {
         Err(refusal) => Ok(request.into_response(refusal.error_response())),
-        Ok(scope) => {
-            request.extensions_mut().insert(scope);
+        Ok(grant) => {
+            request.extensions_mut().insert(grant.scope);
+            request.extensions_mut().insert(grant.origin);
             Ok(next.call(request).await?.map_into_boxed_body())
         }
     }
 }
 
+/// What a caller may do, and by what.
+#[derive(Debug, PartialEq, Eq)]
+struct AccessGrant {
+    scope: AccessScope,
+    origin: GrantOrigin,
+}
+
 /// What the caller may do, if it is enough.
-fn admit(request: &ServiceRequest) -> Result<AccessScope, RequestRefusal> {
-    let (settings, rights, sessions) = (
+fn admit(request: &ServiceRequest) -> Result<AccessGrant, RequestRefusal> {
+    let (settings, rights, keys) = (
         request.app_data::<web::Data<ApiOptions>>(),
         request.app_data::<web::Data<OperationRights>>(),
-        request.app_data::<web::Data<LoginSessions>>(),
+        request.app_data::<web::Data<AccessKeys>>(),
     );
-    let (Some(settings), Some(rights), Some(sessions)) = (settings, rights, sessions) else {
+    let (Some(settings), Some(rights), Some(keys)) = (settings, rights, keys) else {
         return Err(RequestRefusal::Internal("the API was started without its settings"));
     };
     let head = Head::of(request);
     check(settings, &head)?;
-    let granted = granted(settings, sessions, &head);
+    let granted = granted(&settings.cookie_name(), keys, &head);
     // The very text that the router will match.
     let needed = rights.needed(request.method(), request.match_info().unprocessed());
     let needed = needed.unwrap_or(if head.changes { AccessScope::Operate } else { AccessScope::Open });
     match granted {
-        _ if needed == AccessScope::Open => Ok(granted.unwrap_or(AccessScope::Open)),
-        Ok(scope) if scope >= needed => Ok(scope),
+        Err(_) if needed == AccessScope::Open => {
+            Ok(AccessGrant { scope: AccessScope::Open, origin: GrantOrigin::Everybody })
+        }
+        Ok(grant) if grant.scope >= needed => Ok(grant),
         Ok(_) => Err(RequestRefusal::ScopeTooNarrow(needed.as_str())),
         Err(refusal) => Err(refusal),
     }
 }
 
 /// By the token, or by the cookie of whoever logged in with it; all of it where there is no token.
-fn granted(settings: &ApiOptions, sessions: &LoginSessions, head: &Head<'_>) -> Result<AccessScope, RequestRefusal> {
-    let Some(token) = settings.token() else { return Ok(AccessScope::Admin) };
+fn granted(cookie_name: &str, keys: &AccessKeys, head: &Head<'_>) -> Result<AccessGrant, RequestRefusal> {
+    if !keys.needs_token() {
+        return Ok(AccessGrant { scope: AccessScope::Admin, origin: GrantOrigin::Everybody });
+    }
     if let Some(sent) = head.authorization {
         let sent = strip_bearer(sent).ok_or(RequestRefusal::TokenMissing)?;
-        let is_right = bool::from(sent.ct_eq(token.expose_secret().as_bytes()));
-        return if is_right { Ok(AccessScope::Admin) } else { Err(RequestRefusal::TokenWrong) };
+        let (scope, hashed) = keys.of_token(sent).ok_or(RequestRefusal::TokenWrong)?;
+        return Ok(AccessGrant { scope, origin: GrantOrigin::Token(hashed) });
     }
-    let cookie = head.headers.and_then(|headers| cookie(headers, &settings.cookie_name()));
-    let scope = cookie.and_then(|cookie| sessions.scope_of(cookie, token.expose_secret()));
-    scope.ok_or(RequestRefusal::TokenMissing)
+    let cookie = head.headers.and_then(|headers| cookie(headers, cookie_name)).ok_or(RequestRefusal::TokenMissing)?;
+    let origin = GrantOrigin::Login(cookie.to_owned());
+    let scope = keys.scope_of(&origin).ok_or(RequestRefusal::TokenMissing)?;
+    Ok(AccessGrant { scope, origin })
 }
 
 /// What of a request decides.
@@ -183,7 +195,8 @@ mod tests {
     #[test]
     fn once_a_token_is_set_it_alone_gives_rights() {
         let settings = settings("127.0.0.1:1", true, &[]);
-        let granted = |head| granted(&settings, &LoginSessions::default(), &head);
+        let keys = AccessKeys::new(&settings);
+        let granted = |head| granted("cookie", &keys, &head).map(|grant| grant.scope);
         assert_eq!(granted(order(None)), Err(RequestRefusal::TokenMissing));
         assert_eq!(granted(order(Some("Basic 0123456789abcdef"))), Err(RequestRefusal::TokenMissing));
         for wrong in ["Bearer ", "Bearer 0123456789abcdeX", "Bearer 0123456789abcde", "Bearer 0123456789abcdef0"] {

@@ -32,7 +32,7 @@ impl From<&ActorHealth> for ActorView {
             name: health.name.to_string(),
             status: health.status.as_str().to_owned(),
             restarts: health.restarts,
-            failures: health.failures,
+            failures: health.failures.total(),
             last_error: health.last_error.as_deref().map(str::to_owned),
             since: health.since.into(),
             next_restart: health.next_restart.map(Into::into),

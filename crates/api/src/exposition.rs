@@ -1,7 +1,7 @@
 //! Figures that are read when they are asked for instead of being counted: the actors', and the process's own.
 
 use crate::metrics::{head, sample};
-use hearthgate_supervision::{ActorHealth, ActorStatus};
+use hearthgate_supervision::{ActorHealth, ActorStatus, FailureKind};
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,10 @@ static STARTED: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 type Figure = fn(&ActorHealth) -> u64;
 
 pub(crate) fn actors(text: &mut String, actors: &[ActorHealth]) {
-    let families: [(&str, &str, &str, Figure); 5] = [
+    if actors.is_empty() {
+        return;
+    }
+    let families: [(&str, &str, &str, Figure); 4] = [
         ("hearthgate_actor_up", "gauge", "1 when the actor takes messages", |h| {
             u64::from(h.status == ActorStatus::Running)
         }),
@@ -25,16 +28,24 @@ pub(crate) fn actors(text: &mut String, actors: &[ActorHealth]) {
             u64::from(h.status == ActorStatus::Unresponsive)
         }),
         ("hearthgate_actor_restarts_total", "counter", "starts of the actor after the first", |h| h.restarts),
-        ("hearthgate_actor_failures_total", "counter", "panics and errors that ended the actor", |h| h.failures),
     ];
     for (name, kind, help, figure) in families {
-        if actors.is_empty() {
-            break;
-        }
         head(text, name, kind, help);
         actors
             .iter()
             .for_each(|health| sample(text, name, &format!("actor=\"{}\"", escaped(&health.name)), figure(health)));
+    }
+    failures(text, actors);
+}
+
+fn failures(text: &mut String, actors: &[ActorHealth]) {
+    let name = "hearthgate_actor_failures_total";
+    head(text, name, "counter", "panics and errors that ended the actor, by kind: bug, dependency, resource");
+    for health in actors {
+        for kind in FailureKind::ALL {
+            let labels = format!("actor=\"{}\",kind=\"{}\"", escaped(&health.name), kind.as_str());
+            sample(text, name, &labels, health.failures.of(kind));
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod api;
 mod client;
 mod document;
 mod exposition;
+mod keys;
 mod metrics;
 mod operation;
 mod orders;
@@ -19,12 +20,14 @@ mod page;
 mod problem;
 mod routes;
 mod scope;
+mod secrets;
 mod server;
 mod sessions;
 mod settings;
 mod state;
 mod subjects;
 mod table;
+mod tokens;
 mod views;
 pub mod wire;
 
@@ -43,3 +46,4 @@ pub use subjects::{
     ApiSubjects, BrokerView, FlowStore, LetterStore, RecordStore, SubjectAnswer, SubjectFailure, SystemView,
     TrafficView, WiringView,
 };
+pub use tokens::{AccessToken, TokenFile, TokenFileError};

@@ -4,11 +4,21 @@
 
 use crate::problem::RequestRefusal;
 use actix_web::http::header::{self, HeaderMap};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
-/// Scripts, styles and images of ours alone, no frame around the page, no form to elsewhere.
-pub(crate) const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
-                                 object-src 'none'";
+/// Scripts, styles and images of ours alone, no form to elsewhere, a frame around the page only where it is allowed.
+pub(crate) struct PagePolicy(String);
+
+impl PagePolicy {
+    /// `frame_ancestors` are `'self'` or origins; none: no frame at all.
+    pub(crate) fn new(frame_ancestors: &[String]) -> Self {
+        let ancestors = if frame_ancestors.is_empty() { "'none'".to_owned() } else { frame_ancestors.join(" ") };
+        PagePolicy(format!(
+            "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors {ancestors}; object-src 'none'"
+        ))
+    }
+}
 
 /// One file of the page.
 pub(crate) struct PageFile {
@@ -41,13 +51,15 @@ pub(crate) async fn file(request: HttpRequest) -> Result<HttpResponse, RequestRe
 
 fn serve(request: &HttpRequest, name: &str) -> Result<HttpResponse, RequestRefusal> {
     let file = FILES.iter().find(|file| file.name == name).ok_or(RequestRefusal::NoSuchPath)?;
+    let no_policy = RequestRefusal::Internal("the API was started without the page's policy");
+    let PagePolicy(policy) = request.app_data::<Data<PagePolicy>>().map(Data::get_ref).ok_or(no_policy)?;
     let headers = request.headers();
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::ETAG, file.etag))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::VARY, "Accept-Encoding"))
-        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((header::CONTENT_SECURITY_POLICY, policy.as_str()))
         .insert_header(("Referrer-Policy", "no-referrer"))
         .content_type(content_type(name));
     if lists(headers, header::IF_NONE_MATCH, |known| known.trim_start_matches("W/") == file.etag) {

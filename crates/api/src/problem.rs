@@ -11,9 +11,11 @@ pub(crate) enum RequestRefusal {
     ForeignHost(String),
     #[error("orders from web pages of other sites are refused")]
     ForeignOrigin,
-    #[error("this needs the token of [http] token: send `Authorization: Bearer TOKEN`")]
+    #[error(
+        "this needs a token, that of [http] token or one of `hearthgate token new`: send `Authorization: Bearer TOKEN`"
+    )]
     TokenMissing,
-    #[error("the token is not the one of [http] token")]
+    #[error("the token is neither that of [http] token nor one of `hearthgate token list`")]
     TokenWrong,
     #[error("there is no actor {0:?}; GET /api/v1/actors lists them")]
     UnknownActor(String),

@@ -18,7 +18,9 @@ pub enum AccessScope {
 }
 
 impl AccessScope {
-    pub(crate) fn as_str(self) -> &'static str {
+    /// For programs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             AccessScope::Open => "open",
             AccessScope::Read => "read",

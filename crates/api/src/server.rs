@@ -1,6 +1,7 @@
 //! Binds the API and makes the server that runs it.
 
-use crate::sessions::LoginSessions;
+use crate::keys::AccessKeys;
+use crate::page::PagePolicy;
 use crate::settings::ApiOptions;
 use crate::state::ServerDeps;
 use crate::table::{self, OperationRights};
@@ -58,14 +59,16 @@ impl ApiServer {
     /// [`AdminError::Bind`] when the listener cannot be used.
     pub fn run(self, parts: ServerDeps) -> Result<dev::Server, AdminError> {
         let ApiServer { local, listener, settings } = self;
-        let sessions = Data::new(LoginSessions::open(settings.sessions_file()));
+        let keys = Data::new(AccessKeys::new(&settings));
+        let policy = Data::new(PagePolicy::new(settings.frame_ancestors()));
         let (settings, parts, rights) = (Data::new(settings), Data::new(parts), Data::new(OperationRights::new()));
         let app = move || {
             App::new()
                 .app_data(settings.clone())
                 .app_data(parts.clone())
-                .app_data(sessions.clone())
+                .app_data(keys.clone())
                 .app_data(rights.clone())
+                .app_data(policy.clone())
                 .wrap(from_fn(access::gate))
                 .wrap(
                     DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")),

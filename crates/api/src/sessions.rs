@@ -1,20 +1,19 @@
 //! Who is logged in to the page: opaque cookies, kept as hashes.
 //!
-//! A session belongs to the token that it was opened with: when that is another one, the session is void. The cookie has no
+//! A session belongs to the token that it was opened with: when that is no longer in force, the session is void. The cookie has no
 //! `Path` of ours: the browser takes the folder of the address that it posted the token to, which is `…/api/v1` under
 //! whatever prefix a proxy serves us.
 
 use crate::scope::AccessScope;
+use crate::secrets::{hash, new_secret};
 use actix_web::http::header::HeaderMap;
 use chrono::{DateTime, TimeDelta, Utc};
+use hearthgate_files::replace_file;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write as _};
+use std::fs;
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing::warn;
@@ -27,8 +26,6 @@ const IDLE_DAYS: i64 = 30;
 const TRIES: usize = 10;
 /// Addresses that are remembered for it.
 const ADDRESSES: usize = 1_000;
-/// Bytes of a cookie before they become text.
-const COOKIE_BYTES: usize = 32;
 
 /// One session, as it is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,7 +33,7 @@ pub(crate) struct KeptLogin {
     /// SHA-256 of the cookie.
     hash: String,
     /// SHA-256 of the token.
-    token: String,
+    pub(crate) token: String,
     pub(crate) scope: AccessScope,
     pub(crate) since: DateTime<Utc>,
     pub(crate) used: DateTime<Utc>,
@@ -71,14 +68,12 @@ impl LoginSessions {
         LoginSessions { kept: Mutex::new(kept), tries: Mutex::default(), file }
     }
 
-    /// The cookie of a new session for whoever showed this token.
+    /// The cookie of a new session for whoever showed the token of this hash.
     ///
     /// # Errors
     /// The system has no randomness.
     pub(crate) fn begin(&self, token: &str, scope: AccessScope, address: &str) -> io::Result<String> {
-        let mut bytes = [0; COOKIE_BYTES];
-        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-        let (cookie, now) = (hex(&bytes), Utc::now());
+        let (cookie, now) = (new_secret()?, Utc::now());
         let mut kept = lock(&self.kept);
         kept.retain(|one| !is_over(one, now));
         if kept.len() >= AT_MOST {
@@ -86,8 +81,8 @@ impl LoginSessions {
             kept.truncate(AT_MOST - 1);
         }
         kept.push(KeptLogin {
-            hash: hash(&cookie),
-            token: hash(token),
+            hash: hash(cookie.as_bytes()),
+            token: token.to_owned(),
             scope,
             since: now,
             used: now,
@@ -97,19 +92,18 @@ impl LoginSessions {
         Ok(cookie)
     }
 
-    /// What the cookie's bearer may do, if it is of a session of this token.
-    pub(crate) fn scope_of(&self, cookie: &str, token: &str) -> Option<AccessScope> {
-        let (hashed, now) = (hash(cookie), Utc::now());
+    /// The hash of the token that the cookie's bearer logged in with.
+    pub(crate) fn token_of(&self, cookie: &str) -> Option<String> {
+        let (hashed, now) = (hash(cookie.as_bytes()), Utc::now());
         let mut kept = lock(&self.kept);
-        let of_token = hash(token);
-        let found = kept.iter_mut().find(|one| one.hash == hashed && one.token == of_token && !is_over(one, now))?;
+        let found = kept.iter_mut().find(|one| one.hash == hashed && !is_over(one, now))?;
         found.used = now;
-        Some(found.scope)
+        Some(found.token.clone())
     }
 
     /// Ends the cookie's session.
     pub(crate) fn end(&self, cookie: &str) {
-        let hashed = hash(cookie);
+        let hashed = hash(cookie.as_bytes());
         let mut kept = lock(&self.kept);
         kept.retain(|one| one.hash != hashed);
         self.write(&kept);
@@ -126,7 +120,7 @@ impl LoginSessions {
 
     /// All that are in force, the newest first, and which of them is the cookie's.
     pub(crate) fn list(&self, cookie: Option<&str>) -> Vec<(KeptLogin, bool)> {
-        let (now, own) = (Utc::now(), cookie.map(hash));
+        let (now, own) = (Utc::now(), cookie.map(|cookie| hash(cookie.as_bytes())));
         let mut kept: Vec<KeptLogin> = lock(&self.kept).iter().filter(|one| !is_over(one, now)).cloned().collect();
         kept.sort_by_key(|one| std::cmp::Reverse(one.used));
         kept.into_iter().map(|one| (one.clone(), own.as_deref() == Some(&one.hash))).collect()
@@ -155,12 +149,7 @@ impl LoginSessions {
 
     fn write(&self, kept: &[KeptLogin]) {
         let Some(file) = &self.file else { return };
-        let new = file.with_extension("new");
-        let written = serde_json::to_vec(kept).map_err(io::Error::other).and_then(|bytes| {
-            let mut to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-            to.write_all(&bytes)?;
-            fs::rename(&new, file)
-        });
+        let written = serde_json::to_vec(kept).map_err(io::Error::other).and_then(|bytes| replace_file(file, &bytes));
         if let Err(error) = written {
             warn!(%error, file = %file.display(), "logins to the page do not outlive the gateway's end");
         }
@@ -192,17 +181,6 @@ fn is_over(one: &KeptLogin, now: DateTime<Utc>) -> bool {
     now - one.used > TimeDelta::days(IDLE_DAYS)
 }
 
-fn hash(text: &str) -> String {
-    hex(&Sha256::digest(text.as_bytes()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -211,21 +189,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    const TOKEN: &str = "0123456789abcdef";
+    const TOKEN: &str = "the hash of a token";
 
     #[test]
-    fn a_session_outlives_the_process_as_a_hash_and_ends_with_its_token() {
+    fn a_session_outlives_the_process_as_a_hash() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sessions.json");
         let cookie = LoginSessions::open(Some(file.clone())).begin(TOKEN, AccessScope::Admin, "127.0.0.1").unwrap();
         let text = fs::read_to_string(&file).unwrap();
-        assert!(!text.contains(&cookie) && !text.contains(TOKEN), "{text}");
+        assert!(!text.contains(&cookie), "{text}");
         let later = LoginSessions::open(Some(file));
-        assert_eq!(later.scope_of(&cookie, TOKEN), Some(AccessScope::Admin));
-        assert_eq!(later.scope_of(&cookie, "another token of 16"), None);
-        assert_eq!(later.scope_of("", TOKEN), None);
+        assert_eq!(later.token_of(&cookie).as_deref(), Some(TOKEN));
+        assert_eq!(later.token_of(""), None);
         later.end(&cookie);
-        assert_eq!(later.scope_of(&cookie, TOKEN), None);
+        assert_eq!(later.token_of(&cookie), None);
     }
 
     #[test]

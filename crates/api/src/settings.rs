@@ -1,5 +1,6 @@
 //! Where the API listens and whom it obeys.
 
+use crate::tokens::TokenFile;
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ pub struct ApiOptions {
     bind: SocketAddr,
     token: Option<SecretString>,
     names: Vec<String>,
+    frame_ancestors: Vec<String>,
     state_dir: Option<PathBuf>,
 }
 
@@ -32,17 +34,32 @@ impl ApiOptions {
             return Err(ApiOptionsError::OpenWithoutToken(bind));
         }
         let names = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
-        Ok(ApiOptions { bind, token, names, state_dir: None })
+        Ok(ApiOptions { bind, token, names, frame_ancestors: Vec::new(), state_dir: None })
     }
 
-    /// Logins to the page are kept in this folder, and outlive the process.
+    /// Logins to the page are kept in this folder, and outlive the process; so are the tokens that the command line makes.
     #[must_use]
     pub fn with_state_dir(self, folder: PathBuf) -> Self {
         ApiOptions { state_dir: Some(folder), ..self }
     }
 
+    /// Pages of these origins, or `'self'`, may show ours in a frame. They go into a header as they are: whoever reads the
+    /// configuration checks them.
+    #[must_use]
+    pub fn with_frame_ancestors(self, frame_ancestors: Vec<String>) -> Self {
+        ApiOptions { frame_ancestors, ..self }
+    }
+
+    pub(crate) fn frame_ancestors(&self) -> &[String] {
+        &self.frame_ancestors
+    }
+
     pub(crate) fn sessions_file(&self) -> Option<PathBuf> {
         self.state_dir.as_ref().map(|folder| folder.join("page-sessions.json"))
+    }
+
+    pub(crate) fn token_file(&self) -> Option<TokenFile> {
+        self.state_dir.as_deref().map(TokenFile::in_folder)
     }
 
     /// Cookies are the same for all ports of a host (RFC 6265 section 8.5), and several gateways may run on one.

@@ -91,6 +91,8 @@ pub trait RecordStore: Send + Sync {
 pub trait BrokerView: Send + Sync {
     /// Who is or was connected.
     fn clients(&self) -> SubjectAnswer<BrokerSummary>;
+    /// What a client may do with a topic.
+    fn rights(&self, question: RightsQuery) -> SubjectAnswer<BrokerRights>;
     /// Ends the connection of this client id.
     fn disconnect(&self, client: String) -> SubjectAnswer<()>;
 }
@@ -99,6 +101,8 @@ pub trait BrokerView: Send + Sync {
 pub trait TrafficView: Send + Sync {
     /// What passes from now on. Whoever is slow misses some.
     fn watch(&self) -> broadcast::Receiver<Arc<MessageFate>>;
+    /// What became of messages, the newest first; at most `limit` of them.
+    fn fates(&self, question: FateQuestion) -> SubjectAnswer<FateList>;
     /// The topics below a prefix, one level of them.
     fn topics(&self, under: &str) -> TopicLevel;
 }

@@ -128,6 +128,14 @@ fn parts(lines: &mut Lines) {
         .get("/api/v1/broker", read, json::<BrokerSummary>(), "The embedded broker and its clients")
         .by(|| web::get().to(views::parts::broker));
     lines
+        .get("/api/v1/broker/rights", read, json::<BrokerRights>(), "What a client of the broker may do with a topic")
+        .query(&[
+            ("user", false, "As whom it comes; without a name unless said"),
+            ("client", false, "Its client id; empty unless said"),
+            ("topic", false, "Required: a topic without wildcards"),
+        ])
+        .by(|| web::get().to(views::parts::rights));
+    lines
         .post("/api/v1/broker/clients/{id}/disconnect", operate, AnswerKind::Nothing, "Ends a client's connection")
         .by(|| web::post().to(views::parts::disconnect));
 }
@@ -230,6 +238,15 @@ fn traffic(lines: &mut Lines) {
             ("text", false, "Messages with this text in topic, payload or reason"),
         ])
         .by(|| web::get().to(views::live::events));
+    lines
+        .get("/api/v1/fates", AccessScope::Read, json::<FateList>(), "What became of messages, the newest first")
+        .query(&[
+            ("topic", false, "Messages whose topic this filter matches"),
+            ("flow", false, "Of this flow only"),
+            ("outcome", false, "Of these outcomes only, with commas; `bad` for all that failed"),
+            ("limit", true, "At most so many, 1 to 500; 100 unless said"),
+        ])
+        .by(|| web::get().to(views::fates::list));
     lines
         .get("/api/v1/topics", AccessScope::Read, json::<TopicLevel>(), "One level of the topics that came by")
         .query(&[("under", false, "The prefix, without its last `/`; the top level unless said")])

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// MQTT quality of service (MQTT 3.1.1 and 5.0, section 4.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -24,20 +25,32 @@ impl From<QoS> for u8 {
 }
 
 impl TryFrom<u8> for QoS {
-    type Error = String;
+    type Error = QosError;
 
-    fn try_from(level: u8) -> Result<Self, String> {
+    fn try_from(level: u8) -> Result<Self, QosError> {
         match level {
             0 => Ok(QoS::AtMostOnce),
             1 => Ok(QoS::AtLeastOnce),
             2 => Ok(QoS::ExactlyOnce),
-            other => Err(format!("QoS is 0, 1 or 2, not {other}")),
+            other => Err(QosError(other)),
         }
     }
 }
 
+/// A number that is no quality of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("QoS is 0, 1 or 2, not {0}")]
+pub struct QosError(pub u8);
+
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub type UnixMicros = i64;
+
+/// A time of the wall clock; 0 for what lies before 1970.
+#[must_use]
+pub fn unix_micros(time: SystemTime) -> UnixMicros {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMicros::try_from(since.as_micros()).unwrap_or(UnixMicros::MAX)
+}
 
 /// Who handed a message to us and may hand it over again: needed to recognise a redelivery. Absent at QoS 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,15 @@
 //! What became of a message, step by step, for whoever looks on.
 
 use crate::delivery::{QoS, UnixMicros};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Bytes of a payload that are shown; what is beyond is left out, and its size told.
 pub const EXCERPT: usize = 2_048;
 
 /// How a flow, or what comes behind it, decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FateOutcome {
     /// The flow takes it; it is in the journal.
     Accepted,

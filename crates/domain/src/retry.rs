@@ -146,8 +146,8 @@ impl CircuitBreaker {
         self.state
     }
 
-    /// Asks for a call. After `Call` or `Probe` one of [`succeeded`](Self::succeeded), [`failed`](Self::failed) and
-    /// [`abandoned`](Self::abandoned) must follow.
+    /// Asks for a call. After `Call` or `Probe`, [`succeeded`](Self::succeeded) or [`failed`](Self::failed)
+    /// must follow.
     pub fn ask(&mut self, now: UnixMicros) -> CallPermission {
         match self.state {
             BreakerState::Closed { .. } => CallPermission::Call,
@@ -175,13 +175,6 @@ impl CircuitBreaker {
             BreakerState::Probing { pause } => self.open(now, pause.saturating_mul(2), random),
             // A call that was under way when it opened tells nothing new.
             BreakerState::Open { .. } => {}
-        }
-    }
-
-    /// A call ended without telling anything of the receiver: it was cancelled.
-    pub fn abandoned(&mut self, now: UnixMicros) {
-        if let BreakerState::Probing { pause } = self.state {
-            self.state = BreakerState::Open { until: now, pause };
         }
     }
 
@@ -248,14 +241,5 @@ mod tests {
             breaker.failed(now, 0.0);
         }
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
-    }
-
-    #[test]
-    fn an_abandoned_probe_is_followed_by_another() {
-        let mut breaker = CircuitBreaker::new(BreakerSettings { failures: 1, ..BreakerSettings::default() });
-        breaker.failed(0, 0.0);
-        assert_eq!(breaker.ask(5 * SECOND), CallPermission::Probe);
-        breaker.abandoned(6 * SECOND);
-        assert_eq!(breaker.ask(6 * SECOND), CallPermission::Probe);
     }
 }

@@ -152,6 +152,23 @@ impl TopicFilter {
         }
         names.next().is_none()
     }
+
+    /// Whether some topic matches both filters.
+    #[must_use]
+    pub fn overlaps(&self, other: &TopicFilter) -> bool {
+        let is_hidden = |one: &str, other: &str| one.starts_with(['+', '#']) && other.starts_with('$');
+        if is_hidden(&self.0, &other.0) || is_hidden(&other.0, &self.0) {
+            return false;
+        }
+        let (mut ours, mut theirs) = (self.levels(), other.levels());
+        loop {
+            match (ours.next(), theirs.next()) {
+                (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+                (Some(one), Some(other)) if one == other || one == "+" || other == "+" => {}
+                _ => return false,
+            }
+        }
+    }
 }
 
 impl fmt::Display for TopicFilter {
@@ -300,5 +317,20 @@ mod tests {
         assert_eq!(validate_topic_name("a/#"), Err(TopicNameError::Wildcard { topic: "a/#".into(), wildcard: '#' }));
         assert_eq!(validate_topic_name("a\0"), Err(TopicNameError::Nul { topic: "a\0".into() }));
         assert_eq!(validate_topic_name(&"x".repeat(65_536)), Err(TopicNameError::TooLong { bytes: 65_536 }));
+    }
+
+    #[test]
+    fn filters_overlap_when_a_topic_matches_both() {
+        let overlap = |one: &str, other: &str| {
+            let (one, other) = (TopicFilter::parse(one).unwrap(), TopicFilter::parse(other).unwrap());
+            assert_eq!(one.overlaps(&other), other.overlaps(&one));
+            one.overlaps(&other)
+        };
+        for (one, other) in [("a/b", "a/b"), ("a/#", "a"), ("#", "+/x"), ("a/+/c", "a/b/#"), ("+/b", "a/+")] {
+            assert!(overlap(one, other), "{one} {other}");
+        }
+        for (one, other) in [("a/b", "a/c"), ("a/+", "a"), ("a/+/c", "a/b"), ("#", "$SYS/#"), ("+/x", "$a/x")] {
+            assert!(!overlap(one, other), "{one} {other}");
+        }
     }
 }

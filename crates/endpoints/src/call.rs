@@ -1,6 +1,6 @@
 //! What is sent.
 
-use crate::SigningSecret;
+use crate::{HeaderError, SigningSecret};
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
@@ -70,12 +70,12 @@ impl CallHeaders {
     /// `Content-Type` is `application/json` unless one of the headers says otherwise.
     ///
     /// # Errors
-    /// Names the header that is not valid. Its value may be a secret, and is not repeated.
-    pub fn new(headers: &[(String, String)], auth: &CallAuth) -> Result<Self, String> {
+    /// The first header that is not valid.
+    pub fn new(headers: &[(String, String)], auth: &CallAuth) -> Result<Self, HeaderError> {
         let mut all = HeaderMap::with_capacity(headers.len() + 6);
         all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (name, value) in headers {
-            let header = HeaderName::try_from(name.as_str()).map_err(|_| format!("{name:?} is no header name"))?;
+            let header = HeaderName::try_from(name.as_str()).map_err(|_| HeaderError::Name { name: name.clone() })?;
             let mut value = valid(name, value)?;
             value.set_sensitive(header == AUTHORIZATION);
             all.insert(header, value);
@@ -103,8 +103,8 @@ impl CallAuth {
     }
 }
 
-pub(crate) fn valid(name: &str, value: &str) -> Result<HeaderValue, String> {
-    HeaderValue::try_from(value).map_err(|_| format!("the value of header {name} is not valid"))
+pub(crate) fn valid(name: &str, value: &str) -> Result<HeaderValue, HeaderError> {
+    HeaderValue::try_from(value).map_err(|_| HeaderError::Value { name: name.to_owned() })
 }
 
 // URLs, headers and bodies can hold secrets.

@@ -2,7 +2,7 @@
 
 use crate::call::valid;
 use crate::hosts::AllowedHosts;
-use crate::{CallAuth, CallOutcome, EndpointAddress, EndpointCall};
+use crate::{AddressError, CallAuth, CallOutcome, EndpointAddress, EndpointCall, EndpointClientError, HeaderError};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Request, Response, redirect};
 use rustls::{ClientConfig, RootCertStore};
@@ -51,20 +51,6 @@ impl Default for ClientOptions {
     }
 }
 
-/// Why a client could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum EndpointClientError {
-    /// An entry of the allow-list is no host.
-    #[error("allowed_hosts: {0:?} is no host, host:port or *.domain")]
-    Host(String),
-    /// The process has no crypto provider.
-    #[error("no crypto provider is installed in this process; install rustls's ring provider first")]
-    Provider,
-    /// The HTTP library refused the options.
-    #[error("could not make the HTTP client: {0}")]
-    Build(#[from] reqwest::Error),
-}
-
 /// Calls endpoints, over connections that are kept. Cheap to clone. It belongs to the runtime on which it was made.
 #[derive(Clone, Debug)]
 pub struct EndpointClient {
@@ -79,7 +65,7 @@ impl EndpointClient {
     /// # Errors
     /// [`EndpointClientError`].
     pub fn new(options: ClientOptions) -> Result<Self, EndpointClientError> {
-        let hosts = AllowedHosts::new(&options.allowed_hosts).map_err(EndpointClientError::Host)?;
+        let hosts = AllowedHosts::new(&options.allowed_hosts)?;
         let tls = match options.tls {
             Some(tls) => tls,
             None => system_tls()?,
@@ -103,15 +89,14 @@ impl EndpointClient {
     /// Checks a URL. A `user:password@` in it is taken off, and sent as Basic authentication (RFC 7617).
     ///
     /// # Errors
-    /// It is no URL, neither `http` nor `https`, or its host is not in `allowed_hosts`. In words that do not repeat it: it
-    /// may hold secrets.
-    pub fn address(&self, url: &str) -> Result<EndpointAddress, String> {
-        let mut url = Url::parse(url).map_err(|error| format!("the URL is not valid: {error}"))?;
+    /// It is no URL, neither `http` nor `https`, or its host is not in [`ClientOptions::allowed_hosts`].
+    pub fn address(&self, url: &str) -> Result<EndpointAddress, AddressError> {
+        let mut url = Url::parse(url)?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(format!("the URL's scheme is {}, only http and https are called", url.scheme()));
+            return Err(AddressError::Scheme { scheme: url.scheme().to_owned() });
         }
         if !self.hosts.allow(&url) {
-            return Err(format!("the host {} is not in allowed_hosts", url.host_str().unwrap_or_default()));
+            return Err(AddressError::Host { host: url.host_str().unwrap_or_default().to_owned() });
         }
         let authorization = take_credentials(&mut url)?;
         Ok(EndpointAddress { url, authorization })
@@ -122,7 +107,7 @@ impl EndpointClient {
     pub async fn call(&self, call: &EndpointCall<'_>) -> CallOutcome {
         let request = match request(call) {
             Ok(request) => request,
-            Err(reason) => return CallOutcome::Refused { status: None, reason },
+            Err(error) => return CallOutcome::Refused { status: None, reason: error.to_string() },
         };
         match tokio::time::timeout(call.timeout, self.client.execute(request)).await {
             Ok(Ok(response)) => read_answer(response, call.timestamp).await,
@@ -135,7 +120,7 @@ impl EndpointClient {
     }
 }
 
-fn request(call: &EndpointCall<'_>) -> Result<Request, String> {
+fn request(call: &EndpointCall<'_>) -> Result<Request, HeaderError> {
     let mut request = Request::new(Method::POST, call.address.url.clone());
     let headers = request.headers_mut();
     headers.clone_from(&call.headers.0);
@@ -154,19 +139,18 @@ fn request(call: &EndpointCall<'_>) -> Result<Request, String> {
 }
 
 /// Takes user name and password off a URL, so that they stay out of logs and errors.
-fn take_credentials(url: &mut Url) -> Result<Option<HeaderValue>, String> {
+fn take_credentials(url: &mut Url) -> Result<Option<HeaderValue>, AddressError> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok(None);
     }
     let decoded = |part: &str| {
         let text = percent_encoding::percent_decode_str(part).decode_utf8();
-        text.map(Cow::into_owned).map_err(|_| "the URL's user name or password is not UTF-8".to_owned())
+        text.map(Cow::into_owned).map_err(|_| AddressError::Credentials)
     };
     let user = decoded(url.username())?;
     let password = decoded(url.password().unwrap_or_default())?.into();
-    let unfit = |()| "the URL can't have a user name".to_owned();
-    url.set_password(None).map_err(unfit)?;
-    url.set_username("").map_err(unfit)?;
+    url.set_password(None).map_err(|()| AddressError::NoUser)?;
+    url.set_username("").map_err(|()| AddressError::NoUser)?;
     let Some(text) = (CallAuth::Basic { user, password }).header() else { return Ok(None) };
     let mut value = valid(AUTHORIZATION.as_str(), &text)?;
     value.set_sensitive(true);

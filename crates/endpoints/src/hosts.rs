@@ -1,6 +1,14 @@
 //! The allow-list of hosts.
 
+use crate::EndpointClientError;
 use url::{Host, Url};
+
+/// Whether a URL's host is among `entries`, as [`crate::ClientOptions::allowed_hosts`] has them. An entry that is no host
+/// allows nothing.
+#[must_use]
+pub fn is_host_allowed(entries: &[String], url: &Url) -> bool {
+    AllowedHosts::new(entries).is_ok_and(|hosts| hosts.allow(url))
+}
 
 /// The hosts that may be called. An entry is a host name or address (`example.org`, `10.0.0.5`, `[::1]`), with `:port`
 /// when only that port may be called, or `*.example.org` for every name below.
@@ -19,10 +27,10 @@ impl AllowedHosts {
     ///
     /// # Errors
     /// The first entry that is no host.
-    pub(crate) fn new(entries: &[String]) -> Result<Self, String> {
+    pub(crate) fn new(entries: &[String]) -> Result<Self, EndpointClientError> {
         entries
             .iter()
-            .map(|entry| Rule::parse(entry).ok_or_else(|| entry.clone()))
+            .map(|entry| Rule::parse(entry).ok_or_else(|| EndpointClientError::Host(entry.clone())))
             .collect::<Result<_, _>>()
             .map(AllowedHosts)
     }
@@ -92,7 +100,8 @@ mod tests {
     #[test]
     fn what_is_no_host_is_refused() {
         for entry in ["", "http://example.org", "example.org/path", "user@example.org", "*.10.0.0.5", "a b"] {
-            assert_eq!(AllowedHosts::new(&[entry.to_owned()]).unwrap_err(), entry);
+            let error = AllowedHosts::new(&[entry.to_owned()]).unwrap_err().to_string();
+            assert_eq!(error, format!("allowed_hosts: {entry:?} is no host, host:port or *.domain"));
         }
     }
 }

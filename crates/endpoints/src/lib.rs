@@ -5,12 +5,16 @@
 
 mod call;
 mod client;
+mod error;
 mod hosts;
 mod outcome;
 mod signing;
 pub mod template;
 
 pub use call::{CallAuth, CallHeaders, EndpointAddress, EndpointCall};
-pub use client::{ClientOptions, DRAIN_TIME, EndpointClient, EndpointClientError};
+pub use client::{ClientOptions, DRAIN_TIME, EndpointClient};
+pub use error::{AddressError, EndpointClientError, HeaderError};
+
+pub use hosts::is_host_allowed;
 pub use outcome::CallOutcome;
 pub use signing::{SecretError, SigningSecret};

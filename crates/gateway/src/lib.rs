@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commands;
 pub mod database;
 pub mod exit;
+mod fates;
 pub mod maps;
 pub mod run;
 pub mod telemetry;

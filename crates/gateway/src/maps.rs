@@ -1,27 +1,52 @@
 //! Keyword maps of interfaces: from a file, from inside the program, or none.
 
-use hearthgate_domain::mapping::KeywordMaps;
-use hearthgate_domain::topic::TopicFilter;
+use hearthgate_domain::mapping::{KeywordMaps, MapError};
+use hearthgate_domain::topic::{FilterError, TopicFilter};
 use hearthgate_interfaces::InterfaceConfig;
 use hearthgate_settings::{BUILTIN_DUMMY, DUMMY_MAP};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why an interface has no usable map.
+#[derive(Debug, thiserror::Error)]
+pub enum MapLoadError {
+    /// The file is not there, or is no text.
+    #[error("can't read the map file {}: {source}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What the file says is wrong.
+    #[error("{}: {problem}", file.display())]
+    Refused {
+        /// The file, or [`BUILTIN_DUMMY`].
+        file: PathBuf,
+        /// What is wrong, and in which line.
+        problem: MapError,
+    },
+    /// A topic of an interface without a map is no filter.
+    #[error("topics: {0}")]
+    Topics(FilterError),
+    /// The root of an interface without a map can be none.
+    #[error("root: {0}")]
+    Root(MapError),
+}
 
 /// The maps of an interface.
 ///
 /// # Errors
-/// A sentence that names the file and, where there is one, the line.
-pub fn of(config: &InterfaceConfig) -> Result<KeywordMaps, String> {
+/// [`MapLoadError`].
+pub fn of(config: &InterfaceConfig) -> Result<KeywordMaps, MapLoadError> {
     match &config.map {
-        Some(name) if name.as_os_str() == BUILTIN_DUMMY => {
-            KeywordMaps::from_json(DUMMY_MAP).map_err(|error| format!("{BUILTIN_DUMMY}: {error}"))
-        }
+        Some(name) if name.as_os_str() == BUILTIN_DUMMY => parse(name, DUMMY_MAP),
         Some(file) => read(file),
         None => {
             let topics: Result<Vec<TopicFilter>, _> =
                 config.topics.iter().map(|topic| TopicFilter::parse(topic)).collect();
-            let topics = topics.map_err(|error| format!("topics: {error}"))?;
-            KeywordMaps::none(config.root.as_deref().unwrap_or_default(), topics)
-                .map_err(|error| format!("root: {error}"))
+            let topics = topics.map_err(MapLoadError::Topics)?;
+            KeywordMaps::none(config.root.as_deref().unwrap_or_default(), topics).map_err(MapLoadError::Root)
         }
     }
 }
@@ -29,23 +54,23 @@ pub fn of(config: &InterfaceConfig) -> Result<KeywordMaps, String> {
 /// Reads a map file.
 ///
 /// # Errors
-/// A sentence that names the file and, where there is one, the line.
-pub fn read(file: &Path) -> Result<KeywordMaps, String> {
+/// [`MapLoadError::Unreadable`], [`MapLoadError::Refused`].
+pub fn read(file: &Path) -> Result<KeywordMaps, MapLoadError> {
     parse(file, &text(file)?)
 }
 
 /// The text of a map file.
 ///
 /// # Errors
-/// A sentence that names the file.
-pub fn text(file: &Path) -> Result<String, String> {
-    std::fs::read_to_string(file).map_err(|error| format!("can't read the map file {}: {error}", file.display()))
+/// [`MapLoadError::Unreadable`].
+pub fn text(file: &Path) -> Result<String, MapLoadError> {
+    std::fs::read_to_string(file).map_err(|source| MapLoadError::Unreadable { file: file.to_owned(), source })
 }
 
 /// The maps in the text of a file.
 ///
 /// # Errors
-/// A sentence that names the file and, where there is one, the line.
-pub fn parse(file: &Path, text: &str) -> Result<KeywordMaps, String> {
-    KeywordMaps::from_json(text).map_err(|error| format!("{}: {error}", file.display()))
+/// [`MapLoadError::Refused`].
+pub fn parse(file: &Path, text: &str) -> Result<KeywordMaps, MapLoadError> {
+    KeywordMaps::from_json(text).map_err(|problem| MapLoadError::Refused { file: file.to_owned(), problem })
 }

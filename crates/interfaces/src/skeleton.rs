@@ -1,6 +1,6 @@
 //! What `hearthgate interface new NAME` writes: an interface that works at once, with its map and its configuration.
 
-use crate::config::check_name;
+use crate::config::{InterfaceNameError, check_name};
 use std::path::PathBuf;
 
 /// What the interface is written in.
@@ -36,13 +36,11 @@ pub struct SkeletonFile {
 ///
 /// # Errors
 /// The name can not be a topic level, a file name and an identifier at once.
-pub fn skeleton(name: &str, language: InterfaceLanguage) -> Result<InterfaceSkeleton, String> {
+pub fn skeleton(name: &str, language: InterfaceLanguage) -> Result<InterfaceSkeleton, InterfaceNameError> {
     check_name(name)?;
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(fits) || name.len() > 40 {
-        return Err(format!(
-            "{name:?} names files and a class too: use at most 40 lower-case letters, digits and _, a letter first"
-        ));
+        return Err(InterfaceNameError::Identifier { name: name.to_owned() });
     }
     let fill = |template: &str| template.replace("@NAME@", name);
     let (program, text, command) = match language {

@@ -6,4 +6,6 @@
 pub mod broker;
 pub(crate) mod codec;
 pub mod link;
+pub(crate) mod pem;
 pub mod session;
+pub(crate) mod stable_hash;

@@ -3,6 +3,7 @@
 //! Everything that goes towards the broker either replaces what was there (acknowledgements, subscriptions) or is
 //! refused when there is no room (publishing), so that no one ever waits for the other side: waiting both ways deadlocks.
 
+use crate::stable_hash::stable_hash;
 use hearthgate_domain::delivery::{InboundMessage, OutboundMessage, QoS};
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,10 +115,8 @@ pub enum LinkEvent {
 /// 268 million) only matter when both match a topic.
 #[must_use]
 pub fn subscription_identifier(filter: &str) -> u32 {
-    // FNV-1a, folded to the range 1 to 268,435,455 that a variable byte integer has.
-    let hash = filter
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    // Folded to the range 1 to 268,435,455 that a variable byte integer has.
+    let hash = stable_hash(filter.bytes());
     u32::try_from((hash ^ (hash >> 32)) % 268_435_455).map_or(1, |identifier| identifier + 1)
 }
 

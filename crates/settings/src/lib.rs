@@ -27,8 +27,8 @@ pub use schema::schema;
 pub use secret_file::read_secret_file;
 pub use sections::*;
 pub use show::ShownValue;
-pub use types::{AutoSwitch, ByteSize, DurationText, ListenAddress};
-pub use urls::{BrokerUrl, DatabaseEngine, DatabaseUrl, MqttTransport, RemoteBroker};
+pub use types::{AutoSwitch, ByteSize, ByteSizeError, DurationText, ListenAddress, ListenAddressError};
+pub use urls::{BrokerUrl, BrokerUrlError, DatabaseEngine, DatabaseUrl, DatabaseUrlError, MqttTransport, RemoteBroker};
 
 use config::{Config, Map, Source, Value, ValueKind};
 use origin::ValueOrigins;

@@ -32,6 +32,14 @@ impl LoadedSettings {
         super::check::lookup(&self.tree, key).and_then(|value| self.origins.of(value))
     }
 
+    /// Where a person finds a key, or the section that holds it: a line, a variable, a flag. `None` when all of it is default.
+    #[must_use]
+    pub fn place(&self, key: &str) -> Option<&ValueOrigin> {
+        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+        let set = self.origin(key).filter(|origin| **origin != ValueOrigin::Default);
+        set.or_else(|| (1..=path.len()).rev().find_map(|length| self.origins.header(&path[..length])))
+    }
+
     fn walk(&self, value: &Value, path: &str, entries: &mut Vec<ShownValue>) {
         if let ValueKind::Table(table) = &value.kind {
             for (key, inner) in table {

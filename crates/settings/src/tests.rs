@@ -315,7 +315,7 @@ fn a_listener_for_everyone_needs_authentication() {
 }
 
 #[test]
-fn supervision_is_set_for_all_and_for_one_part() {
+fn supervision_is_set_for_all_and_for_one_component() {
     let settings =
         Home::with("[supervision]\nmax_restarts = 3\n[supervision.writer]\nessential = true\nbackoff = \"1s\"\n")
             .settings();
@@ -325,13 +325,13 @@ fn supervision_is_set_for_all_and_for_one_part() {
 }
 
 #[test]
-fn an_unknown_part_or_key_of_supervision_is_named() {
+fn an_unknown_component_or_key_of_supervision_is_named() {
     let findings = Home::with("[supervision]\nmax_restart = 3\n[supervision.writter]\nessential = true\n[supervision.mqtt]\nesential = true\n").findings();
     assert_eq!(
         findings,
         [
             "hearthgate.toml:2: supervision.max_restart: unknown key; did you mean \"max_restarts\"?",
-            "hearthgate.toml:3: supervision.writter: there is no such part; did you mean \"writer\"?",
+            "hearthgate.toml:3: supervision.writter: there is no such component; did you mean \"writer\"?",
             "hearthgate.toml:6: supervision.mqtt.esential: unknown key; did you mean \"essential\"?",
         ]
     );
@@ -401,13 +401,23 @@ proptest! {
 }
 
 #[test]
-fn a_part_that_is_no_actor_can_not_be_supervised() {
+fn a_component_that_is_no_actor_cannot_be_supervised() {
     let findings = Home::with("[supervision.http]\nessential = true\n").findings();
-    assert!(findings[0].contains("supervision.http: there is no such part"), "{findings:?}");
+    assert!(findings[0].contains("supervision.http: there is no such component"), "{findings:?}");
 }
 
 #[test]
 fn a_token_that_the_api_would_refuse_is_refused_with_the_configuration() {
     let findings = Home::with("[http]\ntoken = \"short\"\n").findings();
     assert!(findings[0].starts_with("hearthgate.toml:2: http.token"), "{findings:?}");
+}
+
+#[test]
+fn every_component_can_be_supervised_and_lends_its_name_to_no_interface() {
+    for component in SupervisionSettings::COMPONENTS {
+        let home = Home::with(&format!("[supervision.{component}]\nessential = true\n"));
+        assert!(home.load().unwrap().settings.supervision.of(component).essential, "{component}");
+        let findings = Home::with(&format!("[interfaces.{component}]\nkind = \"dummy\"\n")).findings();
+        assert!(findings[0].contains("is a component of the gateway"), "{findings:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Values that carry their unit or their rule: durations, sizes, addresses, URLs.
 
-use hearthgate_domain::duration::BoundedDuration;
+use hearthgate_domain::duration::{BoundedDuration, SpanError};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use std::borrow::Cow;
@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
+use thiserror::Error;
 
 /// Implements `Deserialize` and `JsonSchema` for a type that is written as text and read by `FromStr`.
 macro_rules! read_from_text {
@@ -56,10 +57,10 @@ impl DurationText {
 }
 
 impl FromStr for DurationText {
-    type Err = String;
+    type Err = SpanError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(|span: BoundedDuration| Self(span.duration())).map_err(|error| error.to_string())
+    fn from_str(text: &str) -> Result<Self, SpanError> {
+        text.parse().map(|span: BoundedDuration| Self(span.duration()))
     }
 }
 
@@ -93,11 +94,22 @@ impl ByteSize {
     }
 }
 
-impl FromStr for ByteSize {
-    type Err = String;
+/// A text that is no number of bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ByteSizeError {
+    /// It has no unit that we know, or no number before it.
+    #[error("expected a size such as \"64KiB\", \"16MiB\" or \"1GiB\", found \"{0}\"")]
+    Malformed(Box<str>),
+    /// It is 2^60 bytes or more.
+    #[error("the size \"{0}\" is too large")]
+    TooLarge(Box<str>),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("expected a size such as \"64KiB\", \"16MiB\" or \"1GiB\", found \"{text}\"");
+impl FromStr for ByteSize {
+    type Err = ByteSizeError;
+
+    fn from_str(text: &str) -> Result<Self, ByteSizeError> {
+        let wrong = || ByteSizeError::Malformed(text.into());
         let (number, unit) = leading_number(text.trim()).ok_or_else(wrong)?;
         let factor: u64 = match unit {
             "B" => 1,
@@ -112,7 +124,7 @@ impl FromStr for ByteSize {
         };
         let bytes = number * factor as f64;
         if bytes >= (1_u64 << 60) as f64 {
-            return Err(format!("the size \"{text}\" is too large"));
+            return Err(ByteSizeError::TooLarge(text.into()));
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: 0 to 2^60")]
         Ok(Self(bytes as u64))
@@ -146,15 +158,18 @@ read_from_text!(ByteSize, "Size", "a size such as \"64KiB\", \"16MiB\" or \"1GiB
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenAddress(pub SocketAddr);
 
-impl FromStr for ListenAddress {
-    type Err = String;
+/// A text that is no address with a port.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("expected an IP address and a port such as \"127.0.0.1:1883\" or \"[::]:1883\", found \"{0}\"")]
+pub struct ListenAddressError(Box<str>);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for ListenAddress {
+    type Err = ListenAddressError;
+
+    fn from_str(text: &str) -> Result<Self, ListenAddressError> {
         let text = text.trim();
         let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-        numeric.as_deref().unwrap_or(text).parse().map(Self).map_err(|_| {
-            format!("expected an IP address and a port such as \"127.0.0.1:1883\" or \"[::]:1883\", found \"{text}\"")
-        })
+        numeric.as_deref().unwrap_or(text).parse().map(Self).map_err(|_| ListenAddressError(text.into()))
     }
 }
 

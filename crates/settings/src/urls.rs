@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use thiserror::Error;
 use url::Url;
 
 /// Which broker the gateway's own session connects to.
@@ -68,18 +69,30 @@ impl MqttTransport {
     }
 }
 
-const SERVER_FORMS: &str = "\"embedded\", \"database\", or a URL such as \"mqtt://host:1883\", \"mqtts://host\", \"ws://host/mqtt\", \"wss://host\"";
+/// A text that says of no broker where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BrokerUrlError {
+    /// It has another form. User name and password are masked.
+    #[error(
+        "expected \"embedded\", \"database\", or a URL such as \"mqtt://host:1883\", \"mqtts://host\", \
+         \"ws://host/mqtt\", \"wss://host\", found \"{0}\""
+    )]
+    Malformed(Box<str>),
+    /// The URL names a user, who would then show wherever the URL does.
+    #[error("a user does not belong into the URL; put it into mqtt.username and mqtt.password_file")]
+    User,
+}
 
 impl FromStr for BrokerUrl {
-    type Err = String;
+    type Err = BrokerUrlError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, BrokerUrlError> {
         match text {
             "embedded" => return Ok(Self::Embedded),
             "database" => return Ok(Self::Database),
             _ => {}
         }
-        let wrong = || format!("expected {SERVER_FORMS}, found \"{}\"", without_userinfo(text));
+        let wrong = || BrokerUrlError::Malformed(without_userinfo(text).into());
         let url = Url::parse(text).map_err(|_| wrong())?;
         let (transport, port) = match url.scheme() {
             "mqtt" | "tcp" => (MqttTransport::Tcp, 1883),
@@ -89,7 +102,7 @@ impl FromStr for BrokerUrl {
             _ => return Err(wrong()),
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("a user does not belong into the URL; put it into mqtt.username and mqtt.password_file".into());
+            return Err(BrokerUrlError::User);
         }
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
         let path = match (transport, url.path()) {
@@ -204,23 +217,29 @@ impl DatabaseUrl {
     }
 }
 
-impl FromStr for DatabaseUrl {
-    type Err = String;
+/// A text that says of no database where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DatabaseUrlError {
+    /// It has another form. User name and password are masked.
+    #[error("expected \"sqlite:PATH\", \"mysql://user@host/name\" or \"postgres://user@host/name\", found \"{0}\"")]
+    Malformed(Box<str>),
+    /// SQLite in memory, or with options in its URL.
+    #[error("SQLite is given as a plain path, and not in memory, where flows would be lost")]
+    Sqlite,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "expected \"sqlite:PATH\", \"mysql://user@host/name\" or \"postgres://user@host/name\", found \"{}\"",
-                without_userinfo(text)
-            )
-        };
+impl FromStr for DatabaseUrl {
+    type Err = DatabaseUrlError;
+
+    fn from_str(text: &str) -> Result<Self, DatabaseUrlError> {
+        let wrong = || DatabaseUrlError::Malformed(without_userinfo(text).into());
         if let Some(path) = text.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() {
                 return Err(wrong());
             }
             if path.starts_with(":memory:") || path.contains('?') {
-                return Err("SQLite is given as a plain path, and not in memory, where flows would be lost".into());
+                return Err(DatabaseUrlError::Sqlite);
             }
             return Ok(Self::Sqlite(path.into()));
         }
@@ -296,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_user_in_the_brokers_url_is_refused_without_showing_the_password() {
-        let error = "mqtt://me:geheim@broker".parse::<BrokerUrl>().unwrap_err();
+        let error = "mqtt://me:geheim@broker".parse::<BrokerUrl>().unwrap_err().to_string();
         assert!(error.contains("mqtt.username") && !error.contains("geheim"), "{error}");
     }
 
@@ -315,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_wrong_url_is_refused_without_showing_its_password() {
-        let error = "oracle://gw:geheim@db/home".parse::<DatabaseUrl>().unwrap_err();
+        let error = "oracle://gw:geheim@db/home".parse::<DatabaseUrl>().unwrap_err().to_string();
         assert!(!error.contains("geheim"), "{error}");
         for text in ["", "sqlite:", "sqlite::memory:", "mysql://", "mysql://host", "home.db"] {
             assert!(text.parse::<DatabaseUrl>().is_err(), "{text:?} was accepted");

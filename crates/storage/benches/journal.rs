@@ -5,12 +5,14 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hearthgate_domain::delivery::{MessageOrigin, QoS};
+use hearthgate_domain::flow::PromisedActions;
 use hearthgate_storage::journal::{ConsumerStart, EntryTarget, Journal, JournalEntry, JournalOptions, TargetVerdict};
 use std::hint::black_box;
 use tempfile::TempDir;
 
 const PAYLOAD: &[u8] = br#"{"temperature":21.50,"humidity":48,"battery":3.01,"n":12345}"#;
-const TARGETS: &[EntryTarget<'static>] = &[EntryTarget { flow_id: Some(1), verdict: TargetVerdict::Accepted }];
+const TARGETS: &[EntryTarget<'static>] =
+    &[EntryTarget { flow_id: Some(1), verdict: TargetVerdict::Accepted(PromisedActions::UNKNOWN) }];
 
 fn entries(count: usize) -> Vec<JournalEntry<'static>> {
     let entry = |number: usize| JournalEntry {
@@ -67,9 +69,8 @@ fn read(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read");
     group.throughput(Throughput::Elements(100_000));
     group.bench_function("100000", |bencher| {
-        let mut reader = handle.reader_after(0);
         bencher.iter(|| {
-            reader.seek_after(0);
+            let mut reader = handle.reader_after(0);
             let mut bytes = 0;
             loop {
                 let batch = reader.next_batch(500, 1 << 20).expect("entries");

@@ -1,10 +1,8 @@
-//! The durable side: the journal, and SQL for flows, servers, records and dead letters.
+//! The durable side: the journal, SQL for flows, servers, records and dead letters, and kept fates.
 //!
 //! Never in here: what a message means, when to try again, actors.
 
 pub mod dead_letters;
-mod files;
+pub mod fates;
 pub mod journal;
 pub mod sql;
-
-pub use files::replace_file;

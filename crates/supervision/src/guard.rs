@@ -3,7 +3,8 @@
 use crate::control::{
     ActorCommand, CommandEnvelope, CommandReceiver, ControlError, ControlHandle, OperatorAnswer, OperatorCommand,
 };
-use crate::exit::{ActorExit, panic_message};
+use crate::exit::ActorExit;
+use crate::failure::ActorFailure;
 use crate::health::{ActorHealth, HealthReporter, LastWord};
 use crate::incarnation::{ActorBody, IncarnationEnd};
 use crate::mailbox::MailboxTurn;
@@ -54,13 +55,13 @@ impl ActorGuard {
                 let body = ActorBody::new(actor, front, exit, MailboxTurn::new(Arc::clone(&self.pulse)));
                 own(Warden { body, guard: self, failures: FailureWindow::default(), restarts: false }.watch_over());
             }
-            Err(panic) => own(self.mourn(front, panic_message(&*panic))),
+            Err(panic) => own(self.mourn(front, ActorFailure::panicked(&*panic))),
         }
     }
 
     /// The constructor panicked: there is nothing to start, but the mailbox stays open and the failure visible.
-    async fn mourn<A: Actor>(mut self, _front: AddressReceiver<A>, failure: String) {
-        self.reporter.parked(&format!("while it was made: {failure}"), None);
+    async fn mourn<A: Actor>(mut self, _front: AddressReceiver<A>, failure: ActorFailure) {
+        self.reporter.parked(&failure.while_doing("while it was made"), None);
         while let Some(order) = self.orders.next().await {
             order.answer(Err(ControlError::NotMade(Arc::clone(&self.name))));
         }
@@ -168,7 +169,8 @@ impl<A: Supervised + Actor<Context = Context<A>>> Warden<A> {
             biased;
             end = poll_fn(|task| body.poll_turn(task, &guard.reporter)) => end,
             () = tokio::time::sleep(guard.policy.stop_timeout) => {
-                IncarnationEnd::Failed(format!("did not stop within {:?} and was cut off", guard.policy.stop_timeout))
+                let timeout = guard.policy.stop_timeout;
+                IncarnationEnd::Failed(ActorFailure::bug(format_args!("did not stop within {timeout:?} and was cut off")))
             }
         };
         if let IncarnationEnd::Failed(failure) = end {
@@ -184,7 +186,7 @@ impl<A: Supervised + Actor<Context = Context<A>>> Warden<A> {
         }
     }
 
-    fn failed(&mut self, failure: &str) -> Phase {
+    fn failed(&mut self, failure: &ActorFailure) -> Phase {
         self.clear();
         let policy = &self.guard.policy;
         let nth = self.failures.record(Instant::now(), policy.window);

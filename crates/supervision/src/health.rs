@@ -1,5 +1,6 @@
 //! What is known of an actor, readable at any time, and how it comes to be known.
 
+use crate::failure::{ActorFailure, FailureKind};
 use crate::pulse::ActorHeartbeat;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,7 +55,7 @@ pub struct ActorHealth {
     /// Incarnations begun after the first one.
     pub restarts: u64,
     /// Failures so far, whether a restart followed or not.
-    pub failures: u64,
+    pub failures: FailureCounts,
     /// The latest failure; stays readable after the recovery.
     pub last_error: Option<Arc<str>>,
     /// When `status` was entered, wall clock.
@@ -63,6 +64,31 @@ pub struct ActorHealth {
     pub next_restart: Option<SystemTime>,
     /// The process cannot do without it.
     pub essential: bool,
+}
+
+impl ActorHealth {
+    fn count(&mut self, failure: &ActorFailure) {
+        self.failures.0[failure.kind() as usize] += 1;
+        self.last_error = Some(failure.reason().into());
+    }
+}
+
+/// How often an actor failed, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FailureCounts([u64; FailureKind::ALL.len()]);
+
+impl FailureCounts {
+    /// Of one kind.
+    #[must_use]
+    pub fn of(&self, kind: FailureKind) -> u64 {
+        self.0[kind as usize]
+    }
+
+    /// Of all kinds.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
 }
 
 /// An essential actor is down for good: the process is to end in order, with a non-zero exit status.
@@ -101,7 +127,7 @@ impl HealthReporter {
             name,
             status: ActorStatus::Starting,
             restarts: 0,
-            failures: 0,
+            failures: FailureCounts::default(),
             last_error: None,
             since: SystemTime::now(),
             next_restart: None,
@@ -136,26 +162,26 @@ impl HealthReporter {
         }
     }
 
-    pub(crate) fn backing_off(&self, failure: &str, delay: Duration) {
+    pub(crate) fn backing_off(&self, failure: &ActorFailure, delay: Duration) {
         self.enter(ActorStatus::BackingOff, |h| {
-            h.failures += 1;
-            h.last_error = Some(failure.into());
+            h.count(failure);
             h.next_restart = SystemTime::now().checked_add(delay);
         });
         let health = self.health.borrow();
-        error!(actor = %health.name, error = failure, restart_in_ms = delay.as_millis(), "actor failed");
+        let kind = failure.kind().as_str();
+        error!(actor = %health.name, error = %failure, kind, restart_in_ms = delay.as_millis(), "actor failed");
     }
 
-    pub(crate) fn parked(&self, failure: &str, cool_down: Option<Duration>) {
+    pub(crate) fn parked(&self, failure: &ActorFailure, cool_down: Option<Duration>) {
         self.enter(ActorStatus::Parked, |h| {
-            h.failures += 1;
-            h.last_error = Some(failure.into());
+            h.count(failure);
             h.next_restart = cool_down.and_then(|wait| SystemTime::now().checked_add(wait));
         });
         let health = self.health.borrow().clone();
-        error!(actor = %health.name, error = failure, essential = health.essential, "actor failed too often and is parked");
+        let (kind, essential) = (failure.kind().as_str(), health.essential);
+        error!(actor = %health.name, error = %failure, kind, essential, "actor failed too often and is parked");
         if health.essential {
-            let escalation = Escalation { actor: health.name, error: failure.into() };
+            let escalation = Escalation { actor: health.name, error: failure.reason().into() };
             self.board.escalation.send_if_modified(|first| {
                 let news = first.is_none();
                 first.get_or_insert(escalation);
@@ -170,9 +196,9 @@ impl HealthReporter {
     }
 
     /// An error on the way down, which changes nothing in what follows.
-    pub(crate) fn note(&self, failure: &str) {
-        self.health.send_modify(|h| h.last_error = Some(failure.into()));
-        warn!(actor = %self.health.borrow().name, error = failure, "actor did not end in order");
+    pub(crate) fn note(&self, failure: &ActorFailure) {
+        self.health.send_modify(|h| h.last_error = Some(failure.reason().into()));
+        warn!(actor = %self.health.borrow().name, error = %failure, "actor did not end in order");
     }
 
     /// Called by the watchdog. No news for an actor that is down, or already known to be stuck.

@@ -2,7 +2,8 @@
 //!
 //! `ContextFut` owns the actor, and its `restart()` is the one way to drop what an ended life left in its context.
 
-use crate::exit::{ActorExit, panic_message};
+use crate::exit::ActorExit;
+use crate::failure::ActorFailure;
 use crate::health::HealthReporter;
 use crate::mailbox::{MailboxPump, MailboxTurn};
 use actix::dev::channel::{self, AddressReceiver};
@@ -21,7 +22,7 @@ pub(crate) enum IncarnationEnd {
     /// `ctx.stop()` or `ctx.terminate()`.
     Clean,
     /// A panic, or [`ActorExit::fail`].
-    Failed(String),
+    Failed(ActorFailure),
 }
 
 pub(crate) struct ActorBody<A: Actor<Context = Context<A>>> {
@@ -60,7 +61,7 @@ impl<A: Supervised + Actor<Context = Context<A>>> ActorBody<A> {
     }
 
     /// Starts a life; its `started()` runs in the first turn. Fails when the remains of the last one can't be cleared away.
-    pub(crate) fn begin(&mut self) -> Result<(), String> {
+    pub(crate) fn begin(&mut self) -> Result<(), ActorFailure> {
         if !self.clean {
             self.clear()?;
         }
@@ -88,9 +89,12 @@ impl<A: Supervised + Actor<Context = Context<A>>> ActorBody<A> {
                 return Poll::Pending;
             }
             (Ok(Poll::Ready(())), None) => IncarnationEnd::Clean,
-            (Ok(_), Some(error)) => IncarnationEnd::Failed(error),
-            (Err(panic), None) => IncarnationEnd::Failed(panic_message(&*panic)),
-            (Err(panic), Some(error)) => IncarnationEnd::Failed(format!("{error}; then {}", panic_message(&*panic))),
+            (Ok(_), Some(failure)) => IncarnationEnd::Failed(failure),
+            (Err(panic), None) => IncarnationEnd::Failed(ActorFailure::panicked(&*panic)),
+            (Err(panic), Some(failure)) => {
+                let panic = ActorFailure::panicked(&*panic);
+                IncarnationEnd::Failed(ActorFailure::bug(format_args!("{failure}; then {panic}")))
+            }
         };
         self.live = false;
         Poll::Ready(end)
@@ -102,7 +106,7 @@ impl<A: Supervised + Actor<Context = Context<A>>> ActorBody<A> {
     }
 
     /// Drops the futures and timers of the life that ended and lets the actor put its state right (`restarting()`).
-    pub(crate) fn clear(&mut self) -> Result<(), String> {
+    pub(crate) fn clear(&mut self) -> Result<(), ActorFailure> {
         self.live = false;
         self.clean = false;
         let producer = self.front.borrow().sender_producer();
@@ -113,8 +117,8 @@ impl<A: Supervised + Actor<Context = Context<A>>> ActorBody<A> {
         }));
         let failed = self.exit.take();
         match (cleared, failed) {
-            (Err(panic), _) => Err(format!("in restarting(): {}", panic_message(&*panic))),
-            (Ok(()), Some(error)) => Err(format!("in restarting(): {error}")),
+            (Err(panic), _) => Err(ActorFailure::panicked(&*panic).while_doing("in restarting()")),
+            (Ok(()), Some(failure)) => Err(failure.while_doing("in restarting()")),
             (Ok(()), None) => {
                 self.install_pump();
                 self.clean = true;
@@ -146,7 +150,7 @@ impl<A: Actor<Context = Context<A>>> Drop for ActorBody<A> {
             let mut task = task::Context::from_waker(Waker::noop());
             let ended = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.fut).poll(&mut task)));
             if let Err(panic) = ended {
-                tracing::error!(error = panic_message(&*panic), "actor failed while it was ended with its thread");
+                tracing::error!(error = %ActorFailure::panicked(&*panic), "actor failed while it was ended with its thread");
             }
         }
         self.fut.ctx().terminate();

@@ -14,6 +14,7 @@ compile_error!("supervision needs `panic = \"unwind\"`: under `abort` one actor'
 
 mod control;
 mod exit;
+mod failure;
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod guard;
@@ -27,9 +28,10 @@ mod watchdog;
 
 pub use control::{ControlError, ControlHandle, OperatorAnswer, OperatorCommand};
 pub use exit::ActorExit;
+pub use failure::{ActorFailure, FailureKind};
 #[cfg(feature = "fault-injection")]
 pub use fault::InjectedFault;
 pub use guard::GuardedActor;
-pub use health::{ActorHealth, ActorStatus, Escalation};
+pub use health::{ActorHealth, ActorStatus, Escalation, FailureCounts};
 pub use policy::{FailureWindow, RestartDecision, RestartPolicy};
 pub use registry::{ActorRegistry, RegistryEntry, StartError};

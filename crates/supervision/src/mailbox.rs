@@ -104,7 +104,7 @@ impl<A: Actor<Context = Context<A>>> MailboxPump<A> {
         match self.turn.fault.take() {
             None => {}
             Some(crate::InjectedFault::Panic) => panic!("injected panic"),
-            Some(crate::InjectedFault::Error) => self.exit.fail(ctx, "injected error"),
+            Some(crate::InjectedFault::Error) => self.exit.fail(ctx, crate::ActorFailure::bug("injected error")),
             Some(crate::InjectedFault::Freeze(time)) => std::thread::sleep(time),
         }
     }

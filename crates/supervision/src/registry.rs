@@ -105,15 +105,6 @@ impl ActorRegistry {
         Some(RegistryEntry { health: known.watched.reporter.subscribe(), control: known.control.clone() })
     }
 
-    /// Forgets an actor, as when its interface was removed from the configuration. Stop it first: this does not.
-    pub fn remove(&self, name: &str) -> bool {
-        let removed = self.0.actors().remove(name).is_some();
-        if removed {
-            self.0.board.revision.send_modify(|n| *n += 1);
-        }
-        removed
-    }
-
     /// A number that grows with every change of any actor's health; wait for `changed()`, then read [`list`](Self::list).
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.board.revision.subscribe()

@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 
-const PARTS: [&str; 7] = ["mqtt", "mapper", "router", "writer", "poster", "letters", "supervisor"];
+const PARTS: [&str; 7] = ["mqtt", "mapper", "router", "writer", "poster", "dead_letters", "supervisor"];
 /// Nothing moves for so long: it is stuck.
 const STUCK: Duration = Duration::from_secs(30);
 

@@ -61,6 +61,8 @@ async fn a_clock_that_is_set_back_loses_and_doubles_nothing() {
                    WHERE earlier.attribute_name = 'humidity' AND later.attribute_name = 'humidity' \
                    AND later.received_at < earlier.received_at";
     assert!(database.number(earlier).await >= 2 * EACH as i64, "the clock was set back");
+    // It was started a moment ago, and must be able to hear the signal.
+    until("ready", async || http::is_ready(home.http).then_some(())).await;
     let (status, log) = gateway.terminate();
     assert!(status.success() && !log.contains("panicked"), "{log}");
 }

@@ -280,7 +280,8 @@ async fn a_flow_is_learned_from_what_comes_by() {
     let output = learning.await.expect("learning");
     let flow = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{flow}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(flow.contains(r#"code = "GARDEN""#) && flow.contains(r#""moisture":"number","bed":"number""#), "{flow}");
+    let schema = "[flow.schema]\nmoisture = \"number\"\nbed = \"number\"\n";
+    assert!(flow.contains(r#"code = "GARDEN""#) && flow.contains(schema), "{flow}");
     std::fs::write(home.path().join("garden.toml"), flow).expect("writing");
     told(&home, &["flow", "import", "garden.toml"]);
     until("the learned flow stores", async || {

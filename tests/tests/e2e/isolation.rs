@@ -105,6 +105,35 @@ async fn what_waited_for_a_flow_that_was_switched_off_is_found_by_its_code_and_r
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_flow_was_to_store_or_post_is_a_dead_letter_when_it_loses_that_action_meanwhile() {
+    let home = Home::new();
+    home.configure("[broker]\nenabled = true\n");
+    let endpoint = Endpoint::start(Answer::Status(503));
+    add_poster(&home, "HOOK", &endpoint.url);
+    add_store(&home);
+    let _gateway = started(&home).await;
+    told(&home, &["stop", "writer"]);
+    told(&home, &["stop", "poster"]);
+    publish(&home, "device", "hook/x", 0..10).await;
+    publish(&home, "device", "in/x", 0..10).await;
+    told(&home, &["flow", "edit", "HOOK", "--action", "LOG", "--yes"]);
+    told(&home, &["flow", "edit", "READINGS", "--action", "LOG", "--yes"]);
+    told(&home, &["start", "writer"]);
+    told(&home, &["start", "poster"]);
+    let letters = Database::try_open(&home.path().join("data/dead-letters.db")).await.expect("the dead letters");
+    for (code, part) in [("HOOK", "POST_ENDPOINT"), ("READINGS", "STORE_DB")] {
+        let query = format!("SELECT COUNT(*) FROM dead_letters WHERE flow_code = '{code}' AND part = '{part}'");
+        until("the letters", async || (letters.number(&query).await == 10).then_some(())).await;
+    }
+    endpoint.switch(Answer::Status(200));
+    told(&home, &["flow", "edit", "HOOK", "--action", "POST_ENDPOINT", "--yes"]);
+    told(&home, &["flow", "edit", "READINGS", "--action", "STORE_DB", "--yes"]);
+    told(&home, &["dlq", "replay", "--all"]);
+    until("all deliveries", async || (endpoint.delivered().len() == 10).then_some(())).await;
+    assert_eq!(stored(&home, 10).await, (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_lacks_its_flows_at_one_start_is_named_and_gets_nothing() {
     let home = Home::new();
     home.configure("[broker]\nenabled = true\n[database]\nurl = \"sqlite://disk/house.db\"\n");

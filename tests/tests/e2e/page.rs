@@ -7,8 +7,19 @@ use hearthgate_tests::gateway::{Gateway, Home};
 use hearthgate_tests::http::request;
 use hearthgate_tests::until;
 
-const VIEWS: [&str; 10] =
-    ["overview", "live", "flows", "flows/AHT10_SENSOR", "data", "letters", "interfaces", "topics", "broker", "system"];
+const VIEWS: [&str; 11] = [
+    "overview",
+    "live",
+    "fates",
+    "flows",
+    "flows/AHT10_SENSOR",
+    "data",
+    "letters",
+    "interfaces",
+    "topics",
+    "broker",
+    "system",
+];
 const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
 
@@ -100,6 +111,32 @@ async fn a_refused_message_is_replayed_once_its_schema_is_mended_and_the_dry_run
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refused_message_is_found_after_a_kill_by_api_and_command_line_however_many_good_ones_came() {
+    let home = Home::new();
+    let mut gateway = home.start();
+    gateway.wait_for_log(&["flows loaded"]);
+    gateway.wait_for_log(&["connected to the broker"]);
+    let client = Client::connect(home.mqtt, "newcomer").await;
+    client.publish("sensors/aht10", r#"{"temperature":"warm","humidity":40.0}"#).await;
+    for _ in 0..200 {
+        client.publish("sensors/aht10", r#"{"temperature":21.5,"humidity":40.0}"#).await;
+    }
+    let refused = async || {
+        let (_, body) = request(home.http, "GET", "/api/v1/fates?outcome=bad").expect("the HTTP API");
+        body.contains("warm").then_some(())
+    };
+    until("the fate", refused).await;
+    gateway.kill();
+    let found =
+        home.command().args(["trace", "sensors/#", "--outcome", "refused", "--json"]).output().expect("it runs");
+    let found = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert!(found.contains(r#""flow":"AHT10_SENSOR""#) && found.contains(r#""pointer":"/temperature""#), "{found}");
+    let mut gateway = home.start();
+    gateway.wait_for_log(&["connected to the broker"]);
+    until("the fate after the restart", refused).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_fails_is_red_with_its_reason_and_can_be_restarted() {
     let Some(browser) = Browser::start(WIDE).await else { return };
     let home = Home::new();
@@ -130,13 +167,36 @@ async fn with_a_token_the_page_asks_for_it_and_a_login_that_is_ended_elsewhere_i
     browser.open(&address(&home, "broker")).await;
     browser.fill("Token", "wrong").await;
     browser.press(ENTER).await;
-    browser.wait_for_text("the token is not the one of [http] token").await;
+    browser.wait_for_text("the token is neither that of [http] token").await;
     browser.fill("Token", "0123456789abcdef").await;
     browser.press(ENTER).await;
     browser.wait_for_text("Listens on").await;
     assert_eq!(browser.run("return document.cookie").await, "", "scripts do not see the cookie");
     browser.run("return fetch('api/v1/sessions').then((a) => a.json()).then(({sessions}) => fetch(`api/v1/sessions/${sessions[0].id}`, {method: 'DELETE'})).then(() => true)").await;
     browser.wait_for_text("Log in to Hearthgate").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_page_says_that_a_client_may_do_is_what_the_broker_then_allows() {
+    let Some(browser) = Browser::start(WIDE).await else { return };
+    let home = Home::new();
+    home.configure("[broker.anonymous]\npublish = [\"sensors/#\"]\n");
+    let mut gateway = home.start();
+    gateway.wait_for_log(&["flows loaded"]);
+    gateway.wait_for_log(&["connected to the broker"]);
+    let client = Client::connect(home.mqtt, "newcomer").await;
+    let mut observer = Client::connect(home.mqtt, "observer").await;
+    observer.subscribe("+/door").await;
+    browser.open(&address(&home, "broker")).await;
+    for (topic, answer) in
+        [("other/door", "may not publish to other/door"), ("sensors/door", "may publish to sensors/door")]
+    {
+        browser.fill("Topic", topic).await;
+        browser.click("Ask the broker").await;
+        browser.wait_for_text(answer).await;
+        client.publish(topic, "open").await;
+    }
+    assert_eq!(observer.next().await.0, "sensors/door", "the one before it was not allowed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

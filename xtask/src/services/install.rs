@@ -20,6 +20,7 @@ pub(super) fn missing() -> anyhow::Result<()> {
         (present("python3"), "python3"),
         (present("chromium"), "chromium"),
         (present("chromedriver"), "chromium-driver"),
+        (present("nginx"), "nginx-light"),
     ];
     let packages: Vec<&str> = wanted.iter().filter(|(present, _)| !present).map(|(_, package)| *package).collect();
     if packages.is_empty() {

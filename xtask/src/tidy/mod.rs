@@ -21,13 +21,18 @@ struct Edges {
 }
 
 /// The table of the architecture.
-const EDGES: [Edges; 12] = [
+const EDGES: [Edges; 13] = [
     Edges {
         package: "domain",
         ours: &[],
         never: &["tokio", "actix", "actix-web", "sqlx", "rumqttc", "reqwest", "chrono", "config", "tracing-subscriber"],
     },
-    Edges { package: "storage", ours: &["domain"], never: &["actix", "actix-web", "rumqttc", "reqwest", "config"] },
+    Edges { package: "files", ours: &[], never: &["tokio", "actix", "sqlx", "serde"] },
+    Edges {
+        package: "storage",
+        ours: &["domain", "files"],
+        never: &["actix", "actix-web", "rumqttc", "reqwest", "config"],
+    },
     Edges { package: "mqtt", ours: &["domain"], never: &["actix", "actix-web", "reqwest", "config"] },
     Edges { package: "endpoints", ours: &["domain"], never: &["actix", "actix-web", "rumqttc", "sqlx", "config"] },
     Edges {
@@ -38,10 +43,10 @@ const EDGES: [Edges; 12] = [
     Edges { package: "supervision", ours: &[], never: &["actix-web", "rumqttc", "sqlx", "reqwest", "config"] },
     Edges {
         package: "actors",
-        ours: &["domain", "storage", "mqtt", "endpoints", "interfaces", "supervision"],
+        ours: &["domain", "files", "storage", "mqtt", "endpoints", "interfaces", "supervision"],
         never: &["config", "clap", "actix-web"],
     },
-    Edges { package: "api", ours: &["domain", "supervision"], never: &["config", "clap", "rumqttc"] },
+    Edges { package: "api", ours: &["domain", "files", "supervision"], never: &["config", "clap", "rumqttc"] },
     Edges {
         package: "settings",
         ours: &["domain", "interfaces", "supervision"],
@@ -49,7 +54,18 @@ const EDGES: [Edges; 12] = [
     },
     Edges {
         package: "gateway",
-        ours: &["domain", "storage", "mqtt", "endpoints", "interfaces", "supervision", "actors", "api", "settings"],
+        ours: &[
+            "domain",
+            "files",
+            "storage",
+            "mqtt",
+            "endpoints",
+            "interfaces",
+            "supervision",
+            "actors",
+            "api",
+            "settings",
+        ],
         never: &[],
     },
     Edges { package: "tests", ours: &["actors", "api"], never: &[] },

@@ -7,13 +7,14 @@ use crate::backoff::RestartDelay;
 use crate::condition::Condition;
 use crate::flows::known_flows::KnownFlows;
 use crate::flows::lineage::DatabaseLineage;
+use crate::flows::refusal::{FlowCompileError, ReloadFailure};
 use crate::messages::{ReloadFlows, ReplaceFlows};
 use actix::prelude::*;
 use hearthgate_domain::flow::{Flow, FlowRow};
 use hearthgate_domain::routing::{RestingFlow, RoutingTable, describe_circle, find_circles};
 use hearthgate_storage::journal;
 use hearthgate_storage::sql::{ChangeNotifications, Database, DatabaseOptions, FlowHistory, MqttServer, TypedTable};
-use hearthgate_supervision::ActorExit;
+use hearthgate_supervision::{ActorExit, ActorFailure};
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -64,10 +65,10 @@ struct Asked {
     waiting: Rc<RefCell<Vec<Waiting>>>,
 }
 
-type Waiting = oneshot::Sender<Result<(), String>>;
+type Waiting = oneshot::Sender<Result<(), ReloadFailure>>;
 
 impl Asked {
-    fn answer(waiting: Vec<Waiting>, answer: &Result<(), String>) {
+    fn answer(waiting: Vec<Waiting>, answer: &Result<(), ReloadFailure>) {
         for one in waiting {
             // Who is gone doesn't want to know.
             let _ = one.send(answer.clone());
@@ -101,7 +102,7 @@ impl Actor for CatalogActor {
 impl Supervised for CatalogActor {}
 
 impl Handler<ReloadFlows> for CatalogActor {
-    type Result = ResponseFuture<Result<(), String>>;
+    type Result = ResponseFuture<Result<(), ReloadFailure>>;
 
     fn handle(&mut self, _: ReloadFlows, _: &mut Self::Context) -> Self::Result {
         let (done, answer) = oneshot::channel();
@@ -111,8 +112,8 @@ impl Handler<ReloadFlows> for CatalogActor {
         Box::pin(async move {
             match tokio::time::timeout(RELOAD_PATIENCE, answer).await {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err("the keeper of the flows was restarted".to_owned()),
-                Err(_) => Err(format!("the flows are not reloaded yet: {}", trouble.reason())),
+                Ok(Err(_)) => Err(ReloadFailure::Restarted),
+                Err(_) => Err(ReloadFailure::NotYet(trouble.reason())),
             }
         })
     }
@@ -129,7 +130,7 @@ struct Work {
 }
 
 impl Work {
-    async fn run(mut self) -> Result<std::convert::Infallible, String> {
+    async fn run(mut self) -> Result<std::convert::Infallible, ActorFailure> {
         loop {
             let database = self.connect().await?;
             self.serve(&database).await?;
@@ -140,9 +141,10 @@ impl Work {
     }
 
     /// Follows the flows of a database for ever, unless nothing may be written to it.
-    async fn serve(&mut self, database: &Database) -> Result<(), String> {
+    async fn serve(&mut self, database: &Database) -> Result<(), ActorFailure> {
         let mut changes = None;
         let mut is_examined = self.deps.database.borrow().is_some();
+        let mut loaded = None;
         loop {
             if changes.is_none() {
                 changes = database.changes().await.unwrap_or_else(|reason| {
@@ -151,15 +153,22 @@ impl Work {
                 });
             }
             let waiting = self.asked.waiting.take();
+            // Before the flows are read, so that what changes meanwhile is found the next time. An error shows again below.
+            let mark = database.change_mark().await.ok();
+            if waiting.is_empty() && mark.is_some() && mark == loaded {
+                changes = self.wait(changes).await;
+                continue;
+            }
+            loaded = None;
             match database.load_flows().await {
                 Ok(rows) => {
-                    if !is_examined && let Err(reason) = self.lineage.examine(database, &rows, self.known.rows()).await
-                    {
+                    if !is_examined && let Err(doubt) = self.lineage.examine(database, &rows, self.known.rows()).await {
+                        let reason = doubt.to_string();
                         if self.deps.trouble.is_news(&reason) {
                             error!(%reason, "the database is not used");
                         }
                         self.start_with_known().await?;
-                        Asked::answer(waiting, &Err(reason));
+                        Asked::answer(waiting, &Err(ReloadFailure::ForeignDatabase(reason)));
                         return Ok(());
                     }
                     is_examined = true;
@@ -171,18 +180,19 @@ impl Work {
                         self.deps.database.send_replace(Some(database.clone()));
                     }
                     Asked::answer(waiting, &Ok(()));
+                    if self.deps.trouble.reason().is_empty() {
+                        loaded = mark;
+                    }
                 }
                 Err(reason) => {
-                    let reason = format!("the flows could not be reloaded, the old ones go on: {reason}");
-                    self.report(&reason);
-                    Asked::answer(waiting, &Err(reason));
+                    let failure = ReloadFailure::Database(reason.to_string());
+                    self.report(&failure.to_string());
+                    Asked::answer(waiting, &Err(failure));
                     self.pace.pause().await;
                     continue;
                 }
             }
-            if !self.wait(changes.as_mut()).await {
-                changes = None;
-            }
+            changes = self.wait(changes).await;
         }
     }
 
@@ -203,7 +213,7 @@ impl Work {
     }
 
     /// Connects, however long it takes; the last known flows are used meanwhile.
-    async fn connect(&mut self) -> Result<Database, String> {
+    async fn connect(&mut self) -> Result<Database, ActorFailure> {
         let mut pace = RestartDelay::new();
         loop {
             match Database::open(&self.deps.options).await {
@@ -221,7 +231,7 @@ impl Work {
     }
 
     /// Uses the flows from last time, unless there are newer ones.
-    async fn start_with_known(&mut self) -> Result<(), String> {
+    async fn start_with_known(&mut self) -> Result<(), ActorFailure> {
         if self.table.is_some() || self.known.rows().is_empty() {
             return Ok(());
         }
@@ -230,23 +240,24 @@ impl Work {
         self.apply(rows).await
     }
 
-    /// Waits until the flows should be loaded again; false when changes are no longer told.
-    async fn wait(&self, changes: Option<&mut ChangeNotifications>) -> bool {
-        let told = async {
-            match changes {
+    /// Waits until the flows should be looked at again. Answers the notifications, unless they have ended.
+    async fn wait(&self, mut changes: Option<ChangeNotifications>) -> Option<ChangeNotifications> {
+        let notified = async {
+            match &mut changes {
                 Some(changes) => changes.next().await,
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let is_open = tokio::select! {
             () = tokio::time::sleep(self.deps.reload_interval) => true,
             () = self.asked.wake.notified() => true,
-            told = told => told.is_ok(),
-        }
+            notified = notified => notified.is_ok(),
+        };
+        changes.filter(|_| is_open)
     }
 
     /// Compiles what is new or changed, and hands over and keeps the new table if anything did change.
-    async fn apply(&mut self, rows: Vec<FlowRow>) -> Result<(), String> {
+    async fn apply(&mut self, rows: Vec<FlowRow>) -> Result<(), ActorFailure> {
         let mut unloadable = Vec::new();
         let mut flows = Vec::with_capacity(rows.len());
         let mut resting = Vec::new();
@@ -275,7 +286,7 @@ impl Work {
                         flows.push(flow);
                     }
                     None => {
-                        unloadable.push((code.clone(), reason));
+                        unloadable.push((code.clone(), reason.to_string()));
                         resting.push(RestingFlow { id, code, flow: None });
                     }
                 },
@@ -305,7 +316,7 @@ impl Work {
             warn!(%circle, "flows publish to each other; their messages are stopped after some rounds");
         }
         let sent = self.deps.router.send(ReplaceFlows(Arc::clone(&table))).await;
-        sent.map_err(|_| "the router did not take the flows")?;
+        sent.map_err(|_| ActorFailure::dependency("the router did not take the flows"))?;
         self.table = Some(table);
         self.known.keep(rows);
         Ok(())
@@ -341,10 +352,11 @@ impl Work {
 /// A flow that can run, with a table of its own that can be, if it wants one.
 ///
 /// # Errors
-/// In words, which name the flow's field or the table's column at fault.
-pub fn compile(row: FlowRow) -> Result<Flow, String> {
-    let flow = Flow::compile(row).map_err(|error| error.to_string())?;
-    TypedTable::of(&flow).map_err(|reason| format!("flow {:?}, options.table: {reason}", flow.code))?;
-    FlowHistory::of(&flow).map_err(|reason| format!("flow {:?}, options.{reason}", flow.code))?;
+/// The flow's field or the table's column at fault.
+pub fn compile(row: FlowRow) -> Result<Flow, FlowCompileError> {
+    let flow = Flow::compile(row)?;
+    let code = || flow.code.to_string();
+    TypedTable::of(&flow).map_err(|reason| FlowCompileError::Table { code: code(), reason })?;
+    FlowHistory::of(&flow).map_err(|reason| FlowCompileError::History { code: code(), reason })?;
     Ok(flow)
 }

@@ -2,16 +2,18 @@
 
 use crate::backoff::RestartDelay;
 use crate::flows::commit::RouteDecision;
+use crate::flows::refusal::ReplayRefusal;
 use crate::messages::{ReplayLetter, RouteAgain};
 use actix::prelude::*;
-use hearthgate_domain::delivery::{InboundMessage, UnixMicros};
+use hearthgate_domain::delivery::{InboundMessage, UnixMicros, unix_micros};
 use hearthgate_domain::flow::{ActionKind, Flow};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter, OpenClaim};
 use hearthgate_storage::journal::{
     self, EntryTarget, SalvagedEntry, Seq, SkipReason, SkippedEntries, StoredEntry, TargetVerdict,
 };
-use hearthgate_supervision::ActorExit;
+use hearthgate_storage::sql::DatabaseError;
+use hearthgate_supervision::{ActorExit, ActorFailure};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{error, warn};
@@ -73,7 +75,7 @@ impl Actor for DeadLetterActor {
 impl Supervised for DeadLetterActor {}
 
 impl Handler<ReplayLetter> for DeadLetterActor {
-    type Result = ResponseFuture<Result<usize, String>>;
+    type Result = ResponseFuture<Result<usize, ReplayRefusal>>;
 
     fn handle(&mut self, order: ReplayLetter, _: &mut Self::Context) -> Self::Result {
         Box::pin(replay(self.deps.clone(), order))
@@ -81,24 +83,21 @@ impl Handler<ReplayLetter> for DeadLetterActor {
 }
 
 /// The letter is claimed before its message is taken. Killed in between, the next start finds out whether it was.
-async fn replay(deps: DeadLetterDeps, order: ReplayLetter) -> Result<usize, String> {
+async fn replay(deps: DeadLetterDeps, order: ReplayLetter) -> Result<usize, ReplayRefusal> {
     let ReplayLetter { id, again } = order;
-    let found = deps.letters.get(id).await.map_err(|error| error.to_string())?;
-    let found = found.ok_or_else(|| format!("there is no dead letter {id}"))?;
+    let found = deps.letters.get(id).await?.ok_or(ReplayRefusal::NotFound(id))?;
     if found.replayed_at.is_some() && !again {
-        return Err(format!("dead letter {id} was replayed before; say that you want it again"));
+        return Err(ReplayRefusal::ReplayedBefore(id));
     }
     // Always another time than the one that others saw.
     let at = found.replayed_at.map_or_else(now, |before| now().max(before + 1));
     let after = *deps.journal.synced().borrow();
-    let claimed =
-        deps.letters.claim_replay(id, found.replayed_at, at, after).await.map_err(|error| error.to_string())?;
-    if !claimed {
-        return Err(format!("dead letter {id} is being replayed by another, or was dropped"));
+    if !deps.letters.claim_replay(id, found.replayed_at, at, after).await? {
+        return Err(ReplayRefusal::TakenByAnother(id));
     }
     let taken = match deps.router.send(RouteAgain(found.letter)).await {
         Ok(taken) => taken,
-        Err(reason) => Err(format!("the router can not take it now: {reason}")),
+        Err(reason) => Err(reason.into()),
     };
     if let Err(error) = deps.letters.settle_claim(id, taken.is_ok()).await {
         // The next start decides it by what is in the journal, as it is.
@@ -109,26 +108,26 @@ async fn replay(deps: DeadLetterDeps, order: ReplayLetter) -> Result<usize, Stri
 
 /// Decides the replays that were under way when an earlier incarnation, or the whole process, ended: those whose message is
 /// in the journal were taken, the others are letters as before.
-async fn settle_claims(deps: DeadLetterDeps) -> Result<(), String> {
-    for OpenClaim { id, after } in deps.letters.open_claims().await.map_err(|error| error.to_string())? {
-        let found = deps.letters.get(id).await.map_err(|error| error.to_string())?;
+async fn settle_claims(deps: DeadLetterDeps) -> Result<(), ActorFailure> {
+    for OpenClaim { id, after } in deps.letters.open_claims().await.map_err(ActorFailure::resource)? {
+        let found = deps.letters.get(id).await.map_err(ActorFailure::resource)?;
         let is_taken = match found {
             Some(found) => {
                 let journal = deps.journal.clone();
                 let search = tokio::task::spawn_blocking(move || is_in_journal(&journal, after, &found.letter));
-                search.await.map_err(|error| error.to_string())??
+                search.await.map_err(ActorFailure::bug)??
             }
             None => true,
         };
         warn!(letter = id, is_taken, "a replay was cut off");
-        deps.letters.settle_claim(id, is_taken).await.map_err(|error| error.to_string())?;
+        deps.letters.settle_claim(id, is_taken).await.map_err(ActorFailure::resource)?;
     }
     Ok(())
 }
 
 /// Whether the message of a letter that was replayed came into the journal after this entry. Where that was deleted since,
 /// it was carried out.
-fn is_in_journal(journal: &journal::JournalHandle, after: Seq, letter: &NewDeadLetter) -> Result<bool, String> {
+fn is_in_journal(journal: &journal::JournalHandle, after: Seq, letter: &NewDeadLetter) -> Result<bool, ActorFailure> {
     let is_it = |entry: &StoredEntry<'_>| {
         entry.origin.is_none()
             && entry.received_at == letter.received_at
@@ -137,7 +136,7 @@ fn is_in_journal(journal: &journal::JournalHandle, after: Seq, letter: &NewDeadL
     };
     let mut reader = journal.reader_after(after);
     loop {
-        let read = reader.next_batch_where(BATCH, BATCH_BYTES, is_it).map_err(|error| error.to_string())?;
+        let read = reader.next_batch_where(BATCH, BATCH_BYTES, is_it).map_err(ActorFailure::resource)?;
         if !read.entries.is_empty() || read.skipped.iter().any(|skipped| skipped.why == SkipReason::Gone) {
             return Ok(true);
         }
@@ -147,19 +146,19 @@ fn is_in_journal(journal: &journal::JournalHandle, after: Seq, letter: &NewDeadL
     }
 }
 
-async fn run(mut deps: DeadLetterDeps) -> Result<(), String> {
+async fn run(mut deps: DeadLetterDeps) -> Result<(), ActorFailure> {
     // A letter of the last run names its flow, so the flows must be loaded first. Under another name it would be kept again.
     if deps.table.changed().await.is_err() {
         return Ok(());
     }
-    let mut reader = deps.journal.reader(CONSUMER).map_err(|error| error.to_string())?;
+    let mut reader = deps.journal.reader(CONSUMER).map_err(ActorFailure::resource)?;
     let mut pace = RestartDelay::new();
     loop {
         let (letters, through, caught_up) = {
             let is_refused = |entry: &journal::StoredEntry<'_>| {
                 entry.targets.iter().any(|target| matches!(target.verdict, TargetVerdict::Refused { .. }))
             };
-            let read = reader.next_batch_where(BATCH, BATCH_BYTES, is_refused).map_err(|error| error.to_string())?;
+            let read = reader.next_batch_where(BATCH, BATCH_BYTES, is_refused).map_err(ActorFailure::resource)?;
             let table = Arc::clone(&deps.table.borrow());
             let salvaged = read.skipped.iter().flat_map(|skipped| &skipped.salvaged).filter_map(SalvagedEntry::entry);
             let entries = salvaged.chain(read.entries.iter().copied());
@@ -172,11 +171,11 @@ async fn run(mut deps: DeadLetterDeps) -> Result<(), String> {
             pace.pause().await;
         }
         pace.reset();
-        deps.journal.release(CONSUMER, through).map_err(|error| error.to_string())?;
+        deps.journal.release(CONSUMER, through).map_err(ActorFailure::resource)?;
         if has_letters {
             let journal = deps.journal.clone();
             let flushed = tokio::task::spawn_blocking(move || journal.flush()).await;
-            flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+            flushed.map_err(ActorFailure::bug)?.map_err(ActorFailure::resource)?;
         }
         if caught_up && reader.ready().await.is_err() {
             return Ok(());
@@ -186,7 +185,7 @@ async fn run(mut deps: DeadLetterDeps) -> Result<(), String> {
 
 fn refused(journal: &journal::JournalHandle, table: &RoutingTable, entry: &StoredEntry<'_>) -> Vec<NewDeadLetter> {
     let refused = entry.targets.iter().filter_map(|target| match target.verdict {
-        TargetVerdict::Accepted | TargetVerdict::Replayed(_) => None,
+        TargetVerdict::Accepted(_) | TargetVerdict::Replayed(_) => None,
         TargetVerdict::Refused { reason, pointer } => {
             let pointer = (!pointer.is_empty()).then(|| pointer.to_owned());
             Some(NewDeadLetter { pointer, ..letter(journal, table, entry, target.flow_id, reason) })
@@ -333,12 +332,12 @@ pub(crate) fn not_journaled(
 /// Puts letters where they can not get lost. One that is there already is not put there twice.
 ///
 /// # Errors
-/// In words; none of them may have been kept.
-pub(crate) async fn keep(to: &DeadLetters, letters: &[NewDeadLetter]) -> Result<(), String> {
+/// They cannot be written; none of them may have been kept.
+pub(crate) async fn keep(to: &DeadLetters, letters: &[NewDeadLetter]) -> Result<(), DatabaseError> {
     if letters.is_empty() {
         return Ok(());
     }
-    let inserted = to.insert_batch(letters).await.map_err(|error| error.to_string())?;
+    let inserted = to.insert_batch(letters).await?;
     if inserted.evicted > 0 {
         warn!(count = inserted.evicted, "the dead letters are full; the oldest were dropped");
     }
@@ -347,6 +346,5 @@ pub(crate) async fn keep(to: &DeadLetters, letters: &[NewDeadLetter]) -> Result<
 
 /// The wall clock.
 pub(crate) fn now() -> UnixMicros {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    UnixMicros::try_from(since.as_micros()).unwrap_or(UnixMicros::MAX)
+    unix_micros(std::time::SystemTime::now())
 }

@@ -11,7 +11,7 @@ use actix::prelude::*;
 use hearthgate_domain::flow::Flow;
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::sql::{Database, DatabaseError, FlowHistory, RollupStep};
-use hearthgate_supervision::ActorExit;
+use hearthgate_supervision::{ActorExit, ActorFailure};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
@@ -77,7 +77,7 @@ struct Work {
 
 impl Work {
     /// Goes on until the gateway ends.
-    async fn run(mut self) -> Result<(), String> {
+    async fn run(mut self) -> Result<(), ActorFailure> {
         let mut pace = RestartDelay::new();
         loop {
             let database = match self.deps.database.wait_for(Option::is_some).await {

@@ -1,7 +1,7 @@
 //! The flows as they were known last, in a file: for a start without the database, and for the codes of flows that are gone.
 
 use hearthgate_domain::flow::FlowRow;
-use hearthgate_storage::replace_file;
+use hearthgate_files::replace_file;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tracing::warn;

@@ -4,12 +4,13 @@
 //! or has others under their numbers. It is named, and nothing is written to it.
 
 use hearthgate_domain::flow::FlowRow;
-use hearthgate_storage::journal::{JournalHandle, TargetVerdict};
-use hearthgate_storage::replace_file;
-use hearthgate_storage::sql::Database;
+use hearthgate_files::replace_file;
+use hearthgate_storage::journal::{JournalError, JournalHandle, TargetVerdict};
+use hearthgate_storage::sql::{Database, DatabaseError};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use thiserror::Error;
 use tracing::warn;
 
 /// What the file says of a database that can't hold an identity.
@@ -19,6 +20,34 @@ const BATCH: usize = 1_000;
 const BATCH_BYTES: usize = 1 << 20;
 /// Flows that a message names.
 const NAMED: usize = 5;
+
+/// Nothing may be written to a database: why, and what to do.
+#[derive(Debug, Error)]
+pub(crate) enum DatabaseDoubt {
+    /// Flows that there were are not in it.
+    #[error(
+        "{label} is not the database from last time: it lacks the flows {flows}. Nothing is written to it, messages wait \
+         in the journal. Bring the other one back; or, to go on with this one, remove {} and restart: then what waits \
+         for these flows becomes dead letters", .file.display()
+    )]
+    LacksFlows { label: String, flows: String, file: PathBuf },
+    /// Messages wait for numbers that are other flows' in it.
+    #[error(
+        "{label} is not the database from last time: the flows {flows} have other numbers in it, and messages wait in the \
+         journal under the old ones. Nothing is written to it. Start with the other one once more, until the journal is \
+         written"
+    )]
+    Renumbered { label: String, flows: String },
+    /// Its identity cannot be read.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// What waits cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A fault of ours.
+    #[error("looking through the journal: {0}")]
+    Panicked(String),
+}
 
 /// Knows the database from last time.
 #[derive(Clone, Debug)]
@@ -38,8 +67,13 @@ impl DatabaseLineage {
     ///
     /// # Errors
     /// Nothing may be written to it; why, and what to do.
-    pub(crate) async fn examine(&self, database: &Database, rows: &[FlowRow], known: &[FlowRow]) -> Result<(), String> {
-        let identity = database.identity().await.map_err(|error| error.to_string())?;
+    pub(crate) async fn examine(
+        &self,
+        database: &Database,
+        rows: &[FlowRow],
+        known: &[FlowRow],
+    ) -> Result<(), DatabaseDoubt> {
+        let identity = database.identity().await?;
         let identity = identity.unwrap_or_else(|| NONE.to_owned());
         let last = read(&self.path);
         let is_same = match last.as_deref() {
@@ -55,23 +89,13 @@ impl DatabaseLineage {
             if last.is_some() {
                 let missing = missing(rows, known);
                 if !missing.is_empty() {
-                    return Err(format!(
-                        "{label} is not the database from last time: it lacks the flows {}. Nothing is written to it, \
-                         messages wait in the journal. Bring the other one back; or, to go on with this one, remove {} \
-                         and restart: then what waits for these flows becomes dead letters",
-                        named(&missing),
-                        self.path.display()
-                    ));
+                    let (flows, file) = (named(&missing), self.path.clone());
+                    return Err(DatabaseDoubt::LacksFlows { label: label.to_owned(), flows, file });
                 }
             }
             let renumbered = self.renumbered(rows, known).await?;
             if !renumbered.is_empty() {
-                return Err(format!(
-                    "{label} is not the database from last time: the flows {} have other numbers in it, and messages \
-                     wait in the journal under the old ones. Nothing is written to it. Start with the other one once \
-                     more, until the journal is written",
-                    named(&renumbered)
-                ));
+                return Err(DatabaseDoubt::Renumbered { label: label.to_owned(), flows: named(&renumbered) });
             }
             if last.is_some() {
                 warn!(
@@ -87,7 +111,7 @@ impl DatabaseLineage {
     }
 
     /// The flows, by code, for whose old numbers messages wait, and which have another number now.
-    async fn renumbered(&self, rows: &[FlowRow], known: &[FlowRow]) -> Result<BTreeSet<String>, String> {
+    async fn renumbered(&self, rows: &[FlowRow], known: &[FlowRow]) -> Result<BTreeSet<String>, DatabaseDoubt> {
         let numbers: HashMap<&str, i64> = rows.iter().map(|row| (&*row.code, row.id)).collect();
         let moved: HashMap<i64, &str> = known
             .iter()
@@ -98,20 +122,20 @@ impl DatabaseLineage {
             return Ok(BTreeSet::new());
         }
         let journal = self.journal.clone();
-        let waiting =
-            tokio::task::spawn_blocking(move || waiting(&journal)).await.map_err(|error| error.to_string())??;
+        let waiting = tokio::task::spawn_blocking(move || waiting(&journal)).await;
+        let waiting = waiting.map_err(|panicked| DatabaseDoubt::Panicked(panicked.to_string()))??;
         Ok(moved.into_iter().filter(|(id, _)| waiting.contains(id)).map(|(_, code)| code.to_owned()).collect())
     }
 }
 
 /// The numbers of the flows that messages in the journal wait for.
-fn waiting(journal: &JournalHandle) -> Result<BTreeSet<i64>, String> {
+fn waiting(journal: &JournalHandle) -> Result<BTreeSet<i64>, JournalError> {
     let usage = journal.usage();
     let from = usage.consumers.iter().map(|consumer| consumer.released).min().unwrap_or(0);
     let mut reader = journal.reader_after(from);
     let mut found = BTreeSet::new();
     loop {
-        let read = reader.next_batch(BATCH, BATCH_BYTES).map_err(|error| error.to_string())?;
+        let read = reader.next_batch(BATCH, BATCH_BYTES)?;
         let targets = read.entries.iter().flat_map(|entry| entry.targets.iter());
         let due = targets.filter(|target| !matches!(target.verdict, TargetVerdict::Refused { .. }));
         found.extend(due.filter_map(|target| target.flow_id));
@@ -159,6 +183,7 @@ fn write(path: &Path, identity: &str) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use hearthgate_domain::delivery::QoS;
+    use hearthgate_domain::flow::PromisedActions;
     use hearthgate_storage::journal::{ConsumerStart, EntryTarget, Journal, JournalEntry, JournalOptions};
     use hearthgate_storage::sql::DatabaseOptions;
 
@@ -167,7 +192,8 @@ mod tests {
     }
 
     fn append(journal: &mut Journal, flow_id: i64) {
-        let targets = [EntryTarget { flow_id: Some(flow_id), verdict: TargetVerdict::Accepted }];
+        let targets =
+            [EntryTarget { flow_id: Some(flow_id), verdict: TargetVerdict::Accepted(PromisedActions::UNKNOWN) }];
         let entry = JournalEntry {
             topic: "t",
             payload: b"{}",
@@ -197,16 +223,16 @@ mod tests {
 
         lineage.examine(&first, &known, &[]).await.unwrap();
         lineage.examine(&first, &known[..1], &known).await.expect("of the same one a flow may be removed");
-        let refused = lineage.examine(&second, &known[..1], &known).await.unwrap_err();
+        let refused = lineage.examine(&second, &known[..1], &known).await.unwrap_err().to_string();
         assert!(refused.contains("lacks the flows B"), "{refused}");
         lineage.examine(&first, &known, &known).await.expect("the first one is still the one from last time");
 
         append(&mut journal, 2);
         let exchanged = [flow(1, "B"), flow(2, "A")];
-        let refused = lineage.examine(&second, &exchanged, &known).await.unwrap_err();
+        let refused = lineage.examine(&second, &exchanged, &known).await.unwrap_err().to_string();
         assert!(refused.contains("the flows A, B have other numbers") || refused.contains("the flows B"), "{refused}");
         lineage.examine(&second, &known, &known).await.expect("a copy with the same flows");
-        let refused = lineage.examine(&first, &known[..1], &known).await.unwrap_err();
+        let refused = lineage.examine(&first, &known[..1], &known).await.unwrap_err().to_string();
         assert!(refused.contains("not the database from last time"), "{refused}");
         fs::remove_file(folder.path().join("database.id")).unwrap();
         lineage.examine(&first, &known[..1], &known).await.expect("the operator has said so");

@@ -8,5 +8,8 @@ pub mod historian;
 mod known_flows;
 mod lineage;
 pub mod poster;
+mod refusal;
 pub mod router;
 pub mod writer;
+
+pub use refusal::{FlowCompileError, ReloadFailure, ReplayRefusal};

@@ -7,6 +7,7 @@ use crate::condition::Condition;
 use crate::flows::commit::JournalCommitter;
 use crate::flows::commit::{CommitGroup, CommitOutcome, RouteDecision};
 use crate::flows::decision::decide;
+use crate::flows::refusal::ReplayRefusal;
 use crate::flows::{dead_letters, poster};
 use crate::in_hand::{HARMLESS, InHand, MarkHolder, MessageMark};
 use crate::lock::lock;
@@ -26,7 +27,7 @@ use hearthgate_domain::topic::TopicFilter;
 use hearthgate_mqtt::link::{DeliveryTag, LinkSubscription, MessageBatch, subscription_identifier};
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
 use hearthgate_storage::journal::{JournalError, content_hash};
-use hearthgate_supervision::ActorExit;
+use hearthgate_supervision::{ActorExit, ActorFailure};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -273,7 +274,7 @@ impl FlowRouterActor {
         ctx.spawn(job.into_actor(self).map(|end, act, ctx| match end {
             Ok((group, Ok(written))) => act.on_written(&group, &written, ctx),
             Ok((group, Err(reason))) => act.on_trouble(group, &reason, ctx),
-            Err(panicked) => act.exit.fail(ctx, format!("writing to the journal: {panicked}")),
+            Err(panicked) => act.exit.fail(ctx, ActorFailure::bug(format_args!("writing to the journal: {panicked}"))),
         }));
     }
 
@@ -318,7 +319,7 @@ impl FlowRouterActor {
             | JournalError::Io { .. } => {
                 ctx.run_later(RETRY_PAUSE, move |act, ctx| act.write_group(group, ctx));
             }
-            _ => self.exit.fail(ctx, text),
+            _ => self.exit.fail(ctx, ActorFailure::resource(text)),
         }
     }
 
@@ -401,7 +402,7 @@ impl Actor for FlowRouterActor {
                     act.announce(true, ctx);
                 }
             }
-            Err(reason) => act.exit.fail(ctx, reason),
+            Err(panicked) => act.exit.fail(ctx, ActorFailure::bug(panicked)),
         }));
     }
 }
@@ -432,7 +433,7 @@ impl Handler<MessagesArrived> for FlowRouterActor {
 }
 
 impl Handler<RouteAgain> for FlowRouterActor {
-    type Result = ResponseFuture<Result<usize, String>>;
+    type Result = ResponseFuture<Result<usize, ReplayRefusal>>;
 
     fn handle(&mut self, RouteAgain(letter): RouteAgain, _: &mut Self::Context) -> Self::Result {
         let table = Arc::clone(&self.deps.table.borrow());
@@ -442,7 +443,7 @@ impl Handler<RouteAgain> for FlowRouterActor {
             let (message, decisions) = replayed(letter.clone(), &table)?;
             let accepted = decisions.iter().filter(|decision| decision.is_accepted()).count();
             let job = tokio::task::spawn_blocking(move || lock(&desk).write_again(&message, &decisions, letter.part));
-            job.await.map_err(|reason| reason.to_string())??;
+            job.await.map_err(|panicked| ReplayRefusal::Panicked(panicked.to_string()))??;
             journaled.add(1);
             Ok(accepted)
         })
@@ -453,20 +454,22 @@ impl Handler<RouteAgain> for FlowRouterActor {
 ///
 /// # Errors
 /// No flow takes it, and why.
-fn replayed(letter: NewDeadLetter, table: &RoutingTable) -> Result<(InboundMessage, Vec<RouteDecision>), String> {
+fn replayed(
+    letter: NewDeadLetter,
+    table: &RoutingTable,
+) -> Result<(InboundMessage, Vec<RouteDecision>), ReplayRefusal> {
     let mut found = Vec::new();
     table.matching(&letter.topic, &mut found);
     if let Some(code) = &letter.flow_code {
         found.retain(|flow| *flow.code == **code);
     }
     if found.is_empty() {
-        let flow = letter.flow_code.map_or_else(|| "no flow".to_owned(), |code| format!("no enabled flow {code}"));
-        return Err(format!("{flow} listens to {}", letter.topic));
+        return Err(ReplayRefusal::NobodyListens { flow: letter.flow_code, topic: letter.topic });
     }
     if let Some(part) = letter.part
         && let Some(reason) = found.iter().find_map(|flow| dead_letters::lacks(flow, part))
     {
-        return Err(reason);
+        return Err(ReplayRefusal::ActionRemoved(reason));
     }
     let message = InboundMessage {
         topic: letter.topic.into(),
@@ -483,14 +486,14 @@ fn replayed(letter: NewDeadLetter, table: &RoutingTable) -> Result<(InboundMessa
     if decisions.iter().any(RouteDecision::is_accepted) {
         return Ok((message, decisions));
     }
-    let reasons: Vec<&str> = decisions
-        .iter()
+    let reasons = decisions
+        .into_iter()
         .filter_map(|decision| match decision {
-            RouteDecision::Refused { reason, .. } | RouteDecision::Skipped { reason, .. } => Some(reason.as_str()),
+            RouteDecision::Refused { reason, .. } | RouteDecision::Skipped { reason, .. } => Some(reason),
             RouteDecision::Accepted(_) | RouteDecision::KeptBack | RouteDecision::Element { .. } => None,
         })
         .collect();
-    Err(format!("it is refused as before: {}", reasons.join("; ")))
+    Err(ReplayRefusal::RefusedAgain(reasons))
 }
 
 impl Handler<AcknowledgementsSent> for FlowRouterActor {

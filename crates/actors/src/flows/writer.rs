@@ -21,7 +21,7 @@ use hearthgate_storage::journal::{self, JournalReader, Seq, StoredEntry, TargetV
 use hearthgate_storage::sql::{
     CommitCounts, Database, ErrorKind, FlowRecord, RecordBatch, RecordWriter, RejectedRecord, TypedTable, WriteError,
 };
-use hearthgate_supervision::ActorExit;
+use hearthgate_supervision::{ActorExit, ActorFailure};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,7 +134,7 @@ impl Tables {
         if let Some((_, table)) = self.0.get(&flow.id).filter(|(known, _)| Arc::ptr_eq(known, flow)) {
             return Ok(table.clone());
         }
-        let table = TypedTable::of(flow)?;
+        let table = TypedTable::of(flow).map_err(|error| error.to_string())?;
         self.0.insert(flow.id, (Arc::clone(flow), table.clone()));
         Ok(table)
     }
@@ -142,12 +142,12 @@ impl Tables {
 
 impl Work {
     /// Goes on until the gateway ends, through any outage of the database.
-    async fn run(mut self) -> Result<(), String> {
+    async fn run(mut self) -> Result<(), ActorFailure> {
         let mut pace = RestartDelay::new();
         loop {
             let Some(database) = self.database().await else { return Ok(()) };
             let journal = self.deps.journal.clone();
-            let writer = RecordWriter::new(&database, journal.id()).map_err(|error| error.to_string())?;
+            let writer = RecordWriter::new(&database, journal.id()).map_err(ActorFailure::dependency)?;
             let mut writer = writer.following(journal, CONSUMER);
             match self.drain(&mut writer, &mut pace).await? {
                 End::Closed => return Ok(()),
@@ -164,7 +164,7 @@ impl Work {
     }
 
     /// Writes what is in the journal until something goes wrong.
-    async fn drain(&mut self, writer: &mut RecordWriter, pace: &mut RestartDelay) -> Result<End, String> {
+    async fn drain(&mut self, writer: &mut RecordWriter, pace: &mut RestartDelay) -> Result<End, ActorFailure> {
         let position = match writer.recover().await {
             Ok(position) => position,
             Err(error) => return Ok(End::Trouble(error.to_string())),
@@ -174,7 +174,7 @@ impl Work {
         let mut batch = RecordBatch { through: position, ..RecordBatch::default() };
         loop {
             let (refused, caught_up) = self.add_next(&mut batch, &mut reader)?;
-            dead_letters::keep(&self.deps.letters, &refused).await?;
+            dead_letters::keep(&self.deps.letters, &refused).await.map_err(ActorFailure::resource)?;
             if self.is_due(&batch)
                 && let Some(trouble) = self.store(writer, &mut batch, pace).await?
             {
@@ -224,7 +224,7 @@ impl Work {
         writer: &mut RecordWriter,
         batch: &mut RecordBatch,
         pace: &mut RestartDelay,
-    ) -> Result<Option<String>, String> {
+    ) -> Result<Option<String>, ActorFailure> {
         let through = batch.through;
         if through > self.written {
             let deaths = Arc::clone(&self.deaths);
@@ -255,11 +255,11 @@ impl Work {
         &mut self,
         batch: &mut RecordBatch,
         reader: &mut JournalReader,
-    ) -> Result<(Vec<NewDeadLetter>, bool), String> {
+    ) -> Result<(Vec<NewDeadLetter>, bool), ActorFailure> {
         let table = Arc::clone(&self.deps.table.borrow());
         let deaths = Arc::clone(&self.deaths);
         let most = if deaths.is_empty() { self.deps.batch } else { 1 };
-        let read = reader.next_batch(most, BATCH_BYTES).map_err(|error| error.to_string())?;
+        let read = reader.next_batch(most, BATCH_BYTES).map_err(ActorFailure::resource)?;
         let RecordBatch { records, through } = batch;
         records.reserve(read.entries.len());
         let mut refused =
@@ -274,7 +274,7 @@ impl Work {
                         Err("this message has stopped the writer twice".to_owned())
                     }
                     Some(flow) => match dead_letters::lacks(flow, ActionKind::Store) {
-                        Some(reason) if target.verdict == TargetVerdict::Replayed(ActionKind::Store) => Err(reason),
+                        Some(reason) if target.verdict.promises(ActionKind::Store) => Err(reason),
                         Some(_) | None => {
                             let message = (entry.seq, flow_id);
                             let work = || self.record(entry, flow, records.last());
@@ -296,7 +296,7 @@ impl Work {
                         // What a flow did that is gone is not known: the poster gives up the same letter.
                         let is_known = table.flow(flow_id).is_some()
                             || dead_letters::resting_does(&table, flow_id, ActionKind::Store).is_some();
-                        let is_whole = !is_known && target.verdict == TargetVerdict::Accepted;
+                        let is_whole = !is_known && matches!(target.verdict, TargetVerdict::Accepted(_));
                         refused.push(NewDeadLetter { part: (!is_whole).then_some(ActionKind::Store), ..letter });
                     }
                 }
@@ -415,21 +415,21 @@ impl Work {
     }
 
     /// The journal need not keep what is written.
-    fn release(&mut self, through: u64) -> Result<(), String> {
+    fn release(&mut self, through: u64) -> Result<(), ActorFailure> {
         self.written = through;
-        self.deps.journal.release(CONSUMER, through).map_err(|error| error.to_string())
+        self.deps.journal.release(CONSUMER, through).map_err(ActorFailure::resource)
     }
 
     /// Makes that last when so many entries were written since the last time, so that the journal gets its room back. When
     /// nothing more comes it must be done, or a full journal would wait for us for ever.
-    async fn keep_position(&mut self, entries: u64) -> Result<(), String> {
+    async fn keep_position(&mut self, entries: u64) -> Result<(), ActorFailure> {
         if self.written < self.released + entries {
             return Ok(());
         }
         self.released = self.written;
         let journal = self.deps.journal.clone();
         let flushed = tokio::task::spawn_blocking(move || journal.flush()).await;
-        flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+        flushed.map_err(ActorFailure::bug)?.map_err(ActorFailure::resource)
     }
 
     fn report(&self, reason: &str) {

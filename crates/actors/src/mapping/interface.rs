@@ -10,7 +10,7 @@ use hearthgate_interfaces::{
     CommandQueue, CommandSender, DeviceMessage, DriverEvent, DriverHost, DriverLogLevel, DriverPort, InterfaceConfig,
     StopSender, replies,
 };
-use hearthgate_supervision::ActorExit;
+use hearthgate_supervision::{ActorExit, ActorFailure};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
@@ -106,7 +106,7 @@ impl Actor for DeviceInterfaceActor {
                         ctx.stop(); // it was what the end waited for
                     }
                 }
-                Err(reason) => act.exit.fail(ctx, reason),
+                Err(reason) => act.exit.fail(ctx, ActorFailure::dependency(reason)),
             }
         }));
     }

@@ -5,7 +5,7 @@ use crate::metrics::MetricCounter;
 use actix::prelude::*;
 use hearthgate_mqtt::broker::{BrokerInspector, BrokerLoss, BrokerOptions, EmbeddedBroker};
 use hearthgate_mqtt::link::LinkPort;
-use hearthgate_supervision::ActorExit;
+use hearthgate_supervision::{ActorExit, ActorFailure};
 use std::time::Duration;
 use tracing::info;
 
@@ -51,7 +51,7 @@ impl BrokerActor {
         };
         let mut broker = match bound {
             Ok(broker) => broker,
-            Err(reason) => return self.exit.fail(ctx, reason),
+            Err(reason) => return self.exit.fail(ctx, ActorFailure::resource(reason)),
         };
         broker.inspect_with(self.inspector.clone());
         if let Some(port) = port {
@@ -66,7 +66,7 @@ impl BrokerActor {
             act.running = None;
             match end {
                 Ok(()) => info!("the embedded broker has ended"),
-                Err(reason) => act.exit.fail(ctx, reason),
+                Err(reason) => act.exit.fail(ctx, ActorFailure::resource(reason)),
             }
         });
         self.running = Some(ctx.spawn(ended));

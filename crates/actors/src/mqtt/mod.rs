@@ -17,7 +17,7 @@ use hearthgate_domain::delivery::{OutboundMessage, QoS};
 use hearthgate_mqtt::link::{
     self, DeliveryTag, LinkEvent, LinkHandle, LinkPort, LinkSubscription, MessageBatch, PublishError, PublishReceipt,
 };
-use hearthgate_supervision::ActorExit;
+use hearthgate_supervision::{ActorExit, ActorFailure};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -174,7 +174,7 @@ impl MqttActor {
                 let ended = run(port).into_actor(self);
                 ctx.spawn(ended.map(|reason, act, ctx| {
                     if !act.closing {
-                        act.exit.fail(ctx, reason);
+                        act.exit.fail(ctx, ActorFailure::dependency(reason));
                     }
                 }));
             }
@@ -182,7 +182,7 @@ impl MqttActor {
                 let attached = broker.send(AttachGateway(port)).into_actor(self);
                 ctx.spawn(attached.map(|end, act, ctx| {
                     if end.is_err() {
-                        act.exit.fail(ctx, "the embedded broker is down");
+                        act.exit.fail(ctx, ActorFailure::dependency("the embedded broker is down"));
                     }
                 }));
             }
@@ -223,7 +223,8 @@ impl MqttActor {
 
     fn on_connected(&mut self, session_present: bool, session: u64, ctx: &mut Context<Self>) {
         if let Err(reason) = self.deps.memory.session(session) {
-            self.exit.fail(ctx, format!("could not store the MQTT session's identity: {reason}"));
+            let text = format_args!("could not store the MQTT session's identity: {reason}");
+            self.exit.fail(ctx, ActorFailure::resource(text));
             return;
         }
         info!(session_present, "connected to the broker");
@@ -374,7 +375,7 @@ impl ActorFuture<MqttActor> for Intake {
                 Poll::Ready(Some(event)) => act.on_event(event, ctx),
                 Poll::Ready(None) => {
                     if !act.closing {
-                        act.exit.fail(ctx, "the broker's side of the link has ended");
+                        act.exit.fail(ctx, ActorFailure::dependency("the broker's side of the link has ended"));
                     }
                     return Poll::Ready(());
                 }

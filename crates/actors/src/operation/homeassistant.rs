@@ -11,7 +11,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use hearthgate_domain::delivery::{InboundMessage, OutboundMessage, QoS};
 use hearthgate_mqtt::link::subscription_identifier;
-use hearthgate_supervision::ActorExit;
+use hearthgate_supervision::{ActorExit, ActorFailure};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -59,7 +59,7 @@ impl HomeAssistantActor {
         let changed = async move { link.changed().await };
         ctx.spawn(changed.into_actor(self).map(|end, act, ctx| match end {
             Ok(()) => act.on_link(ctx),
-            Err(_) => act.exit.fail(ctx, "the connection to the broker is gone for good"),
+            Err(_) => act.exit.fail(ctx, ActorFailure::dependency("the connection to the broker is gone for good")),
         }));
     }
 

@@ -10,7 +10,7 @@ use crate::operation::announced::AnnouncedMemory;
 use crate::operation::discovery::RestartTarget;
 use actix::prelude::*;
 use hearthgate_domain::delivery::{OutboundMessage, QoS};
-use hearthgate_supervision::{ActorExit, ActorHealth, ActorRegistry, ActorStatus};
+use hearthgate_supervision::{ActorExit, ActorFailure, ActorHealth, ActorRegistry, ActorStatus};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -79,7 +79,7 @@ impl Actor for SupervisorActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.spawn(watch_over(self.deps.clone()).into_actor(self).map(|(), act, ctx| {
-            act.exit.fail(ctx, "the registry of actors is gone");
+            act.exit.fail(ctx, ActorFailure::bug("the registry of actors is gone"));
         }));
     }
 }

@@ -1,11 +1,13 @@
 //! What passes, for whoever looks on: fates of messages, and the topics that came by.
 //!
-//! Nothing here is ever waited for. Without a viewer a fate costs one load of an atomic number; with one, so many are told
-//! a second and the others are counted. Topics are noticed on a thread of their own, out of batches that are shared with
+//! Nothing here is ever waited for. Where nobody looks on and none are kept, a fate costs one load of an atomic number; else
+//! so many are told a second and the others are counted. Topics are noticed on a thread of their own, out of batches that are shared with
 //! those who work on them; when it is behind, batches go unnoticed.
 
+mod keeper;
 mod topics;
 
+pub use keeper::FateKeeper;
 pub use topics::{TopicBranch, TrafficLevel};
 
 use crate::flows::commit::{CommitGroup, RouteDecision};
@@ -17,7 +19,7 @@ use hearthgate_domain::fate::{EXCERPT, FateOutcome, FateStep, MessageFate};
 use hearthgate_domain::flow::Flow;
 use hearthgate_mqtt::link::MessageBatch;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -29,6 +31,8 @@ use topics::TopicTree;
 const RING: usize = 1_024;
 /// Fates that are told a second, and as many again of those that somebody should look at.
 const FATES_A_SECOND: u32 = 500;
+/// Good fates that are told a second to the file alone, where nobody looks on.
+const KEPT_A_SECOND: u32 = 20;
 /// Batches that may wait for being noticed.
 const BATCHES: usize = 32;
 /// Flows whose last message is known.
@@ -42,6 +46,8 @@ pub struct TrafficTap(Arc<Inner>);
 struct Inner {
     fates: broadcast::Sender<Arc<MessageFate>>,
     budget: Mutex<Budget>,
+    /// One of those that look on is the file.
+    is_kept: AtomicBool,
     arrived: AtomicU64,
     unnoticed: AtomicU64,
     batches: SyncSender<Arc<MessageBatch>>,
@@ -63,6 +69,7 @@ impl TrafficTap {
         let inner = Arc::new(Inner {
             fates: broadcast::channel(RING).0,
             budget: Mutex::default(),
+            is_kept: AtomicBool::new(false),
             arrived: AtomicU64::new(0),
             unnoticed: AtomicU64::new(0),
             batches,
@@ -85,6 +92,12 @@ impl TrafficTap {
     #[must_use]
     pub fn watch(&self) -> broadcast::Receiver<Arc<MessageFate>> {
         self.0.fates.subscribe()
+    }
+
+    /// The same for the file of fates.
+    fn keep(&self) -> broadcast::Receiver<Arc<MessageFate>> {
+        self.0.is_kept.store(true, Ordering::Relaxed);
+        self.watch()
     }
 
     /// Messages that came in.
@@ -123,7 +136,7 @@ impl TrafficTap {
         }
     }
 
-    /// Whether anybody looks on.
+    /// Whether anybody looks on, the file of fates included.
     pub(crate) fn is_watched(&self) -> bool {
         self.0.fates.receiver_count() > 0
     }
@@ -173,7 +186,17 @@ impl TrafficTap {
     }
 
     fn tell(&self, is_bad: bool, make: impl FnOnce(u64) -> MessageFate) {
-        let Some(missed) = lock(&self.0.budget).take(is_bad, Instant::now()) else { return };
+        let watchers = self.0.fates.receiver_count();
+        let is_for_file_alone = watchers == 1 && self.0.is_kept.load(Ordering::Relaxed);
+        let most = if is_for_file_alone && !is_bad { KEPT_A_SECOND } else { FATES_A_SECOND };
+        let mut budget = lock(&self.0.budget);
+        let told = budget.take(is_bad, most, Instant::now());
+        if is_for_file_alone {
+            // Nobody was there to miss them.
+            budget.missed = 0;
+        }
+        drop(budget);
+        let Some(missed) = told else { return };
         // Nobody there any more is no fault.
         let _ = self.0.fates.send(Arc::new(make(missed)));
     }
@@ -190,12 +213,12 @@ struct Budget {
 
 impl Budget {
     /// How many were missed before this one, if this one may be told. The many good ones never push out the few bad ones.
-    fn take(&mut self, is_bad: bool, now: Instant) -> Option<u64> {
+    fn take(&mut self, is_bad: bool, most: u32, now: Instant) -> Option<u64> {
         if self.since.is_none_or(|since| now - since >= Duration::from_secs(1)) {
             (self.since, self.good, self.bad) = (Some(now), 0, 0);
         }
         let spent = if is_bad { &mut self.bad } else { &mut self.good };
-        if *spent >= FATES_A_SECOND {
+        if *spent >= most {
             self.missed += 1;
             return None;
         }
@@ -265,10 +288,10 @@ mod tests {
     fn the_many_good_do_not_push_out_the_few_bad_and_what_is_left_out_is_counted() {
         let mut budget = Budget::default();
         let now = Instant::now();
-        let told = (0..2_000).filter(|_| budget.take(false, now).is_some()).count();
+        let told = (0..2_000).filter(|_| budget.take(false, FATES_A_SECOND, now).is_some()).count();
         assert_eq!(told, FATES_A_SECOND as usize);
-        assert_eq!(budget.take(true, now), Some(2_000 - u64::from(FATES_A_SECOND)));
-        assert_eq!(budget.take(false, now + Duration::from_secs(1)), Some(0));
+        assert_eq!(budget.take(true, FATES_A_SECOND, now), Some(2_000 - u64::from(FATES_A_SECOND)));
+        assert_eq!(budget.take(false, FATES_A_SECOND, now + Duration::from_secs(1)), Some(0));
     }
 
     #[test]
@@ -289,5 +312,18 @@ mod tests {
     fn an_excerpt_of_text_ends_with_a_whole_character() {
         assert_eq!(excerpt("aé".as_bytes(), 2), b"a");
         assert_eq!(excerpt(&[0xff, 0xfe, 0xfd], 2), &[0xff, 0xfe]);
+    }
+
+    #[test]
+    fn what_the_file_alone_left_out_no_later_viewer_has_missed() {
+        let traffic = TrafficTap::new();
+        let mut file = traffic.keep();
+        let tell = || traffic.tell_message(&message("a", "b"), "mapper", FateOutcome::Accepted, "");
+        (0..100).for_each(|_| tell());
+        assert!(file.len() <= 2 * KEPT_A_SECOND as usize, "{}", file.len());
+        let mut viewer = traffic.watch();
+        tell();
+        assert_eq!(viewer.try_recv().expect("it is told").missed, 0);
+        assert!(file.try_recv().is_ok());
     }
 }

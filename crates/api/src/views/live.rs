@@ -2,12 +2,13 @@
 //!
 //! Nobody waits for a viewer: a message that it is too slow for is missed, and it is told how many.
 
+use crate::keys::{AccessKeys, GrantOrigin};
 use crate::page;
 use crate::problem::RequestRefusal;
 use crate::state::ServerDeps;
 use crate::wire::TopicLevel;
 use actix_web::HttpResponse;
-use actix_web::web::{Bytes, Data, Json, Query};
+use actix_web::web::{Bytes, Data, Json, Query, ReqData};
 use chrono::DateTime;
 use futures_util::stream;
 use hearthgate_domain::fate::{FateStep, MessageFate};
@@ -127,6 +128,9 @@ fn contains(fate: &MessageFate, text: &str) -> bool {
 /// One viewer. Counted as long as it is there.
 struct Viewer {
     parts: Data<ServerDeps>,
+    keys: Data<AccessKeys>,
+    /// By what it may look on.
+    origin: GrantOrigin,
     messages: Option<Receiver<Arc<MessageFate>>>,
     sieve: Sieve,
     overview: Option<Interval>,
@@ -139,7 +143,12 @@ impl Drop for Viewer {
     }
 }
 
-pub(crate) async fn events(parts: Data<ServerDeps>, wanted: Query<LiveQuery>) -> Result<HttpResponse, RequestRefusal> {
+pub(crate) async fn events(
+    parts: Data<ServerDeps>,
+    keys: Data<AccessKeys>,
+    origin: ReqData<GrantOrigin>,
+    wanted: Query<LiveQuery>,
+) -> Result<HttpResponse, RequestRefusal> {
     let wanted = wanted.into_inner();
     let watches = |what: &str| wanted.watch.split(',').any(|one| one == what);
     let mut overview = watches("overview").then(|| interval(OVERVIEW_EVERY));
@@ -155,7 +164,7 @@ pub(crate) async fn events(parts: Data<ServerDeps>, wanted: Query<LiveQuery>) ->
         STREAMS.fetch_sub(1, Ordering::Relaxed);
         return Err(RequestRefusal::TooManyStreams);
     }
-    let viewer = Viewer { parts, messages, sieve, overview, is_greeted: false };
+    let viewer = Viewer { parts, keys, origin: origin.into_inner(), messages, sieve, overview, is_greeted: false };
     let pieces = stream::unfold(viewer, |mut viewer| async move {
         let piece = viewer.next().await?;
         Some((Ok::<_, actix_web::Error>(Bytes::from(piece)), viewer))
@@ -169,8 +178,9 @@ pub(crate) async fn events(parts: Data<ServerDeps>, wanted: Query<LiveQuery>) ->
 }
 
 impl Viewer {
-    /// The next piece of the stream; none when the gateway ends.
+    /// The next piece of the stream; none when the gateway ends, or the viewer may look on no longer.
     async fn next(&mut self) -> Option<String> {
+        self.keys.scope_of(&self.origin)?;
         if !std::mem::replace(&mut self.is_greeted, true) {
             let hello = json!({"version": self.parts.version, "page": page::version()});
             return Some(format!("retry: 2000\n{}", event("hello", &hello)));
@@ -272,7 +282,7 @@ fn shown(fate: &MessageFate) -> Value {
         })
     });
     let step = |step: &FateStep| {
-        json!({"flow": step.flow, "outcome": step.outcome.as_str(), "bad": step.outcome.is_bad(), "reason": step.reason,
+        json!({"flow": step.flow.as_deref(), "outcome": step.outcome.as_str(), "bad": step.outcome.is_bad(), "reason": step.reason,
             "pointer": step.pointer})
     };
     json!({

@@ -1,5 +1,6 @@
 //! A handler for each operation of the views: reads the request, asks the subject, forms the answer.
 
+pub(crate) mod fates;
 pub(crate) mod flows;
 pub(crate) mod letters;
 pub(crate) mod live;

@@ -2,9 +2,9 @@
 
 use crate::problem::RequestRefusal;
 use crate::state::ServerDeps;
-use crate::wire::{BrokerSummary, InterfaceList, WiringGraph};
+use crate::wire::{BrokerRights, BrokerSummary, InterfaceList, RightsQuery, WiringGraph};
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Json, Path};
+use actix_web::web::{Data, Json, Path, Query};
 use tracing::info;
 
 pub(crate) async fn overview(parts: Data<ServerDeps>) -> Result<Json<WiringGraph>, RequestRefusal> {
@@ -20,6 +20,14 @@ pub(crate) async fn interfaces(parts: Data<ServerDeps>) -> Result<Json<Interface
 pub(crate) async fn broker(parts: Data<ServerDeps>) -> Result<Json<BrokerSummary>, RequestRefusal> {
     let broker = parts.subjects.broker.as_ref().ok_or(RequestRefusal::NotHere("the embedded broker"))?;
     Ok(Json(broker.clients().await?))
+}
+
+pub(crate) async fn rights(
+    parts: Data<ServerDeps>,
+    question: Query<RightsQuery>,
+) -> Result<Json<BrokerRights>, RequestRefusal> {
+    let broker = parts.subjects.broker.as_ref().ok_or(RequestRefusal::NotHere("the embedded broker"))?;
+    Ok(Json(broker.rights(question.into_inner()).await?))
 }
 
 pub(crate) async fn disconnect(parts: Data<ServerDeps>, id: Path<String>) -> Result<HttpResponse, RequestRefusal> {

@@ -12,10 +12,11 @@ pub use letters::{
     LetterChoice, LetterFate, LetterGroup, LetterGroups, LetterPage, LetterView, LettersDropped, LettersReplayed,
 };
 pub use parts::{
-    BrokerSummary, ClientView, GraphEdge, GraphNode, InterfaceList, InterfaceView, NodeState, WiringGraph,
+    BrokerRights, BrokerSummary, ClientView, GraphEdge, GraphNode, InterfaceList, InterfaceView, NodeState,
+    RightsQuery, WiringGraph,
 };
 pub use records::{AttributeList, AttributeView, RecordSeries, SeriesPoint, SeriesQuestion};
 pub use system::{
     ConfigurationView, LogLevelView, LogWanted, LoginStatus, LoginWanted, SessionList, SessionView, SettingView,
 };
-pub use traffic::{TopicLevel, TopicView};
+pub use traffic::{FateList, FateQuestion, FateView, TopicLevel, TopicView};

@@ -132,3 +132,29 @@ pub struct BrokerSummary {
     /// Messages that clients did not get because their queue was full.
     pub dropped: u64,
 }
+
+/// `GET /api/v1/broker/rights`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BrokerRights {
+    /// The topic that was asked for.
+    pub topic: String,
+    /// Whether a client of this name can connect at all, with the right password.
+    pub may_connect: bool,
+    /// Whether it may publish to the topic.
+    pub may_publish: bool,
+    /// Whether it gets the topic's messages, if it subscribes.
+    pub may_receive: bool,
+}
+
+/// Who would come, and for which topic.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RightsQuery {
+    /// Its user's name; absent or empty: without one.
+    pub user: Option<String>,
+    /// Its client id.
+    #[serde(default)]
+    pub client: String,
+    /// A topic without wildcards.
+    pub topic: String,
+}

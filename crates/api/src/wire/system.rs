@@ -59,7 +59,7 @@ pub struct LogWanted {
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoginWanted {
-    /// That of `[http] token`.
+    /// That of `[http] token`, or one of `hearthgate token new`.
     pub token: String,
 }
 

@@ -5,6 +5,7 @@ use hearthgate_api::{ApiClient, ApiOptions, MetricStore, ServerDeps, bind};
 use hearthgate_supervision::{ActorExit, ActorRegistry, ActorStatus, GuardedActor, RestartPolicy};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,7 +23,17 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) fn open(token: bool) -> Self {
         let settings = ApiOptions::new(([127, 0, 0, 1], 0).into(), token.then(|| TOKEN.into()), Vec::new());
-        let server = bind(settings.expect("loopback needs nothing")).expect("port 0 is free");
+        Self::open_with(settings.expect("loopback needs nothing"))
+    }
+
+    /// With the token, and what is kept in this folder.
+    pub(crate) fn open_in(state_dir: &Path) -> Self {
+        let settings = ApiOptions::new(([127, 0, 0, 1], 0).into(), Some(TOKEN.into()), Vec::new());
+        Self::open_with(settings.expect("loopback needs nothing").with_state_dir(state_dir.to_owned()))
+    }
+
+    fn open_with(settings: ApiOptions) -> Self {
+        let server = bind(settings).expect("port 0 is free");
         let address = server.local_addr();
         let (registry, metrics) = (ActorRegistry::new(), MetricStore::new());
         let states = Arc::new(Mutex::new(vec![("database".to_owned(), Ok(()))]));

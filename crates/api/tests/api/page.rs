@@ -1,16 +1,22 @@
 //! The page's shell, and logging in to it.
 
 use crate::gateway::{Gateway, TOKEN};
+use hearthgate_api::{AccessScope, TokenFile};
+use secrecy::ExposeSecret;
 
-/// `name=value` of the cookie that a login set.
-async fn log_in(gateway: &Gateway) -> String {
-    let reply = gateway.send("POST /api/v1/session", &[], &format!("{{\"token\":\"{TOKEN}\"}}")).await;
+/// `name=value` of the cookie that a login with this token set.
+async fn log_in_with(gateway: &Gateway, token: &str) -> String {
+    let reply = gateway.send("POST /api/v1/session", &[], &format!("{{\"token\":\"{token}\"}}")).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     let set = reply.header("set-cookie").expect("a cookie");
     assert!(set.contains("HttpOnly") && set.contains("SameSite=Strict"), "{set}");
     assert!(!set.contains("Path="), "the browser takes the folder of the API under any prefix: {set}");
-    assert!(!set.contains(TOKEN), "{set}");
+    assert!(!set.contains(token), "{set}");
     set.split(';').next().expect("a pair").to_owned()
+}
+
+async fn log_in(gateway: &Gateway) -> String {
+    log_in_with(gateway, TOKEN).await
 }
 
 #[actix::test]
@@ -54,6 +60,34 @@ async fn a_login_gives_a_cookie_that_may_what_the_token_may_until_it_is_ended() 
     assert_eq!(gateway.ask("GET /api/v1/sessions", &[&cookie]).await.problem(), (401, "token-missing".into()));
     assert_eq!(gateway.ask("DELETE /api/v1/session", &[&other]).await.status, 204);
     assert_eq!(gateway.ask("GET /api/v1/sessions", &[&other]).await.status, 401);
+}
+
+#[actix::test]
+async fn a_kept_token_gives_its_scope_alone_and_revoked_it_ends_its_logins_and_no_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::open_in(folder.path());
+    let tokens = TokenFile::in_folder(folder.path());
+    let token = tokens.add("wall", AccessScope::Read).expect("a token");
+    let token = token.expose_secret();
+    let bearer = format!("Authorization: Bearer {token}");
+    let (theirs, ours) = (log_in_with(&gateway, token).await, log_in(&gateway).await);
+    let (theirs, ours) = (format!("Cookie: {theirs}"), format!("Cookie: {ours}"));
+    for shown in [&bearer, &theirs] {
+        assert_eq!(gateway.ask("GET /api/v1/session", &[shown]).await.json()["scope"], "read");
+        let narrow = gateway.ask("GET /api/v1/sessions", &[shown]).await;
+        assert_eq!(narrow.problem(), (403, "scope-too-narrow".into()));
+    }
+    let count = async || {
+        let sessions = gateway.ask("GET /api/v1/sessions", &[&ours]).await.json();
+        sessions["sessions"].as_array().map(Vec::len)
+    };
+    assert_eq!(count().await, Some(2));
+
+    tokens.revoke("wall").expect("it is there");
+    assert_eq!(gateway.ask("GET /api/v1/session", &[&theirs]).await.json()["scope"], "open");
+    assert_eq!(gateway.ask("GET /api/v1/flows", &[&theirs]).await.problem(), (401, "token-missing".into()));
+    assert_eq!(gateway.ask("GET /api/v1/flows", &[&bearer]).await.problem(), (403, "token-wrong".into()));
+    assert_eq!(count().await, Some(1), "the login with the other token goes on");
 }
 
 #[actix::test]

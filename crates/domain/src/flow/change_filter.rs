@@ -94,11 +94,6 @@ impl ChangeFilter {
         self.topics.put(self.digest(topic), Seen { hash, at: now });
     }
 
-    /// Forgets a topic, so that its next message counts.
-    pub fn forget(&mut self, topic: &str) {
-        self.topics.remove(self.digest(topic));
-    }
-
     fn digest(&self, topic: &str) -> TopicDigest {
         self.hasher.hash_one(topic)
     }
@@ -151,11 +146,6 @@ impl Recent {
         }
         self.young.insert(topic, seen);
     }
-
-    fn remove(&mut self, topic: TopicDigest) {
-        self.young.remove(&topic);
-        self.old.remove(&topic);
-    }
 }
 
 #[cfg(test)]
@@ -199,8 +189,6 @@ mod tests {
         assert_eq!(send(&mut gate, "a", r#"{"u":[1,2],"t":1}"#, false, 1), ChangeVerdict::Unchanged);
         assert_eq!(send(&mut gate, "b", r#"{"t": 1, "u": [1, 2]}"#, false, 2), ChangeVerdict::Pass);
         assert_eq!(send(&mut gate, "a", r#"{"t": "1", "u": [1, 2]}"#, false, 3), ChangeVerdict::Pass);
-        gate.forget("a");
-        assert_eq!(send(&mut gate, "a", r#"{"t": "1", "u": [1, 2]}"#, false, 4), ChangeVerdict::Pass);
     }
 
     #[test]

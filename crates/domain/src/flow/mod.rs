@@ -16,8 +16,8 @@ mod verdict;
 pub use compile::FlowError;
 pub use history::HistoryOptions;
 pub use options::{
-    ActionKind, EndpointAuth, FlowAction, FlowOptions, HeaderValue, LogLevel, OnChange, RetainedPolicy, RollupOption,
-    SecretRef, SecretRefError,
+    ActionKind, EndpointAuth, FlowAction, FlowOptions, HeaderValue, LogLevel, OnChange, PromisedActions,
+    RetainedPolicy, RollupOption, SecretRef, SecretRefError,
 };
 pub use topic::{CaptureError, FlowTopic};
 pub use verdict::RecordVerdict;
@@ -182,6 +182,12 @@ impl Flow {
     #[must_use]
     pub fn does(&self, part: ActionKind) -> bool {
         self.actions.iter().any(|action| action.part() == Some(part))
+    }
+
+    /// What a message is accepted for that comes now.
+    #[must_use]
+    pub fn promise(&self) -> PromisedActions {
+        PromisedActions::of(self.actions.iter().filter_map(FlowAction::part))
     }
 
     /// Equal for flows of equal rows; see [`FlowRow::fingerprint`].

@@ -196,6 +196,39 @@ impl ActionKind {
     }
 }
 
+/// Which parts of a flow a message was accepted for: what waits is not forgotten when the flow loses one of them meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PromisedActions(u8);
+
+impl PromisedActions {
+    /// Of a message whose acceptance does not tell: the flow's actions are what it has when its turn comes.
+    pub const UNKNOWN: PromisedActions = PromisedActions(0);
+
+    /// These parts.
+    #[must_use]
+    pub fn of(parts: impl IntoIterator<Item = ActionKind>) -> Self {
+        PromisedActions(parts.into_iter().fold(0, |bits, part| bits | 1 << part as u8))
+    }
+
+    /// As [`PromisedActions::bits`] told; bits that name no part are dropped.
+    #[must_use]
+    pub fn from_bits(bits: u8) -> Self {
+        PromisedActions(bits & PromisedActions::of(ActionKind::ALL).0)
+    }
+
+    /// As three bits, to be kept with the message: `STORE_DB` is 1, `POST_ENDPOINT` 2, `PUBLISH` 4.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Whether this part is among them.
+    #[must_use]
+    pub fn includes(self, part: ActionKind) -> bool {
+        self.0 & 1 << part as u8 != 0
+    }
+}
+
 /// Levels of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,13 +1,11 @@
 //! From the wire to an interface's message, and back.
 
-use crate::delivery::{OutboundMessage, QoS};
 use crate::mapping::field::MapField;
 use crate::mapping::internal_msg::{InternalMsg, MessageArguments};
 use crate::mapping::keywords::{KeywordMaps, KeywordRule};
 use crate::payload::python;
 use crate::payload::{JsonKind, JsonPayload, PayloadError, RawJson};
 use crate::topic::MAX_TOPIC_BYTES;
-use bytes::Bytes;
 use indexmap::IndexMap;
 use serde_json::Value;
 use std::sync::Arc;
@@ -27,14 +25,6 @@ pub struct EncodedMessage {
     pub topic: String,
     /// The payload, as Python's `json.dumps` would write it when it is an object.
     pub payload: String,
-}
-
-impl EncodedMessage {
-    /// The message to publish.
-    #[must_use]
-    pub fn into_outbound(self, qos: QoS, retain: bool) -> OutboundMessage {
-        OutboundMessage { topic: self.topic.into(), payload: Bytes::from(self.payload), qos, retain }
-    }
 }
 
 /// A message that came in was refused.

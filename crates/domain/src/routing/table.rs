@@ -120,14 +120,6 @@ impl RoutingTable {
         found.sort_unstable_by_key(|flow| flow.id);
     }
 
-    /// Whether any flow wants this topic.
-    #[must_use]
-    pub fn concerns(&self, topic: &str) -> bool {
-        let mut any = false;
-        self.tree.for_each_match(topic, |_| any = true);
-        any
-    }
-
     /// What to subscribe to: the flows' filters, each once. Filters that others cover are not left out, so that a flow
     /// that comes or goes never changes what another one gets.
     pub fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
@@ -187,7 +179,6 @@ mod tests {
         let mut found = table.flows()[4..].to_vec();
         table.matching("a/b", &mut found);
         assert_eq!(ids(&found), [1, 2, 3, 4, 6]);
-        assert!(table.concerns("b/c") && !table.concerns("c"));
         table.matching("c", &mut found);
         assert!(found.is_empty());
     }

@@ -25,8 +25,56 @@ pub enum FlowCommand {
     #[command(after_help = "Example:\n  \
         hearthgate flow add GARDEN --topic 'sensors/garden/#' --schema '{\"temperature\":\"float\"}'")]
     Add(FlowFields),
-    /// Change a flow
-    Edit(FlowFields),
+    /// Write a file of flows for a family of devices, to review and import
+    #[command(after_help = "Example:\n  \
+        hearthgate flow new --preset zigbee2mqtt > zigbee2mqtt.toml\n  \
+        # review it, then:\n  hearthgate flow import zigbee2mqtt.toml")]
+    New {
+        /// Which devices
+        #[arg(long, value_enum)]
+        preset: DevicePreset,
+    },
+    /// Change what the flags name of a flow, and nothing else
+    Edit {
+        /// What to change
+        #[command(flatten)]
+        fields: FlowFields,
+        /// What concerns stored data is meant
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Give a flow another code; its number goes on, what it has stored keeps the old code
+    Rename {
+        /// Its code
+        code: String,
+        /// The new one
+        new: String,
+        /// What concerns stored data is meant
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Add a flow like another, switched off
+    Copy {
+        /// The other's code
+        code: String,
+        /// The new one's
+        new: String,
+    },
+    /// What differs between two flows, or between a flow and a file
+    Diff {
+        /// Its code
+        code: String,
+        /// Another code, or a file of flows (@FILE, or a name that ends with .toml)
+        other: String,
+    },
+    /// Who changed a flow, when, and how
+    History {
+        /// Its code, also one that it had
+        code: String,
+        /// Answer as JSON lines
+        #[arg(long)]
+        json: bool,
+    },
     /// Enable a flow
     Enable {
         /// Its code
@@ -42,16 +90,25 @@ pub enum FlowCommand {
         /// Its code
         code: String,
     },
-    /// Run sample payloads through a flow: JSON lines on standard input, one verdict out for each
+    /// Run sample payloads through a flow: lines on standard input, one verdict out for each
     Test {
-        /// Its code
-        code: String,
+        /// Its code, or a file with it (@FILE, or a name that ends with .toml)
+        flow: String,
         /// Topic of the samples, when the flow's has wildcards
         #[arg(long)]
         topic: Option<String>,
+        /// One payload instead of lines on standard input; @FILE reads a file
+        #[arg(long)]
+        payload: Option<String>,
+        /// Answer to --payload as JSON
+        #[arg(long, requires = "payload")]
+        json: bool,
     },
-    /// Write all flows as TOML
-    Export,
+    /// Write flows as TOML
+    Export {
+        /// Their codes [default: all]
+        codes: Vec<String>,
+    },
     /// Add or change flows from TOML on standard input, or from a file
     Import {
         /// The file; - or absent: standard input
@@ -59,6 +116,9 @@ pub enum FlowCommand {
         /// Only say what would change
         #[arg(long)]
         dry_run: bool,
+        /// What concerns stored data is meant
+        #[arg(long)]
+        yes: bool,
     },
     /// Watch a topic, and propose a flow with a schema for what comes by
     #[command(after_help = "Example:\n  \
@@ -129,6 +189,20 @@ pub struct FlowFields {
     /// Add it switched off
     #[arg(long)]
     pub disabled: bool,
+}
+
+/// A family of devices that there is a file of flows for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DevicePreset {
+    /// Zigbee devices behind Zigbee2MQTT
+    #[value(name = "zigbee2mqtt")]
+    Zigbee2mqtt,
+    /// Radio sensors that rtl_433 hears
+    #[value(name = "rtl_433")]
+    Rtl433,
+    /// Telephones with OwnTracks
+    #[value(name = "owntracks")]
+    Owntracks,
 }
 
 /// What a flow does.

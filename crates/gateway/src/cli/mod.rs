@@ -3,10 +3,14 @@
 mod data;
 mod dlq;
 mod flow;
+mod token;
+mod trace;
 
 pub use data::{DataArgs, DataFormat};
 pub use dlq::{DeadLetterChoice, DlqCommand};
-pub use flow::{ActionName, FlowCommand, FlowFields, LearnArgs};
+pub use flow::{ActionName, DevicePreset, FlowCommand, FlowFields, LearnArgs};
+pub use token::{ScopeName, TokenCommand};
+pub use trace::TraceArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -50,10 +54,14 @@ pub struct GlobalFlags {
     pub log_level: Option<String>,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
+#[derive(Debug, thiserror::Error)]
+#[error("expected section.key=value, such as mqtt.server=mqtt://broker.home")]
+struct KeyValueError;
+
+fn key_value(text: &str) -> Result<(String, String), KeyValueError> {
     match text.split_once('=') {
         Some((key, value)) if key.split('.').all(|part| !part.is_empty()) => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("expected section.key=value, such as mqtt.server=mqtt://broker.home".into()),
+        _ => Err(KeyValueError),
     }
 }
 
@@ -101,22 +109,28 @@ pub enum CliCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show how the parts of the running gateway are
+    /// Tell what became of the last messages, also of those from before a restart
+    #[command(after_help = "Examples:\n  \
+        hearthgate trace --outcome bad\n  \
+        hearthgate trace 'sensors/#' --flow AHT10_SENSOR --json\n\n\
+        Kept are the newest 20 of each flow and outcome; the many good ones are sampled.")]
+    Trace(TraceArgs),
+    /// Show how the components of the running gateway are doing
     Status {
         /// Answer as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Restart one part of the running gateway
+    /// Restart one component of the running gateway
     #[command(after_help = CONTROL_HELP)]
     Restart(ComponentName),
-    /// Let a parked part go on
+    /// Let a parked component go on
     #[command(after_help = CONTROL_HELP)]
     Resume(ComponentName),
-    /// Stop one part of the running gateway
+    /// Stop one component of the running gateway
     #[command(after_help = CONTROL_HELP)]
     Stop(ComponentName),
-    /// Start a stopped part
+    /// Start a stopped component
     #[command(after_help = CONTROL_HELP)]
     Start(ComponentName),
     /// Create, upgrade and inspect the tables
@@ -139,6 +153,9 @@ pub enum CliCommand {
     /// Work on the embedded broker
     #[command(subcommand)]
     Broker(BrokerCommand),
+    /// Make, list and revoke tokens of the page and the API
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Write a commented configuration file to start from
     #[command(after_help = INIT_HELP)]
     Init(InitArgs),
@@ -231,7 +248,7 @@ pub struct InitArgs {
 const CONTROL_HELP: &str = "Parts are named as in `hearthgate status`: mqtt, mapper, router, writer, poster, … and each \
     interface by its name. The running gateway is reached at http.listen; http.token is shown to it.";
 
-/// A part of the running gateway.
+/// A component of the running gateway.
 #[derive(Debug, Args)]
 pub struct ComponentName {
     /// Its name, as in `hearthgate status`

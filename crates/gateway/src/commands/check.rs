@@ -2,6 +2,8 @@
 
 use super::report::{CheckReport, LineMark};
 use super::{control, expiry, parts, reach};
+use crate::commands::flow::checks::{self, FindingWeight, FlowFinding};
+use crate::commands::flow::sample::sample_findings;
 use crate::database;
 use crate::exit::{CommandFailure, ExitStatus};
 use crate::maps;
@@ -13,7 +15,6 @@ use hearthgate_domain::flow::{Flow, FlowAction, FlowRow};
 use hearthgate_interfaces::DriverConfig;
 use hearthgate_mqtt::session::{BrokerAddress, ProbeError, try_connect};
 use hearthgate_settings::{BrokerUrl, GatewaySettings, LoadedSettings};
-use hearthgate_storage::sql::TypedTable;
 use std::io::Write;
 use std::path::Path;
 use url::Url;
@@ -29,7 +30,7 @@ const EXPIRES_SOON: TimeDelta = TimeDelta::days(21);
 /// # Errors
 /// Writing fails.
 pub fn run(loaded: &LoadedSettings, offline: bool, as_json: bool, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
-    let mut report = CheckReport::new(out, as_json);
+    let mut report = CheckReport::new(loaded, out, as_json);
     configuration(loaded, &mut report)?;
     state_dir(&loaded.settings.gateway.state_dir, &mut report)?;
     disk(&loaded.settings, &mut report)?;
@@ -55,7 +56,7 @@ fn configuration(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyho
     for warning in &loaded.warnings {
         report.line(LineMark::Warning, "configuration", warning)?;
     }
-    if let Some(problem) = telemetry::level_problem(&loaded.settings.log.level) {
+    if let Err(problem) = telemetry::check_level(&loaded.settings.log.level) {
         report.line(LineMark::Wrong, "log.level", problem)?;
     }
     Ok(())
@@ -197,11 +198,11 @@ fn interfaces(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyhow::
                 for warning in maps.warnings() {
                     report.line(LineMark::Warning, &subject, warning)?;
                 }
-                if let Some(problem) = parts::interface_problem(config, &loaded.base) {
-                    report.line(LineMark::Wrong, &subject, problem)?;
-                }
             }
             Err(problem) => report.line(LineMark::Wrong, &subject, problem)?,
+        }
+        if let Some(problem) = parts::interface_problem(config, &loaded.base) {
+            report.line(LineMark::Wrong, &subject, problem)?;
         }
     }
     Ok(())
@@ -308,48 +309,52 @@ fn tables(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::R
     };
     report.line(LineMark::Ok, "database", format!("{}, {} flows", settings.database.url, rows.len()))?;
     if settings.flows.enabled {
-        circles(&rows, report)?;
-        for row in rows {
-            flow(row, settings, report)?;
-        }
+        flows(&rows, settings, report)?;
     }
     Ok(())
 }
 
-/// Flows that publish to each other: each is in order by itself.
-fn circles(rows: &[FlowRow], report: &mut CheckReport<'_>) -> anyhow::Result<()> {
-    for problem in parts::circle_problems(rows) {
-        report.line(LineMark::Wrong, "flows", problem)?;
+fn flows(rows: &[FlowRow], settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
+    let among = checks::findings_among(rows);
+    for finding in among.iter().filter(|finding| finding.code.is_none()) {
+        report.line(mark(finding.weight), "flows", &finding.text)?;
+    }
+    for row in rows {
+        let of_this = among.iter().filter(|finding| finding.code.as_deref() == Some(&row.code));
+        flow(row, of_this.cloned().collect(), settings, report)?;
     }
     Ok(())
 }
 
-fn flow(row: FlowRow, settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
+fn mark(weight: FindingWeight) -> LineMark {
+    match weight {
+        FindingWeight::Broken | FindingWeight::Missing => LineMark::Wrong,
+        FindingWeight::Doubtful => LineMark::Warning,
+    }
+}
+
+fn flow(
+    row: &FlowRow,
+    mut findings: Vec<FlowFinding>,
+    settings: &GatewaySettings,
+    report: &mut CheckReport<'_>,
+) -> anyhow::Result<()> {
     let subject = format!("flow {}", row.code);
-    let topic = row.topic.clone();
-    let flow = match catalog::compile(row) {
+    let flow = match catalog::compile(row.clone()) {
         Ok(flow) => flow,
         Err(error) => return report.line(LineMark::Wrong, subject, error),
     };
-    if topic.trim() != topic {
-        let shown = format!("the topic {topic:?} begins or ends with blanks, which are part of it; remove them");
-        report.line(LineMark::Warning, &subject, shown)?;
-    }
     let actions: Vec<&str> = flow.actions.iter().map(FlowAction::name).collect();
     let what = format!("{} on {}", actions.join(", "), flow.topic.filter());
     if !flow.enabled {
         return report.line(LineMark::Skipped, subject, format!("disabled ({what})"));
     }
-    for warning in flow.schema.warnings() {
-        report.line(LineMark::Warning, &subject, warning)?;
+    findings.extend(checks::findings_of_flow(&flow, settings));
+    findings.extend(stored_findings(&flow, settings)?);
+    for finding in &findings {
+        report.line(mark(finding.weight), &subject, &finding.text)?;
     }
-    let mut problems = parts::template_problems(&flow);
-    problems.extend(parts::secret_problems(&flow));
-    problems.extend(table_problem(&flow, settings)?);
-    for problem in &problems {
-        report.line(LineMark::Wrong, &subject, problem)?;
-    }
-    if !problems.is_empty() {
+    if findings.iter().any(|finding| finding.weight != FindingWeight::Doubtful) {
         return Ok(());
     }
     let Some(url) = flow.endpoint.as_ref().and_then(|endpoint| Url::parse(&endpoint.url).ok()) else {
@@ -362,19 +367,16 @@ fn flow(row: FlowRow, settings: &GatewaySettings, report: &mut CheckReport<'_>) 
     }
 }
 
-/// What is missing of the flow's own table, if it has one.
-fn table_problem(flow: &Flow, settings: &GatewaySettings) -> anyhow::Result<Option<String>> {
-    // A table that can't be was refused before.
-    let Ok(Some(table)) = TypedTable::of(flow) else { return Ok(None) };
-    let code = &flow.code;
+/// What files and the database say of it.
+fn stored_findings(flow: &Flow, settings: &GatewaySettings) -> anyhow::Result<Vec<FlowFinding>> {
     database::block_on(async {
-        let Some(database) = database::connect(settings).await? else { return Ok(None) };
-        // One that is missing is made when the first reading comes.
-        let missing = match database.makes_tables() {
-            true => None,
-            false => database.check_table(&table).await.err(),
-        };
-        database.close().await;
-        Ok(missing.map(|why| format!("options.table: {why}; `hearthgate flow ddl {code} --apply` creates it")))
+        let mut findings = sample_findings(flow, settings).await;
+        if flow.store.as_ref().is_some_and(|store| store.table.is_some())
+            && let Some(database) = database::connect(settings).await?
+        {
+            findings.extend(checks::table_finding(&database, flow).await);
+            database.close().await;
+        }
+        Ok(findings)
     })
 }

@@ -30,7 +30,7 @@ pub fn run(settings: &GatewaySettings, args: &DataArgs, out: &mut dyn Write) -> 
                 CommandFailure::Usage(format!("there is no flow {}; there are {}", args.code, codes.join(", ")))
             })?;
             let history = FlowHistory::of(flow)
-                .map_err(CommandFailure::Refused)?
+                .map_err(|error| CommandFailure::Refused(error.to_string()))?
                 .ok_or_else(|| CommandFailure::Usage(format!("the flow {} stores nothing", args.code)))?;
             let now = now()?;
             let query = DataQuery {

@@ -5,7 +5,7 @@ use crate::database;
 use crate::exit::{CommandFailure, ExitStatus};
 use crate::maps;
 use anyhow::Context;
-use chrono::Utc;
+use chrono::{DateTime, SecondsFormat, Utc};
 use hearthgate_actors::flows::catalog;
 use hearthgate_actors::flows::poster::{RenderedCall, body_purpose};
 use hearthgate_domain::flow::{Flow, FlowAction, RecordVerdict};
@@ -15,6 +15,7 @@ use hearthgate_domain::reading::ReadingProblem;
 use hearthgate_domain::topic::validate_topic_name;
 use hearthgate_endpoints::template::TemplatePurpose;
 use hearthgate_settings::{GatewaySettings, LoadedSettings, ValueFormatSetting};
+use hearthgate_storage::sql::{TypedRow, TypedTable};
 use serde_json::{Map, Value, json};
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -73,8 +74,8 @@ fn of_interfaces(settings: &GatewaySettings, topic: &str, payload: &[u8]) -> Vec
     for (name, config) in settings.interfaces.iter().filter(|(_, config)| config.enabled) {
         let maps = match maps::of(config) {
             Ok(maps) => maps,
-            Err(problem) => {
-                found.push(json!({"interface": name, "error": problem}));
+            Err(error) => {
+                found.push(json!({"interface": name, "error": error.to_string()}));
                 continue;
             }
         };
@@ -210,8 +211,11 @@ fn of_action(
                 let rows: Vec<Value> = flow.attributes(message.topic, payload, format).map(row).collect();
                 answer["rows"] = rows.into();
             }
-            if let Some(table) = store.and_then(|store| store.table.as_deref()) {
-                answer["table"] = table.into();
+            // A table that can't be was refused before.
+            if let Ok(Some(table)) = TypedTable::of(flow) {
+                let levels: Vec<(&str, &str)> = flow.topic.captures(message.topic).collect();
+                of_row(flow, &table.row(&levels, payload), &mut answer);
+                answer["table"] = table.name().into();
             }
             answer
         }
@@ -227,7 +231,7 @@ fn of_action(
             let body = filled(body, purpose, payload.text());
             let (url, body) = match (url, body) {
                 (Ok(url), Ok(body)) => (url, body),
-                (Err(error), _) | (_, Err(error)) => return json!({"action": name, "error": error}),
+                (Err(error), _) | (_, Err(error)) => return json!({"action": name, "error": error.to_string()}),
             };
             let headers: Vec<&str> = endpoint.headers.iter().map(|(header, _)| &**header).collect();
             json!({"action": name, "request": {"method": "POST", "url": url, "headers": headers,
@@ -235,13 +239,32 @@ fn of_action(
         }
         FlowAction::Publish { topic, qos, retain } => match message.render(topic, TemplatePurpose::Body) {
             Ok(topic) => json!({"action": name, "topic": topic, "qos": u8::from(*qos), "retain": retain}),
-            Err(error) => json!({"action": name, "error": error}),
+            Err(error) => json!({"action": name, "error": error.to_string()}),
         },
         FlowAction::Log { level } => json!({"action": name, "level": level}),
     }
 }
 
-fn in_words(interfaces: &[Value], flows: &[Value], notes: &[String], out: &mut dyn Write) -> std::io::Result<()> {
+/// The row of the flow's own table.
+fn of_row(flow: &Flow, row: &TypedRow, answer: &mut Value) {
+    let cells = row.cells().map(|(name, value)| (name.to_owned(), json!(value)));
+    answer["columns"] = Value::Object(cells.collect());
+    if flow.event_time.is_some() {
+        let time = row.event_time().and_then(DateTime::from_timestamp_micros);
+        answer["event_time"] = json!(time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
+    }
+}
+
+/// The answers in words.
+///
+/// # Errors
+/// Writing fails.
+pub(super) fn in_words(
+    interfaces: &[Value],
+    flows: &[Value],
+    notes: &[String],
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
     for entry in interfaces {
         write!(out, "interface {}: ", text(&entry["interface"]))?;
         match (entry.get("error"), entry.get("echo")) {
@@ -293,6 +316,13 @@ fn flow_in_words(entry: &Value, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "  {}", text(&action["action"]))?;
         for row in action["rows"].as_array().into_iter().flatten() {
             writeln!(out, "    row {} = {}", text(&row["attribute_name"]), row["attribute_value"])?;
+        }
+        for (name, value) in action["columns"].as_object().into_iter().flatten() {
+            let shown = if value.is_null() { "NULL".to_owned() } else { value.to_string() };
+            writeln!(out, "    column {name} = {shown}")?;
+        }
+        if let Some(time) = action.get("event_time") {
+            writeln!(out, "    event_time {}", time.as_str().unwrap_or("NULL: there is none that can be read"))?;
         }
         if let Some(request) = action.get("request") {
             writeln!(out, "    POST {} {}", text(&request["url"]), text(&request["body"]))?;

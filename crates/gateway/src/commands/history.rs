@@ -141,7 +141,9 @@ pub(super) async fn purge(
     let answer = async {
         let mut is_any = false;
         for flow in flows(&database).await? {
-            let Some(history) = FlowHistory::of(&flow).map_err(CommandFailure::Refused)?.filter(FlowHistory::is_kept)
+            let Some(history) = FlowHistory::of(&flow)
+                .map_err(|error| CommandFailure::Refused(error.to_string()))?
+                .filter(FlowHistory::is_kept)
             else {
                 continue;
             };

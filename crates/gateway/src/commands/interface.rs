@@ -19,7 +19,7 @@ pub fn run(command: &InterfaceCommand, out: &mut dyn Write) -> anyhow::Result<Ex
         SkeletonLanguage::Python => skeleton::InterfaceLanguage::Python,
         SkeletonLanguage::Shell => skeleton::InterfaceLanguage::Shell,
     };
-    let skeleton = skeleton(name, language).map_err(CommandFailure::Usage)?;
+    let skeleton = skeleton(name, language).map_err(|error| CommandFailure::Usage(error.to_string()))?;
     for file in &skeleton.files {
         write_new(&folder.join(&file.path), &file.text, if file.executable { 0o755 } else { 0o644 })?;
         eprintln!("written: {}", folder.join(&file.path).display());

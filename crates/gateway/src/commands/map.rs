@@ -50,7 +50,7 @@ pub fn run(command: &MapCommand, input: impl Read, output: impl Write) -> anyhow
 }
 
 fn codec(args: &MapArgs) -> anyhow::Result<MessageCodec> {
-    let maps = maps::read(&args.map).map_err(CommandFailure::Config)?;
+    let maps = maps::read(&args.map).map_err(|error| CommandFailure::Config(error.to_string()))?;
     Ok(MessageCodec::new(Arc::new(maps), &args.name))
 }
 

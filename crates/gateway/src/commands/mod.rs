@@ -22,6 +22,8 @@ pub mod passwd;
 mod reach;
 mod report;
 pub mod schema;
+pub mod token;
+pub mod trace;
 
 use crate::cli::{BrokerCommand, CliCommand, CommandLine, GlobalFlags, SchemaCommand, TopicCommand};
 use crate::telemetry;
@@ -59,6 +61,8 @@ pub fn dispatch(cli: CommandLine) -> anyhow::Result<ExitCode> {
         CliCommand::Resume(part) => control::order(&load()?.settings, &part.name, Order::Resume, &mut out)?,
         CliCommand::Stop(part) => control::order(&load()?.settings, &part.name, Order::Stop, &mut out)?,
         CliCommand::Start(part) => control::order(&load()?.settings, &part.name, Order::Start, &mut out)?,
+        CliCommand::Trace(args) => trace::run(&load()?.settings, &args, &mut out)?,
+        CliCommand::Token(command) => token::run(&load()?.settings, &command, &mut out)?,
         CliCommand::Interface(command) => interface::run(&command, &mut out)?,
         CliCommand::Init(arguments) => init::run(&arguments, &mut out)?,
         CliCommand::Backup { file, with_secrets } => backup::run(&load()?, &file, with_secrets, &mut out)?,

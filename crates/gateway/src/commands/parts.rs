@@ -1,10 +1,5 @@
-//! What a flow or an interface needs besides its own text: templates that can be read, secrets, programs, devices.
+//! What an interface needs besides its own text: programs and devices.
 
-use crate::wiring::options;
-use hearthgate_actors::flows::poster::body_purpose;
-use hearthgate_domain::flow::{EndpointAuth, Flow, FlowAction, FlowRow, HeaderValue, SecretRef};
-use hearthgate_domain::routing::{describe_circle, find_circles};
-use hearthgate_endpoints::template::{BodyTemplate, TemplatePurpose};
 use hearthgate_interfaces::{DriverConfig, InterfaceConfig};
 use rustix::fs::{Access, access};
 use std::ffi::OsStr;
@@ -12,43 +7,6 @@ use std::path::{Path, PathBuf};
 
 /// Where the C library looks for programs when PATH is not set.
 const USUAL_PATH: &str = "/bin:/usr/bin";
-
-/// What keeps the flow's templates from being read: each message would become a dead letter.
-pub(super) fn template_problems(flow: &Flow) -> Vec<String> {
-    let mut templates: Vec<(&str, &str, TemplatePurpose)> = Vec::new();
-    if let Some(endpoint) = &flow.endpoint {
-        templates
-            .extend(endpoint.url_template.as_deref().map(|text| ("options.url_template", text, TemplatePurpose::Url)));
-        let body = endpoint.body_template.as_deref();
-        templates.extend(body.map(|text| ("options.body_template", text, body_purpose(endpoint, text))));
-    }
-    for action in &flow.actions {
-        if let FlowAction::Publish { topic, .. } = action {
-            templates.push(("options.actions, the topic of PUBLISH", topic, TemplatePurpose::Body));
-        }
-    }
-    let problem = |(field, text, purpose): (&str, &str, TemplatePurpose)| {
-        BodyTemplate::new(text, purpose)
-            .err()
-            .map(|error| format!("{field}: {error}; mend it with `hearthgate flow edit`"))
-    };
-    templates.into_iter().filter_map(problem).collect()
-}
-
-/// The secrets of the flow that are not where it says.
-pub(super) fn secret_problems(flow: &Flow) -> Vec<String> {
-    let Some(endpoint) = &flow.endpoint else { return Vec::new() };
-    let mut secrets: Vec<&SecretRef> = endpoint.webhook_secret.iter().collect();
-    secrets.extend(endpoint.auth.iter().map(|auth| match auth {
-        EndpointAuth::Bearer(secret) | EndpointAuth::Basic { password: secret, .. } => secret,
-    }));
-    secrets.extend(endpoint.headers.iter().filter_map(|(_, value)| match value {
-        HeaderValue::Secret { secret } => Some(secret),
-        HeaderValue::Text(_) => None,
-    }));
-    let problem = |secret| options::secret(secret).err().map(|why| format!("the secret can't be read: {why}"));
-    secrets.into_iter().filter_map(problem).collect()
-}
 
 /// What the interface needs on this machine and does not find; `base` is the configuration's folder.
 pub(super) fn interface_problem(config: &InterfaceConfig, base: &Path) -> Option<String> {
@@ -79,16 +37,6 @@ fn is_program(folder: &Path, program: &str, search: &OsStr) -> bool {
         return may_run(folder.join(program));
     }
     std::env::split_paths(search).any(|path| may_run(folder.join(path).join(program)))
-}
-
-/// The circles in which enabled flows publish to each other, in words.
-pub(super) fn circle_problems(rows: &[FlowRow]) -> Vec<String> {
-    let flows: Vec<Flow> = rows.iter().filter_map(|row| Flow::compile(row.clone()).ok()).collect();
-    let circles = find_circles(&flows.iter().collect::<Vec<_>>());
-    let problem = |circle: &Vec<&Flow>| {
-        format!("{} publish to each other, without end; change the topic of one of them", describe_circle(circle))
-    };
-    circles.iter().map(problem).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Findings of `check`, line by line as they come, or as one JSON object at the end.
 
 use crate::exit::ExitStatus;
+use hearthgate_settings::LoadedSettings;
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -18,6 +19,8 @@ pub(super) enum LineMark {
 }
 
 pub(super) struct CheckReport<'a> {
+    /// Tells in which line a finding is to be put right.
+    loaded: &'a LoadedSettings,
     out: &'a mut dyn Write,
     colours: bool,
     /// The findings, when they are wanted as JSON.
@@ -27,9 +30,9 @@ pub(super) struct CheckReport<'a> {
 }
 
 impl<'a> CheckReport<'a> {
-    pub(super) fn new(out: &'a mut dyn Write, as_json: bool) -> Self {
+    pub(super) fn new(loaded: &'a LoadedSettings, out: &'a mut dyn Write, as_json: bool) -> Self {
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { out, colours, findings: as_json.then(Vec::new), wrong: 0, unreachable: 0 }
+        Self { loaded, out, colours, findings: as_json.then(Vec::new), wrong: 0, unreachable: 0 }
     }
 
     /// Writes one line at once: a person watches.
@@ -49,8 +52,11 @@ impl<'a> CheckReport<'a> {
             LineMark::Unreachable => self.unreachable += 1,
             LineMark::Ok | LineMark::Skipped | LineMark::Warning => {}
         }
+        let subject = subject.to_string();
+        let is_finding = matches!(mark, LineMark::Warning | LineMark::Wrong | LineMark::Unreachable);
+        let place = self.loaded.place(&key_of(&subject)).filter(|_| is_finding).map(ToString::to_string);
         if let Some(findings) = &mut self.findings {
-            findings.push(json!({"result": name, "subject": subject.to_string(), "detail": detail.to_string()}));
+            findings.push(json!({"result": name, "subject": subject, "detail": detail.to_string(), "place": place}));
             return Ok(());
         }
         if self.colours {
@@ -58,7 +64,11 @@ impl<'a> CheckReport<'a> {
         } else {
             write!(self.out, "{word:<5} ")?;
         }
-        writeln!(self.out, "{subject}: {detail}")?;
+        write!(self.out, "{subject}: {detail}")?;
+        match place {
+            Some(place) => writeln!(self.out, " ({place})")?,
+            None => writeln!(self.out)?,
+        }
         self.out.flush()?;
         Ok(())
     }
@@ -83,5 +93,15 @@ impl<'a> CheckReport<'a> {
             None => writeln!(self.out, "{text}")?,
         }
         Ok(exit)
+    }
+}
+
+/// Which key, or section, of the configuration a subject of `check` is about.
+fn key_of(subject: &str) -> String {
+    match subject {
+        "state" | "disk" => "gateway.state_dir".to_owned(),
+        "mqtt" => "mqtt.server".to_owned(),
+        "database" => "database.url".to_owned(),
+        _ => subject.strip_prefix("interface ").map_or_else(|| subject.to_owned(), |name| format!("interfaces.{name}")),
     }
 }

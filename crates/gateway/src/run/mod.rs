@@ -131,7 +131,8 @@ fn bind_http(loaded: &LoadedSettings) -> anyhow::Result<Option<ApiServer>> {
     }
     let settings = hearthgate_api::ApiOptions::new(http.listen.0, http.token.clone(), http.names.clone())
         .map_err(|error| CommandFailure::Config(error.to_string()))?
-        .with_state_dir(loaded.settings.gateway.state_dir.clone());
+        .with_state_dir(loaded.settings.gateway.state_dir.clone())
+        .with_frame_ancestors(http.frame_ancestors.clone());
     let server = hearthgate_api::bind(settings).map_err(|error| CommandFailure::Unavailable(format!("{error:#}")))?;
     Ok(Some(server))
 }

@@ -1,10 +1,36 @@
 //! The log's level, which can be another one for some time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+use std::{io, thread};
 use tracing::{info, warn};
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::{EnvFilter, Registry, reload};
+
+/// Why the log keeps its level.
+#[derive(Debug, thiserror::Error)]
+pub enum LogLevelError {
+    /// A word is no level. As a directive it would be for a module of that name, and silence all others.
+    #[error("\"{word}\" is no level; use error, warn, info, debug, trace or off")]
+    Unknown {
+        /// The word.
+        word: String,
+    },
+    /// A directive for a module has another form.
+    #[error("\"{level}\": {source}")]
+    Directive {
+        /// The whole level.
+        level: String,
+        /// What the log's filter says.
+        source: ParseError,
+    },
+    /// The log's filter is gone.
+    #[error(transparent)]
+    Reload(#[from] reload::Error),
+    /// Nobody could wait for its end.
+    #[error("the level would never end: no thread for it: {0}")]
+    NoThread(io::Error),
+}
 
 /// Clones are the same level.
 #[derive(Clone)]
@@ -46,12 +72,10 @@ impl LevelControl {
     /// Another level for this time; without any, what is configured again.
     ///
     /// # Errors
-    /// In words: it is no level.
-    pub fn set(&self, level: &str, time: Duration) -> Result<(), String> {
+    /// It is no level, or would never end.
+    pub fn set(&self, level: &str, time: Duration) -> Result<(), LogLevelError> {
         let wanted = if time.is_zero() { &self.0.configured } else { level };
-        if let Some(problem) = crate::telemetry::level::level_problem(wanted) {
-            return Err(problem);
-        }
+        check_level(wanted)?;
         let mut state = self.0.lock();
         self.0.apply(wanted)?;
         wanted.clone_into(&mut state.level);
@@ -64,7 +88,7 @@ impl LevelControl {
             let (inner, generation) = (Arc::clone(&self.0), state.generation);
             let end = move || inner.end(generation, Instant::now() + time);
             let spawned = thread::Builder::new().name("log-level".into()).spawn(end);
-            let spawned = spawned.map_err(|error| format!("the level would never end: no thread for it: {error}"))?;
+            let spawned = spawned.map_err(LogLevelError::NoThread)?;
             state.waiting = Some(spawned.thread().clone());
         }
         Ok(())
@@ -76,10 +100,11 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply(&self, level: &str) -> Result<(), String> {
+    fn apply(&self, level: &str) -> Result<(), LogLevelError> {
         let text = format!("{level},{}", super::QUIET);
-        let filter = EnvFilter::builder().parse(&text).map_err(|error| format!("\"{level}\": {error}"))?;
-        self.filter.reload(filter).map_err(|error| error.to_string())
+        let filter = EnvFilter::builder().parse(&text);
+        let filter = filter.map_err(|source| LogLevelError::Directive { level: level.to_owned(), source })?;
+        Ok(self.filter.reload(filter)?)
     }
 
     /// Waits for the end of a change, unless there is another one before.
@@ -105,16 +130,18 @@ impl Inner {
     }
 }
 
-/// What is wrong with a level. A word that is no level is a directive for a module of that name, and silences all others.
-#[must_use]
-pub fn level_problem(level: &str) -> Option<String> {
+/// Checks the words of a level.
+///
+/// # Errors
+/// [`LogLevelError::Unknown`].
+pub fn check_level(level: &str) -> Result<(), LogLevelError> {
     for directive in level.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
         let is_word = !directive.contains(['=', '[', ':']);
         if is_word && directive.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
-            return Some(format!("\"{directive}\" is no level; use error, warn, info, debug, trace or off"));
+            return Err(LogLevelError::Unknown { word: directive.to_owned() });
         }
     }
-    None
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,9 +5,8 @@ mod fold;
 mod level;
 mod rotate;
 
-pub use level::LevelControl;
+pub use level::{LevelControl, LogLevelError, check_level};
 
-pub use crate::telemetry::level::level_problem;
 use anyhow::Context;
 use escape::escaped_fields;
 use fold::FoldLayer;
@@ -45,7 +44,7 @@ const USUAL: &str = "info";
 /// The level or the file is unusable, or a log was started before.
 pub fn start(log: &LogSettings) -> anyhow::Result<TelemetryGuard> {
     let wished = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty());
-    let misspelt = if wished.is_none() { level_problem(&log.level) } else { None };
+    let misspelt = if wished.is_none() { check_level(&log.level).err() } else { None };
     let configured = if misspelt.is_some() { USUAL } else { &log.level };
     let shown = wished.clone().unwrap_or_else(|| configured.to_owned());
     let level = wished.unwrap_or_else(|| format!("{configured},{QUIET}"));
@@ -115,9 +114,9 @@ mod tests {
 
     #[test]
     fn a_word_that_is_no_level_is_told_and_directives_for_modules_are_not() {
-        assert!(level_problem("verbose").is_some() && level_problem("info,debgu").is_some());
+        assert!(check_level("verbose").is_err() && check_level("info,debgu").is_err());
         for level in ["info", "WARN", "off", "info,hearthgate_mqtt=debug", "hearthgate_mqtt[session]=trace"] {
-            assert_eq!(level_problem(level), None, "{level}");
+            assert!(check_level(level).is_ok(), "{level}");
         }
     }
 }

@@ -66,7 +66,7 @@ pub(super) async fn wire(
         rejects: settings.journal.when_full == WhenFullSetting::Reject,
         in_hand: Arc::clone(&in_hand),
     })?;
-    let writer = starter.start("writer", "writer", writer::RecordWriterActor::new)?;
+    let writer = starter.start("writer", writer::RecordWriterActor::new)?;
     writer.fill(writer::WriterDeps {
         journal: handle.clone(),
         database: database.clone(),
@@ -79,21 +79,21 @@ pub(super) async fn wire(
         traffic: traffic.clone(),
         in_hand: Arc::clone(&in_hand),
     })?;
-    let letters = starter.start("letters", "writer", dead_letters::DeadLetterActor::new)?;
+    let letters = starter.start("dead_letters", dead_letters::DeadLetterActor::new)?;
     letters.fill(dead_letters::DeadLetterDeps {
         journal: handle.clone(),
         table: table.clone(),
         letters: dead_letters.clone(),
         router: router.addr.clone().recipient(),
     })?;
-    let historian = starter.start("historian", "historian", historian::HistorianActor::new)?;
+    let historian = starter.start("historian", historian::HistorianActor::new)?;
     historian.fill(historian::HistorianDeps {
         database: database.clone(),
         table: table.clone(),
         trouble: trouble("historian"),
     })?;
-    let catalog = starter.start("catalog", "router", catalog::CatalogActor::new)?;
-    let poster = starter.start("poster", "poster", poster::EndpointPosterActor::new)?;
+    let catalog = starter.start("catalog", catalog::CatalogActor::new)?;
+    let poster = starter.start("poster", poster::EndpointPosterActor::new)?;
     poster.fill(poster::PosterDeps {
         journal: handle.clone(),
         table,
@@ -107,7 +107,7 @@ pub(super) async fn wire(
             letters: dead_letters.clone(),
             database: database.clone(),
             publish: mqtt.addr.clone().recipient(),
-            secrets: Arc::new(options::secret),
+            secrets: Arc::new(|reference| options::secret(reference).map_err(|error| error.to_string())),
             traffic: traffic.clone(),
         },
         in_hand,

@@ -1,7 +1,7 @@
 //! The device interfaces: their options and keyword maps, read when the gateway starts and again on a reload.
 
 use crate::exit::CommandFailure;
-use crate::maps;
+use crate::maps::{self, MapLoadError};
 use hearthgate_actors::mapping::maps::{MapReload, MapSource};
 use hearthgate_domain::mapping::{KeywordMaps, MessageCodec};
 use hearthgate_domain::topic::TopicFilter;
@@ -50,7 +50,7 @@ pub(crate) fn load(loaded: &LoadedSettings) -> anyhow::Result<Vec<EnabledInterfa
 }
 
 fn load_one(name: &str, config: &InterfaceConfig) -> anyhow::Result<EnabledInterface> {
-    let wrong = |problem| CommandFailure::Config(format!("[interfaces.{name}]: {problem}"));
+    let wrong = |problem: MapLoadError| CommandFailure::Config(format!("[interfaces.{name}]: {problem}"));
     let text = file_of(config).map(maps::text).transpose().map_err(wrong)?;
     let maps = match (file_of(config), &text) {
         (Some(file), Some(text)) => maps::parse(file, text),
@@ -86,15 +86,19 @@ impl MapSource for MapFile {
     fn read(&mut self) -> MapReload {
         let EnabledInterface { name, config, .. } = &self.interface;
         let Some(file) = file_of(config) else { return MapReload::Same };
-        let text = maps::text(file);
+        let text = maps::text(file).map_err(|error| error.to_string());
         if text == self.last {
             return MapReload::Same;
         }
+        let reload = match &text {
+            Ok(text) => match maps::parse(file, text) {
+                Ok(maps) => MapReload::New(codec(name, config, maps)),
+                Err(error) => MapReload::Refused(error.to_string()),
+            },
+            Err(reason) => MapReload::Refused(reason.clone()),
+        };
         self.last = text;
-        match self.last.as_ref().map_err(Clone::clone).and_then(|text| maps::parse(file, text)) {
-            Ok(maps) => MapReload::New(codec(name, config, maps)),
-            Err(reason) => MapReload::Refused(reason),
-        }
+        reload
     }
 
     fn forget(&mut self) {

@@ -50,7 +50,7 @@ pub(super) fn wire(
         interests: Arc::clone(interests),
         traffic: traffic.clone(),
     })?;
-    let keeper = starter.start("maps", "mapper", |deps, _| maps::MapKeeperActor::new(deps))?;
+    let keeper = starter.start("maps", |deps, _| maps::MapKeeperActor::new(deps))?;
     keeper.fill(maps::MapKeeperDeps {
         maps: interfaces.iter().map(EnabledInterface::map_source).collect(),
         watch: loaded.settings.mapper.watch,

@@ -26,10 +26,12 @@ use hearthgate_actors::mqtt::LinkStatus;
 use hearthgate_actors::operation::homeassistant::HomeAssistantDeps;
 use hearthgate_actors::operation::supervisor;
 use hearthgate_actors::operation::supervisor::SupervisedInterface;
+use hearthgate_actors::traffic::{FateKeeper, TrafficTap};
 use hearthgate_settings::{BrokerUrl, GatewaySettings, LoadedSettings};
 use std::fs;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
+use tracing::warn;
 
 /// Starts everything that is switched on. What is started later is ended first, except that the intake is closed before all.
 ///
@@ -63,6 +65,7 @@ pub(crate) async fn start(loaded: &LoadedSettings) -> anyhow::Result<RunningGate
     }
     let mqtt = intake.as_ref().map(|intake| intake.mqtt.addr.clone());
     let traffic = intake.as_ref().map(|intake| intake.traffic.clone());
+    let fates = traffic.as_ref().and_then(|traffic| keep_fates(settings, traffic));
     let (watched, maps) = mapping.map(|mapping| (mapping.watched, mapping.maps)).unzip();
     let watched = watched.unwrap_or_default();
     let restart_wanted = supervise(&mut starter, settings, intake, watched.clone(), &link)?;
@@ -75,6 +78,7 @@ pub(crate) async fn start(loaded: &LoadedSettings) -> anyhow::Result<RunningGate
         interfaces,
         broker: broker_place,
         traffic,
+        fates,
         watched,
         troubles: troubles.unwrap_or_default(),
         link,
@@ -85,6 +89,13 @@ pub(crate) async fn start(loaded: &LoadedSettings) -> anyhow::Result<RunningGate
     })
 }
 
+/// A gateway goes on without them.
+fn keep_fates(settings: &GatewaySettings, traffic: &TrafficTap) -> Option<FateKeeper> {
+    let path = crate::fates::file(&settings.gateway.state_dir);
+    let kept = FateKeeper::start(traffic, &path);
+    kept.inspect_err(|error| warn!(%error, file = %path.display(), "fates of messages are not kept")).ok()
+}
+
 /// The supervisor, and who shows what it knows in Home Assistant. Answers where the wish comes to start everything again.
 fn supervise(
     starter: &mut ActorSpawner<'_>,
@@ -93,7 +104,7 @@ fn supervise(
     interfaces: Vec<SupervisedInterface>,
     link: &watch::Receiver<LinkStatus>,
 ) -> anyhow::Result<Arc<Notify>> {
-    let place = starter.start("supervisor", "supervisor", supervisor::SupervisorActor::new)?;
+    let place = starter.start("supervisor", supervisor::SupervisorActor::new)?;
     let file = settings.gateway.state_dir.join("state-topics.json");
     let announced = AnnouncedFile::open(file.clone()).with_context(|| format!("reading {}", file.display()))?;
     let restart_wanted = Arc::new(Notify::new());

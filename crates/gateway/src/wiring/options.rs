@@ -14,11 +14,13 @@ use hearthgate_mqtt::session::{
 };
 use hearthgate_settings::{
     self, BrokerSettings, GatewaySettings, MqttTransport, ProtocolSetting, RemoteBroker, ValueFormatSetting,
-    WhenFullSetting,
+    WhenFullSetting, read_secret_file,
 };
 use hearthgate_storage::journal;
 use hearthgate_storage::sql::MqttServer;
 use secrecy::{ExposeSecret, SecretString};
+use std::env::{self, VarError};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -206,15 +208,25 @@ pub(crate) fn breaker(settings: &GatewaySettings) -> BreakerSettings {
     BreakerSettings { failures: breaker.failures, pause: breaker.rest.0, ..BreakerSettings::default() }
 }
 
+/// Why a secret is not where a flow says that it is.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretLookupError {
+    #[error("{reference}: {source}")]
+    Variable { reference: SecretRef, source: VarError },
+    #[error("{reference}: {source}")]
+    File { reference: SecretRef, source: io::Error },
+}
+
 /// Finds a secret where a flow says that it is: in the environment, or in a file whose last line break does not count. A
 /// file that does not answer is given up soon.
-pub(crate) fn secret(reference: &SecretRef) -> Result<SecretString, String> {
+pub(crate) fn secret(reference: &SecretRef) -> Result<SecretString, SecretLookupError> {
+    let known_as = || reference.clone();
     let text = match reference {
-        SecretRef::Env(name) => std::env::var(&**name).map_err(|error| format!("{reference}: {error}"))?,
-        SecretRef::File(path) => {
-            let text = hearthgate_settings::read_secret_file(Path::new(&**path));
-            text.map_err(|error| format!("{reference}: {error}"))?
+        SecretRef::Env(name) => {
+            env::var(&**name).map_err(|source| SecretLookupError::Variable { reference: known_as(), source })?
         }
+        SecretRef::File(path) => read_secret_file(Path::new(&**path))
+            .map_err(|source| SecretLookupError::File { reference: known_as(), source })?,
     };
     Ok(text.into())
 }

@@ -2,7 +2,7 @@
 
 use super::slots::BrokerPlace;
 use crate::wiring::interfaces::EnabledInterface;
-use actix::Addr;
+use actix::{Addr, MailboxError};
 use hearthgate_actors::flows::catalog::CatalogActor;
 use hearthgate_actors::flows::dead_letters::DeadLetterActor;
 use hearthgate_actors::flows::writer;
@@ -10,12 +10,13 @@ use hearthgate_actors::mapping::maps::MapKeeperActor;
 use hearthgate_actors::messages::{CloseConnection, ReloadFlows, ReloadMaps, ReplayLetter};
 use hearthgate_actors::mqtt::{LinkStatus, MqttActor};
 use hearthgate_actors::operation::supervisor::SupervisedInterface;
-use hearthgate_actors::traffic::TrafficTap;
+use hearthgate_actors::traffic::{FateKeeper, TrafficTap};
 use hearthgate_api::{FlowOrders, ReadinessProbe};
 use hearthgate_storage::dead_letters::DeadLetters;
 use hearthgate_storage::journal;
 use hearthgate_storage::sql::Database;
 use hearthgate_supervision::ActorRegistry;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -46,6 +47,8 @@ pub(crate) struct RunningGateway {
     pub(crate) broker: Option<BrokerPlace>,
     /// What passes, if there is a connection to a broker.
     pub(crate) traffic: Option<TrafficTap>,
+    /// What became of messages, if it could be kept.
+    pub(crate) fates: Option<FateKeeper>,
     /// The interfaces and what is known of their devices.
     pub(crate) watched: Vec<SupervisedInterface>,
     /// What can go wrong without anything being restarted, by the part's name.
@@ -89,13 +92,11 @@ impl RunningGateway {
         Some(FlowOrders {
             reload: Arc::new(move || {
                 let catalog = catalog.clone();
-                Box::pin(async move { catalog.send(ReloadFlows).await.map_err(|reason| reason.to_string())? })
+                Box::pin(async move { in_words(catalog.send(ReloadFlows).await) })
             }),
             replay: Arc::new(move |id, again| {
                 let letters = letters.clone();
-                Box::pin(
-                    async move { letters.send(ReplayLetter { id, again }).await.map_err(|reason| reason.to_string())? },
-                )
+                Box::pin(async move { in_words(letters.send(ReplayLetter { id, again }).await) })
             }),
         })
     }
@@ -144,4 +145,9 @@ impl RunningGateway {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// An actor's answer as the API gives it.
+fn in_words<T, E: Display>(answer: Result<Result<T, E>, MailboxError>) -> Result<T, String> {
+    answer.map_err(|reason| reason.to_string())?.map_err(|reason| reason.to_string())
 }

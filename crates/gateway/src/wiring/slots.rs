@@ -54,19 +54,17 @@ impl IntakeSlots {
         if !settings.mqtt.enabled {
             return Ok(None);
         }
-        let mqtt = starter.start("mqtt", "mqtt", |make: MakeMqtt, exit| mqtt::MqttActor::new(make(), exit))?;
+        let mqtt = starter.start("mqtt", |make: MakeMqtt, exit| mqtt::MqttActor::new(make(), exit))?;
         let mapper = match settings.mapper.enabled && !interfaces.is_empty() {
-            true => Some(starter.start("mapper", "mapper", |deps, _| mapper::MapperActor::new(deps))?),
+            true => Some(starter.start("mapper", |deps, _| mapper::MapperActor::new(deps))?),
             false => None,
         };
         let announcer = match homeassistant::discovery(settings, interfaces)? {
-            Some(discovery) => {
-                Some((starter.start("homeassistant", "homeassistant", HomeAssistantActor::new)?, discovery))
-            }
+            Some(discovery) => Some((starter.start("homeassistant", HomeAssistantActor::new)?, discovery)),
             None => None,
         };
         let router = match settings.flows.enabled && settings.database.enabled {
-            true => Some(starter.start("router", "router", router::FlowRouterActor::new)?),
+            true => Some(starter.start("router", router::FlowRouterActor::new)?),
             false => None,
         };
         Ok(Some(IntakeSlots { mqtt, mapper, announcer, router, interests: Arc::default(), traffic: TrafficTap::new() }))
@@ -98,9 +96,8 @@ pub(super) fn start_broker(
     let expects_port = settings.mqtt.enabled && settings.mqtt.server == BrokerUrl::Embedded;
     let inspector = BrokerInspector::default();
     let asked = inspector.clone();
-    let place = starter.start("broker", "broker", move |(options, bound), exit| {
-        BrokerActor::new(options, bound, expects_port, asked, exit)
-    })?;
+    let place = starter
+        .start("broker", move |(options, bound), exit| BrokerActor::new(options, bound, expects_port, asked, exit))?;
     place.fill((options, bound))?;
     Ok(Some((place.addr, BrokerPlace { listens, inspector })))
 }

@@ -2,12 +2,12 @@
 
 use hearthgate_actors::mqtt::SessionMemory;
 use hearthgate_actors::operation::announced::AnnouncedMemory;
+use hearthgate_files::replace_file;
 use hearthgate_mqtt::session::{KnownBroker, is_same_owner};
-use hearthgate_storage::replace_file;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use std::fs::{self};
-use std::io::{self};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,9 +42,17 @@ impl SessionFile {
         Ok(SessionFile { path: path.to_owned(), kept })
     }
 
-    fn store(&self) -> Result<(), String> {
-        replace(&self.path, &self.kept).map_err(|error| format!("{}: {error}", self.path.display()))
+    fn store(&self) -> Result<(), StateFileError> {
+        replace(&self.path, &self.kept).map_err(|source| StateFileError { path: self.path.clone(), source })
     }
+}
+
+/// Why what is kept could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+struct StateFileError {
+    path: PathBuf,
+    source: io::Error,
 }
 
 /// Replaces a file by this as JSON.
@@ -85,7 +93,7 @@ impl AnnouncedMemory for AnnouncedFile {
             return Ok(());
         }
         let stored = if topics.is_empty() { fs::remove_file(&self.path) } else { replace(&self.path, &topics) };
-        stored.map_err(|error| format!("{}: {error}", self.path.display()))?;
+        stored.map_err(|source| StateFileError { path: self.path.clone(), source }.to_string())?;
         self.topics = topics;
         Ok(())
     }
@@ -116,7 +124,7 @@ impl SessionMemory for SharedSessionFile {
         let filters = known.map(|index| brokers.remove(index).filters).unwrap_or_default();
         brokers.insert(0, KnownBroker { session, filters });
         brokers.truncate(BROKERS);
-        file.store()
+        file.store().map_err(|error| error.to_string())
     }
 
     fn subscribed(&mut self, filters: &[String]) -> Result<(), String> {
@@ -125,7 +133,7 @@ impl SessionMemory for SharedSessionFile {
             Some(known) if known.filters != filters => known.filters = filters.to_vec(),
             _ => return Ok(()),
         }
-        file.store()
+        file.store().map_err(|error| error.to_string())
     }
 }
 

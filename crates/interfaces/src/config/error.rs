@@ -1,5 +1,6 @@
 //! What is wrong with the options of an interface.
 
+use std::fmt;
 use std::time::Duration;
 
 /// What is wrong with an interface's options, and where.
@@ -13,8 +14,41 @@ pub struct InterfaceConfigError {
 }
 
 impl InterfaceConfigError {
-    pub(crate) fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
-        InterfaceConfigError { path: path.into(), problem: problem.into() }
+    pub(crate) fn new(path: impl Into<String>, problem: impl fmt::Display) -> Self {
+        InterfaceConfigError { path: path.into(), problem: problem.to_string() }
+    }
+}
+
+/// Why a text cannot be the name of an interface.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InterfaceNameError {
+    /// There is none.
+    #[error("an interface needs a name")]
+    Empty,
+    /// It cannot be a topic level.
+    #[error("the name {name:?} becomes a topic level, which can not hold {character:?}")]
+    TopicLevel {
+        /// As given.
+        name: String,
+        /// The first one that does not fit.
+        character: char,
+    },
+    /// It cannot be a file and a class.
+    #[error("{name:?} names files and a class too: use at most 40 lower-case letters, digits and _, a letter first")]
+    Identifier {
+        /// As given.
+        name: String,
+    },
+}
+
+/// A text that is no sequence of bytes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not pairs of hex digits, such as \"02 ff\"")]
+pub(crate) struct HexError(String);
+
+impl HexError {
+    pub(super) fn new(text: &str) -> Self {
+        HexError(text.to_owned())
     }
 }
 

@@ -6,7 +6,8 @@ mod kinds;
 mod options;
 mod stream;
 
-pub use error::InterfaceConfigError;
+pub(crate) use error::HexError;
+pub use error::{InterfaceConfigError, InterfaceNameError};
 pub use kinds::{DriverKind, DummyConfig, ExecConfig, FlowControl, SerialConfig, SerialParity, TcpConfig};
 pub use options::{OptionDoc, common_options, kind_options};
 pub(crate) use stream::parse_hex;
@@ -201,13 +202,13 @@ fn check_stream(stream: &StreamOptions) -> Result<(), InterfaceConfigError> {
 /// Checks the name of an interface: it becomes a topic level and the sender of messages.
 ///
 /// # Errors
-/// A sentence for the user.
-pub fn check_name(name: &str) -> Result<(), String> {
+/// It is empty, or holds what no topic level may hold.
+pub fn check_name(name: &str) -> Result<(), InterfaceNameError> {
     if name.is_empty() {
-        return Err("an interface needs a name".into());
+        return Err(InterfaceNameError::Empty);
     }
     match name.chars().find(|c| matches!(c, '/' | '+' | '#') || c.is_control()) {
-        Some(bad) => Err(format!("the name {name:?} becomes a topic level, which can not hold {bad:?}")),
+        Some(character) => Err(InterfaceNameError::TopicLevel { name: name.to_owned(), character }),
         None => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! The rules of a byte stream: how its frames end, what they mean, what commands write.
 
-use super::error::{InterfaceConfigError, at_least};
+use super::error::{HexError, InterfaceConfigError, at_least};
 use super::kinds::five_seconds;
 use crate::config::duration;
 use hearthgate_domain::delivery::QoS;
@@ -231,13 +231,13 @@ impl FrameOptions {
 }
 
 /// Pairs of hex digits, with blanks between them or not.
-pub(crate) fn parse_hex(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn parse_hex(text: &str) -> Result<Vec<u8>, HexError> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    let advice = || format!("{text:?} is not pairs of hex digits, such as \"02 ff\"");
+    let refused = || HexError::new(text);
     let value =
-        |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok()).ok_or_else(advice);
+        |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok()).ok_or_else(refused);
     if !digits.len().is_multiple_of(2) {
-        return Err(advice());
+        return Err(refused());
     }
     digits.chunks_exact(2).map(|pair| Ok(value(pair[0])? << 4 | value(pair[1])?)).collect()
 }

@@ -30,6 +30,27 @@ pub const SUBCOMMAND: &str = "__exec-guard";
 /// The program could not be started; what a shell answers too.
 const CAN_NOT_START: u8 = 127;
 
+/// Why the guard cannot do its work.
+#[derive(Debug, thiserror::Error)]
+enum GuardError {
+    #[error("the guard of exec interfaces is started by the gateway only")]
+    NoLifeline,
+    #[error("the guard was given no program")]
+    NoProgram,
+    #[error("the child has no process id")]
+    NoProcessId,
+    #[error("starting {} failed: {source}", program.display())]
+    Start { program: OsString, source: io::Error },
+    #[error("{attempted} failed: {source}")]
+    System { attempted: &'static str, source: io::Error },
+}
+
+impl GuardError {
+    fn system<E: Into<io::Error>>(attempted: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| GuardError::System { attempted, source: source.into() }
+    }
+}
+
 /// Runs the guard with the arguments behind [`SUBCOMMAND`]. Call it before anything else happens in the process: no other
 /// thread may run, and no descriptor above 2 but the lifeline may be open.
 #[must_use]
@@ -46,27 +67,27 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, String> {
+fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, GuardError> {
     let lifeline = arguments.next().and_then(|fd| fd.to_str()?.parse::<RawFd>().ok()).filter(|fd| *fd > 2);
-    let lifeline = lifeline.ok_or("the guard of exec interfaces is started by the gateway only")?;
+    let lifeline = lifeline.ok_or(GuardError::NoLifeline)?;
     // SAFETY: the gateway opened this descriptor for us and nothing else in this new process knows of it.
     let lifeline = unsafe { OwnedFd::from_raw_fd(lifeline) };
     let close_on_exec = rustix::io::fcntl_setfd(&lifeline, rustix::io::FdFlags::CLOEXEC);
-    close_on_exec.map_err(|error| format!("reading the lifeline failed: {error}"))?;
-    let program = arguments.nth(1).ok_or("the guard was given no program")?;
+    close_on_exec.map_err(GuardError::system("reading the lifeline"))?;
+    let program = arguments.nth(1).ok_or(GuardError::NoProgram)?;
 
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-        .map_err(|error| format!("becoming the reaper of descendants failed: {error}"))?;
-    let child = start(&program, arguments)?;
+        .map_err(GuardError::system("becoming the reaper of descendants"))?;
+    let child = start(program, arguments)?;
     watch(lifeline)?;
     let code = wait_for(child);
     end_descendants();
     Ok(code)
 }
 
-fn start(program: &OsString, arguments: impl Iterator<Item = OsString>) -> Result<Pid, String> {
+fn start(program: OsString, arguments: impl Iterator<Item = OsString>) -> Result<Pid, GuardError> {
     let ourselves = rustix::process::getpid();
-    let mut command = Command::new(program);
+    let mut command = Command::new(&program);
     command.args(arguments).process_group(0);
     // SAFETY: between fork and exec only two system calls are made, and no memory is allocated.
     unsafe {
@@ -76,9 +97,9 @@ fn start(program: &OsString, arguments: impl Iterator<Item = OsString>) -> Resul
             if rustix::process::getppid() == Some(ourselves) { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
         });
     }
-    let child = command.spawn().map_err(|error| format!("starting {} failed: {error}", program.to_string_lossy()))?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("the child has no process id")?;
-    leave_the_streams_to_the_child().map_err(|error| format!("closing the guard's streams failed: {error}"))?;
+    let child = command.spawn().map_err(|source| GuardError::Start { program, source })?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(GuardError::NoProcessId)?;
+    leave_the_streams_to_the_child().map_err(GuardError::system("closing the guard's streams"))?;
     Ok(pid)
 }
 
@@ -92,7 +113,7 @@ fn leave_the_streams_to_the_child() -> io::Result<()> {
 }
 
 /// Kills every descendant once the lifeline ends, again and again until the process ends with them.
-fn watch(lifeline: OwnedFd) -> Result<(), String> {
+fn watch(lifeline: OwnedFd) -> Result<(), GuardError> {
     let mut lifeline = File::from(lifeline);
     let watch = move || {
         let mut byte = [0];
@@ -103,7 +124,7 @@ fn watch(lifeline: OwnedFd) -> Result<(), String> {
         }
     };
     let thread = std::thread::Builder::new().name("lifeline".into()).spawn(watch);
-    thread.map(|_| ()).map_err(|error| format!("watching the lifeline failed: {error}"))
+    thread.map(|_| ()).map_err(GuardError::system("watching the lifeline"))
 }
 
 fn wait_for(child: Pid) -> u8 {

@@ -69,10 +69,21 @@ enum Word {
     Log,
 }
 
-/// Understands a line; the error says why not.
-pub(crate) fn understand(line: &[u8]) -> Result<FromChild, String> {
-    let said: Said = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-    let missing = |key: &str| format!("`{key}` is missing");
+/// Why a line is none of the protocol.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LineError {
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("`{key}` is missing")]
+    Missing { key: &'static str },
+    #[error("{word:?} is no level; use debug, info, warn or error")]
+    Level { word: String },
+}
+
+/// Understands a line.
+pub(crate) fn understand(line: &[u8]) -> Result<FromChild, LineError> {
+    let said: Said = serde_json::from_slice(line)?;
+    let missing = |key| LineError::Missing { key };
     match said.kind {
         Word::Ready => Ok(FromChild::Ready),
         Word::Pong => said.id.map(FromChild::Pong).ok_or_else(|| missing("id")),
@@ -92,13 +103,13 @@ pub(crate) fn understand(line: &[u8]) -> Result<FromChild, String> {
     }
 }
 
-fn level(word: &str) -> Result<DriverLogLevel, String> {
+fn level(word: &str) -> Result<DriverLogLevel, LineError> {
     match word.to_ascii_lowercase().as_str() {
         "trace" | "debug" => Ok(DriverLogLevel::Debug),
         "info" => Ok(DriverLogLevel::Info),
         "warn" | "warning" => Ok(DriverLogLevel::Warn),
         "error" | "critical" => Ok(DriverLogLevel::Error),
-        _ => Err(format!("{word:?} is no level; use debug, info, warn or error")),
+        _ => Err(LineError::Level { word: word.to_owned() }),
     }
 }
 
@@ -108,16 +119,16 @@ mod tests {
 
     #[test]
     fn every_line_of_the_protocol_is_understood() {
-        let said = |line: &str| understand(line.as_bytes());
-        assert_eq!(said(r#"{"type":"ready"}"#), Ok(FromChild::Ready));
-        assert_eq!(said(r#"{"type":"pong","id":7}"#), Ok(FromChild::Pong(7)));
+        let said = |line: &str| understand(line.as_bytes()).unwrap();
+        assert_eq!(said(r#"{"type":"ready"}"#), FromChild::Ready);
+        assert_eq!(said(r#"{"type":"pong","id":7}"#), FromChild::Pong(7));
         assert_eq!(
             said(r#"{"type":"log","level":"WARNING","text":"x"}"#),
-            Ok(FromChild::Log(DriverLogLevel::Warn, "x".into()))
+            FromChild::Log(DriverLogLevel::Warn, "x".into())
         );
         let message =
             said(r#"{"type":"message","message":{"action":"ON","arguments":{"b":1,"a":"é"}},"retain":true,"qos":2}"#);
-        let Ok(FromChild::Message(emission)) = message else { panic!("{message:?}") };
+        let FromChild::Message(emission) = message else { panic!("{message:?}") };
         assert_eq!(emission.message.action, "ON");
         assert_eq!(emission.message.arguments.keys().collect::<Vec<_>>(), ["b", "a"]);
         assert_eq!((emission.retain, emission.qos, emission.topic), (Some(true), Some(QoS::ExactlyOnce), None));
@@ -134,7 +145,7 @@ mod tests {
             (b"{\"type\":\"log\",\"level\":\"loud\",\"text\":\"x\"}", "no level"),
             (b"\xff\xfe", "expected value"),
         ] {
-            let error = understand(line).unwrap_err();
+            let error = understand(line).unwrap_err().to_string();
             assert!(error.contains(words), "{}: {error}", String::from_utf8_lossy(line));
         }
         assert!(understand("[".repeat(100_000).as_bytes()).is_err(), "deep nesting is refused");

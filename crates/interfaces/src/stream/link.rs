@@ -1,18 +1,23 @@
 //! Opens the device of a byte stream.
 
+use super::error::LinkError;
+use super::outlet::{DeviceOutlet, DeviceStream, OutletControl};
+use super::serial_line::SerialLine;
 use crate::config::{FlowControl, SerialConfig, SerialParity, TcpConfig};
 use rustix::net::sockopt;
+use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_serial::SerialPortBuilderExt;
 
-/// An open device.
-pub(crate) trait DeviceStream: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> DeviceStream for T {}
+/// An open device, and the way to what it has not taken yet.
+pub(crate) struct DeviceLink {
+    pub(crate) stream: Box<dyn DeviceStream>,
+    pub(crate) outlet: DeviceOutlet,
+}
 
 /// How to open it.
 pub(crate) enum DeviceConnector<'a> {
@@ -28,8 +33,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_COUNT: u32 = 3;
 
 impl DeviceConnector<'_> {
-    /// Opens the device; the error says what was attempted and how it failed.
-    pub(crate) async fn open(&self) -> Result<Box<dyn DeviceStream>, String> {
+    /// Opens the device.
+    pub(crate) async fn open(&self) -> Result<DeviceLink, LinkError> {
         match self {
             DeviceConnector::Serial(serial, port) => open_serial(serial, port),
             DeviceConnector::Tcp(tcp) => open_tcp(tcp).await,
@@ -37,7 +42,7 @@ impl DeviceConnector<'_> {
     }
 }
 
-fn open_serial(serial: &SerialConfig, port: &Path) -> Result<Box<dyn DeviceStream>, String> {
+fn open_serial(serial: &SerialConfig, port: &Path) -> Result<DeviceLink, LinkError> {
     let builder = tokio_serial::new(port.to_string_lossy(), serial.baud)
         .data_bits(match serial.data_bits {
             5 => tokio_serial::DataBits::Five,
@@ -56,25 +61,25 @@ fn open_serial(serial: &SerialConfig, port: &Path) -> Result<Box<dyn DeviceStrea
             FlowControl::Software => tokio_serial::FlowControl::Software,
             FlowControl::Hardware => tokio_serial::FlowControl::Hardware,
         });
-    match builder.open_native_async() {
-        Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(format!("opening {} failed: {}", port.display(), error.description)),
-    }
+    let stream = builder.open_native_async();
+    let stream = stream.map_err(|source| LinkError::Serial { port: port.to_owned(), source })?;
+    let (line, gauge) = SerialLine::new(stream);
+    Ok(DeviceLink { stream: Box::new(line), outlet: DeviceOutlet::new(OutletControl::Serial(gauge)) })
 }
 
-async fn open_tcp(tcp: &TcpConfig) -> Result<Box<dyn DeviceStream>, String> {
-    let address = &tcp.address;
-    let stream = match timeout(tcp.connect_timeout, TcpStream::connect(address)).await {
+async fn open_tcp(tcp: &TcpConfig) -> Result<DeviceLink, LinkError> {
+    let address = || tcp.address.clone();
+    let stream = match timeout(tcp.connect_timeout, TcpStream::connect(&tcp.address)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(format!("connecting to {address} failed: {error}")),
-        Err(_) => return Err(format!("connecting to {address} took longer than connect_timeout")),
+        Ok(Err(source)) => return Err(LinkError::Connect { address: address(), source }),
+        Err(_) => return Err(LinkError::ConnectTimeout { address: address() }),
     };
-    keep_alive(&stream)
-        .map_err(|error| format!("setting the options of the connection to {address} failed: {error}"))?;
-    Ok(Box::new(stream))
+    let socket = keep_alive(&stream).and_then(|()| stream.as_fd().try_clone_to_owned());
+    let socket = socket.map_err(|source| LinkError::SocketOptions { address: address(), source })?;
+    Ok(DeviceLink { stream: Box::new(stream), outlet: DeviceOutlet::new(OutletControl::Tcp(socket)) })
 }
 
-fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;

@@ -2,10 +2,13 @@
 //!
 //! The driver reconnects for ever by itself. While the device is out of reach, commands are refused at once.
 
+mod error;
 mod framing;
 mod link;
+mod outlet;
 mod pattern;
 mod rules;
+mod serial_line;
 mod value;
 
 use crate::DriverError;
@@ -14,14 +17,16 @@ use crate::events::EventSender;
 use crate::port::{DriverCount, DriverEvent, DriverLogLevel, DriverPort, StopSignal};
 use crate::queue::{DeviceCommand, PendingCommands};
 use crate::replies;
+use error::LinkError;
 use framing::{FrameBuffer, NextFrame};
 pub(crate) use link::DeviceConnector;
-use link::DeviceStream;
+use link::DeviceLink;
+use outlet::{DeviceOutlet, DeviceStream, DeviceWriter};
 pub(crate) use rules::StreamRules;
 use rules::WrittenCommand;
 use std::pin::pin;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
 use tokio::time::{sleep, timeout};
 
 /// A connection that lasted this long was a good one: the next pause is the shortest again.
@@ -40,8 +45,8 @@ struct Stream<'a> {
 enum End {
     /// We were asked to stop, or nobody listens any more.
     Stopped,
-    /// The device is gone, for this reason.
-    Lost(String),
+    /// The device is gone.
+    Lost(LinkError),
 }
 
 pub(crate) async fn run(
@@ -85,7 +90,8 @@ impl Stream<'_> {
                 }
                 Err(end) => end,
             };
-            let End::Lost(reason) = lost else { return };
+            let End::Lost(error) = lost else { return };
+            let reason = error.to_string();
             let half = framer.reset();
             if half.is_some() && self.events.count(DriverCount::FrameIncomplete).await.is_err() {
                 return;
@@ -109,7 +115,7 @@ impl Stream<'_> {
         &mut self,
         connector: &DeviceConnector<'_>,
         commands: &mut PendingCommands,
-    ) -> Result<Box<dyn DeviceStream>, End> {
+    ) -> Result<DeviceLink, End> {
         let mut open = pin!(connector.open());
         loop {
             tokio::select! {
@@ -122,6 +128,12 @@ impl Stream<'_> {
                 }
             }
         }
+    }
+
+    /// Answers a command that did not get out, and gives the reason back.
+    async fn refuse(&self, command: &DeviceCommand, error: LinkError) -> Result<LinkError, End> {
+        let refused = self.events.refuse(self.config, &command.message, &error.to_string()).await;
+        refused.map(|()| error).map_err(|_| End::Stopped)
     }
 
     /// Waits for something while the device is out of reach, answering commands meanwhile.
@@ -149,20 +161,29 @@ impl Stream<'_> {
 
     async fn serve(
         &mut self,
-        link: Box<dyn DeviceStream>,
+        DeviceLink { stream: device, mut outlet }: DeviceLink,
         framer: &mut FrameBuffer,
         commands: &mut PendingCommands,
     ) -> End {
-        let (reader, writer) = tokio::io::split(link);
+        let (reader, mut writer) = tokio::io::split(device);
         let stop = self.stop.clone();
         let stream = &*self;
         let reads = Reading { stream };
-        let writes = Writing { stream, stop };
+        let writes = Writing { stream, stop, outlet: &mut outlet };
         // Neither waits for the other: a device that does not take our bytes is still heard.
-        tokio::select! {
+        let end = tokio::select! {
             end = reads.run(reader, framer) => end,
-            end = writes.run(writer, commands) => end,
+            end = writes.run(&mut writer, commands) => end,
+        };
+        if let End::Lost(error) = &end {
+            let reason = format!("it may not have reached the device: {error}");
+            for command in outlet.abandon(&mut writer, error).await {
+                if self.events.refuse(self.config, &command, &reason).await.is_err() {
+                    return End::Stopped;
+                }
+            }
         }
+        end
     }
 }
 
@@ -181,7 +202,7 @@ impl Reading<'_> {
                     heard_at = Instant::now();
                     framer.push(&chunk[..length])
                 }
-                Err(reason) => return End::Lost(reason),
+                Err(error) => return End::Lost(error),
             };
             for frame in frames {
                 if self.handle(frame).await.is_err() {
@@ -198,7 +219,7 @@ impl Reading<'_> {
         chunk: &mut [u8],
         framer: &FrameBuffer,
         heard_at: Instant,
-    ) -> Result<usize, String> {
+    ) -> Result<usize, LinkError> {
         let framing = framer.silence_due();
         let patience = self.stream.options.silence_timeout.map(|most| most.saturating_sub(heard_at.elapsed()));
         let wait = match (framing, patience) {
@@ -207,11 +228,11 @@ impl Reading<'_> {
             (None, None) => Duration::MAX,
         };
         match timeout(wait, reader.read(chunk)).await {
-            Ok(Ok(0)) => Err("it closed the connection".into()),
+            Ok(Ok(0)) => Err(LinkError::Closed),
             Ok(Ok(length)) => Ok(length),
-            Ok(Err(error)) => Err(format!("reading from it failed: {error}")),
+            Ok(Err(error)) => Err(LinkError::Read(error)),
             Err(_) if framing.is_some_and(|framing| framing <= wait) => Ok(0),
-            Err(_) => Err("it was silent for longer than silence_timeout".into()),
+            Err(_) => Err(LinkError::Silent),
         }
     }
 
@@ -257,19 +278,21 @@ fn show(frame: &[u8], encoding: FrameEncoding) -> String {
 struct Writing<'a> {
     stream: &'a Stream<'a>,
     stop: StopSignal,
+    outlet: &'a mut DeviceOutlet,
 }
 
 impl Writing<'_> {
-    async fn run(mut self, mut writer: WriteHalf<Box<dyn DeviceStream>>, commands: &mut PendingCommands) -> End {
+    async fn run(mut self, writer: &mut DeviceWriter, commands: &mut PendingCommands) -> End {
         loop {
             // A command in hand is carried out before the stop is heard.
             let command = tokio::select! {
                 biased;
                 () = self.stop.asked() => return End::Stopped,
+                error = self.outlet.stalled(writer) => return End::Lost(error),
                 command = commands.begin() => command,
             };
             let Some(command) = command else { return End::Stopped };
-            let end = self.execute(&mut writer, &command).await;
+            let end = self.execute(writer, &command).await;
             commands.finish();
             if let Err(end) = end {
                 return end;
@@ -277,7 +300,7 @@ impl Writing<'_> {
         }
     }
 
-    async fn execute(&self, writer: &mut WriteHalf<Box<dyn DeviceStream>>, command: &DeviceCommand) -> Result<(), End> {
+    async fn execute(&mut self, writer: &mut DeviceWriter, command: &DeviceCommand) -> Result<(), End> {
         let config = self.stream.config;
         if !command.message.iscmd {
             return Ok(()); // what others report is nothing to write to a device
@@ -287,25 +310,30 @@ impl Writing<'_> {
         }
         let WrittenCommand { bytes, emissions } = match self.stream.rules.written(&command.message) {
             Ok(written) => written,
-            Err(reason) => {
+            Err(refusal) => {
+                let reason = refusal.to_string();
                 return self.stream.events.refuse(config, &command.message, &reason).await.map_err(|_| End::Stopped);
             }
         };
+        let life = config.max_command_age.saturating_sub(command.received_at.elapsed());
+        if let Err(error) = self.outlet.make_way(writer, life).await {
+            return Err(End::Lost(self.stream.refuse(command, error).await?));
+        }
         let write = async {
             writer.write_all(&bytes).await?;
             writer.flush().await
         };
-        let problem = match timeout(self.stream.options.write_timeout, write).await {
+        let error = match timeout(self.stream.options.write_timeout, write).await {
             Ok(Ok(())) => {
+                self.outlet.note(&command.message, life);
                 for emission in emissions {
                     self.stream.events.send(DriverEvent::Emit(emission)).await.map_err(|_| End::Stopped)?;
                 }
                 return Ok(());
             }
-            Ok(Err(error)) => format!("writing to it failed: {error}"),
-            Err(_) => "it took nothing for longer than write_timeout".into(),
+            Ok(Err(error)) => LinkError::Write(error),
+            Err(_) => LinkError::WriteTimeout,
         };
-        self.stream.events.refuse(config, &command.message, &problem).await.map_err(|_| End::Stopped)?;
-        Err(End::Lost(problem))
+        Err(End::Lost(self.stream.refuse(command, error).await?))
     }
 }

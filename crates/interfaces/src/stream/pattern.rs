@@ -12,6 +12,7 @@
 //!
 //! `{_}` takes and forgets. `{{` and `}}` are braces.
 
+use super::error::{CommandRefusal, PatternError};
 use super::value::ValueKind;
 use crate::config::{FrameEncoding, parse_hex};
 
@@ -39,18 +40,16 @@ pub(crate) struct FrameTemplate {
 }
 
 impl FramePattern {
-    pub(crate) fn parse(text: &str, encoding: FrameEncoding) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, encoding: FrameEncoding) -> Result<Self, PatternError> {
         let parts = parse_parts(text, encoding)?;
         for pair in parts.windows(2) {
             if let [Part::Value { name, kind: ValueKind::Any }, Part::Value { name: next, .. }] = pair {
-                return Err(format!(
-                    "nothing tells where {{{name}}} ends and {{{next}}} begins; put a text between them, or give {{{name}:…}} a kind"
-                ));
+                return Err(PatternError::Unseparated { name: name.clone(), next: next.clone() });
             }
         }
         let names: Vec<_> = parts.iter().filter_map(Part::name).collect();
         if let Some((_, twice)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
-            return Err(format!("{{{twice}}} stands there twice"));
+            return Err(PatternError::Twice { name: (*twice).to_owned() });
         }
         Ok(FramePattern { parts, encoding })
     }
@@ -88,10 +87,10 @@ impl FramePattern {
 }
 
 impl FrameTemplate {
-    pub(crate) fn parse(text: &str, encoding: FrameEncoding) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, encoding: FrameEncoding) -> Result<Self, PatternError> {
         let parts = parse_parts(text, encoding)?;
         if parts.iter().any(|part| matches!(part, Part::Value { name, .. } if name == "_")) {
-            return Err("{_} has no value to write".into());
+            return Err(PatternError::Forgotten);
         }
         Ok(FrameTemplate { parts, encoding })
     }
@@ -113,16 +112,16 @@ impl FrameTemplate {
     }
 
     /// Fills it in; the error says which value is missing or does not fit.
-    pub(crate) fn fill(&self, value: impl Fn(&str) -> Option<String>) -> Result<Vec<u8>, String> {
+    pub(crate) fn fill(&self, value: impl Fn(&str) -> Option<String>) -> Result<Vec<u8>, CommandRefusal> {
         let mut bytes = Vec::new();
         for part in &self.parts {
             match part {
                 Part::Literal(literal) => bytes.extend_from_slice(literal),
                 Part::Value { name, kind } => {
-                    let text = value(name).ok_or_else(|| format!("the argument `{name}` is missing"))?;
+                    let text = value(name).ok_or_else(|| CommandRefusal::Missing { name: name.clone() })?;
                     let written = kind
                         .write(&text, self.encoding)
-                        .map_err(|problem| format!("the argument `{name}` {problem}"))?;
+                        .map_err(|problem| CommandRefusal::Unfit { name: name.clone(), problem })?;
                     bytes.extend_from_slice(&written);
                 }
             }
@@ -140,7 +139,7 @@ impl Part {
     }
 }
 
-fn parse_parts(text: &str, encoding: FrameEncoding) -> Result<Vec<Part>, String> {
+fn parse_parts(text: &str, encoding: FrameEncoding) -> Result<Vec<Part>, PatternError> {
     let mut parts = Vec::new();
     let mut literal = String::new();
     let mut rest = text;
@@ -149,14 +148,12 @@ fn parse_parts(text: &str, encoding: FrameEncoding) -> Result<Vec<Part>, String>
             literal.push(character);
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
-            let end = after
-                .find('}')
-                .ok_or_else(|| format!("the brace in {text:?} is never closed; `{{{{` is a literal one"))?;
+            let end = after.find('}').ok_or_else(|| PatternError::Unclosed { text: text.to_owned() })?;
             push_literal(&mut parts, &mut literal, encoding)?;
             parts.push(parse_value(&after[..end], encoding)?);
             rest = &after[end + 1..];
         } else if character == '}' {
-            return Err(format!("the brace in {text:?} was never opened; `}}}}` is a literal one"));
+            return Err(PatternError::Unopened { text: text.to_owned() });
         } else {
             literal.push(character);
             rest = &rest[character.len_utf8()..];
@@ -166,7 +163,7 @@ fn parse_parts(text: &str, encoding: FrameEncoding) -> Result<Vec<Part>, String>
     Ok(parts)
 }
 
-fn push_literal(parts: &mut Vec<Part>, literal: &mut String, encoding: FrameEncoding) -> Result<(), String> {
+fn push_literal(parts: &mut Vec<Part>, literal: &mut String, encoding: FrameEncoding) -> Result<(), PatternError> {
     let text = std::mem::take(literal);
     let bytes = match encoding {
         FrameEncoding::Text => text.into_bytes(),
@@ -178,11 +175,11 @@ fn push_literal(parts: &mut Vec<Part>, literal: &mut String, encoding: FrameEnco
     Ok(())
 }
 
-fn parse_value(inner: &str, encoding: FrameEncoding) -> Result<Part, String> {
+fn parse_value(inner: &str, encoding: FrameEncoding) -> Result<Part, PatternError> {
     let (name, kind) = inner.split_once(':').unwrap_or((inner, ""));
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || !name.chars().all(fits) {
-        return Err(format!("{{{inner}}} needs a name of letters, digits and _"));
+        return Err(PatternError::Unnamed { inner: inner.to_owned() });
     }
     let kind = if kind.is_empty() { ValueKind::Any } else { ValueKind::parse(kind, encoding)? };
     Ok(Part::Value { name: name.into(), kind })
@@ -240,11 +237,11 @@ mod tests {
             ("{raw:2}", FrameEncoding::Hex, "ab", "a length of 2"),
             ("{raw}", FrameEncoding::Hex, "x", "pairs of hex digits"),
         ] {
-            let error = fill(template, encoding, value).unwrap_err();
+            let error = fill(template, encoding, value).unwrap_err().to_string();
             assert!(error.contains(words), "{template}: {error}");
         }
         let missing = FrameTemplate::parse("L{level}", FrameEncoding::Text).unwrap().fill(|_| None).unwrap_err();
-        assert_eq!(missing, "the argument `level` is missing");
+        assert_eq!(missing.to_string(), "the argument `level` is missing");
     }
 
     #[test]
@@ -260,7 +257,7 @@ mod tests {
             ("{a} {a}", FrameEncoding::Text, "twice"),
             ("0x02", FrameEncoding::Hex, "pairs of hex digits"),
         ] {
-            let error = FramePattern::parse(pattern, encoding).unwrap_err();
+            let error = FramePattern::parse(pattern, encoding).unwrap_err().to_string();
             assert!(error.contains(words), "{pattern}: {error}");
         }
     }

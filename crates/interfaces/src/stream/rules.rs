@@ -1,5 +1,6 @@
 //! The rules of a byte stream, compiled: which frame means which messages, which command writes which bytes.
 
+use super::error::{CommandRefusal, PatternError};
 use super::pattern::{CapturedFields, FramePattern, FrameTemplate};
 use crate::config::{FrameEncoding, InterfaceConfigError, MessageTemplate, ReceiveRule, SendRule};
 use crate::port::DeviceMessage;
@@ -65,8 +66,8 @@ impl StreamRules {
         })
     }
 
-    /// What a command writes; the error is the reason for its refusal.
-    pub(crate) fn written(&self, command: &InternalMsg) -> Result<WrittenCommand, String> {
+    /// What a command writes.
+    pub(crate) fn written(&self, command: &InternalMsg) -> Result<WrittenCommand, CommandRefusal> {
         for rule in &self.send {
             let mut captures = CapturedFields::new();
             if !rule.conditions.iter().all(|(field, pattern)| pattern.capture(field(command).as_bytes(), &mut captures))
@@ -80,7 +81,7 @@ impl StreamRules {
                 emissions: rule.messages.iter().map(|message| message.fill(&captures)).collect(),
             });
         }
-        Err(format!("no rule of this interface knows the action {:?} here", command.action))
+        Err(CommandRefusal::NoRule { action: command.action.clone() })
     }
 }
 
@@ -151,11 +152,11 @@ enum Argument {
 impl Message {
     fn compile(template: &MessageTemplate, names: &[&str], path: &str) -> Result<Self, InterfaceConfigError> {
         let text = |key: &str, text: &str| {
-            let fail = |problem| InterfaceConfigError::new(format!("{path}.{key}"), problem);
+            let fail = |problem: PatternError| InterfaceConfigError::new(format!("{path}.{key}"), problem);
             let parsed = FrameTemplate::parse(text, FrameEncoding::Text).map_err(fail)?;
             let uncaptured = parsed.names().find(|name| !names.contains(name)).map(str::to_owned);
             match uncaptured {
-                Some(name) => Err(fail(format!("nothing captures {{{name}}}"))),
+                Some(name) => Err(fail(PatternError::Uncaptured { name })),
                 None => Ok(parsed),
             }
         };
@@ -277,9 +278,9 @@ mod tests {
         let siren = rules.written(&command("", "Siren", "WAIL", Value::Null)).unwrap();
         assert_eq!(siren.bytes, b"!WAIL\n");
         assert_eq!(siren.emissions[0].message.action, "WAIL_SENT");
-        let refused = rules.written(&command("zone3", "", "SET", "warm".into())).unwrap_err();
+        let refused = rules.written(&command("zone3", "", "SET", "warm".into())).unwrap_err().to_string();
         assert!(refused.contains("`value` must be a number"), "{refused}");
-        let refused = rules.written(&command("cellar", "", "SET", "1".into())).unwrap_err();
+        let refused = rules.written(&command("cellar", "", "SET", "1".into())).unwrap_err().to_string();
         assert!(refused.contains("no rule of this interface knows the action \"SET\""), "{refused}");
     }
 

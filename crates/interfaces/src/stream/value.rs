@@ -1,5 +1,6 @@
 //! The kinds of values in patterns and templates: how far they reach, and their forms as text and as bytes.
 
+use super::error::{PatternError, ValueError};
 use crate::config::{FrameEncoding, parse_hex};
 
 /// What a value may be made of.
@@ -14,7 +15,7 @@ pub(super) enum ValueKind {
 }
 
 impl ValueKind {
-    pub(super) fn parse(word: &str, encoding: FrameEncoding) -> Result<ValueKind, String> {
+    pub(super) fn parse(word: &str, encoding: FrameEncoding) -> Result<ValueKind, PatternError> {
         let unknown = || {
             let kinds = match encoding {
                 FrameEncoding::Text => "a number of characters, digits, number or word",
@@ -22,7 +23,7 @@ impl ValueKind {
                     "a number of bytes, u8, i8, u16be, u16le, i16be, i16le, u32be, u32le, i32be or i32le"
                 }
             };
-            format!("`{word}` is no kind of value here; use {kinds}")
+            PatternError::Kind { word: word.to_owned(), kinds }
         };
         if let Ok(count) = word.parse::<usize>() {
             return if (1..=4_096).contains(&count) { Ok(ValueKind::Exactly(count)) } else { Err(unknown()) };
@@ -83,10 +84,9 @@ impl ValueKind {
     }
 
     /// The text of an argument as bytes to write.
-    pub(super) fn write(self, text: &str, encoding: FrameEncoding) -> Result<Vec<u8>, String> {
+    pub(super) fn write(self, text: &str, encoding: FrameEncoding) -> Result<Vec<u8>, ValueError> {
         let bytes = match encoding {
-            // A line end in a value would smuggle a second frame to the device.
-            FrameEncoding::Text if text.chars().any(char::is_control) => return Err("holds a control character".into()),
+            FrameEncoding::Text if text.chars().any(char::is_control) => return Err(ValueError::ControlCharacter),
             FrameEncoding::Text => text.as_bytes().to_vec(),
             FrameEncoding::Hex => match self {
                 ValueKind::Integer { bytes, signed, little_endian } => {
@@ -100,13 +100,14 @@ impl ValueKind {
         if self.extent(&bytes, None, encoding) == Some(bytes.len()) {
             return Ok(bytes);
         }
+        let text = text.to_owned();
         Err(match self {
-            ValueKind::Any => "is empty".into(),
-            ValueKind::Exactly(count) => format!("must have a length of {count}, and is {text:?}"),
-            ValueKind::Digits => format!("must be digits, and is {text:?}"),
-            ValueKind::Number => format!("must be a number, and is {text:?}"),
-            ValueKind::Word => format!("must be letters, digits, _ and -, and is {text:?}"),
-            ValueKind::Integer { .. } => format!("must be an integer, and is {text:?}"),
+            ValueKind::Any => ValueError::Empty,
+            ValueKind::Exactly(length) => ValueError::Length { length, text },
+            ValueKind::Digits => ValueError::Form { expected: "digits", text },
+            ValueKind::Number => ValueError::Form { expected: "a number", text },
+            ValueKind::Word => ValueError::Form { expected: "letters, digits, _ and -", text },
+            ValueKind::Integer { .. } => ValueError::Form { expected: "an integer", text },
         })
     }
 }
@@ -131,12 +132,12 @@ fn integer(taken: &[u8], bytes: usize, signed: bool, little_endian: bool) -> i64
     if signed && value >> (bits - 1) == 1 { value - (1 << bits) } else { value }
 }
 
-fn integer_bytes(text: &str, bytes: usize, signed: bool, little_endian: bool) -> Result<Vec<u8>, String> {
+fn integer_bytes(text: &str, bytes: usize, signed: bool, little_endian: bool) -> Result<Vec<u8>, ValueError> {
     let bits = 8 * bytes;
     let (least, most) =
         if signed { (-(1i64 << (bits - 1)), (1i64 << (bits - 1)) - 1) } else { (0, (1i64 << bits) - 1) };
     let value = text.trim().parse::<i64>().ok().filter(|value| (least..=most).contains(value));
-    let value = value.ok_or_else(|| format!("must be an integer from {least} to {most}, and is {text:?}"))?;
+    let value = value.ok_or_else(|| ValueError::Range { least, most, text: text.to_owned() })?;
     let mut written = value.to_le_bytes()[..bytes].to_vec();
     if !little_endian {
         written.reverse();

@@ -124,3 +124,28 @@ async fn a_silence_longer_than_allowed_means_that_the_panel_is_gone() {
     listener.accept().await.unwrap();
     driver.online().await;
 }
+
+/// The device's own buffer is out of reach; what our side still holds when the connection is given up must not arrive.
+#[tokio::test]
+async fn what_a_device_does_not_take_in_time_is_answered_and_never_reaches_it() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(2_048).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let head = format!("kind = \"tcp\"\naddress = \"{}\"\nmax_command_age = \"1s\"\n", listener.local_addr().unwrap());
+    let rules = RULES.replace("SET {zone:digits}", &format!("{} {{zone:digits}}", "x".repeat(1_000)));
+    let (mut driver, mut panel) = connected(&listener, &format!("{head}{rules}")).await;
+    for zone in 0..40 {
+        driver.command_with("SET", &[("zone", &zone.to_string()), ("value", "1")]).await;
+    }
+    let refused = driver.refused("SET").await;
+    assert!(refused.contains("it may not have reached the device"), "{refused}");
+    for _ in 0..10 {
+        driver.refused("SET").await;
+    }
+    let mut arrived = Vec::new();
+    // The connection was reset; what the device's side had taken can be read, or not even that.
+    let _ = panel.read_to_end(&mut arrived).await;
+    let lines = arrived.iter().filter(|byte| **byte == b'\n').count();
+    assert!(lines < 30, "{lines} commands arrived of 40");
+}

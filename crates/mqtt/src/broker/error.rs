@@ -1,5 +1,6 @@
 //! Why the broker cannot start, or cannot go on.
 
+use argon2::password_hash::phc;
 use std::io;
 use std::path::PathBuf;
 
@@ -35,7 +36,7 @@ pub enum BrokerError {
     },
     /// An option has an impossible value.
     #[error("broker.{0}")]
-    Options(String),
+    Options(#[from] BrokerOptionError),
     /// A certificate or key can't be used.
     #[error("cannot use {} for the broker's TLS listener: {why}", file.display())]
     Tls {
@@ -53,4 +54,38 @@ pub enum BrokerError {
     /// One of the broker's own tasks ended.
     #[error("the broker cannot go on: {0}")]
     Task(String),
+}
+
+/// An option with an impossible value; begins with its key below `[broker]`.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerOptionError {
+    /// A limit under which nothing works.
+    #[error("limits.{key} is {value}, it must be at least {least}")]
+    TooSmall {
+        /// The limit.
+        key: &'static str,
+        /// As configured.
+        value: usize,
+        /// The smallest value that works.
+        least: usize,
+    },
+    /// A packet that MQTT cannot carry.
+    #[error("limits.max_packet_size is over 256 MiB, more than MQTT can carry")]
+    PacketTooLarge,
+    /// A password that is not a hash. It is not repeated.
+    #[error("users.{user}: password is not an argon2 PHC string ({problem}); make one with `hearthgate broker passwd`")]
+    Password {
+        /// Whose.
+        user: String,
+        /// What the reader says.
+        problem: phc::Error,
+    },
+    /// An entry of an access list is no topic filter.
+    #[error("{list}: {filter:?} is not a topic filter")]
+    Filter {
+        /// `anonymous`, or `users.NAME`.
+        list: String,
+        /// As configured.
+        filter: String,
+    },
 }

@@ -1,11 +1,12 @@
 //! Looking into a running broker from another thread: who is or was connected, and an end to a connection.
 
 use super::loss::BrokerLoss;
+use super::server::auth::AccessControl;
+use super::server::shared::ServerState;
 use super::state::BrokerState;
+use super::topic;
 use crate::codec::ProtocolLevel;
 use crate::codec::reason::ReasonCode;
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
@@ -54,6 +55,28 @@ pub struct BrokerSnapshot {
     pub dropped: u64,
 }
 
+/// What a client may do with a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicRights {
+    /// Whether it can connect at all, with the right password.
+    pub may_connect: bool,
+    /// Whether it may publish to it.
+    pub may_publish: bool,
+    /// Whether it gets messages of it, if it subscribes.
+    pub may_receive: bool,
+}
+
+/// Who asks for a right, and for which topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RightsQuestion {
+    /// As whom it would come.
+    pub user: Option<String>,
+    /// Client id.
+    pub client_id: String,
+    /// A topic without wildcards.
+    pub topic: String,
+}
+
 /// The broker does not run, or is too busy to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the embedded broker does not answer")]
@@ -62,6 +85,7 @@ pub struct NoAnswer;
 pub(super) enum InspectorQuestion {
     Snapshot(oneshot::Sender<BrokerSnapshot>),
     Disconnect(String, oneshot::Sender<bool>),
+    Rights(RightsQuestion, oneshot::Sender<TopicRights>),
 }
 
 /// Asks whichever broker runs now. Clones ask the same.
@@ -85,6 +109,14 @@ impl BrokerInspector {
         self.ask(|answer| InspectorQuestion::Disconnect(id, answer)).await
     }
 
+    /// What the broker would allow: it decides by the same lists when a client comes.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub async fn rights(&self, question: RightsQuestion) -> Result<TopicRights, NoAnswer> {
+        self.ask(|answer| InspectorQuestion::Rights(question, answer)).await
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> InspectorQuestion) -> Result<T, NoAnswer> {
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(NoAnswer)?;
         let (answer, answered) = oneshot::channel();
@@ -101,15 +133,27 @@ impl BrokerInspector {
 }
 
 /// Answers for ever.
-pub(super) async fn answer(hub: Rc<RefCell<BrokerState>>, mut questions: mpsc::Receiver<InspectorQuestion>) {
+pub(super) async fn answer(server: &ServerState, mut questions: mpsc::Receiver<InspectorQuestion>) {
+    let ServerState { hub, gatekeeper, .. } = server;
     while let Some(question) = questions.recv().await {
         // Whoever asked may be gone.
         match question {
             InspectorQuestion::Snapshot(answer) => drop(answer.send(snapshot(&hub.borrow()))),
             InspectorQuestion::Disconnect(id, answer) => drop(answer.send(disconnect(&mut hub.borrow_mut(), &id))),
+            InspectorQuestion::Rights(question, answer) => drop(answer.send(rights(gatekeeper, &question))),
         }
     }
     std::future::pending().await
+}
+
+fn rights(gatekeeper: &AccessControl, RightsQuestion { user, client_id, topic }: &RightsQuestion) -> TopicRights {
+    let Some(rights) = gatekeeper.rights_by_name(user.as_deref(), client_id) else { return TopicRights::default() };
+    let is_name = topic::is_name(topic);
+    TopicRights {
+        may_connect: true,
+        may_publish: is_name && rights.may_publish(topic),
+        may_receive: is_name && rights.may_receive(topic),
+    }
 }
 
 fn snapshot(hub: &BrokerState) -> BrokerSnapshot {

@@ -44,12 +44,12 @@ mod state;
 mod store;
 mod topic;
 
-pub use inspect::{BrokerInspector, BrokerSnapshot, ClientState, NoAnswer};
+pub use inspect::{BrokerInspector, BrokerSnapshot, ClientState, NoAnswer, RightsQuestion, TopicRights};
 pub use loss::{BrokerLoss, LossObserver};
 pub use options::{AclOptions, BrokerOptions, BrokerTlsOptions, LimitOptions, UserOptions};
 
 use crate::link::LinkPort;
-pub use error::BrokerError;
+pub use error::{BrokerError, BrokerOptionError};
 use server::BoundBroker;
 use std::fmt;
 use std::io;
@@ -71,7 +71,7 @@ impl EmbeddedBroker {
     /// [`BrokerError::PortInUse`], [`BrokerError::OpenToAll`] and the others that concern options, certificates and
     /// addresses.
     pub fn bind(options: BrokerOptions) -> Result<EmbeddedBroker, BrokerError> {
-        options.limits.check().map_err(BrokerError::Options)?;
+        options.limits.check()?;
         let gatekeeper = crate::broker::server::auth::AccessControl::new(&options)?;
         let certified = options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let mut listeners = Vec::new();

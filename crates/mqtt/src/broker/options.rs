@@ -1,5 +1,6 @@
 //! How the broker is configured: the keys of `[broker]`, with their defaults.
 
+use crate::broker::error::BrokerOptionError;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -150,7 +151,7 @@ impl Default for LimitOptions {
         LimitOptions {
             max_connections: 2_000,
             connections_per_second: 500,
-            max_packet_size: MIB,
+            max_packet_size: 16 * MIB,
             max_inflight: 1_000,
             receive_maximum: 4_096,
             topic_alias_maximum: 64,
@@ -174,9 +175,9 @@ impl Default for LimitOptions {
 
 impl LimitOptions {
     /// Says what is out of range, naming the key.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        let at_least = |key: &str, value: usize, least: usize| {
-            if value < least { Err(format!("limits.{key} is {value}, it must be at least {least}")) } else { Ok(()) }
+    pub(crate) fn check(&self) -> Result<(), BrokerOptionError> {
+        let at_least = |key, value, least| {
+            if value < least { Err(BrokerOptionError::TooSmall { key, value, least }) } else { Ok(()) }
         };
         at_least("max_connections", self.max_connections, 1)?;
         at_least("connections_per_second", self.connections_per_second as usize, 1)?;
@@ -188,7 +189,7 @@ impl LimitOptions {
         at_least("max_subscriptions", self.max_subscriptions, 1)?;
         at_least("max_unacknowledged_bytes", self.max_unacknowledged_bytes, 64 * 1024)?;
         if self.max_packet_size > 256 * MIB - 1 {
-            return Err("limits.max_packet_size is over 256 MiB, more than MQTT can carry".into());
+            return Err(BrokerOptionError::PacketTooLarge);
         }
         Ok(())
     }

@@ -2,9 +2,9 @@
 
 use super::backoff::{ConnectionLoss, LossKind};
 use super::options::SessionOptions;
-use super::reason;
 use super::state::SessionState;
 use super::transport::Established;
+use crate::codec::reason::ReasonCode;
 use crate::link::LinkEvent;
 use crate::session::broker_switch::BrokerSwitch;
 use crate::session::events::ReceiverGone;
@@ -14,10 +14,10 @@ use crate::session::keep_alive::KeepAlive;
 use crate::session::outbound::outbox::RejectedMessage;
 use crate::session::outbound::packets::DISCONNECT;
 use crate::session::transport::read_coalescer::ReadCoalescer;
-use hearthgate_domain::delivery::{SubscriptionIds, UnixMicros};
+use hearthgate_domain::delivery::{SubscriptionIds, UnixMicros, unix_micros};
 use std::io;
 use std::pin::pin;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::time::{sleep, timeout};
 
 /// What comes so long after a session was taken up again is taken for new, even if there was no pause.
@@ -204,7 +204,7 @@ impl<'a> EstablishedConnection<'a> {
         if self.standing.wire.input.is_empty() {
             return Ok(());
         }
-        let received_at = micros_now();
+        let received_at = unix_micros(SystemTime::now());
         let mut packets = 0;
         while let Some(packet) = self.standing.parser.next(&mut self.standing.wire.input)? {
             self.handle(packet, received_at)?;
@@ -245,7 +245,8 @@ impl<'a> EstablishedConnection<'a> {
                 }
             }
             BrokerPacket::Disconnect { code, reason } => {
-                let kind = if code == reason::TAKEN_OVER { LossKind::TakenOver } else { LossKind::Broken };
+                let kind =
+                    if code == ReasonCode::SessionTakenOver as u8 { LossKind::TakenOver } else { LossKind::Broken };
                 return Err(ConnectionEnd::Lost(ConnectionLoss::new(
                     kind,
                     format!("the broker ended the connection: {reason}"),
@@ -318,7 +319,8 @@ impl<'a> EstablishedConnection<'a> {
         })?;
         let refusals = subscriptions.take_refusals();
         if !refusals.is_empty() {
-            reports.push(LinkEvent::Refused(refusals));
+            let in_words = refusals.into_iter().map(|(filter, refusal)| (filter, refusal.to_string()));
+            reports.push(LinkEvent::Refused(in_words.collect()));
         }
         if let Some(held) = subscriptions.take_change() {
             reports.push(LinkEvent::Subscribed(held));
@@ -382,9 +384,4 @@ impl<'a> EstablishedConnection<'a> {
             Err(_) => tracing::debug!("the broker did not take DISCONNECT in time"),
         }
     }
-}
-
-fn micros_now() -> UnixMicros {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMicros::try_from(since.as_micros()).unwrap_or(UnixMicros::MAX)
 }

@@ -1,6 +1,7 @@
 //! Which MQTT session this is, as a number that outlives the process as long as the broker keeps the session.
 
 use super::options::BrokerServer;
+use crate::stable_hash::stable_hash;
 
 /// The low bits say whose session it is (server and client identifier), the others are the epoch: drawn anew whenever the
 /// broker has forgotten us.
@@ -25,12 +26,9 @@ fn owner_mask() -> u64 {
     (1 << OWNER_BITS) - 1
 }
 
-/// FNV-1a: the same in every build, as the number is kept in files.
+/// A fixed number for a client identifier at a server.
 pub(super) fn owner(server: &BrokerServer, client_id: &str) -> u64 {
-    let text = format!("{server}\0{client_id}");
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = stable_hash(format!("{server}\0{client_id}").bytes());
     (hash ^ (hash >> OWNER_BITS)) & owner_mask()
 }
 

@@ -17,7 +17,6 @@ mod keep_alive;
 mod options;
 pub(crate) mod outbound;
 mod probe;
-mod reason;
 mod state;
 mod subscriptions;
 mod transport;

@@ -2,9 +2,9 @@
 
 use super::options::ProtocolVersion;
 use crate::link::{LinkSubscription, subscription_identifier};
-use crate::session::inbound::packet::ConnackLimits;
+use crate::session::inbound::packet::{ConnackLimits, GrantRefusal};
 use crate::session::outbound::packet_ids::PacketIds;
-use crate::session::outbound::packets;
+use crate::session::outbound::packets::{self, PacketWriteError};
 use bytes::BytesMut;
 use hearthgate_domain::delivery::QoS;
 use std::collections::{HashMap, HashSet};
@@ -34,7 +34,7 @@ pub(super) struct SubscriptionSet {
     /// are not compared each time.
     is_settled: bool,
     changed: bool,
-    refusals: Vec<(String, String)>,
+    refusals: Vec<(String, GrantRefusal)>,
 }
 
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl SubscriptionSet {
 
     /// Asks for the difference, new filters first so that no message falls between an old and a new one. One difference
     /// at a time: the next is made when all of this one is answered.
-    pub(super) fn ask(&mut self, out: &mut BytesMut, ids: &mut PacketIds) -> Result<(), String> {
+    pub(super) fn ask(&mut self, out: &mut BytesMut, ids: &mut PacketIds) -> Result<(), PacketWriteError> {
         if self.is_settled || !self.asked.is_empty() {
             return Ok(());
         }
@@ -131,9 +131,7 @@ impl SubscriptionSet {
         }
         for subscription in wanted.iter().filter(|it| it.filter.starts_with("$share/")) {
             if self.refused.insert(subscription.filter.clone()) {
-                let reason =
-                    "the broker has no shared subscriptions with identifiers (MQTT 5), which a group of gateways needs";
-                self.refusals.push((subscription.filter.clone(), reason.to_owned()));
+                self.refusals.push((subscription.filter.clone(), GrantRefusal::Unshareable));
             }
         }
     }
@@ -154,11 +152,11 @@ impl SubscriptionSet {
     }
 
     /// SUBACK.
-    pub(super) fn granted(&mut self, id: u16, results: Vec<Result<QoS, String>>, ids: &mut PacketIds) {
+    pub(super) fn granted(&mut self, id: u16, results: Vec<Result<QoS, GrantRefusal>>, ids: &mut PacketIds) {
         let Some(Asked::Subscribe(filters)) = self.asked.remove(&id) else { return };
         ids.free(id);
         self.changed = true;
-        let silent = std::iter::repeat_with(|| Err("the broker did not answer for this filter".to_owned()));
+        let silent = std::iter::repeat(Err(GrantRefusal::Unanswered));
         for (asked, result) in filters.into_iter().zip(results.into_iter().chain(silent)) {
             match result {
                 Ok(granted) => {
@@ -167,9 +165,9 @@ impl SubscriptionSet {
                     }
                     self.held.insert(asked.filter, Some(asked.qos));
                 }
-                Err(reason) => {
+                Err(refusal) => {
                     self.refused.insert(asked.filter.clone());
-                    self.refusals.push((asked.filter, reason));
+                    self.refusals.push((asked.filter, refusal));
                 }
             }
         }
@@ -186,7 +184,7 @@ impl SubscriptionSet {
     }
 
     /// Refusals since the last call.
-    pub(super) fn take_refusals(&mut self) -> Vec<(String, String)> {
+    pub(super) fn take_refusals(&mut self) -> Vec<(String, GrantRefusal)> {
         std::mem::take(&mut self.refusals)
     }
 
@@ -280,8 +278,8 @@ mod tests {
         it.want(filters(&["a"]));
         let mut out = BytesMut::new();
         it.ask(&mut out, &mut ids).unwrap();
-        it.granted(1, vec![Err("no".into())], &mut ids);
-        assert_eq!(it.take_refusals(), [("a".into(), "no".into())]);
+        it.granted(1, vec![Err(GrantRefusal::Unexplained)], &mut ids);
+        assert_eq!(it.take_refusals(), [("a".into(), GrantRefusal::Unexplained)]);
         assert_eq!(settle(&mut it, &mut ids), (vec![], vec![]));
     }
 

@@ -19,7 +19,7 @@ fn both_versions_connect_on_one_port() {
     let (_v5, connack) = broker.connect(&Connect { id: "five".into(), ..Connect::v5() });
     assert_eq!((connack.code, connack.present), (0, false));
     assert!(has(&connack.properties, &property_u16(0x22, 64)), "topic alias maximum");
-    assert!(has(&connack.properties, &property_u32(0x27, 1024 * 1024)), "maximum packet size");
+    assert!(has(&connack.properties, &property_u32(0x27, 16 << 20)), "maximum packet size");
     assert!(has(&connack.properties, &property_u16(0x21, 4096)), "receive maximum");
 }
 

@@ -3,7 +3,7 @@
 use super::Rules;
 use crate::BUILTIN_DUMMY;
 use crate::finding::ConfigFinding;
-use crate::sections::GatewaySettings;
+use crate::sections::{GatewaySettings, SupervisionSettings};
 use hearthgate_interfaces::InterfaceConfig;
 use secrecy::SecretString;
 use std::path::Path;
@@ -66,7 +66,13 @@ impl Rules<'_> {
         for (name, table) in &settings.interface_tables {
             let header = self.origins.header(&["interfaces".to_owned(), name.clone()]).cloned();
             if let Err(problem) = hearthgate_interfaces::config::check_name(name) {
-                self.findings.push(ConfigFinding::error(format!("interfaces.{name}"), problem).at(header.as_ref()));
+                self.findings
+                    .push(ConfigFinding::error(format!("interfaces.{name}"), problem.to_string()).at(header.as_ref()));
+            }
+            if SupervisionSettings::COMPONENTS.contains(&name.as_str()) {
+                let problem = format!("{name} is a component of the gateway");
+                let finding = ConfigFinding::error(format!("interfaces.{name}"), problem);
+                self.findings.push(finding.remedy("give the interface another name").at(header.as_ref()));
             }
             match InterfaceConfig::from_table(table.clone()) {
                 Ok(mut config) => {

@@ -61,20 +61,34 @@ impl Rules<'_> {
             let key = if http.token_file.is_some() { "http.token_file" } else { "http.token" };
             self.error(key, fault, "make one with `openssl rand -hex 32`");
         }
-        for part in settings.supervision.parts.keys() {
+        for ancestor in http.frame_ancestors.iter().filter(|ancestor| !is_ancestor(ancestor)) {
+            self.error(
+                "http.frame_ancestors",
+                format!("{ancestor:?} is no origin"),
+                "use \"'self'\", or an origin such as \"https://panel.lan:8443\"",
+            );
+        }
+        for component in settings.supervision.components.keys() {
             let interfaces = settings.interface_tables.keys().map(String::as_str);
-            let known: Vec<&str> = SupervisionSettings::PARTS.into_iter().chain(interfaces).collect();
-            if !known.contains(&part.as_str()) {
-                let remedy = match nearest_word(part, known.iter().copied()) {
+            let known: Vec<&str> = SupervisionSettings::COMPONENTS.into_iter().chain(interfaces).collect();
+            if !known.contains(&component.as_str()) {
+                let remedy = match nearest_word(component, known.iter().copied()) {
                     Some(word) => format!("did you mean \"{word}\"?"),
                     None => format!("known are {}", known.join(", ")),
                 };
-                let finding =
-                    ConfigFinding::error(format!("supervision.{part}"), "there is no such part").remedy(remedy);
-                self.findings.push(finding.at(self.origins.header(&["supervision".to_owned(), part.clone()])));
+                let key = format!("supervision.{component}");
+                let finding = ConfigFinding::error(key, "there is no such component").remedy(remedy);
+                self.findings.push(finding.at(self.origins.header(&["supervision".to_owned(), component.clone()])));
             }
         }
     }
+}
+
+/// `'self'`, or scheme, host and perhaps port: all that a header may take from us without becoming another one.
+fn is_ancestor(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]*".contains(&byte);
+    text == "'self'" || host.is_some_and(|host| !host.is_empty() && host.bytes().all(is_plain))
 }
 
 /// Why a token protects nothing, or reaches no client.
@@ -88,7 +102,19 @@ fn token_fault(token: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::token_fault;
+    use super::{is_ancestor, token_fault};
+
+    #[test]
+    fn what_is_no_origin_gets_into_no_header() {
+        for origin in ["'self'", "https://panel.lan", "http://192.168.1.2:8123", "https://[::1]:1", "https://*.lan"] {
+            assert!(is_ancestor(origin), "{origin}");
+        }
+        for other in
+            ["", "self", "*", "panel.lan", "https://", "https://a/b", "https://a; script-src *", "https://a\nb: c"]
+        {
+            assert!(!is_ancestor(other), "{other}");
+        }
+    }
 
     #[test]
     fn a_token_that_is_empty_short_or_unsendable_is_refused() {

@@ -69,6 +69,8 @@ pub struct HttpSettings {
     pub token_file: Option<PathBuf>,
     /// Host names, without port, under which a proxy passes requests on.
     pub names: Vec<String>,
+    /// Origins whose pages may show ours in a frame, or `'self'`.
+    pub frame_ancestors: Vec<String>,
 }
 
 /// `[homeassistant]`.
@@ -94,16 +96,16 @@ pub struct SupervisionSettings {
     pub max_restarts: u32,
     /// The window.
     pub window: DurationText,
-    /// How long a part stays parked; zero: until an operator resumes it.
+    /// How long a component stays parked; zero: until an operator resumes it.
     pub cool_down: DurationText,
-    /// Silence after which a part counts as hung.
+    /// Silence after which a component counts as hung.
     pub stall_timeout: DurationText,
-    /// What differs for one part.
+    /// What differs for one component.
     #[schemars(flatten)]
-    pub parts: BTreeMap<String, PolicyOverride>,
+    pub components: BTreeMap<String, PolicyOverride>,
 }
 
-/// `[supervision.NAME]`: what differs from `[supervision]` for one part.
+/// `[supervision.NAME]`: what differs from `[supervision]` for one component.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyOverride {
@@ -117,23 +119,35 @@ pub struct PolicyOverride {
     pub max_restarts: Option<u32>,
     /// The window.
     pub window: Option<DurationText>,
-    /// How long the part stays parked.
+    /// How long the component stays parked.
     pub cool_down: Option<DurationText>,
-    /// Silence after which the part counts as hung.
+    /// Silence after which the component counts as hung.
     pub stall_timeout: Option<DurationText>,
-    /// Whether the program ends when this part is parked.
+    /// Whether the program ends when this component is parked.
     pub essential: Option<bool>,
 }
 
 impl SupervisionSettings {
-    /// Names of the parts that are no interface.
-    pub const PARTS: [&'static str; 8] =
-        ["broker", "mqtt", "mapper", "router", "writer", "poster", "homeassistant", "supervisor"];
+    /// The gateway's own components, each an actor of that name. The others are interfaces.
+    pub const COMPONENTS: [&'static str; 12] = [
+        "broker",
+        "mqtt",
+        "mapper",
+        "maps",
+        "router",
+        "catalog",
+        "writer",
+        "poster",
+        "dead_letters",
+        "historian",
+        "homeassistant",
+        "supervisor",
+    ];
 
-    /// The policy of one part.
+    /// The policy of one component.
     #[must_use]
-    pub fn of(&self, part: &str) -> RestartPolicy {
-        let own = self.parts.get(part).cloned().unwrap_or_default();
+    pub fn of(&self, component: &str) -> RestartPolicy {
+        let own = self.components.get(component).cloned().unwrap_or_default();
         let cool_down = own.cool_down.unwrap_or(self.cool_down).0;
         RestartPolicy {
             initial_backoff: own.backoff.unwrap_or(self.backoff).0,
@@ -152,7 +166,7 @@ impl SupervisionSettings {
 const SUPERVISION_KEYS: [&str; 7] =
     ["backoff", "max_backoff", "jitter", "max_restarts", "window", "cool_down", "stall_timeout"];
 
-// By hand, since every other key is the name of a part, and its content must be a section.
+// By hand, since every other key is the name of a component, and its content must be a section.
 impl<'de> Deserialize<'de> for SupervisionSettings {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Keys;
@@ -163,7 +177,7 @@ impl<'de> Deserialize<'de> for SupervisionSettings {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SupervisionSettings, A::Error> {
                 let mut own = PolicyOverride::default();
-                let mut parts = BTreeMap::new();
+                let mut components = BTreeMap::new();
                 while let Some(key) = map.next_key::<String>()? {
                     match key.as_str() {
                         "backoff" => own.backoff = map.next_value()?,
@@ -174,12 +188,12 @@ impl<'de> Deserialize<'de> for SupervisionSettings {
                         "cool_down" => own.cool_down = map.next_value()?,
                         "stall_timeout" => own.stall_timeout = map.next_value()?,
                         _ => {
-                            let PartOrUnknown(part) = map.next_value()?;
-                            parts.insert(key, part);
+                            let ComponentOrUnknown(component) = map.next_value()?;
+                            components.insert(key, component);
                         }
                     }
                 }
-                complete(&own, parts)
+                complete(&own, components)
             }
         }
         from.deserialize_map(Keys)
@@ -188,7 +202,7 @@ impl<'de> Deserialize<'de> for SupervisionSettings {
 
 fn complete<E: serde::de::Error>(
     own: &PolicyOverride,
-    parts: BTreeMap<String, PolicyOverride>,
+    components: BTreeMap<String, PolicyOverride>,
 ) -> Result<SupervisionSettings, E> {
     Ok(SupervisionSettings {
         backoff: own.backoff.ok_or_else(|| E::missing_field("backoff"))?,
@@ -198,34 +212,34 @@ fn complete<E: serde::de::Error>(
         window: own.window.ok_or_else(|| E::missing_field("window"))?,
         cool_down: own.cool_down.ok_or_else(|| E::missing_field("cool_down"))?,
         stall_timeout: own.stall_timeout.ok_or_else(|| E::missing_field("stall_timeout"))?,
-        parts,
+        components,
     })
 }
 
 /// A section, or else the key is not one that `[supervision]` knows.
-struct PartOrUnknown(PolicyOverride);
+struct ComponentOrUnknown(PolicyOverride);
 
-impl<'de> Deserialize<'de> for PartOrUnknown {
+impl<'de> Deserialize<'de> for ComponentOrUnknown {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Section;
         impl<'de> Visitor<'de> for Section {
-            type Value = PartOrUnknown;
+            type Value = ComponentOrUnknown;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a section")
             }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PartOrUnknown, A::Error> {
-                PolicyOverride::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(PartOrUnknown)
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ComponentOrUnknown, A::Error> {
+                PolicyOverride::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(ComponentOrUnknown)
             }
-            fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<PartOrUnknown, E> {
+            fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<ComponentOrUnknown, E> {
                 Err(E::unknown_field("", &SUPERVISION_KEYS))
             }
-            fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<PartOrUnknown, E> {
+            fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<ComponentOrUnknown, E> {
                 Err(E::unknown_field("", &SUPERVISION_KEYS))
             }
-            fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<PartOrUnknown, E> {
+            fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<ComponentOrUnknown, E> {
                 Err(E::unknown_field("", &SUPERVISION_KEYS))
             }
-            fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<PartOrUnknown, E> {
+            fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<ComponentOrUnknown, E> {
                 Err(E::unknown_field("", &SUPERVISION_KEYS))
             }
         }

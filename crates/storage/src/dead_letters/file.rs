@@ -17,7 +17,7 @@ const PAGE: u32 = 1_000;
 const PREVIEW: i64 = 256;
 
 /// The `user_version` that the tables set.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// From the first version, which did not tell apart what of a flow had failed.
 const UPGRADE_1: &str = "
@@ -61,7 +61,10 @@ impl DeadLetters {
         if version == 1 {
             sqlx::raw_sql(UPGRADE_1).execute(&pool).await.attempted(format!("upgrade {label}"))?;
         }
-        for schema in [tables::LETTERS, tables::PARKED, tables::CLAIMS] {
+        if version < VERSION {
+            sqlx::raw_sql(tables::UPGRADE_2).execute(&pool).await.attempted(format!("upgrade {label}"))?;
+        }
+        for schema in [tables::LETTERS, tables::CLAIMS] {
             sqlx::raw_sql(schema).execute(&pool).await.attempted(format!("prepare {label}"))?;
         }
         let bound = |limit: u64| i64::try_from(limit.max(1)).unwrap_or(i64::MAX);

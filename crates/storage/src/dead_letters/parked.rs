@@ -7,7 +7,7 @@ use crate::sql::pools::begin_immediate;
 use crate::sql::{DatabaseError, ErrorContext};
 use bytes::Bytes;
 use hearthgate_domain::delivery::UnixMicros;
-use hearthgate_domain::flow::ActionKind;
+use hearthgate_domain::flow::{ActionKind, PromisedActions};
 use sqlx::Row as _;
 use uuid::Uuid;
 
@@ -29,6 +29,8 @@ pub struct ParkedMessage {
     pub received_at: UnixMicros,
     /// The part that is replayed; `None`: all of the flow's deliveries are due.
     pub part: Option<ActionKind>,
+    /// What it was accepted for.
+    pub promise: PromisedActions,
 }
 
 impl ParkedMessage {
@@ -61,8 +63,8 @@ impl DeadLetters {
         let parking = async {
             let mut transaction = begin_immediate(&self.pool).await?;
             for message in messages {
-                let insert = "INSERT INTO parked (flow_id, seq, journal, topic, payload, received_at, part, size) \
-                              VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+                let insert = "INSERT INTO parked (flow_id, seq, journal, topic, payload, received_at, part, promise, size) \
+                              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
                 sqlx::query(insert)
                     .bind(flow_id)
                     .bind(signed(message.seq))
@@ -71,6 +73,7 @@ impl DeadLetters {
                     .bind(&message.payload[..])
                     .bind(message.received_at)
                     .bind(message.part.map(ActionKind::name))
+                    .bind(message.promise.bits())
                     .bind(signed(message.size()))
                     .execute(&mut *transaction)
                     .await?;
@@ -93,7 +96,7 @@ impl DeadLetters {
         bytes: u64,
     ) -> Result<Vec<ParkedMessage>, DatabaseError> {
         // Payloads are fetched for those alone whose predecessors leave room.
-        let query = "SELECT p.seq, p.journal, p.topic, p.payload, p.received_at, p.part FROM parked p JOIN \
+        let query = "SELECT p.seq, p.journal, p.topic, p.payload, p.received_at, p.part, p.promise FROM parked p JOIN \
                      (SELECT seq, sum(size) OVER (ORDER BY seq) - size AS before FROM \
                      (SELECT seq, size FROM parked WHERE flow_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3)) fitting \
                      ON p.flow_id = ?1 AND p.seq = fitting.seq WHERE fitting.before < ?4 ORDER BY p.seq";
@@ -166,5 +169,6 @@ fn message_of(row: &sqlx::sqlite::SqliteRow) -> Result<ParkedMessage, sqlx::Erro
         payload: payload.into(),
         received_at: row.try_get("received_at")?,
         part: part.as_deref().and_then(ActionKind::named),
+        promise: PromisedActions::from_bits(row.try_get("promise")?),
     })
 }

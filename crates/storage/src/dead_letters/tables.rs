@@ -28,10 +28,12 @@ CREATE TABLE IF NOT EXISTS totals (
     evicted INTEGER NOT NULL
 );
 INSERT OR IGNORE INTO totals VALUES (1, 0, 0, 0);
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 ";
 
-pub(super) const PARKED: &str = "
+/// What messages were accepted for, which version 2 did not keep.
+pub(super) const UPGRADE_2: &str = "
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS parked (
     flow_id     INTEGER NOT NULL,
     seq         INTEGER NOT NULL,
@@ -43,6 +45,9 @@ CREATE TABLE IF NOT EXISTS parked (
     size        INTEGER NOT NULL,
     PRIMARY KEY (flow_id, seq)
 ) WITHOUT ROWID;
+ALTER TABLE parked ADD COLUMN promise INTEGER NOT NULL DEFAULT 0;
+PRAGMA user_version = 3;
+COMMIT;
 ";
 
 pub(super) const CLAIMS: &str = "

@@ -131,19 +131,6 @@ impl JournalHandle {
         Ok(released)
     }
 
-    /// Forgets a consumer, durably: what only it needed can be deleted. An unknown name is no error.
-    ///
-    /// # Errors
-    /// Failures of the positions file.
-    pub fn unregister(&self, name: &str) -> Result<(), JournalError> {
-        {
-            let mut positions = lock(&self.shared.positions);
-            positions.consumers.remove(name);
-            positions.revision += 1;
-        }
-        self.flush()
-    }
-
     /// The names of all registered consumers, also of those that were registered in an earlier run.
     #[must_use]
     pub fn consumers(&self) -> Vec<String> {

@@ -97,13 +97,6 @@ impl JournalReader {
         self.next
     }
 
-    /// Goes on after `seq`, forwards or back.
-    pub fn seek_after(&mut self, seq: Seq) {
-        self.next = seq.saturating_add(1);
-        self.open = None;
-        self.window.clear();
-    }
-
     /// Waits until there is something to read.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Flows and the MQTT server, as the tables have them.
 
+use super::change_log::ChangeLog;
 use super::error::{DatabaseError, ErrorContext as _};
 use super::pools::{ConnectionPools, begin_immediate, on_pool};
 use super::{Database, FeatureSupport};
@@ -117,7 +118,7 @@ impl Database {
                     let added = async {
                         let id =
                             bound!(INSERT, flow).bind(&flow.code).execute(&mut *transaction).await?.last_insert_rowid();
-                        self.put_options(&mut transaction, id, flow).await.map(|()| id)
+                        self.note_added(&mut transaction, id, flow).await.map(|()| id)
                     };
                     let added = added.await;
                     end(transaction, added).await
@@ -128,7 +129,7 @@ impl Database {
                         let id =
                             bound!(INSERT, flow).bind(&flow.code).execute(&mut *transaction).await?.last_insert_id();
                         let id = i64::try_from(id).unwrap_or(i64::MAX);
-                        self.put_options(&mut transaction, id, flow).await.map(|()| id)
+                        self.note_added(&mut transaction, id, flow).await.map(|()| id)
                     };
                     let added = added.await;
                     end(transaction, added).await
@@ -137,7 +138,7 @@ impl Database {
                     let mut transaction = pool.begin().await?;
                     let added = async {
                         let id = Kind::insert_flow(&mut transaction, flow).await?;
-                        self.put_options(&mut transaction, id, flow).await.map(|()| id)
+                        self.note_added(&mut transaction, id, flow).await.map(|()| id)
                     };
                     let added = added.await;
                     end(transaction, added).await
@@ -153,22 +154,23 @@ impl Database {
     /// As [`Database::insert_flow`]; the error names the flow, and nothing is changed.
     pub async fn import_flows(&self, added: &[FlowRow], changed: &[FlowRow]) -> Result<(), DatabaseError> {
         added.iter().chain(changed).try_for_each(|flow| self.check_options(flow))?;
+        let known = if self.layout.is_guest() { Vec::new() } else { self.load_flows().await? };
         let mut in_hand = "";
         let importing = async {
             match &self.inner.pools {
                 ConnectionPools::Sqlite { write, .. } => {
                     let mut transaction = begin_immediate(write).await?;
-                    let written = self.write_flows(&mut transaction, added, changed, &mut in_hand).await;
+                    let written = self.write_flows(&mut transaction, added, changed, &known, &mut in_hand).await;
                     end(transaction, written).await
                 }
                 ConnectionPools::MySql(pool) => {
                     let mut transaction = pool.begin().await?;
-                    let written = self.write_flows(&mut transaction, added, changed, &mut in_hand).await;
+                    let written = self.write_flows(&mut transaction, added, changed, &known, &mut in_hand).await;
                     end(transaction, written).await
                 }
                 ConnectionPools::Postgres(pool) => {
                     let mut transaction = pool.begin().await?;
-                    let written = self.write_flows(&mut transaction, added, changed, &mut in_hand).await;
+                    let written = self.write_flows(&mut transaction, added, changed, &known, &mut in_hand).await;
                     end(transaction, written).await
                 }
             }
@@ -182,17 +184,20 @@ impl Database {
         transaction: &mut sqlx::Transaction<'_, K>,
         added: &'a [FlowRow],
         changed: &'a [FlowRow],
+        known: &[FlowRow],
         in_hand: &mut &'a str,
     ) -> Result<(), sqlx::Error> {
         for flow in added {
             *in_hand = &flow.code;
             let id = K::insert_flow(transaction, flow).await?;
-            self.put_options(transaction, id, flow).await?;
+            self.note_added(transaction, id, flow).await?;
         }
         for flow in changed {
             *in_hand = &flow.code;
             K::update_flow(transaction, flow).await?;
             self.put_options(transaction, flow.id, flow).await?;
+            let before = known.iter().find(|row| row.id == flow.id);
+            self.log_change(transaction, before, Some(flow)).await?;
         }
         Ok(())
     }
@@ -207,6 +212,7 @@ impl Database {
             ConnectionPools::Postgres(_) => UPDATE_POSTGRES,
             ConnectionPools::Sqlite { .. } | ConnectionPools::MySql(_) => UPDATE,
         };
+        let before = self.before_change(flow.id).await?;
         let changing = async {
             on_pool!(&self.inner.pools, pool => {
                 let mut transaction = pool.begin().await?;
@@ -215,6 +221,7 @@ impl Database {
                     let is_there = done.rows_affected() > 0;
                     if is_there {
                         self.put_options(&mut transaction, flow.id, flow).await?;
+                        self.log_change(&mut transaction, before.as_ref(), Some(flow)).await?;
                     }
                     Ok(is_there)
                 };
@@ -234,11 +241,21 @@ impl Database {
             ConnectionPools::Postgres(_) => "UPDATE flows SET enabled = $1 WHERE id = $2",
             ConnectionPools::Sqlite { .. } | ConnectionPools::MySql(_) => "UPDATE flows SET enabled = ? WHERE id = ?",
         };
-        let changed = on_pool!(&self.inner.pools, pool => {
-            sqlx::query(query).bind(enabled).bind(id).execute(pool).await.map(|done| done.rows_affected())
-        })
-        .attempted(format!("change the flow with id {id} in {}", self.label()))?;
-        Ok(changed > 0)
+        let before = self.before_change(id).await?;
+        let after = before.clone().map(|row| FlowRow { enabled, ..row });
+        let changing = async {
+            on_pool!(&self.inner.pools, pool => {
+                let mut transaction = pool.begin().await?;
+                let changed = async {
+                    let done = sqlx::query(query).bind(enabled).bind(id).execute(&mut *transaction).await?;
+                    self.log_change(&mut transaction, before.as_ref(), after.as_ref()).await?;
+                    Ok(done.rows_affected() > 0)
+                };
+                let changed = changed.await;
+                end(transaction, changed).await
+            })
+        };
+        changing.await.attempted(format!("change the flow with id {id} in {}", self.label()))
     }
 
     /// Removes a flow; its rows in `data` stay. Answers whether there was one with that id.
@@ -256,14 +273,23 @@ impl Database {
         };
         let attempted =
             format!("remove the flow with id {id} from {} (where that is not allowed, disable it)", self.label());
-        let removed = on_pool!(&self.inner.pools, pool => {
-            let removed = sqlx::query(flow).bind(id).execute(pool).await.attempted(attempted.clone())?.rows_affected();
-            if !self.layout.is_guest() {
-                sqlx::query(options).bind(id).execute(pool).await.attempted(attempted)?;
-            }
-            removed
-        });
-        Ok(removed > 0)
+        let before = self.before_change(id).await?;
+        let removing = async {
+            on_pool!(&self.inner.pools, pool => {
+                let mut transaction = pool.begin().await?;
+                let removed = async {
+                    let done = sqlx::query(flow).bind(id).execute(&mut *transaction).await?;
+                    if !self.layout.is_guest() {
+                        sqlx::query(options).bind(id).execute(&mut *transaction).await?;
+                    }
+                    self.log_change(&mut transaction, before.as_ref(), None).await?;
+                    Ok(done.rows_affected() > 0)
+                };
+                let removed = removed.await;
+                end(transaction, removed).await
+            })
+        };
+        removing.await.attempted(attempted)
     }
 
     /// The server to connect to: the enabled one that is default, or has the lowest id.
@@ -318,6 +344,17 @@ impl Database {
         }
     }
 
+    /// What belongs to a flow that was added, with the id that it got.
+    async fn note_added<K: Kind>(
+        &self,
+        transaction: &mut sqlx::Transaction<'_, K>,
+        id: i64,
+        flow: &FlowRow,
+    ) -> Result<(), sqlx::Error> {
+        self.put_options(transaction, id, flow).await?;
+        self.log_change(transaction, None, Some(&FlowRow { id, ..flow.clone() })).await
+    }
+
     /// In the transaction of the flow itself: without its options it would be another flow.
     async fn put_options<K: Kind>(
         &self,
@@ -348,7 +385,7 @@ async fn end<K: sqlx::Database, T>(
 }
 
 /// What differs between the databases when a flow is written.
-trait Kind: sqlx::Database {
+trait Kind: ChangeLog {
     /// Answers its id.
     async fn insert_flow(transaction: &mut sqlx::Transaction<'_, Self>, flow: &FlowRow) -> Result<i64, sqlx::Error>;
 

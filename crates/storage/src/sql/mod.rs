@@ -4,6 +4,7 @@
 //! A database that another gateway made works as it stands, in *guest* mode, with no more than SELECT, INSERT and
 //! UPDATE on `mqtt_servers` and `flows` and SELECT and INSERT on `data`. [`DatabaseCapabilities`] says what is missing then.
 
+mod change_log;
 mod changes;
 mod copy;
 mod error;
@@ -19,8 +20,11 @@ mod records;
 mod sample;
 mod schema;
 mod series;
+mod table_error;
+pub(crate) mod timestamp;
 mod typed;
 
+pub use change_log::FlowChange;
 pub use changes::{ChangeMark, ChangeNotifications};
 pub use copy::copy_sqlite;
 pub use error::{DatabaseError, ErrorKind};
@@ -37,6 +41,7 @@ pub use records::{
 };
 pub use schema::{DatabaseCapabilities, FeatureSupport};
 pub use series::{NewestValue, SeriesOf, SeriesWindow};
+pub use table_error::TableDesignError;
 pub use typed::{SqlDialect, TypedRow, TypedTable};
 
 pub(crate) use error::ErrorContext;
@@ -52,7 +57,12 @@ use std::sync::Arc;
 pub struct Database {
     inner: Arc<Inner>,
     layout: Arc<DatabaseLayout>,
+    /// Whom the log of changes names.
+    author: Arc<str>,
 }
+
+/// Who changes what nobody else does.
+const OURSELVES: &str = "gateway";
 
 struct Inner {
     pools: ConnectionPools,
@@ -101,7 +111,7 @@ impl Database {
         let pools = ConnectionPools::connect(&target, options, &label).await?;
         let layout = schema::inspect(&pools, options.guest, &label).await?;
         let inner = Inner { pools, target, label, options: options.clone() };
-        Ok(Self { inner: Arc::new(inner), layout: Arc::new(layout) })
+        Ok(Self { inner: Arc::new(inner), layout: Arc::new(layout), author: OURSELVES.into() })
     }
 
     /// What this database and our rights on it offer, and why not.

@@ -2,6 +2,7 @@
 //!
 //! Rows go through text: the database turns it into the column's type, and refuses what does not fit.
 
+use super::table_error::TableDesignError;
 use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::Flow;
 use hearthgate_domain::payload::event_time::event_time;
@@ -68,12 +69,26 @@ pub struct TypedRow {
     pub(crate) values: Vec<Option<Arc<str>>>,
 }
 
+impl TypedRow {
+    /// The columns of fields and named levels, each with what is written into it; none for NULL.
+    pub fn cells(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let names = self.table.columns.iter().map(|column| &*column.name);
+        names.zip(self.values.iter().map(Option::as_deref))
+    }
+
+    /// The time of the event, if there is one that can be read.
+    #[must_use]
+    pub fn event_time(&self) -> Option<UnixMicros> {
+        self.event_time
+    }
+}
+
 impl TypedTable {
     /// The flow's own table, if it has one.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn of(flow: &Flow) -> Result<Option<Arc<Self>>, String> {
+    pub fn of(flow: &Flow) -> Result<Option<Arc<Self>>, TableDesignError> {
         let Some(name) = flow.store.as_ref().and_then(|store| store.table.as_deref()) else { return Ok(None) };
         let levels: Vec<&str> = flow.topic.names().collect();
         Self::new(name, &levels, &flow.schema, flow.event_time.as_deref()).map(|table| Some(Arc::new(table)))
@@ -84,9 +99,15 @@ impl TypedTable {
     ///
     /// # Errors
     /// A field can't be a column: its name is too long, taken by a column of ours, or twice there but for case.
-    pub fn new(name: &str, levels: &[&str], schema: &PayloadSchema, event_time: Option<&str>) -> Result<Self, String> {
+    pub fn new(
+        name: &str,
+        levels: &[&str],
+        schema: &PayloadSchema,
+        event_time: Option<&str>,
+    ) -> Result<Self, TableDesignError> {
+        let table = || name.to_owned();
         if name.to_ascii_lowercase().starts_with("hearthgate_") {
-            return Err(format!("table {name}: names with hearthgate_ are for tables of our own; take another name"));
+            return Err(TableDesignError::ReservedName { table: table() });
         }
         let mut columns: Vec<Column> = Vec::new();
         let fields = schema.fields();
@@ -97,21 +118,32 @@ impl TypedTable {
         for (column, kind, is_nullable) in texts.chain(fields) {
             let known = OWN_COLUMNS.into_iter().chain(columns.iter().map(|column| &*column.name));
             if known.into_iter().any(|other| other.to_lowercase() == column.to_lowercase()) {
-                return Err(format!("table {name}: {column} can't be a column, the name is taken"));
+                return Err(TableDesignError::TakenColumn { table: table(), column: column.to_owned() });
             }
             if column.is_empty() || column.len() > NAME_LIMIT || column.contains('\0') {
-                return Err(format!("table {name}: {column:?} can't be a column; a name has 1 to 63 bytes"));
+                return Err(TableDesignError::ColumnName {
+                    table: table(),
+                    column: column.to_owned(),
+                    limit: NAME_LIMIT,
+                });
             }
             columns.push(Column { name: column.into(), kind, is_nullable });
         }
         if columns.is_empty() || columns.len() > COLUMN_LIMIT {
-            return Err(format!(
-                "table {name}: the schema has to name 1 to {COLUMN_LIMIT} fields, it names {}",
-                columns.len()
-            ));
+            return Err(TableDesignError::FieldCount { table: table(), fields: columns.len(), limit: COLUMN_LIMIT });
         }
         let levels = levels.into_iter().map(Into::into).collect();
         Ok(Self { name: name.into(), columns, levels, event_time: event_time.map(Into::into) })
+    }
+
+    /// The first column that another flow's table of the same name has with another type.
+    #[must_use]
+    pub fn conflict<'a>(&'a self, other: &TypedTable) -> Option<&'a str> {
+        let is_same = self.name.eq_ignore_ascii_case(&other.name);
+        let differs = |column: &&Column| {
+            other.columns.iter().any(|known| known.name.eq_ignore_ascii_case(&column.name) && known.kind != column.kind)
+        };
+        self.columns.iter().filter(|_| is_same).find(differs).map(|column| &*column.name)
     }
 
     /// Its name.
@@ -351,7 +383,7 @@ mod tests {
             ("{}", "1 to 500"),
         ] {
             let schema = PayloadSchema::compile(&serde_json::from_str(schema).unwrap()).unwrap();
-            let error = TypedTable::new("t", &[], &schema, None).unwrap_err();
+            let error = TypedTable::new("t", &[], &schema, None).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
     }

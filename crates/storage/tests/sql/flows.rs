@@ -12,6 +12,7 @@ on_every_database! {
     flows_are_imported_all_or_none
     a_flow_that_comes_back_goes_on_behind_its_old_numbers
     options_never_reach_another_flow
+    each_change_of_a_flow_is_logged_with_its_author
     the_server_is_the_enabled_default_with_the_lowest_id
     the_change_mark_follows_flows_and_servers_but_not_messages
     concurrent_starts_create_the_schema_once
@@ -257,4 +258,37 @@ async fn a_file_that_is_no_database_is_named() {
         Database::open(&DatabaseOptions::new(format!("sqlite:{}", path.display()), folder.path())).await.unwrap_err();
     assert!(error.to_string().contains("notes.txt"), "{error}");
     assert_eq!(error.kind(), ErrorKind::Other);
+}
+
+async fn each_change_of_a_flow_is_logged_with_its_author(kind: Kind) {
+    let Some(test) = TestDatabase::new(kind).await else { return };
+    let (database, ids) = test.with_flows(&["one", "two"]).await;
+    let ann = database.on_behalf_of("ann");
+    let renamed = FlowRow { id: ids[0], topic: "other/ü".into(), ..flow("uno") };
+    assert!(ann.update_flow(&renamed).await.unwrap());
+    assert!(database.set_flow_enabled(ids[0], false).await.unwrap());
+    let imported = FlowRow { options: Some("{}".into()), ..renamed.clone() };
+    ann.import_flows(&[], std::slice::from_ref(&imported)).await.unwrap();
+    assert!(ann.remove_flow(ids[0]).await.unwrap());
+
+    let changes = database.flow_changes("one").await.unwrap();
+    let authors: Vec<&str> = changes.iter().map(|change| change.author.as_str()).collect();
+    assert_eq!(authors, ["gateway", "ann", "gateway", "ann", "ann"]);
+    assert_eq!(changes[0].before, None);
+    assert_eq!(changes[1].after, Some(renamed.clone()));
+    assert_eq!(changes[2].after, Some(FlowRow { enabled: false, ..renamed }));
+    assert_eq!(changes[3].after, Some(imported.clone()));
+    assert_eq!((&changes[4].before, &changes[4].after), (&Some(imported), &None));
+    assert!(changes.is_sorted_by_key(|change| change.at));
+    assert_eq!(database.flow_changes("uno").await.unwrap(), changes, "a flow keeps its history under its new code");
+    assert_eq!(database.flow_changes("two").await.unwrap().len(), 1);
+
+    let two = FlowRow { id: ids[1], ..flow("two") };
+    for number in 0..205 {
+        let change = FlowRow { description: number.to_string(), ..two.clone() };
+        assert!(ann.update_flow(&change).await.unwrap());
+    }
+    let kept = database.flow_changes("two").await.unwrap();
+    assert_eq!(kept.len(), 200);
+    assert_eq!(kept[199].after.as_ref().unwrap().description, "204");
 }

@@ -1,7 +1,7 @@
 //! Dead letters.
 
 use bytes::Bytes;
-use hearthgate_domain::flow::ActionKind;
+use hearthgate_domain::flow::{ActionKind, PromisedActions};
 use hearthgate_storage::dead_letters::{
     DeadLetterFilter, DeadLetterOptions, DeadLetters, InsertOutcome, NewDeadLetter, ParkedMessage,
 };
@@ -201,6 +201,7 @@ async fn what_is_set_aside_comes_back_in_order_and_is_no_letter() {
         payload: Bytes::from(vec![0xff; 10]),
         received_at: 5,
         part: (seq == 4).then_some(ActionKind::Post),
+        promise: PromisedActions::of([ActionKind::Publish]),
     };
     letters.park(7, &[message(2), message(4)]).await.unwrap();
     letters.park(7, &[message(4), message(9)]).await.unwrap();

@@ -1,7 +1,7 @@
 //! An actor that does what it is told, and writes down what happens to it.
 
 use actix::prelude::*;
-use hearthgate_supervision::{ActorExit, ActorHealth, ActorRegistry, GuardedActor, RestartPolicy};
+use hearthgate_supervision::{ActorExit, ActorFailure, ActorHealth, ActorRegistry, GuardedActor, RestartPolicy};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -72,7 +72,7 @@ impl Actor for Probe {
         self.log.write("started");
         if self.fail_starts > 0 {
             self.fail_starts -= 1;
-            self.exit.fail(ctx, "nothing to start with");
+            self.exit.fail(ctx, ActorFailure::resource("nothing to start with"));
         }
         if self.timer_at_restart && self.log.lines().iter().any(|line| line == "restarting") {
             ctx.run_later(Duration::from_millis(5), |probe, _| probe.log.write("timer"));
@@ -169,9 +169,6 @@ pub(crate) enum Act {
     PanicInWait,
     Fail,
     FailButContinue,
-    LinkFailing,
-    LinkPanicking,
-    LinkWell,
     Stop,
     RefuseToStop,
     Block(Duration),
@@ -189,25 +186,10 @@ impl Handler<Act> for Probe {
             Act::PanicInSpawn => drop(ctx.spawn(async { panic!("in a spawned future") }.into_actor(self))),
             Act::PanicInTimer => drop(ctx.run_later(Duration::from_millis(1), |_, _| panic!("in a timer"))),
             Act::PanicInWait => ctx.wait(async { panic!("in a wait") }.into_actor(self)),
-            Act::Fail => self.exit.fail(ctx, "the line is gone"),
+            Act::Fail => self.exit.fail(ctx, ActorFailure::dependency("the line is gone")),
             Act::FailButContinue => {
                 self.refuse_to_stop = 1;
-                self.exit.fail(ctx, "the line is gone");
-            }
-            Act::LinkFailing => {
-                self.exit.clone().link(ctx, self, tokio::task::spawn_blocking(|| Err("the disk is gone")))
-            }
-            Act::LinkPanicking => {
-                let job = tokio::task::spawn_blocking(|| -> Result<(), String> { panic!("in the job") });
-                self.exit.clone().link(ctx, self, job);
-            }
-            Act::LinkWell => {
-                let log = self.log.clone();
-                let job = tokio::task::spawn_blocking(move || -> Result<(), String> {
-                    log.write("job done");
-                    Ok(())
-                });
-                self.exit.clone().link(ctx, self, job);
+                self.exit.fail(ctx, ActorFailure::dependency("the line is gone"));
             }
             Act::Stop => ctx.stop(),
             Act::RefuseToStop => self.refuse_to_stop = u32::MAX,

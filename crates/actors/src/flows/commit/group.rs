@@ -89,7 +89,7 @@ impl RouteDecision {
     pub(crate) fn target(&self) -> Option<EntryTarget<'_>> {
         match self {
             RouteDecision::Accepted(flow) => {
-                Some(EntryTarget { flow_id: Some(flow.id), verdict: TargetVerdict::Accepted })
+                Some(EntryTarget { flow_id: Some(flow.id), verdict: TargetVerdict::Accepted(flow.promise()) })
             }
             RouteDecision::KeptBack | RouteDecision::Skipped { .. } | RouteDecision::Element { .. } => None,
             RouteDecision::Refused { flow_id, reason, pointer } => {

@@ -8,6 +8,7 @@ mod group;
 
 pub use group::{CommitGroup, CommitOutcome, RouteDecision, SettledMessage};
 
+use crate::flows::refusal::ReplayRefusal;
 use group::{Part, Prepared, count_entries, has_entry};
 use hearthgate_domain::delivery::InboundMessage;
 use hearthgate_domain::flow::change_filter;
@@ -375,16 +376,15 @@ impl JournalCommitter {
     /// Makes a message durable that no sender waits for: a dead letter that is replayed.
     ///
     /// # Errors
-    /// In words; it is not durable then. Those of the journal, or messages wait for the journal: they have been promised
-    /// the next numbers.
+    /// It is not durable then: the journal failed, or messages wait for it that have been promised the next numbers.
     pub fn write_again(
         &mut self,
         message: &InboundMessage,
         decisions: &[RouteDecision],
         part: Option<ActionKind>,
-    ) -> Result<(), String> {
+    ) -> Result<(), ReplayRefusal> {
         if self.is_waiting {
-            return Err("messages wait for room in the journal; replay when they are through".to_owned());
+            return Err(ReplayRefusal::JournalBusy);
         }
         let again = |target| only_part(target, part);
         let whole: Vec<EntryTarget<'_>> = decisions.iter().filter_map(RouteDecision::target).map(again).collect();
@@ -403,8 +403,9 @@ impl JournalCommitter {
             targets,
         };
         let entries: Vec<JournalEntry<'_>> = parts.map(entry).collect();
-        self.journal.append(&entries).map_err(|error| error.to_string())?;
-        self.journal.sync().map(drop).map_err(|error| error.to_string())
+        self.journal.append(&entries)?;
+        self.journal.sync()?;
+        Ok(())
     }
 
     /// The senders have our acknowledgements through this ticket. The next group carries it to disk.
@@ -446,6 +447,9 @@ impl JournalCommitter {
     }
 }
 
+/// In a group, which message was the first of a flow with a topic and content.
+type FirstOfGroup = HashMap<(Option<i64>, u64, u64), usize>;
+
 /// Whether a retained message has come before and the flow has stored it then, or will do so with this group; or, where the
 /// flow wants the first one only, whether there was one.
 fn is_known(
@@ -453,7 +457,7 @@ fn is_known(
     decision: &RouteDecision,
     decisions: &[RouteDecision],
     latest: &LatestDigests,
-    (group, index): (&mut HashMap<(Option<i64>, u64, u64), usize>, usize),
+    (group, index): (&mut FirstOfGroup, usize),
 ) -> bool {
     let Some(flow) = decision.flow_key() else { return false };
     // Of several records the journal knows the last one.
@@ -469,7 +473,7 @@ fn is_known(
 /// A target of which only a part is due again, if it says which.
 fn only_part(target: EntryTarget<'_>, part: Option<ActionKind>) -> EntryTarget<'_> {
     match (target.verdict, part) {
-        (TargetVerdict::Accepted, Some(part)) => EntryTarget { verdict: TargetVerdict::Replayed(part), ..target },
+        (TargetVerdict::Accepted(_), Some(part)) => EntryTarget { verdict: TargetVerdict::Replayed(part), ..target },
         _ => target,
     }
 }

@@ -16,7 +16,9 @@ use futures_util::future::LocalBoxFuture;
 use hearthgate_domain::delivery::{OutboundMessage, QoS};
 use hearthgate_domain::fate::FateOutcome as Told;
 use hearthgate_domain::flow::{ActionKind, Flow, FlowAction, LogLevel};
+use hearthgate_domain::reading::ReadingProblem;
 use hearthgate_domain::routing::RoutingTable;
+use hearthgate_endpoints::EndpointClientError;
 use hearthgate_endpoints::template::TemplatePurpose;
 use hearthgate_mqtt::link::PublishOutcome;
 use hearthgate_storage::dead_letters::NewDeadLetter;
@@ -34,6 +36,9 @@ pub(super) struct FinishedDelivery {
     pub(super) seq: Seq,
 }
 
+/// The broker will not take a message, with its words.
+struct BrokerRefusal(String);
+
 /// Delivers; shared by all lanes of one incarnation.
 pub(super) struct MessageDeliverer {
     endpoints: DeliveryOptions,
@@ -50,12 +55,12 @@ impl MessageDeliverer {
     /// To be called on the thread that will use it.
     ///
     /// # Errors
-    /// In words.
+    /// The HTTP client cannot be made.
     pub(super) fn new(
         endpoints: &DeliveryOptions,
         journal: journal::JournalHandle,
         deaths: Arc<PoisonMessages<ActionDelivery>>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, EndpointClientError> {
         let posting = EndpointCaller::new(endpoints, Arc::clone(&deaths))?;
         let (counters, turns, hops) = (RefCell::default(), RefCell::default(), RefCell::default());
         Ok(MessageDeliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters, turns, hops })
@@ -70,14 +75,14 @@ impl MessageDeliverer {
     pub(super) async fn deliver(&self, flow_id: i64, table: &RoutingTable, job: DeliveryJob) -> FinishedDelivery {
         let flow = table.flow(flow_id);
         let done = FinishedDelivery { flow_id, seq: job.seq };
-        let part = job.due.part();
         let Some(flow) = flow else {
             self.give_up_all(table, flow_id, &job).await;
             return done;
         };
-        if let Some(reason) = part.and_then(|part| dead_letters::lacks(flow, part)) {
-            self.give_up(&flow.code, &job, part, &reason, 0).await;
-            return done;
+        for part in job.due.lost(flow) {
+            if let Some(reason) = dead_letters::lacks(flow, part) {
+                self.give_up(&flow.code, &job, Some(part), &reason, 0).await;
+            }
         }
         for action in flow.actions.iter().filter(|action| job.due.includes(action)) {
             match action {
@@ -157,7 +162,10 @@ impl MessageDeliverer {
         };
         let topic = match self.deaths.hold(delivery, rendering) {
             Ok(topic) => topic,
-            Err(reason) => return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await,
+            Err(failure) => {
+                let reason = failure.to_string();
+                return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await;
+            }
         };
         if let Err(reason) = hearthgate_domain::topic::validate_topic_name(&topic) {
             let reason = format!("PUBLISH to {topic:?}: {reason}");
@@ -169,7 +177,10 @@ impl MessageDeliverer {
         }
         let payload = match job.outgoing(flow) {
             Ok(payload) => payload,
-            Err(reason) => return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await,
+            Err(problem) => {
+                let reason = problem.to_string();
+                return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await;
+            }
         };
         let hops = self.hops.borrow().of(&job.topic, &job.payload) + 1;
         if hops > hops::MOST {
@@ -188,7 +199,7 @@ impl MessageDeliverer {
                 self.tell(flow, job, Told::Delivered, "");
                 self.counters(flow).delivered.add(1);
             }
-            Err(reason) => {
+            Err(BrokerRefusal(reason)) => {
                 self.counters(flow).dead.add(1);
                 self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 1).await;
             }
@@ -202,7 +213,7 @@ impl MessageDeliverer {
         flow: &Flow,
         job: &DeliveryJob,
         message: &OutboundMessage,
-    ) -> Result<(), String> {
+    ) -> Result<(), BrokerRefusal> {
         let turn = Rc::clone(self.turns.borrow_mut().entry(flow.id).or_default());
         let mut pace = RestartDelay::new();
         loop {
@@ -224,7 +235,7 @@ impl MessageDeliverer {
             drop(place);
             match receipt.outcome().await {
                 PublishOutcome::Acknowledged => return Ok(()),
-                PublishOutcome::Refused(reason) => return Err(reason),
+                PublishOutcome::Refused(reason) => return Err(BrokerRefusal(reason)),
                 PublishOutcome::GivenUp => {
                     debug!(flow = %flow.code, seq = job.seq, "not acknowledged, it will be published again");
                     // With a place, so that nobody of a later number comes first.
@@ -303,8 +314,8 @@ impl MessageDeliverer {
 
 impl DeliveryJob {
     /// What goes out where no template says.
-    pub(super) fn outgoing(&self, flow: &Flow) -> Result<bytes::Bytes, String> {
-        match flow.outgoing(&self.topic, &self.payload).map_err(|problem| problem.to_string())? {
+    pub(super) fn outgoing(&self, flow: &Flow) -> Result<bytes::Bytes, ReadingProblem> {
+        match flow.outgoing(&self.topic, &self.payload)? {
             Cow::Borrowed(_) => Ok(self.payload.clone()),
             Cow::Owned(record) => Ok(record.into()),
         }

@@ -4,10 +4,12 @@ use crate::flows::dead_letters;
 use crate::in_hand::MessageMark;
 use crate::poison::PoisonKey;
 use hearthgate_domain::delivery::UnixMicros;
-use hearthgate_domain::flow::{ActionKind, FlowAction};
+use hearthgate_domain::flow::{ActionKind, Flow, FlowAction, PromisedActions};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow, ParkedMessage};
-use hearthgate_storage::journal::{EntryTarget, JournalHandle, JournalReader, Seq, StoredEntry, TargetVerdict};
+use hearthgate_storage::journal::{
+    EntryTarget, JournalError, JournalHandle, JournalReader, Seq, StoredEntry, TargetVerdict,
+};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -29,8 +31,8 @@ pub(super) struct DeliveryJob {
 /// What of a flow's actions is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DueActions {
-    /// All of them.
-    All,
+    /// All that it has, of which these were promised.
+    All(PromisedActions),
     /// This part is replayed.
     Only(ActionKind),
 }
@@ -38,15 +40,28 @@ pub(super) enum DueActions {
 impl DueActions {
     pub(super) fn includes(self, action: &FlowAction) -> bool {
         match self {
-            DueActions::All => true,
+            DueActions::All(_) => true,
             DueActions::Only(part) => action.part() == Some(part),
+        }
+    }
+
+    /// What was promised and the flow has no more.
+    pub(super) fn lost(self, flow: &Flow) -> impl Iterator<Item = ActionKind> {
+        PARTS.into_iter().filter(move |part| self.promise().includes(*part) && !flow.does(*part))
+    }
+
+    /// What the message was accepted for.
+    pub(super) fn promise(self) -> PromisedActions {
+        match self {
+            DueActions::All(promise) => promise,
+            DueActions::Only(part) => PromisedActions::of([part]),
         }
     }
 
     /// The one that is replayed.
     pub(super) fn part(self) -> Option<ActionKind> {
         match self {
-            DueActions::All => None,
+            DueActions::All(_) => None,
             DueActions::Only(part) => Some(part),
         }
     }
@@ -116,7 +131,7 @@ impl FlowQueue {
                 topic: message.topic.into(),
                 payload: message.payload,
                 received_at: message.received_at,
-                due: message.part.map_or(DueActions::All, DueActions::Only),
+                due: message.part.map_or(DueActions::All(message.promise), DueActions::Only),
             });
         }
         (self.missed, self.behind) = (Some(next), None);
@@ -169,7 +184,7 @@ impl FlowQueue {
         head: Seq,
         journal: &JournalHandle,
         table: &RoutingTable,
-    ) -> Result<Vec<NewDeadLetter>, String> {
+    ) -> Result<Vec<NewDeadLetter>, JournalError> {
         let mut lost = Vec::new();
         let has_room = |lane: &FlowQueue| lane.queue.len() < ROOM / 2 && lane.has_room();
         while let Some(missed) = self.missed.filter(|missed| has_room(self) && *missed > self.parked) {
@@ -179,7 +194,7 @@ impl FlowQueue {
                 entry.seq < head
                     && entry.targets.iter().any(|target| target.flow_id == Some(flow_id) && is_delivery(&target))
             };
-            let read = reader.next_batch_where(ROOM / 2, READ_BYTES, is_ours).map_err(|error| error.to_string())?;
+            let read = reader.next_batch_where(ROOM / 2, READ_BYTES, is_ours)?;
             let is_not_ours = |flow: i64, seq| flow != flow_id || seq >= head;
             lost.extend(dead_letters::salvaged(journal, table, &read.skipped, &PARTS, is_not_ours));
             for entry in &read.entries {
@@ -248,7 +263,7 @@ impl FlowQueue {
 pub(super) fn due_of(entry: &StoredEntry<'_>, flow_id: i64) -> Option<DueActions> {
     let target = entry.targets.iter().find(|target| target.flow_id == Some(flow_id) && is_delivery(target))?;
     match target.verdict {
-        TargetVerdict::Accepted => Some(DueActions::All),
+        TargetVerdict::Accepted(promise) => Some(DueActions::All(promise)),
         TargetVerdict::Replayed(part) => Some(DueActions::Only(part)),
         TargetVerdict::Refused { .. } => None,
     }

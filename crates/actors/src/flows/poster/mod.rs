@@ -16,7 +16,7 @@ mod rendering;
 mod turn;
 
 pub use crate::flows::poster::endpoints::{DeliveryOptions, FindSecret};
-pub use rendering::{RenderedCall, body_purpose};
+pub use rendering::{RenderFailure, RenderedCall, body_purpose};
 
 use crate::backoff::RestartDelay;
 use crate::flows::dead_letters;
@@ -34,8 +34,8 @@ use futures_util::{FutureExt, StreamExt};
 use hearthgate_domain::flow::{Flow, FlowAction};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow};
-use hearthgate_storage::journal::{self, ConsumerStart, JournalReader, Seq, StoredEntry, TargetVerdict};
-use hearthgate_supervision::ActorExit;
+use hearthgate_storage::journal::{self, ConsumerStart, JournalReader, Seq, StoredEntry};
+use hearthgate_supervision::{ActorExit, ActorFailure};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -98,7 +98,7 @@ impl Actor for EndpointPosterActor {
             if deps.table.changed().await.is_err() {
                 return Ok(());
             }
-            let parked = deps.endpoints.letters.parked_flows().await.map_err(|error| error.to_string())?;
+            let parked = deps.endpoints.letters.parked_flows().await.map_err(ActorFailure::resource)?;
             let newest = *deps.journal.synced().borrow();
             let work = Work::begin(deps, deaths, &parked, newest)?;
             work.keep_foreign(&parked, newest).await?;
@@ -137,8 +137,8 @@ impl Work {
         deaths: Arc<PoisonMessages<ActionDelivery>>,
         parked: &[ParkedFlow],
         newest: Seq,
-    ) -> Result<Self, String> {
-        let head = deps.journal.register(CONSUMER, ConsumerStart::Newest).map_err(|error| error.to_string())?;
+    ) -> Result<Self, ActorFailure> {
+        let head = deps.journal.register(CONSUMER, ConsumerStart::Newest).map_err(ActorFailure::resource)?;
         let mut lanes = HashMap::new();
         let mut from = head;
         let lane_of = |name: String| {
@@ -150,7 +150,7 @@ impl Work {
             names.entry(flow.flow_id).or_insert_with(|| format!("{LANE_PREFIX}{}", flow.flow_id));
         }
         for (flow_id, name) in names {
-            let done = deps.journal.register(&name, ConsumerStart::After(head)).map_err(|error| error.to_string())?;
+            let done = deps.journal.register(&name, ConsumerStart::After(head)).map_err(ActorFailure::resource)?;
             from = from.min(done);
             let lane = match parked.iter().find(|flow| flow.flow_id == flow_id && flow.first <= newest) {
                 Some(flow) => FlowQueue::with_parked(name, done, newest, flow),
@@ -162,13 +162,14 @@ impl Work {
         let stirred = lanes.keys().copied().collect();
         let parking = ParkedMessages::new(parked);
         let reader = deps.journal.reader_after(from);
-        let deliverer = Rc::new(MessageDeliverer::new(&deps.endpoints, deps.journal.clone(), Arc::clone(&deaths))?);
+        let deliverer = MessageDeliverer::new(&deps.endpoints, deps.journal.clone(), Arc::clone(&deaths));
+        let deliverer = Rc::new(deliverer.map_err(ActorFailure::resource)?);
         let (under_way, lost) = (FuturesUnordered::new(), Vec::new());
         let table = Arc::clone(&deps.table.borrow());
         Ok(Work { deps, deaths, reader, lanes, deliverer, table, under_way, stirred, lost, parking, has_news: false })
     }
 
-    async fn run(mut self) -> Result<(), String> {
+    async fn run(mut self) -> Result<(), ActorFailure> {
         let (mut note_at, mut is_at_end) = (None, false);
         loop {
             if !is_at_end {
@@ -206,30 +207,30 @@ impl Work {
     }
 
     /// Hands the next entries to their lanes; tells whether the journal's end is reached.
-    fn hand_out(&mut self) -> Result<bool, String> {
+    fn hand_out(&mut self) -> Result<bool, ActorFailure> {
         let table = Arc::clone(&self.deps.table.borrow());
-        let read = self.reader.next_batch(BATCH, BATCH_BYTES).map_err(|error| error.to_string())?;
+        let read = self.reader.next_batch(BATCH, BATCH_BYTES).map_err(ActorFailure::resource)?;
         let lanes = &self.lanes;
         let is_done = |flow_id: i64, seq| lanes.get(&flow_id).is_some_and(|lane| lane.is_done(seq));
         let lost = dead_letters::salvaged(&self.deps.journal, &table, &read.skipped, &PARTS, is_done);
         self.lost.extend(lost);
         for entry in &read.entries {
-            for (flow_id, is_replayed) in deliveries(entry) {
+            for (flow_id, is_promised) in deliveries(entry) {
                 let flow = table.flow(flow_id);
                 let only_stores =
                     |flow: &Arc<Flow>| flow.actions.iter().all(|action| matches!(action, FlowAction::StoreDb {}));
                 let known = flow.or_else(|| table.resting(flow_id)?.flow.as_ref());
-                if !is_replayed && known.is_some_and(only_stores) {
+                if !is_promised && known.is_some_and(only_stores) {
                     continue;
                 }
                 let lane = match self.lanes.entry(flow_id) {
                     std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
                     // A flow of which nothing is known and that never had a lane: the record writer makes it a dead letter.
-                    std::collections::hash_map::Entry::Vacant(_) if known.is_none() && !is_replayed => continue,
+                    std::collections::hash_map::Entry::Vacant(_) if known.is_none() && !is_promised => continue,
                     std::collections::hash_map::Entry::Vacant(new) => {
                         let name = format!("{LANE_PREFIX}{flow_id}");
                         let before = ConsumerStart::After(entry.seq - 1);
-                        let done = self.deps.journal.register(&name, before).map_err(|error| error.to_string())?;
+                        let done = self.deps.journal.register(&name, before).map_err(ActorFailure::resource)?;
                         new.insert(FlowQueue::new(name, flow_id, done))
                     }
                 };
@@ -242,7 +243,7 @@ impl Work {
     }
 
     /// Sets lanes going that have something to do, and less under way than their flows allow at once.
-    async fn start_stirred_lanes(&mut self) -> Result<(), String> {
+    async fn start_stirred_lanes(&mut self) -> Result<(), ActorFailure> {
         let table = Arc::clone(&self.deps.table.borrow_and_update());
         if !Arc::ptr_eq(&table, &self.table) {
             self.deliverer.forget_hops();
@@ -252,7 +253,7 @@ impl Work {
         for flow_id in std::mem::take(&mut self.stirred) {
             self.refill(flow_id).await;
             let Some(lane) = self.lanes.get_mut(&flow_id) else { continue };
-            let lost = lane.catch_up(head, &self.deps.journal, &table)?;
+            let lost = lane.catch_up(head, &self.deps.journal, &table).map_err(ActorFailure::resource)?;
             self.lost.extend(lost);
             let flow = table.flow(flow_id);
             let at_once = flow.map_or(1, |flow| at_once(flow));
@@ -283,17 +284,17 @@ impl Work {
     }
 
     /// Keeps on disk how far each lane is, so that the journal can delete what nobody needs.
-    async fn note(&mut self) -> Result<(), String> {
+    async fn note(&mut self) -> Result<(), ActorFailure> {
         self.has_news = false;
         self.set_aside().await?;
         let head = self.reader.next_seq();
         let journal = self.deps.journal.clone();
-        journal.release(CONSUMER, head.saturating_sub(1)).map_err(|error| error.to_string())?;
+        journal.release(CONSUMER, head.saturating_sub(1)).map_err(ActorFailure::resource)?;
         for lane in self.lanes.values() {
-            journal.release(&lane.name, lane.released(head)).map_err(|error| error.to_string())?;
+            journal.release(&lane.name, lane.released(head)).map_err(ActorFailure::resource)?;
         }
         let flushed = tokio::task::spawn_blocking(move || journal.flush()).await;
-        flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        flushed.map_err(ActorFailure::bug)?.map_err(ActorFailure::resource)?;
         self.remove_done().await;
         let lanes = &self.lanes;
         self.deaths.acquit(|message| lanes.get(&message.flow_id).is_none_or(|lane| message.seq <= lane.done(head)));
@@ -315,8 +316,8 @@ fn at_once(flow: &Flow) -> usize {
     }
 }
 
-/// The flows that have an entry to deliver, and whether it is one that is replayed.
+/// The flows that have an entry to deliver, and whether a delivery was promised, whatever the flow does now.
 fn deliveries<'a>(entry: &StoredEntry<'a>) -> impl Iterator<Item = (i64, bool)> + use<'a> {
     let targets = entry.targets.iter().filter(crate::flows::poster::flow_queue::is_delivery);
-    targets.filter_map(|target| Some((target.flow_id?, matches!(target.verdict, TargetVerdict::Replayed(_)))))
+    targets.filter_map(|target| Some((target.flow_id?, PARTS.iter().any(|part| target.verdict.promises(*part)))))
 }

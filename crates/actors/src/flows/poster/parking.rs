@@ -9,7 +9,9 @@ use crate::backoff::RestartDelay;
 use crate::flows::dead_letters;
 use crate::flows::poster::flow_queue::READ_BYTES;
 use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow, ParkedMessage};
-use hearthgate_storage::journal::{JournalHandle, Seq, StoredEntry};
+use hearthgate_storage::journal::{JournalError, JournalHandle, Seq, StoredEntry};
+use hearthgate_storage::sql::DatabaseError;
+use hearthgate_supervision::ActorFailure;
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
@@ -60,7 +62,7 @@ impl Work {
     }
 
     /// Sets aside what lanes hold of the journal beyond their share.
-    pub(super) async fn set_aside(&mut self) -> Result<(), String> {
+    pub(super) async fn set_aside(&mut self) -> Result<(), ActorFailure> {
         if self.parking.retry_at.is_some_and(|at| Instant::now() < at) {
             self.has_news = true;
             return Ok(());
@@ -76,7 +78,7 @@ impl Work {
             self.lanes.iter().filter(|(_, lane)| holding(lane)).map(|(flow_id, _)| *flow_id).collect();
         for flow_id in flows {
             let Some(lane) = self.lanes.get(&flow_id) else { continue };
-            let chunk = read_chunk(&journal, flow_id, lane.released(head), head)?;
+            let chunk = read_chunk(&journal, flow_id, lane.released(head), head).map_err(ActorFailure::resource)?;
             match self.park(flow_id, chunk).await {
                 Ok(()) => self.parking.retry_at = None,
                 Err(reason) => {
@@ -89,7 +91,7 @@ impl Work {
         Ok(())
     }
 
-    async fn park(&mut self, flow_id: i64, Chunk { messages, through }: Chunk) -> Result<(), String> {
+    async fn park(&mut self, flow_id: i64, Chunk { messages, through }: Chunk) -> Result<(), DatabaseError> {
         let Some(lane) = self.lanes.get_mut(&flow_id) else { return Ok(()) };
         let code = dead_letters::code(&self.table, flow_id);
         let mut room = self.deps.set_aside.saturating_sub(self.parking.bytes);
@@ -106,7 +108,7 @@ impl Work {
         }
         let store = &self.deps.endpoints.letters;
         if !parked.is_empty() {
-            store.park(flow_id, &parked).await.map_err(|error| error.to_string())?;
+            store.park(flow_id, &parked).await?;
         }
         dead_letters::keep(store, &beyond).await?;
         if lane.parked() <= lane.done(through) && !parked.is_empty() {
@@ -145,35 +147,35 @@ impl Work {
     }
 
     /// What was set aside of numbers that the journal has not reached: it is older. The numbers will be given out again.
-    pub(super) async fn keep_foreign(&self, flows: &[ParkedFlow], newest: Seq) -> Result<(), String> {
+    pub(super) async fn keep_foreign(&self, flows: &[ParkedFlow], newest: Seq) -> Result<(), ActorFailure> {
         let store = &self.deps.endpoints.letters;
         for flow in flows.iter().filter(|flow| flow.last > newest) {
             loop {
                 let messages = store
                     .parked(flow.flow_id, newest, ASKED as u32, READ_BYTES as u64)
                     .await
-                    .map_err(|error| error.to_string())?;
+                    .map_err(ActorFailure::resource)?;
                 if messages.is_empty() {
                     break;
                 }
                 let code = dead_letters::code(&self.table, flow.flow_id);
                 let seqs: Vec<Seq> = messages.iter().map(|message| message.seq).collect();
                 let lost: Vec<_> = messages.into_iter().map(|message| letter(&code, message, FOREIGN)).collect();
-                dead_letters::keep(store, &lost).await?;
-                store.remove_parked(flow.flow_id, &seqs).await.map_err(|error| error.to_string())?;
+                dead_letters::keep(store, &lost).await.map_err(ActorFailure::resource)?;
+                store.remove_parked(flow.flow_id, &seqs).await.map_err(ActorFailure::resource)?;
             }
         }
         Ok(())
     }
 }
 
-fn read_chunk(journal: &JournalHandle, flow_id: i64, from: Seq, head: Seq) -> Result<Chunk, String> {
+fn read_chunk(journal: &JournalHandle, flow_id: i64, from: Seq, head: Seq) -> Result<Chunk, JournalError> {
     let mut reader = journal.reader_after(from);
     let mut chunk = Chunk { messages: Vec::new(), through: from };
     let mut bytes = 0;
     for _ in 0..LOOKS {
         let is_ours = |entry: &StoredEntry<'_>| entry.seq < head && flow_queue::due_of(entry, flow_id).is_some();
-        let read = reader.next_batch_where(ASKED, READ_BYTES, is_ours).map_err(|error| error.to_string())?;
+        let read = reader.next_batch_where(ASKED, READ_BYTES, is_ours)?;
         for entry in &read.entries {
             let Some(due) = flow_queue::due_of(entry, flow_id) else { continue };
             let message = parked(journal, entry, due);
@@ -196,6 +198,7 @@ fn parked(journal: &JournalHandle, entry: &StoredEntry<'_>, due: DueActions) -> 
         payload: bytes::Bytes::copy_from_slice(entry.payload),
         received_at: entry.received_at,
         part: due.part(),
+        promise: due.promise(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The calls of `POST_ENDPOINT`: when to call, what the outcome means, when to try again, and when to give up.
 
-use super::rendering;
+use super::rendering::{self, RenderFailure};
 use crate::flows::dead_letters;
 use crate::flows::poster::endpoints::{DeliveryCounters, DeliveryOptions};
 use crate::flows::poster::flow_queue::ActionDelivery;
@@ -8,10 +8,12 @@ use crate::flows::poster::flow_queue::DeliveryJob;
 use crate::poison::PoisonMessages;
 use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::{self, ActionKind, EndpointTarget, Flow, HeaderValue, SecretRef};
+use hearthgate_domain::reading::ReadingProblem;
 use hearthgate_domain::retry::{CallPermission, CircuitBreaker};
-use hearthgate_endpoints::template::{BodyTemplate, TemplatePurpose};
+use hearthgate_endpoints::template::{BodyTemplate, TemplateError, TemplatePurpose};
 use hearthgate_endpoints::{
-    CallAuth, CallHeaders, CallOutcome, ClientOptions, EndpointAddress, EndpointCall, EndpointClient, SigningSecret,
+    AddressError, CallAuth, CallHeaders, CallOutcome, ClientOptions, EndpointAddress, EndpointCall, EndpointClient,
+    EndpointClientError, HeaderError, SecretError, SigningSecret,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::cell::RefCell;
@@ -19,6 +21,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use thiserror::Error;
 use tokio::sync::Semaphore;
 use tracing::{trace, warn};
 
@@ -34,6 +37,26 @@ pub(super) struct EndpointCaller {
     origins: RefCell<HashMap<String, Rc<Origin>>>,
     targets: RefCell<HashMap<i64, Rc<Target>>>,
     deaths: Arc<PoisonMessages<ActionDelivery>>,
+}
+
+/// A call that cannot be made as its flow stands, however often it is tried.
+#[derive(Debug, Error)]
+pub(super) enum PreparationFailure {
+    #[error(transparent)]
+    Render(#[from] RenderFailure),
+    #[error(transparent)]
+    Reading(#[from] ReadingProblem),
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    #[error("webhook_secret: {0}")]
+    SigningSecret(SecretError),
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// A secret that is not where the flow says.
+    #[error("{0}")]
+    Secret(String),
 }
 
 /// How a message ended.
@@ -87,17 +110,17 @@ impl EndpointCaller {
     /// Makes the HTTP client; to be called on the thread that will use it.
     ///
     /// # Errors
-    /// In words.
+    /// The client cannot be made.
     pub(super) fn new(
         endpoints: &DeliveryOptions,
         deaths: Arc<PoisonMessages<ActionDelivery>>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, EndpointClientError> {
         let options = ClientOptions {
             connect_timeout: endpoints.timeout,
             allowed_hosts: endpoints.allowed_hosts.clone(),
             ..ClientOptions::default()
         };
-        let client = EndpointClient::new(options).map_err(|error| error.to_string())?;
+        let client = EndpointClient::new(options)?;
         let (origins, targets) = (RefCell::default(), RefCell::default());
         Ok(EndpointCaller { endpoints: endpoints.clone(), client, origins, targets, deaths })
     }
@@ -126,7 +149,7 @@ impl EndpointCaller {
             let prepare = || self.prepare(flow, endpoint, job, message_id);
             let (target, place, body) = match self.deaths.hold(delivery, prepare) {
                 Ok(prepared) => prepared,
-                Err(reason) => return PostingEnd::GivenUp { reason, attempts },
+                Err(failure) => return PostingEnd::GivenUp { reason: failure.to_string(), attempts },
             };
             let breaker = &place.origin.breaker;
             wait_for(breaker).await;
@@ -175,7 +198,7 @@ impl EndpointCaller {
         endpoint: &EndpointTarget,
         job: &DeliveryJob,
         message_id: &str,
-    ) -> Result<(Rc<Target>, Place, bytes::Bytes), String> {
+    ) -> Result<(Rc<Target>, Place, bytes::Bytes), PreparationFailure> {
         let target = self.target(flow, endpoint)?;
         let message = job.rendered(flow, message_id);
         let place = match &target.place {
@@ -189,7 +212,7 @@ impl EndpointCaller {
         Ok((target, place, body))
     }
 
-    fn target(&self, flow: &Arc<Flow>, endpoint: &EndpointTarget) -> Result<Rc<Target>, String> {
+    fn target(&self, flow: &Arc<Flow>, endpoint: &EndpointTarget) -> Result<Rc<Target>, PreparationFailure> {
         if let Some(known) = self.targets.borrow().get(&flow.id)
             && Arc::ptr_eq(&known.flow, flow)
             && (!known.has_secrets || known.made.elapsed() < SECRETS_KEPT)
@@ -201,11 +224,11 @@ impl EndpointCaller {
         Ok(target)
     }
 
-    fn make_target(&self, flow: &Arc<Flow>, endpoint: &EndpointTarget) -> Result<Target, String> {
+    fn make_target(&self, flow: &Arc<Flow>, endpoint: &EndpointTarget) -> Result<Target, PreparationFailure> {
         let mut has_secrets = false;
-        let mut secret = |reference: &SecretRef| -> Result<SecretString, String> {
+        let mut secret = |reference: &SecretRef| -> Result<SecretString, PreparationFailure> {
             has_secrets = true;
-            (self.endpoints.secrets)(reference)
+            (self.endpoints.secrets)(reference).map_err(PreparationFailure::Secret)
         };
         let mut headers = Vec::with_capacity(endpoint.headers.len());
         for (name, value) in &endpoint.headers {
@@ -223,17 +246,17 @@ impl EndpointCaller {
             }
         };
         let signing = endpoint.webhook_secret.as_ref().map(|reference| {
-            SigningSecret::parse(secret(reference)?.expose_secret()).map_err(|error| format!("webhook_secret: {error}"))
+            SigningSecret::parse(secret(reference)?.expose_secret()).map_err(PreparationFailure::SigningSecret)
         });
         let signing = signing.transpose()?;
         let place = match &endpoint.url_template {
-            Some(template) => To::Made(rendering::compile(template, TemplatePurpose::Url)?),
+            Some(template) => To::Made(BodyTemplate::new(template, TemplatePurpose::Url)?),
             None => To::Fixed(self.place(&endpoint.url)?),
         };
         let body = endpoint
             .body_template
             .as_deref()
-            .map(|source| rendering::compile(source, rendering::body_purpose(endpoint, source)));
+            .map(|source| BodyTemplate::new(source, rendering::body_purpose(endpoint, source)));
         Ok(Target {
             flow: Arc::clone(flow),
             made: Instant::now(),
@@ -245,7 +268,7 @@ impl EndpointCaller {
         })
     }
 
-    fn place(&self, url: &str) -> Result<Place, String> {
+    fn place(&self, url: &str) -> Result<Place, PreparationFailure> {
         let address = self.client.address(url)?;
         let mut origins = self.origins.borrow_mut();
         let origin = match origins.get(address.origin()) {

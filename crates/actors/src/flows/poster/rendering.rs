@@ -2,9 +2,11 @@
 
 use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::{EndpointTarget, Flow, HeaderValue};
-use hearthgate_domain::payload::JsonPayload;
-use hearthgate_endpoints::template::{BodyTemplate, TemplateMessage, TemplatePurpose};
+use hearthgate_domain::payload::{JsonPayload, PayloadError};
+use hearthgate_domain::reading::ReadingProblem;
+use hearthgate_endpoints::template::{BodyTemplate, TemplateError, TemplateMessage, TemplatePurpose};
 use serde_json::Value;
+use thiserror::Error;
 
 /// What templates are filled with.
 #[derive(Clone, Copy, Debug)]
@@ -21,16 +23,33 @@ pub struct RenderedCall<'a> {
     pub message_id: &'a str,
 }
 
+/// A template could not be filled with a message.
+#[derive(Debug, Error)]
+pub enum RenderFailure {
+    /// The payload cannot be read.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// It is none that the flow reads.
+    #[error(transparent)]
+    Reading(#[from] ReadingProblem),
+    /// It has no value that templates could see.
+    #[error(transparent)]
+    Value(#[from] serde_json::Error),
+    /// The template is wrong, or names what the message lacks.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+}
+
 impl RenderedCall<'_> {
     /// Compiles a template and fills it.
     ///
     /// # Errors
-    /// The template is wrong, or names what the message lacks.
-    pub fn render(&self, template: &str, purpose: TemplatePurpose) -> Result<String, String> {
-        self.fill(&compile(template, purpose)?)
+    /// See [`RenderFailure`].
+    pub fn render(&self, template: &str, purpose: TemplatePurpose) -> Result<String, RenderFailure> {
+        self.fill(&BodyTemplate::new(template, purpose)?)
     }
 
-    pub(super) fn fill(&self, template: &BodyTemplate) -> Result<String, String> {
+    pub(super) fn fill(&self, template: &BodyTemplate) -> Result<String, RenderFailure> {
         let (value, element) = self.values()?;
         let raw = String::from_utf8_lossy(self.payload);
         let captures: Vec<(String, String)> =
@@ -45,16 +64,16 @@ impl RenderedCall<'_> {
             message_id: self.message_id,
             received_at: self.received_at,
         };
-        template.render(&message).map_err(|error| error.to_string())
+        Ok(template.render(&message)?)
     }
 
     /// `payload` and `element`.
-    fn values(&self) -> Result<(Value, Option<Value>), String> {
+    fn values(&self) -> Result<(Value, Option<Value>), RenderFailure> {
         if let Some(reading) = &self.flow.reading {
-            return reading.template_values(self.payload).map_err(|problem| problem.to_string());
+            return Ok(reading.template_values(self.payload)?);
         }
-        let payload = JsonPayload::parse(self.payload).map_err(|error| error.to_string())?;
-        Ok((payload.to_value().map_err(|error| error.to_string())?, None))
+        let payload = JsonPayload::parse(self.payload)?;
+        Ok((payload.to_value()?, None))
     }
 }
 
@@ -66,8 +85,4 @@ pub fn body_purpose(endpoint: &EndpointTarget, source: &str) -> TemplatePurpose 
         HeaderValue::Text(_) | HeaderValue::Secret { .. } => None,
     });
     TemplatePurpose::of_body(source, content_type)
-}
-
-pub(super) fn compile(template: &str, purpose: TemplatePurpose) -> Result<BodyTemplate, String> {
-    BodyTemplate::new(template, purpose).map_err(|error| error.to_string())
 }

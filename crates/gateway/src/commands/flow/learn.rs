@@ -1,17 +1,19 @@
 //! `flow learn`: watches what comes by on a topic, and proposes a flow for it.
 
 use crate::cli::LearnArgs;
-use crate::commands::flow::{FlowEntry, FlowFile};
+use crate::commands::flow::checks::compile_flow;
+use crate::commands::flow::file::write_flows;
 use crate::database::block_on;
 use crate::exit::{CommandFailure, ExitStatus};
 use crate::wiring::options;
 use anyhow::Context;
 use hearthgate_domain::delivery::QoS;
-use hearthgate_domain::flow::FlowTopic;
-use hearthgate_domain::flow::learn::{SchemaLearner, code_for};
+use hearthgate_domain::flow::learn::{LearnedFlow, TrafficLearner};
+use hearthgate_domain::flow::{FlowRow, FlowTopic};
 use hearthgate_mqtt::link::{self, LinkEvent, LinkSubscription};
 use hearthgate_mqtt::session::{self, BrokerAddress, BrokerCredentials, SessionOptions};
 use hearthgate_settings::{BrokerUrl as ServerSetting, LoadedSettings, MqttTransport, RemoteBroker};
+use serde_json::json;
 use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -73,10 +75,10 @@ fn session_options(loaded: &LoadedSettings, args: &LearnArgs) -> anyhow::Result<
     Ok(options)
 }
 
-async fn watch(options: SessionOptions, filter: &str, args: &LearnArgs) -> anyhow::Result<SchemaLearner> {
+async fn watch(options: SessionOptions, filter: &str, args: &LearnArgs) -> anyhow::Result<TrafficLearner> {
     let (handle, port, mut events) = link::link(LINK, LINK);
     handle.subscribe_exactly(vec![LinkSubscription { filter: filter.to_owned(), qos: QoS::AtMostOnce }]);
-    let mut learner = SchemaLearner::default();
+    let mut learner = TrafficLearner::default();
     let watching = async {
         tokio::select! {
             taken = take(&mut events, &mut learner, args) => taken,
@@ -93,7 +95,7 @@ async fn watch(options: SessionOptions, filter: &str, args: &LearnArgs) -> anyho
 /// Goes on until there are enough messages, or the broker is not there.
 async fn take(
     events: &mut mpsc::Receiver<LinkEvent>,
-    learner: &mut SchemaLearner,
+    learner: &mut TrafficLearner,
     args: &LearnArgs,
 ) -> anyhow::Result<()> {
     let is_shown = std::io::stderr().is_terminal();
@@ -123,30 +125,50 @@ async fn take(
     }
 }
 
-fn propose(learner: &SchemaLearner, args: &LearnArgs, out: &mut dyn Write) -> anyhow::Result<()> {
-    let entry = FlowEntry {
-        code: args.code.clone().unwrap_or_else(|| code_for(&args.topic)),
-        description: format!("learned from {} messages", learner.messages()),
-        topic: args.topic.clone(),
-        action: "STORE_DB".into(),
-        schema: learner.schema().to_string(),
-        endpoint_url: None,
-        enabled: true,
-        options: None,
-    };
-    writeln!(
-        out,
-        "# {} messages on {} topics; review this, then: hearthgate flow import FILE",
-        learner.messages(),
-        learner.topics()
-    )?;
+fn propose(learner: &TrafficLearner, args: &LearnArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "# {} messages; review this, then: hearthgate flow import FILE", learner.messages())?;
     if learner.unusable() > 0 {
-        writeln!(out, "# {} more were no JSON objects: the flow would refuse them", learner.unusable())?;
+        writeln!(out, "# {} more were no JSON objects: these flows would refuse them", learner.unusable())?;
     }
-    for field in learner.left_open() {
+    for (index, learned) in learner.proposals(&args.topic).into_iter().enumerate() {
+        describe(&learned, out)?;
+        let code = args.code.as_ref().map(|code| match index {
+            0 => code.clone(),
+            _ => format!("{code}_{}", index + 1),
+        });
+        out.write_all(write_flows([&row_of(&learned, code)]).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn describe(learned: &LearnedFlow, out: &mut dyn Write) -> std::io::Result<()> {
+    let LearnedFlow { messages, topics, others, .. } = learned;
+    writeln!(out, "\n# takes {messages} messages on {topics} topics")?;
+    if *others > 0 {
+        writeln!(out, "# listens to {others} more, of another shape; name its topics if it should not")?;
+    }
+    for field in &learned.left_open {
         writeln!(out, "# left open: {field}")?;
     }
-    let file = FlowFile { flow: vec![entry] };
-    out.write_all(toml::to_string(&file).context("writing the flow as TOML")?.as_bytes())?;
     Ok(())
+}
+
+/// With a table of its own, unless its fields can't be columns.
+fn row_of(learned: &LearnedFlow, code: Option<String>) -> FlowRow {
+    let code = code.unwrap_or_else(|| learned.code.clone());
+    let plain = FlowRow {
+        description: format!("learned from {} messages", learned.messages),
+        topic: learned.topic.clone(),
+        action: "STORE_DB".into(),
+        payload_schema: learned.schema.to_string(),
+        enabled: true,
+        code,
+        ..FlowRow::default()
+    };
+    let mut options = json!({"table": plain.code.to_lowercase()});
+    if let Some(field) = &learned.event_time {
+        options["event_time"] = field.as_str().into();
+    }
+    let row = FlowRow { options: Some(options.to_string()), ..plain.clone() };
+    if compile_flow(&row).is_ok() { row } else { plain }
 }

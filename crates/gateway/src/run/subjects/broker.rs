@@ -1,9 +1,9 @@
 //! The embedded broker.
 
 use crate::wiring::BrokerPlace;
-use hearthgate_api::wire::{BrokerSummary, ClientView};
+use hearthgate_api::wire::{BrokerRights, BrokerSummary, ClientView, RightsQuery};
 use hearthgate_api::{BrokerView, SubjectAnswer, SubjectFailure};
-use hearthgate_mqtt::broker::ClientState;
+use hearthgate_mqtt::broker::{ClientState, RightsQuestion, TopicRights};
 
 pub(super) struct BrokerSubject(pub(super) BrokerPlace);
 
@@ -22,6 +22,16 @@ impl BrokerView for BrokerSubject {
         })
     }
 
+    fn rights(&self, RightsQuery { user, client, topic }: RightsQuery) -> SubjectAnswer<BrokerRights> {
+        let inspector = self.0.inspector.clone();
+        Box::pin(async move {
+            let user = user.filter(|user| !user.is_empty());
+            let question = RightsQuestion { user, client_id: client, topic: topic.clone() };
+            let rights = inspector.rights(question).await.map_err(crate::run::subjects::common::unavailable)?;
+            Ok(rights_view(topic, rights))
+        })
+    }
+
     fn disconnect(&self, client: String) -> SubjectAnswer<()> {
         let inspector = self.0.inspector.clone();
         Box::pin(async move {
@@ -31,6 +41,11 @@ impl BrokerView for BrokerSubject {
             }
         })
     }
+}
+
+fn rights_view(topic: String, rights: TopicRights) -> BrokerRights {
+    let TopicRights { may_connect, may_publish, may_receive } = rights;
+    BrokerRights { topic, may_connect, may_publish, may_receive }
 }
 
 fn view(client: ClientState) -> ClientView {

@@ -50,7 +50,7 @@ impl SystemView for SystemSubject {
                 return Err(SubjectFailure::Invalid(format!("minutes are 0 to {MOST_MINUTES}")));
             }
             let time = Duration::from_secs(u64::from(wanted.minutes) * 60);
-            level.set(&wanted.level, time).map_err(SubjectFailure::Invalid)?;
+            level.set(&wanted.level, time).map_err(|error| SubjectFailure::Invalid(error.to_string()))?;
             Ok(view(&level))
         })
     }

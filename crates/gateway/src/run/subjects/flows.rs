@@ -1,7 +1,8 @@
 //! The flows in the database. Whatever is written is compiled first, and is in force with the answer.
 
 use super::secrets;
-use crate::commands::{explain, flow};
+use crate::commands::explain;
+use crate::commands::flow::checks;
 use crate::run::subjects::common::{database, time, unavailable};
 use crate::wiring::FlowCommands;
 use hearthgate_actors::messages::ReloadFlows;
@@ -14,6 +15,9 @@ use hearthgate_storage::sql::ErrorKind;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// Who changes flows here, for the log of changes.
+const AUTHOR: &str = "API";
 
 #[derive(Clone)]
 pub(super) struct FlowSubject {
@@ -32,7 +36,7 @@ impl FlowStore for FlowSubject {
     fn add(&self, flow: FlowInput) -> SubjectAnswer<FlowView> {
         let store = self.clone();
         Box::pin(async move {
-            let database = database(&store.flows.database)?;
+            let database = database(&store.flows.database)?.on_behalf_of(AUTHOR);
             let row = row(flow, None)?;
             compiled(&row)?;
             let rows = database.load_flows().await.map_err(unavailable)?;
@@ -42,6 +46,7 @@ impl FlowStore for FlowSubject {
                     row.code
                 )));
             }
+            store.admit(&rows, &row)?;
             database.insert_flow(&row).await.map_err(|error| not_written(&error))?;
             store.in_force(&row.code).await
         })
@@ -50,7 +55,7 @@ impl FlowStore for FlowSubject {
     fn change(&self, code: String, flow: FlowInput, seen: String) -> SubjectAnswer<FlowView> {
         let store = self.clone();
         Box::pin(async move {
-            let database = database(&store.flows.database)?;
+            let database = database(&store.flows.database)?.on_behalf_of(AUTHOR);
             let rows = database.load_flows().await.map_err(unavailable)?;
             let old = find(&rows, &code, &seen)?;
             let row = row(flow, Some(old))?;
@@ -61,6 +66,7 @@ impl FlowStore for FlowSubject {
                     row.code
                 )));
             }
+            store.admit(&rows, &row)?;
             database.update_flow(&row).await.map_err(|error| not_written(&error))?;
             store.in_force(&row.code).await
         })
@@ -69,7 +75,7 @@ impl FlowStore for FlowSubject {
     fn remove(&self, code: String, seen: String) -> SubjectAnswer<()> {
         let store = self.clone();
         Box::pin(async move {
-            let database = database(&store.flows.database)?;
+            let database = database(&store.flows.database)?.on_behalf_of(AUTHOR);
             let rows = database.load_flows().await.map_err(unavailable)?;
             database.remove_flow(find(&rows, &code, &seen)?.id).await.map_err(|error| not_written(&error))?;
             store.reload().await
@@ -103,6 +109,12 @@ impl FlowStore for FlowSubject {
 }
 
 impl FlowSubject {
+    /// As `flow add` does: no flow gets in that can't run beside the others.
+    fn admit(&self, rows: &[FlowRow], row: &FlowRow) -> Result<(), SubjectFailure> {
+        let admitted = checks::admit_flows(rows, std::slice::from_ref(row), &self.settings);
+        admitted.map(drop).map_err(SubjectFailure::Invalid)
+    }
+
     async fn all(&self) -> Result<Vec<FlowView>, SubjectFailure> {
         let database = database(&self.flows.database)?;
         let mut rows = database.load_flows().await.map_err(unavailable)?;
@@ -151,7 +163,7 @@ fn find<'a>(rows: &'a [FlowRow], code: &str, seen: &str) -> Result<&'a FlowRow, 
 }
 
 fn compiled(row: &FlowRow) -> Result<Flow, SubjectFailure> {
-    flow::compiled(row).map_err(|error| SubjectFailure::Invalid(error.to_string()))
+    checks::compile_flow(row).map_err(SubjectFailure::Invalid)
 }
 
 fn not_written(error: &hearthgate_storage::sql::DatabaseError) -> SubjectFailure {

@@ -1,5 +1,6 @@
 //! The wiring as a picture: its parts, how each is and why, and what goes between them.
 
+use super::letter_tally::LetterTally;
 use crate::wiring::interfaces::{EnabledInterface, actor_name};
 use crate::wiring::{Conditions, RunningGateway};
 use chrono::Utc;
@@ -12,12 +13,11 @@ use hearthgate_api::wire::{GraphEdge, GraphNode, InterfaceView, NodeState, Wirin
 use hearthgate_api::{MetricStore, SubjectAnswer, WiringView};
 use hearthgate_interfaces::DriverConfig;
 use hearthgate_settings::{BrokerUrl, GatewaySettings, ProtocolSetting};
-use hearthgate_storage::dead_letters::DeadLetters;
 use hearthgate_storage::journal;
 use hearthgate_supervision::{ActorHealth, ActorRegistry, ActorStatus};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 const RECEIVED: &str = "hearthgate_interface_received_messages_total";
 const EMITTED: &str = "hearthgate_interface_emitted_messages_total";
@@ -40,8 +40,8 @@ pub(super) struct WiringSubject {
     traffic: Option<TrafficTap>,
     listens: Option<String>,
     journal: Option<journal::JournalHandle>,
-    letters: Option<DeadLetters>,
-    /// What was told last: many viewers ask within a moment.
+    letters: Option<LetterTally>,
+    /// What was told last. Held while it is found out: many viewers ask within a moment, and one of them does for all.
     last: Arc<Mutex<Option<(Instant, WiringGraph)>>>,
 }
 
@@ -62,7 +62,7 @@ impl WiringSubject {
             traffic: running.traffic.clone(),
             listens,
             journal: running.flows.as_ref().map(|flows| flows.journal.clone()),
-            letters: running.flows.as_ref().map(|flows| flows.dead_letters.clone()),
+            letters: running.flows.as_ref().map(|flows| LetterTally::new(flows.dead_letters.clone())),
             last: Arc::default(),
         }
     }
@@ -155,9 +155,9 @@ impl WiringSubject {
         let in_journal = usage
             .as_ref()
             .map_or(String::new(), |usage| format!("{} of {}", megabytes(usage.bytes), megabytes(usage.max_bytes)));
-        let (kept, letters_trouble) = match dead.totals().await {
-            Ok(totals) => (format!("{} kept", totals.letters), None),
-            Err(error) => (String::new(), Some(error.to_string())),
+        let (kept, letters_trouble) = match dead.count().await {
+            Ok(letters) => (format!("{letters} kept"), None),
+            Err(error) => (String::new(), Some(error)),
         };
         let journal_trouble = self.trouble("journal");
         nodes.push(self.part(("router", "router", "Flow router"), "router", "match, validate".into(), None));
@@ -169,7 +169,7 @@ impl WiringSubject {
         nodes.push(self.part(("database", "database", "Database"), "writer", database, trouble));
         let detail = "calls and publications".to_owned();
         nodes.push(self.part(("endpoints", "endpoints", "Deliveries"), "poster", detail, None));
-        nodes.push(self.part(("letters", "letters", "Dead letters"), "letters", kept, letters_trouble));
+        nodes.push(self.part(("letters", "letters", "Dead letters"), "dead_letters", kept, letters_trouble));
         let journaled = self.metrics.total(JOURNAL, &[("outcome", "ok")]);
         let all = self.metrics.total(JOURNAL, &[]);
         edges.push(edge("session", "router", all, None));
@@ -229,10 +229,11 @@ impl WiringView for WiringSubject {
     fn graph(&self) -> SubjectAnswer<WiringGraph> {
         let wiring = self.clone();
         Box::pin(async move {
-            let fresh = |(at, graph): &(Instant, WiringGraph)| (at.elapsed() < FRESH).then(|| graph.clone());
-            let known = wiring.last.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(fresh);
-            if let Some(known) = known {
-                return Ok(known);
+            let mut last = wiring.last.lock().await;
+            if let Some((at, graph)) = &*last
+                && at.elapsed() < FRESH
+            {
+                return Ok(graph.clone());
             }
             let (mut nodes, mut edges) = (Vec::new(), Vec::new());
             wiring.broker(&mut nodes);
@@ -244,8 +245,7 @@ impl WiringView for WiringSubject {
             wiring.mapping(&mut nodes, &mut edges);
             wiring.flows(&mut nodes, &mut edges).await;
             let graph = WiringGraph { at: Utc::now(), nodes, edges };
-            let told = Some((Instant::now(), graph.clone()));
-            *wiring.last.lock().unwrap_or_else(PoisonError::into_inner) = told;
+            *last = Some((Instant::now(), graph.clone()));
             Ok(graph)
         })
     }

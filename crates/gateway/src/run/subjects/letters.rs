@@ -1,6 +1,7 @@
 //! The dead letters, in groups of those that failed alike.
 
-use crate::commands::{explain, flow};
+use crate::commands::explain;
+use crate::commands::flow::checks;
 use crate::run::subjects::common::{database, time, unavailable};
 use crate::wiring::FlowCommands;
 use hearthgate_api::wire::{
@@ -122,7 +123,7 @@ impl LetterSubject {
 
     async fn compiled(&self) -> Result<HashMap<String, Flow>, SubjectFailure> {
         let rows = database(&self.flows.database)?.load_flows().await.map_err(unavailable)?;
-        let flows = rows.iter().filter(|row| row.enabled).filter_map(|row| flow::compiled(row).ok());
+        let flows = rows.iter().filter(|row| row.enabled).filter_map(|row| checks::compile_flow(row).ok());
         Ok(flows.map(|flow| (flow.code.to_string(), flow)).collect())
     }
 

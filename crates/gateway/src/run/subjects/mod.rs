@@ -5,6 +5,7 @@ mod common;
 mod configuration;
 mod flows;
 mod graph;
+mod letter_tally;
 mod letters;
 mod records;
 mod secrets;
@@ -50,7 +51,8 @@ pub(super) fn subjects(
             broker
         }),
         traffic: traffic.map(|traffic| {
-            let traffic: Arc<dyn hearthgate_api::TrafficView> = Arc::new(traffic::TrafficSubject(traffic));
+            let traffic: Arc<dyn hearthgate_api::TrafficView> =
+                Arc::new(traffic::TrafficSubject { traffic, fates: running.fates.clone() });
             traffic
         }),
         system: Some(Arc::new(configuration::SystemSubject::new(loaded, level.clone()))),

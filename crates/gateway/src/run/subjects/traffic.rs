@@ -1,8 +1,9 @@
 //! Messages as they pass.
 
-use hearthgate_actors::traffic::{TopicBranch, TrafficTap};
-use hearthgate_api::TrafficView;
-use hearthgate_api::wire::{TopicLevel, TopicView};
+use crate::fates::{FateSieve, view as fate_view};
+use hearthgate_actors::traffic::{FateKeeper, TopicBranch, TrafficTap};
+use hearthgate_api::wire::{FateList, FateQuestion, TopicLevel, TopicView};
+use hearthgate_api::{SubjectAnswer, SubjectFailure, TrafficView};
 use hearthgate_domain::fate::MessageFate;
 use std::sync::Arc;
 use tokio::sync::broadcast;
@@ -10,21 +11,38 @@ use tokio::sync::broadcast;
 /// Branches of one level.
 const MOST: usize = 1_000;
 
-pub(super) struct TrafficSubject(pub(super) TrafficTap);
+pub(super) struct TrafficSubject {
+    pub(super) traffic: TrafficTap,
+    pub(super) fates: Option<FateKeeper>,
+}
 
 impl TrafficView for TrafficSubject {
     fn watch(&self) -> broadcast::Receiver<Arc<MessageFate>> {
-        self.0.watch()
+        self.traffic.watch()
     }
 
     fn topics(&self, under: &str) -> TopicLevel {
-        let level = self.0.level(under, MOST);
+        let level = self.traffic.level(under, MOST);
         TopicLevel {
             topics: level.branches.into_iter().map(|branch| view(under, branch)).collect(),
             left_out: level.left_out,
             known: level.known,
             unnoticed: level.unnoticed,
         }
+    }
+
+    fn fates(&self, question: FateQuestion) -> SubjectAnswer<FateList> {
+        let keeper = self.fates.clone();
+        Box::pin(async move {
+            let keeper = keeper.ok_or_else(|| {
+                SubjectFailure::Unavailable("fates are not kept: the log of the gateway's start says why".into())
+            })?;
+            let most = question.limit.map_or(usize::MAX, |limit| limit as usize);
+            let sieve = FateSieve::new(question).map_err(|error| SubjectFailure::Invalid(format!("topic: {error}")))?;
+            let found = tokio::task::spawn_blocking(move || keeper.newest(most, |fate| sieve.passes(fate)));
+            let found = found.await.map_err(super::common::unavailable)?;
+            Ok(FateList { fates: found.into_iter().map(fate_view).collect() })
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who may connect, and what they may publish and subscribe to.
 
-use crate::broker::error::BrokerError;
+use crate::broker::error::BrokerOptionError;
 use crate::broker::options::{AclOptions, BrokerOptions};
 use crate::broker::topic;
 use crate::codec::reason::ReasonCode;
@@ -47,15 +47,12 @@ pub(crate) struct ClientRights {
 
 impl AccessControl {
     /// Checks the users of the configuration.
-    pub(crate) fn new(options: &BrokerOptions) -> Result<Self, BrokerError> {
+    pub(crate) fn new(options: &BrokerOptions) -> Result<Self, BrokerOptionError> {
         check_filters("anonymous", &options.anonymous)?;
         let mut users = BTreeMap::new();
         for (name, user) in &options.users {
-            PasswordHash::new(&user.password).map_err(|error| {
-                BrokerError::Options(format!(
-                    "users.{name}: password is not an argon2 PHC string ({error}); make one with `hearthgate broker passwd`"
-                ))
-            })?;
+            PasswordHash::new(&user.password)
+                .map_err(|problem| BrokerOptionError::Password { user: name.clone(), problem })?;
             check_filters(&format!("users.{name}"), &user.acl)?;
             users.insert(name.clone(), User { hash: user.password.as_str().into(), lists: user.acl.clone() });
         }
@@ -143,6 +140,16 @@ impl AccessControl {
         turn
     }
 
+    /// What whoever comes with this name may do, the right password given; none where nobody can come so.
+    pub(crate) fn rights_by_name(&self, user: Option<&str>, client_id: &str) -> Option<ClientRights> {
+        match user {
+            // Without users, names are not looked at.
+            _ if self.users.is_empty() => self.allow_anonymous.then(|| self.rights(None, client_id)),
+            Some(name) if self.knows(name) => Some(self.rights(Some(name), client_id)),
+            Some(_) | None => None,
+        }
+    }
+
     /// What a client may do, with the names put in.
     pub(crate) fn rights(&self, user: Option<&str>, client_id: &str) -> ClientRights {
         let lists = user.and_then(|name| self.users.get(name)).map_or(&self.anonymous, |user| &user.lists);
@@ -182,10 +189,10 @@ impl ClientRights {
     }
 }
 
-fn check_filters(key: &str, acl: &AclOptions) -> Result<(), BrokerError> {
+fn check_filters(list: &str, acl: &AclOptions) -> Result<(), BrokerOptionError> {
     let allowed = [&acl.publish, &acl.subscribe].into_iter().flatten().flatten();
     match allowed.chain(&acl.forbidden).find(|filter| !topic::is_filter(filter)) {
-        Some(filter) => Err(BrokerError::Options(format!("{key}: {filter:?} is not a topic filter"))),
+        Some(filter) => Err(BrokerOptionError::Filter { list: list.to_owned(), filter: filter.clone() }),
         None => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ pub(crate) mod admission;
 pub(crate) mod auth;
 pub(crate) mod client;
 pub(crate) mod connection;
-mod shared;
+pub(crate) mod shared;
 pub(crate) mod stream;
 pub(crate) mod tls;
 mod work;
@@ -74,7 +74,7 @@ async fn run_here(broker: BoundBroker) -> Result<(), BrokerError> {
             ended = serve_gateway(hub.clone(), port.as_mut()) => ended,
             ended = &mut keep => ended,
             () = keep_time(hub.clone()) => Ok(()),
-            () = inspect::answer(hub.clone(), inspector.open()) => Ok(()),
+            () = inspect::answer(&shared, inspector.open()) => Ok(()),
         }
     };
     take_last_words(&mut hub.borrow_mut(), port.as_mut());

@@ -2,8 +2,8 @@
 
 use crate::broker::error::BrokerError;
 use crate::broker::options::BrokerTlsOptions;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use crate::pem::{read_certificates, read_private_key};
+use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use std::path::Path;
@@ -24,7 +24,7 @@ impl BrokerTlsOptions {
 pub(crate) fn acceptor(options: &BrokerTlsOptions) -> Result<TlsAcceptor, BrokerError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain = certificates(&options.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&options.key).map_err(|error| unusable(&options.key, &error))?;
+    let key = read_private_key(&options.key).map_err(|error| unusable(&options.key, &error))?;
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable(&options.certificate, &error))?;
@@ -46,8 +46,7 @@ pub(crate) fn acceptor(options: &BrokerTlsOptions) -> Result<TlsAcceptor, Broker
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, BrokerError> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = read.map_err(|error| unusable(file, &error))?;
+    let chain = read_certificates(file).map_err(|error| unusable(file, &error))?;
     if chain.is_empty() {
         return Err(unusable(file, &"it holds no certificate"));
     }

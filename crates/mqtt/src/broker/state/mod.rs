@@ -48,7 +48,7 @@ use crate::broker::state::timer_queue::TimerQueue;
 use crate::broker::state::tree::{SessionKey, SubscriptionTree};
 use crate::broker::store::delta::StoreDelta;
 use crate::link::{OutcomeSender, PublishOutcome};
-use hearthgate_domain::delivery::{InboundMessage, QoS, SubscriptionIds, UnixMicros};
+use hearthgate_domain::delivery::{InboundMessage, QoS, SubscriptionIds, UnixMicros, unix_micros};
 use output::PayloadBudget;
 use pool::QueuePool;
 use slab::Slab;
@@ -398,6 +398,5 @@ impl BrokerState {
 
 /// Now, as the gateway counts time.
 pub(crate) fn now_micros() -> UnixMicros {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixMicros::try_from(since.as_micros()).unwrap_or(UnixMicros::MAX)
+    unix_micros(SystemTime::now())
 }

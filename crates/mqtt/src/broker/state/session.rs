@@ -7,8 +7,10 @@ use crate::broker::server::auth::ClientRights;
 use crate::broker::state::pull_position::PullPosition;
 use crate::broker::state::queued::QueuedDelivery;
 use crate::codec::ProtocolLevel;
+use crate::stable_hash::stable_hash;
 use hearthgate_domain::delivery::QoS;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::iter;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -46,16 +48,11 @@ impl ClientIdentity {
     ///
     /// Not by its session: widely used clients (Paho, MQTT.js, Mosquitto's library) connect with a clean session and yet
     /// send what was not acknowledged again, with DUP, so DUP is the proof that they have not forgotten it. The name has
-    /// to be the same after a restart, hence a hash that is fixed here (FNV-1a with a final mix).
+    /// to be the same after a restart, hence a fixed hash, with a final mix.
     pub(crate) fn origin(&self) -> u64 {
-        let mut hash = 0xcbf2_9ce4_8422_2325u64;
-        let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        self.client_id.bytes().for_each(&mut add);
-        if let Some(user) = &self.user {
-            // No UTF-8 holds this byte, so the two can't run into each other.
-            add(0xff);
-            user.bytes().for_each(&mut add);
-        }
+        // No UTF-8 holds this byte, so the two can't run into each other.
+        let user = self.user.iter().flat_map(|user| iter::once(0xff).chain(user.bytes()));
+        let mut hash = stable_hash(self.client_id.bytes().chain(user));
         hash ^= hash >> 32;
         hash = hash.wrapping_mul(0xd6e8_feb8_6659_fd93);
         hash ^ hash >> 32

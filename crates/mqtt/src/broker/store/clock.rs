@@ -4,6 +4,7 @@
 //! Over a restart it goes on by the time since the machine started. Over a restart of the machine only what certainly
 //! has passed counts: the time since that start. A session is then rather kept too long than not long enough.
 
+use hearthgate_domain::delivery::unix_micros;
 use sqlx::{Connection, Row, SqliteConnection};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -57,10 +58,7 @@ impl LivedClock {
                 let then = Machine { boot: row.try_get(0)?, uptime: row.try_get(1)? };
                 row.try_get::<i64, _>(2)?.saturating_add(machine.passed_since(&then))
             }
-            None => {
-                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                i64::try_from(since.as_millis()).unwrap_or_default()
-            }
+            None => unix_micros(SystemTime::now()) / 1000,
         };
         let clock = LivedClock { instant: Instant::now(), lived };
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

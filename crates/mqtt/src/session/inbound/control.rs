@@ -1,8 +1,9 @@
 //! The packets that come seldom, read by rumqttc's codec: CONNACK, SUBACK, UNSUBACK, DISCONNECT.
 
-use crate::session::inbound::packet::with_reason_string;
-use crate::session::inbound::packet::{BrokerPacket, ConnackLimits, FixedHeader, MalformedPacket};
-use crate::session::reason;
+use crate::codec::reason::{ReasonCode, return_code_in_words};
+use crate::session::inbound::packet::{
+    BrokerPacket, ConnackLimits, FixedHeader, GrantRefusal, MalformedPacket, with_reason_string,
+};
 use bytes::BytesMut;
 use hearthgate_domain::delivery::QoS;
 use rumqttc::mqttbytes::v4;
@@ -13,7 +14,7 @@ const PROTOCOL_MAX_PACKET: usize = 268_435_460;
 
 pub(crate) fn control_v3(header: &FixedHeader, mut frame: BytesMut) -> Result<BrokerPacket, MalformedPacket> {
     if let (2, Some(&code @ 1..)) = (header.kind, frame.get(header.length + 1)) {
-        return Ok(BrokerPacket::Refused { code, reason: reason::connack_v3(code).into() });
+        return Ok(BrokerPacket::Refused { code, reason: return_code_in_words(code).into() });
     }
     match v4::Packet::read(&mut frame, PROTOCOL_MAX_PACKET).map_err(|error| MalformedPacket(error.to_string()))? {
         v4::Packet::ConnAck(ack) => Ok(BrokerPacket::ConnAck(ConnackLimits::by_v3(ack.session_present))),
@@ -42,10 +43,13 @@ impl ConnackLimits {
     }
 }
 
-fn granted_v3(code: v4::SubscribeReasonCode) -> Result<QoS, String> {
+fn granted_v3(code: v4::SubscribeReasonCode) -> Result<QoS, GrantRefusal> {
+    use rumqttc::mqttbytes::QoS as Granted;
     match code {
-        v4::SubscribeReasonCode::Success(qos) => QoS::try_from(qos as u8),
-        v4::SubscribeReasonCode::Failure => Err("refused by the broker (0x80)".into()),
+        v4::SubscribeReasonCode::Success(Granted::AtMostOnce) => Ok(QoS::AtMostOnce),
+        v4::SubscribeReasonCode::Success(Granted::AtLeastOnce) => Ok(QoS::AtLeastOnce),
+        v4::SubscribeReasonCode::Success(Granted::ExactlyOnce) => Ok(QoS::ExactlyOnce),
+        v4::SubscribeReasonCode::Failure => Err(GrantRefusal::Unexplained),
     }
 }
 
@@ -98,19 +102,21 @@ fn disconnect_v5(code: u8, frame: &mut BytesMut) -> BrokerPacket {
     BrokerPacket::Disconnect { code, reason: with_reason_string(code, said) }
 }
 
-fn granted_v5(code: v5::SubscribeReasonCode) -> Result<QoS, String> {
+fn granted_v5(code: v5::SubscribeReasonCode) -> Result<QoS, GrantRefusal> {
+    use rumqttc::v5::mqttbytes::QoS as Granted;
     use v5::SubscribeReasonCode as Code;
-    let code = match code {
-        Code::Success(qos) => return QoS::try_from(qos as u8),
-        Code::Failure | Code::Unspecified => 0x80,
-        Code::ImplementationSpecific => 0x83,
-        Code::NotAuthorized => 0x87,
-        Code::TopicFilterInvalid => 0x8f,
-        Code::PkidInUse => 0x91,
-        Code::QuotaExceeded => 0x97,
-        Code::SharedSubscriptionsNotSupported => 0x9e,
-        Code::SubscriptionIdNotSupported => 0xa1,
-        Code::WildcardSubscriptionsNotSupported => 0xa2,
-    };
-    Err(with_reason_string(code, None))
+    Err(GrantRefusal::Explained(match code {
+        Code::Success(Granted::AtMostOnce) => return Ok(QoS::AtMostOnce),
+        Code::Success(Granted::AtLeastOnce) => return Ok(QoS::AtLeastOnce),
+        Code::Success(Granted::ExactlyOnce) => return Ok(QoS::ExactlyOnce),
+        Code::Failure | Code::Unspecified => ReasonCode::UnspecifiedError,
+        Code::ImplementationSpecific => ReasonCode::ImplementationSpecificError,
+        Code::NotAuthorized => ReasonCode::NotAuthorized,
+        Code::TopicFilterInvalid => ReasonCode::TopicFilterInvalid,
+        Code::PkidInUse => ReasonCode::PacketIdentifierInUse,
+        Code::QuotaExceeded => ReasonCode::QuotaExceeded,
+        Code::SharedSubscriptionsNotSupported => ReasonCode::SharedSubscriptionsNotSupported,
+        Code::SubscriptionIdNotSupported => ReasonCode::SubscriptionIdentifiersNotSupported,
+        Code::WildcardSubscriptionsNotSupported => ReasonCode::WildcardSubscriptionsNotSupported,
+    }))
 }

@@ -1,6 +1,6 @@
 //! The packets that a broker sends, as the session sees them.
 
-use crate::session::reason;
+use crate::codec::reason::ReasonCode;
 use bytes::Bytes;
 use hearthgate_domain::delivery::{QoS, SubscriptionIds};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) enum BrokerPacket {
     },
     SubAck {
         packet_id: u16,
-        results: Vec<Result<QoS, String>>,
+        results: Vec<Result<QoS, GrantRefusal>>,
     },
     UnsubAck {
         packet_id: u16,
@@ -103,6 +103,21 @@ pub(crate) struct UnusableMessage {
     pub(crate) packet_id: u16,
     pub(crate) bytes: usize,
     pub(crate) reason: String,
+}
+
+/// Why we do not get what a filter asks for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum GrantRefusal {
+    /// MQTT 3.1.1 has no room for a reason.
+    #[error("refused by the broker (0x80)")]
+    Unexplained,
+    #[error("{} (0x{:02x})", .0.in_words(), *.0 as u8)]
+    Explained(ReasonCode),
+    #[error("the broker did not answer for this filter")]
+    Unanswered,
+    /// We do not even ask: each member of a group would get everything.
+    #[error("the broker has no shared subscriptions with identifiers (MQTT 5), which a group of gateways needs")]
+    Unshareable,
 }
 
 /// Why the byte stream can't be read any further.
@@ -178,7 +193,7 @@ pub(crate) fn text_length(value: &[u8]) -> Result<usize, MalformedPacket> {
 }
 
 pub(crate) fn with_reason_string(code: u8, said: Option<String>) -> String {
-    let words = reason::reason_v5(code);
+    let words = ReasonCode::from_byte(code).map_or("unknown reason code", ReasonCode::in_words);
     match said {
         Some(said) => format!("{words} (0x{code:02x}): {said}"),
         None => format!("{words} (0x{code:02x})"),

@@ -152,7 +152,7 @@ fn header(input: &[u8]) -> Result<Option<FixedHeader>, MalformedPacket> {
 }
 
 fn publish_qos(header: &FixedHeader) -> Result<QoS, MalformedPacket> {
-    QoS::try_from((header.flags >> 1) & 3).map_err(MalformedPacket)
+    QoS::try_from((header.flags >> 1) & 3).map_err(|error| MalformedPacket(error.to_string()))
 }
 
 fn take_u16(frame: &mut Bytes) -> Result<u16, MalformedPacket> {

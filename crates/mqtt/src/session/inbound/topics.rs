@@ -1,5 +1,6 @@
 //! Topic names of incoming messages.
 
+use crate::stable_hash::stable_hash;
 use std::sync::Arc;
 
 /// Topics come again and again: the last one seen in each slot is shared instead of allocated and checked anew.
@@ -33,10 +34,7 @@ impl TopicCache {
 }
 
 fn slot_of(bytes: &[u8]) -> usize {
-    let hash = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-    // The low bits of FNV are its good ones; a few high ones folded in cost nothing.
+    let hash = stable_hash(bytes.iter().copied());
     usize::try_from((hash ^ (hash >> 32)) % TOPIC_SLOTS as u64).unwrap_or(0)
 }
 

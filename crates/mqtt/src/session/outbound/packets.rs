@@ -16,6 +16,15 @@ pub(crate) const PINGREQ: [u8; 2] = [0xc0, 0];
 /// Normal disconnection; the short form is the same in both versions.
 pub(crate) const DISCONNECT: [u8; 2] = [0xe0, 0];
 
+/// Why rumqttc's codec does not write a packet.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PacketWriteError {
+    #[error(transparent)]
+    V3(#[from] rumqttc::mqttbytes::Error),
+    #[error(transparent)]
+    V5(#[from] rumqttc::v5::mqttbytes::Error),
+}
+
 /// The four acknowledgements in their short form, which means success in MQTT 5.
 #[expect(clippy::enum_variant_names, reason = "MQTT's own names")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +41,10 @@ pub(crate) fn ack(out: &mut BytesMut, ack: AckPacket, packet_id: u16) {
 }
 
 /// Writes CONNECT; with `keeps_will` the will is retained if the options say so.
-///
-/// # Errors
-/// What rumqttc's codec refuses, in words.
-pub(crate) fn connect(out: &mut BytesMut, options: &SessionOptions, keeps_will: bool) -> Result<(), String> {
+pub(crate) fn connect(out: &mut BytesMut, options: &SessionOptions, keeps_will: bool) -> Result<(), PacketWriteError> {
     match options.protocol {
-        ProtocolVersion::V3 => connect_v3(options).write(out, NO_LIMIT).map_err(|error| error.to_string())?,
-        ProtocolVersion::V5 => connect_v5(options, keeps_will).write(out, None).map_err(|error| error.to_string())?,
+        ProtocolVersion::V3 => connect_v3(options).write(out, NO_LIMIT)?,
+        ProtocolVersion::V5 => connect_v5(options, keeps_will).write(out, None)?,
     };
     Ok(())
 }
@@ -127,13 +133,13 @@ pub(crate) fn subscribe(
     packet_id: u16,
     filters: &[LinkSubscription],
     identifier: Option<u32>,
-) -> Result<(), String> {
+) -> Result<(), PacketWriteError> {
     match protocol {
         ProtocolVersion::V3 => {
             let each = filters.iter().map(|it| v4::SubscribeFilter::new(it.filter.clone(), qos_v3(it.qos)));
             let mut packet = v4::Subscribe::new_many(each);
             packet.pkid = packet_id;
-            v4::Packet::Subscribe(packet).write(out, NO_LIMIT).map_err(|error| error.to_string())?;
+            v4::Packet::Subscribe(packet).write(out, NO_LIMIT)?;
         }
         ProtocolVersion::V5 => {
             let each = filters.iter().map(|it| {
@@ -147,7 +153,7 @@ pub(crate) fn subscribe(
                 identifier.map(|id| v5::SubscribeProperties { id: Some(id as usize), user_properties: Vec::new() });
             let mut packet = v5::Subscribe::new_many(each, properties);
             packet.pkid = packet_id;
-            v5::Packet::Subscribe(packet).write(out, None).map_err(|error| error.to_string())?;
+            v5::Packet::Subscribe(packet).write(out, None)?;
         }
     }
     Ok(())
@@ -159,15 +165,15 @@ pub(crate) fn unsubscribe(
     protocol: ProtocolVersion,
     packet_id: u16,
     filters: &[String],
-) -> Result<(), String> {
+) -> Result<(), PacketWriteError> {
     match protocol {
         ProtocolVersion::V3 => {
             let packet = v4::Unsubscribe { pkid: packet_id, topics: filters.to_vec() };
-            v4::Packet::Unsubscribe(packet).write(out, NO_LIMIT).map_err(|error| error.to_string())?;
+            v4::Packet::Unsubscribe(packet).write(out, NO_LIMIT)?;
         }
         ProtocolVersion::V5 => {
             let packet = v5::Unsubscribe { pkid: packet_id, filters: filters.to_vec(), properties: None };
-            v5::Packet::Unsubscribe(packet).write(out, None).map_err(|error| error.to_string())?;
+            v5::Packet::Unsubscribe(packet).write(out, None)?;
         }
     }
     Ok(())

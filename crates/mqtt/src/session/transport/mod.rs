@@ -7,7 +7,7 @@ pub(crate) mod tls;
 pub(crate) mod websocket;
 use super::backoff::{ConnectionLoss, LossKind};
 use super::options::{BrokerServer, ProtocolVersion, SessionOptions};
-use super::reason;
+use crate::codec::reason::ReasonCode;
 use crate::session::inbound::packet::{BrokerPacket, ConnackLimits};
 use crate::session::inbound::parser::PacketParser;
 use crate::session::outbound::packets;
@@ -46,7 +46,7 @@ pub(super) async fn connect(options: &SessionOptions) -> Result<Established, Con
 }
 
 /// The broker keeps no retained messages, and refuses a will that is to be kept (MQTT 5.0, section 3.2.2.2).
-const RETAIN_NOT_SUPPORTED: u8 = 0x9a;
+const RETAIN_NOT_SUPPORTED: u8 = ReasonCode::RetainNotSupported as u8;
 
 /// One attempt. `None`: the broker can't keep the will; it takes one that is not `keeps_will`.
 async fn attempt(options: &SessionOptions, keeps_will: bool) -> Result<Option<Established>, ConnectionLoss> {
@@ -92,9 +92,27 @@ fn unanswered(options: &SessionOptions, error: &io::Error) -> ConnectionLoss {
 }
 
 fn refused(options: &SessionOptions, code: u8, words: &str) -> ConnectionLoss {
-    let v5 = options.protocol == ProtocolVersion::V5;
-    let kind = if reason::is_refusal(v5, code) { LossKind::Refused } else { LossKind::Unreachable };
+    let kind = if is_lasting(options.protocol, code) { LossKind::Refused } else { LossKind::Unreachable };
     ConnectionLoss::new(kind, format!("{} refused the connection: {words}", options.server))
+}
+
+/// Whether trying again soon is pointless: someone has to change a setting first.
+fn is_lasting(protocol: ProtocolVersion, code: u8) -> bool {
+    use ReasonCode as Code;
+    match protocol {
+        ProtocolVersion::V3 => matches!(code, 1 | 2 | 4 | 5),
+        ProtocolVersion::V5 => matches!(
+            Code::from_byte(code),
+            Some(
+                Code::UnsupportedProtocolVersion
+                    | Code::ClientIdentifierNotValid
+                    | Code::BadUserNameOrPassword
+                    | Code::NotAuthorized
+                    | Code::Banned
+                    | Code::BadAuthenticationMethod
+            )
+        ),
+    }
 }
 
 async fn open(server: &BrokerServer) -> io::Result<Box<dyn TransportStream>> {

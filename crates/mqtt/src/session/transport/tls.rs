@@ -1,11 +1,11 @@
 //! TLS for the session: rustls with ring, certificates from files that are read anew for each connection.
 
+use crate::pem::{read_certificates, read_private_key};
 use crate::session::transport::quick_ack::QuickAckStream;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -83,8 +83,7 @@ impl TlsOptions {
             None => builder.with_no_client_auth(),
             Some(client) => {
                 let certificates = certificates(&client.certificate, "the client certificate")?;
-                let key = PrivateKeyDer::from_pem_file(&client.key)
-                    .map_err(|error| file("the client key", &client.key, &error))?;
+                let key = read_private_key(&client.key).map_err(|error| file("the client key", &client.key, &error))?;
                 builder.with_client_auth_cert(certificates, key)?
             }
         };
@@ -120,10 +119,7 @@ impl TlsOptions {
 }
 
 fn certificates(path: &Path, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| file(what, path, &error))?
-        .collect::<Result<_, _>>()
-        .map_err(|error| file(what, path, &error))?;
+    let found = read_certificates(path).map_err(|error| file(what, path, &error))?;
     if found.is_empty() {
         return Err(TlsError::File { what, path: path.into(), reason: "no certificate in it".into() });
     }

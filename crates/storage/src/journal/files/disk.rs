@@ -27,11 +27,6 @@ pub(crate) fn truncate(file: &File, length: u64) -> io::Result<()> {
     file.set_len(length)
 }
 
-/// Makes the names in a directory durable.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
 /// Creates an empty file; leftovers of that name are cut.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     #[cfg(test)]

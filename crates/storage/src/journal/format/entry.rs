@@ -3,7 +3,7 @@
 use crate::journal::format::FieldReader;
 use crate::journal::{JournalError, Seq};
 use hearthgate_domain::delivery::{MessageOrigin, QoS, UnixMicros};
-use hearthgate_domain::flow::ActionKind;
+use hearthgate_domain::flow::{ActionKind, PromisedActions};
 use std::fmt;
 
 /// Fixed part of an entry, and so the least length of one.
@@ -20,6 +20,9 @@ const REFUSED: u8 = 1;
 const HAS_FLOW: u8 = 2;
 /// Which part of an accepted message is replayed; none for an ordinary one.
 const PART: u8 = 0b1100;
+
+/// Where [`PromisedActions::bits`] begin. None of them is set in what earlier versions wrote.
+const PROMISE_SHIFT: u8 = 4;
 
 /// A message to append.
 #[derive(Clone, Copy)]
@@ -59,8 +62,8 @@ impl EntryTarget<'_> {
 /// Whether a flow takes a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetVerdict<'a> {
-    /// It is valid: the flow's actions are due.
-    Accepted,
+    /// It is valid: the flow's actions are due, of which these were promised.
+    Accepted(PromisedActions),
     /// A dead letter is replayed: only this part of the flow's actions is due, the others were done before.
     Replayed(ActionKind),
     /// It goes to the dead letters.
@@ -77,7 +80,17 @@ impl TargetVerdict<'_> {
     #[must_use]
     pub fn is_due(&self, part: ActionKind) -> bool {
         match self {
-            TargetVerdict::Accepted => true,
+            TargetVerdict::Accepted(_) => true,
+            TargetVerdict::Replayed(one) => *one == part,
+            TargetVerdict::Refused { .. } => false,
+        }
+    }
+
+    /// Whether this part was promised: it is carried out, or the message is a dead letter.
+    #[must_use]
+    pub fn promises(&self, part: ActionKind) -> bool {
+        match self {
+            TargetVerdict::Accepted(promise) => promise.includes(part),
             TargetVerdict::Replayed(one) => *one == part,
             TargetVerdict::Refused { .. } => false,
         }
@@ -166,7 +179,7 @@ pub(crate) fn encoded_len(entry: &JournalEntry<'_>) -> Result<usize, JournalErro
 fn target_len(target: &EntryTarget<'_>) -> usize {
     let flow = if target.flow_id.is_some() { 8 } else { 0 };
     let verdict = match target.verdict {
-        TargetVerdict::Accepted | TargetVerdict::Replayed(_) => 0,
+        TargetVerdict::Accepted(_) | TargetVerdict::Replayed(_) => 0,
         TargetVerdict::Refused { reason, pointer } => 4 + kept_len(reason) + kept_len(pointer),
     };
     1 + flow + verdict
@@ -198,7 +211,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, entry: &JournalEntry<'_>, length: usize)
 
 fn encode_target(out: &mut Vec<u8>, target: &EntryTarget<'_>) {
     let verdict = match target.verdict {
-        TargetVerdict::Accepted => 0,
+        TargetVerdict::Accepted(promise) => promise.bits() << PROMISE_SHIFT,
         TargetVerdict::Replayed(part) => part_flags(part),
         TargetVerdict::Refused { .. } => REFUSED,
     };
@@ -270,11 +283,11 @@ pub(crate) fn decode_exactly(body: &[u8], seq: Seq) -> Option<(StoredEntry<'_>, 
 }
 
 fn take_target<'a>(fields: &mut FieldReader<'a>) -> Option<EntryTarget<'a>> {
-    let flags = fields.u8()?;
-    let flow_id = if flags & HAS_FLOW != 0 { Some(fields.i64()?) } else { None };
-    if flags & REFUSED == 0 {
-        let verdict = match flags & PART {
-            0 => TargetVerdict::Accepted,
+    let target = fields.u8()?;
+    let flow_id = if target & HAS_FLOW != 0 { Some(fields.i64()?) } else { None };
+    if target & REFUSED == 0 {
+        let verdict = match target & PART {
+            0 => TargetVerdict::Accepted(PromisedActions::from_bits(target >> PROMISE_SHIFT)),
             flags => TargetVerdict::Replayed(ActionKind::ALL.into_iter().find(|part| part_flags(*part) == flags)?),
         };
         return Some(EntryTarget { flow_id, verdict });

@@ -1,12 +1,12 @@
 //! The segment files of a journal: which there are, whose they are, and their headers.
 
-use crate::files::replace_file;
 use crate::journal::files::{disk, quarantine};
 use crate::journal::format::scan::ScanWindow;
 use crate::journal::format::{SEGMENT_HEADER, SegmentFault, SegmentHeader, SegmentSalt, VERSION, segment_base};
 use crate::journal::recovery::report::{DamageKind, JournalDamage, JournalRecovery};
 use crate::journal::{JournalError, Seq};
 use hearthgate_domain::delivery::UnixMicros;
+use hearthgate_files::replace_file;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};

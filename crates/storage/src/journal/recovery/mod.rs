@@ -14,13 +14,13 @@ use crate::journal::state::clock::SteadyClock;
 use crate::journal::state::consumers::{LoadedPositions, PositionFile};
 use crate::journal::state::redelivery::OwedFile;
 use crate::journal::state::runs::JournalRuns;
-use hearthgate_domain::delivery::UnixMicros;
+use hearthgate_domain::delivery::unix_micros;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 pub(super) fn open(dir: &Path, options: JournalOptions) -> Result<(Journal, JournalRecovery), JournalError> {
@@ -63,7 +63,7 @@ pub(super) fn open(dir: &Path, options: JournalOptions) -> Result<(Journal, Jour
         latest: folded.latest,
         owed_file,
         unsettled: 0,
-        clock: SteadyClock::from(if folded.newest > 0 { folded.newest } else { now() }),
+        clock: SteadyClock::from(if folded.newest > 0 { folded.newest } else { unix_micros(SystemTime::now()) }),
         newest: folded.newest,
         buffer: Vec::new(),
         started: false,
@@ -109,9 +109,4 @@ fn lock_dir(dir: &Path) -> Result<File, JournalError> {
         tracing::debug!(%error, "the journal's lock file has no process id");
     }
     Ok(file)
-}
-
-fn now() -> UnixMicros {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    UnixMicros::try_from(since.as_micros()).unwrap_or(UnixMicros::MAX)
 }

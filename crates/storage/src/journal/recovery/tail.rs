@@ -11,6 +11,7 @@ use crate::journal::recovery::salvage;
 use crate::journal::recovery::salvage::SalvagedEntry;
 use crate::journal::writer::{ActiveSegment, control_header};
 use crate::journal::{JournalError, Seq};
+use hearthgate_files::sync_folder;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
@@ -47,7 +48,7 @@ pub(super) fn mend(
         }
         let (written, next) = mend_segment(dir, last, salt, &examined, floor, recovery)?;
         last.file.sync_all().map_err(last.failed("sync"))?;
-        disk::sync_dir(dir).map_err(|source| JournalError::io("sync", dir, source))?;
+        sync_folder(dir).map_err(|source| JournalError::io("sync", dir, source))?;
         let file = last.file.try_clone().map_err(last.failed("open"))?;
         let (path, base, created_at) = (last.path.clone(), last.base, last.created_at());
         let entries_end = examined.entries_end;

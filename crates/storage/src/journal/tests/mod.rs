@@ -8,10 +8,12 @@ mod ordinary;
 
 use super::*;
 use hearthgate_domain::delivery::{MessageOrigin, QoS, UnixMicros};
+use hearthgate_domain::flow::{ActionKind, PromisedActions};
 use hearthgate_domain::redelivery::{OwedEntry, SenderNote};
 use std::path::{Path, PathBuf};
 
-const ACCEPTED: &[EntryTarget<'static>] = &[EntryTarget { flow_id: Some(7), verdict: TargetVerdict::Accepted }];
+const ACCEPTED: &[EntryTarget<'static>] =
+    &[EntryTarget { flow_id: Some(7), verdict: TargetVerdict::Accepted(PromisedActions::UNKNOWN) }];
 
 /// Small segments, so that a test sees several.
 fn small() -> JournalOptions {

@@ -8,7 +8,10 @@ fn an_entry_comes_back_as_it_was_appended() {
     let mut journal = fresh(dir.path(), small());
     let long = "é".repeat(2_000);
     let targets = [
-        EntryTarget { flow_id: Some(-3), verdict: TargetVerdict::Accepted },
+        EntryTarget {
+            flow_id: Some(-3),
+            verdict: TargetVerdict::Accepted(PromisedActions::of([ActionKind::Store, ActionKind::Publish])),
+        },
         EntryTarget { flow_id: Some(4), verdict: TargetVerdict::Refused { reason: "not a number", pointer: "/temp" } },
         EntryTarget { flow_id: None, verdict: TargetVerdict::Refused { reason: &long, pointer: "" } },
     ];
@@ -216,7 +219,8 @@ fn consumers_hold_segments_until_they_release_them_or_are_unregistered() {
     assert_eq!((usage.entries, usage.synced), (3_000, 3_000));
     // By the journal's own clock, whatever `received_at` says.
     assert!(usage.oldest_waiting.is_some_and(|at| at > 1_000 && at <= journal.clock.now()));
-    handle.unregister("slow").unwrap();
+    handle.release("slow", 3_000).unwrap();
+    handle.flush().unwrap();
     assert_eq!(segments(dir.path()).len(), 1);
     assert_eq!(journal.usage().oldest_waiting, None);
 }

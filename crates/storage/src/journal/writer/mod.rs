@@ -300,15 +300,6 @@ impl Journal {
         self.written.take_settled(usize::MAX);
     }
 
-    /// Deletes what is older than [`JournalOptions::max_age`] under [`WhenFull::DropOldest`](super::WhenFull::DropOldest), and what nobody needs. To be
-    /// called now and then while nothing is appended.
-    ///
-    /// # Errors
-    /// A failed file operation.
-    pub fn expire(&mut self) -> Result<Option<DroppedEntries>, JournalError> {
-        if self.started { self.drop_old(self.clock.now()) } else { Ok(None) }
-    }
-
     /// What is settled, if it is to be written beside so many entries. Should that fail it is not known, which is no harm.
     fn settled_beside(&mut self, entries: usize) -> Vec<(u64, Seq)> {
         self.unsettled += entries as u64;

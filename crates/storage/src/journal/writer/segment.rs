@@ -10,6 +10,7 @@ use crate::journal::format::{
 };
 use crate::journal::state::{SegmentView, lock};
 use hearthgate_domain::delivery::UnixMicros;
+use hearthgate_files::sync_folder;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -132,7 +133,7 @@ fn create_segment(dir: &Path, path: &Path, head: &[u8], reserve: u64) -> Result<
     disk::reserve(&file, reserve).map_err(failed("reserve room for"))?;
     disk::write_at(&file, head, 0).map_err(failed("write the head of"))?;
     file.sync_all().map_err(failed("sync"))?;
-    disk::sync_dir(dir).map_err(|source| JournalError::io("sync", dir, source))?;
+    sync_folder(dir).map_err(|source| JournalError::io("sync", dir, source))?;
     debug_assert!(head.len() as u64 > SEGMENT_HEADER);
     Ok(file)
 }

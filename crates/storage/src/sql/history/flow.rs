@@ -3,7 +3,7 @@
 use super::statement::{HistoryStatement, StatementValue, micros_of, real_of, text_of};
 use super::window::{NUMBER_COLUMNS, TRUTH_COLUMN, WindowSum};
 use crate::sql::typed::{NAME_LIMIT, quote};
-use crate::sql::{SqlDialect, TypedTable};
+use crate::sql::{SqlDialect, TableDesignError, TypedTable};
 use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::Flow;
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ impl FlowHistory {
     ///
     /// # Errors
     /// Its tables can't be.
-    pub fn of(flow: &Flow) -> Result<Option<Self>, String> {
+    pub fn of(flow: &Flow) -> Result<Option<Self>, TableDesignError> {
         let Some(store) = &flow.store else { return Ok(None) };
         let table = TypedTable::of(flow)?;
         let mut rollups = Vec::new();
@@ -77,17 +77,17 @@ fn micros(time: Duration) -> UnixMicros {
     UnixMicros::try_from(time.as_micros()).unwrap_or(UnixMicros::MAX / 4)
 }
 
-fn check_names(table: &TypedTable, windows: &str) -> Result<(), String> {
+fn check_names(table: &TypedTable, windows: &str) -> Result<(), TableDesignError> {
     let columns = window_columns(table);
     let names = table.levels().iter().map(|level| level.to_lowercase()).chain(columns.iter().map(|c| c.to_lowercase()));
     let mut known = BTreeSet::from(["flow_code".to_owned(), "window_start".to_owned()]);
     for name in names {
         if name.len() > NAME_LIMIT || !known.insert(name.clone()) {
-            return Err(format!("rollups: {name} can't be a column of {windows}; rename the field or the level"));
+            return Err(TableDesignError::WindowColumn { windows: windows.to_owned(), column: name });
         }
     }
     if windows.len() > NAME_LIMIT {
-        return Err(format!("rollups: {windows} is too long a name for a table; take a shorter one"));
+        return Err(TableDesignError::WindowName { windows: windows.to_owned() });
     }
     Ok(())
 }

@@ -3,9 +3,9 @@
 use crate::sql::error::{DatabaseError, ErrorContext as _};
 use crate::sql::pools::{ConnectionPools, begin_immediate};
 use crate::sql::records::dialects::sqlite;
+use crate::sql::timestamp::utc_time;
 use crate::sql::typed::quote;
 use crate::sql::{Database, SqlDialect};
-use chrono::DateTime;
 use hearthgate_domain::delivery::UnixMicros;
 use sqlx::mysql::MySqlArguments;
 use sqlx::postgres::PgArguments;
@@ -273,7 +273,7 @@ fn mysql_arguments(values: &[StatementValue]) -> Result<MySqlArguments, sqlx::Er
     for value in values {
         match value {
             StatementValue::Text(text) => arguments.add(text.as_str()),
-            StatementValue::Time(at) => arguments.add(instant(*at)?.naive_utc()),
+            StatementValue::Time(at) => arguments.add(utc_time(*at)?.naive_utc()),
             StatementValue::Integer(number) => arguments.add(*number),
             StatementValue::Real(number) => arguments.add(*number),
         }
@@ -287,16 +287,11 @@ fn postgres_arguments(values: &[StatementValue]) -> Result<PgArguments, sqlx::Er
     for value in values {
         match value {
             StatementValue::Text(text) => arguments.add(text.as_str()),
-            StatementValue::Time(at) => arguments.add(instant(*at)?),
+            StatementValue::Time(at) => arguments.add(utc_time(*at)?),
             StatementValue::Integer(number) => arguments.add(*number),
             StatementValue::Real(number) => arguments.add(*number),
         }
         .map_err(sqlx::Error::Encode)?;
     }
     Ok(arguments)
-}
-
-fn instant(at: UnixMicros) -> Result<DateTime<chrono::Utc>, sqlx::Error> {
-    DateTime::from_timestamp_micros(at)
-        .ok_or_else(|| sqlx::Error::Encode(format!("{at} µs is no time that can be stored").into()))
 }

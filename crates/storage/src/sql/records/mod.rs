@@ -301,15 +301,6 @@ impl PreparedBatch<'_> {
         self.writer.position = Some(self.outcome.position);
         Ok(self.outcome)
     }
-
-    /// Gives the transaction up; nothing was written.
-    pub async fn roll_back(self) {
-        if let Some(session) = self.session
-            && let Ok(idle) = session.rollback().await
-        {
-            self.writer.link.give_back(idle);
-        }
-    }
 }
 
 trait IntoWriteError {

@@ -5,9 +5,8 @@ use crate::sql::history::MissingTable;
 use crate::sql::records::dialects::sqlite;
 use crate::sql::records::rows::SHAPES;
 use crate::sql::records::rows::TypedRowPlan;
+use crate::sql::timestamp::utc_time;
 use crate::sql::typed::{SqlDialect, TypedTable};
-use chrono::{DateTime, Utc};
-use hearthgate_domain::delivery::UnixMicros;
 use sqlx::mysql::MySqlArguments;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
@@ -99,8 +98,8 @@ fn bind_sqlite(arguments: &mut SqliteArguments, row: &TypedRowPlan<'_>) -> Resul
 
 fn bind_mysql(arguments: &mut MySqlArguments, row: &TypedRowPlan<'_>) -> Result<(), sqlx::error::BoxDynError> {
     arguments.add(&**row.code)?;
-    arguments.add(time(row.record.received_at)?.naive_utc())?;
-    arguments.add(row.row.event_time.map(time).transpose()?.map(|time| time.naive_utc()))?;
+    arguments.add(utc_time(row.record.received_at)?.naive_utc())?;
+    arguments.add(row.row.event_time.map(utc_time).transpose()?.map(|time| time.naive_utc()))?;
     arguments.add(row.number)?;
     row.row.values.iter().try_for_each(|value| arguments.add(value.as_deref()))
 }
@@ -108,17 +107,14 @@ fn bind_mysql(arguments: &mut MySqlArguments, row: &TypedRowPlan<'_>) -> Result<
 fn bind_postgres(table: &TypedTable, rows: &[TypedRowPlan<'_>]) -> Result<PgArguments, sqlx::error::BoxDynError> {
     let mut arguments = PgArguments::default();
     arguments.add(rows.iter().map(|row| &**row.code).collect::<Vec<_>>())?;
-    arguments.add(rows.iter().map(|row| time(row.record.received_at)).collect::<Result<Vec<_>, _>>()?)?;
-    arguments.add(rows.iter().map(|row| row.row.event_time.map(time).transpose()).collect::<Result<Vec<_>, _>>()?)?;
+    arguments.add(rows.iter().map(|row| utc_time(row.record.received_at)).collect::<Result<Vec<_>, _>>()?)?;
+    arguments
+        .add(rows.iter().map(|row| row.row.event_time.map(utc_time).transpose()).collect::<Result<Vec<_>, _>>()?)?;
     arguments.add(rows.iter().map(|row| row.number).collect::<Vec<_>>())?;
     for column in 0..table.width() - 4 {
         arguments.add(rows.iter().map(|row| row.row.values[column].as_deref()).collect::<Vec<_>>())?;
     }
     Ok(arguments)
-}
-
-fn time(at: UnixMicros) -> Result<DateTime<Utc>, String> {
-    DateTime::from_timestamp_micros(at).ok_or_else(|| format!("{at} µs is no time that can be stored"))
 }
 
 /// An error that lies in the table says which one, and what to do.

@@ -4,7 +4,8 @@ use crate::sql::records::FlowNumbers;
 use crate::sql::records::rows::IntentAnchor;
 use crate::sql::records::rows::SHAPES;
 use crate::sql::records::rows::{DataRow, INSERTS, LockedFlow, next_shape};
-use chrono::NaiveDateTime;
+use crate::sql::timestamp::{UnstorableTime, utc_time};
+use chrono::{NaiveDateTime, SubsecRound as _};
 use hearthgate_domain::delivery::UnixMicros;
 use sqlx::mysql::MySqlArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, MySqlConnection, Row as _};
@@ -68,10 +69,9 @@ impl MysqlWriter {
         arguments.add(row.number)
     }
 
-    fn datetime(&self, at: UnixMicros) -> Result<NaiveDateTime, String> {
-        let kept = if self.micros { at } else { at.div_euclid(1_000_000).saturating_mul(1_000_000) };
-        let time = chrono::DateTime::from_timestamp_micros(kept);
-        Ok(time.ok_or_else(|| format!("{at} µs is no time that can be stored"))?.naive_utc())
+    fn datetime(&self, at: UnixMicros) -> Result<NaiveDateTime, UnstorableTime> {
+        let time = utc_time(at)?.naive_utc();
+        Ok(if self.micros { time } else { time.trunc_subsecs(0) })
     }
 }
 

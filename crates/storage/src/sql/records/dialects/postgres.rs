@@ -3,7 +3,7 @@
 use crate::sql::records::FlowNumbers;
 use crate::sql::records::rows::IntentAnchor;
 use crate::sql::records::rows::{DataRow, LockedFlow};
-use chrono::{DateTime, Utc};
+use crate::sql::timestamp::utc_time;
 use sqlx::PgConnection;
 
 /// Rows in one statement.
@@ -51,7 +51,7 @@ pub(crate) async fn insert(
 
 async fn insert_one(connection: &mut PgConnection, row: &DataRow<'_>) -> Result<i64, sqlx::Error> {
     let (id,): (i64,) = sqlx::query_as(INSERT_ONE)
-        .bind(timestamp(row)?)
+        .bind(utc_time(row.record.received_at)?)
         .bind(&**row.code)
         .bind(&**row.name())
         .bind(&**row.value())
@@ -62,19 +62,13 @@ async fn insert_one(connection: &mut PgConnection, row: &DataRow<'_>) -> Result<
 }
 
 async fn insert_chunk(connection: &mut PgConnection, chunk: &[DataRow<'_>]) -> Result<(), sqlx::Error> {
-    let times = chunk.iter().map(timestamp).collect::<Result<Vec<_>, _>>()?;
+    let times = chunk.iter().map(|row| utc_time(row.record.received_at)).collect::<Result<Vec<_>, _>>()?;
     let codes: Vec<&str> = chunk.iter().map(|row| &**row.code).collect();
     let names: Vec<&str> = chunk.iter().map(|row| &**row.name()).collect();
     let values: Vec<&str> = chunk.iter().map(|row| &**row.value()).collect();
     let numbers: Vec<i64> = chunk.iter().map(|row| row.number).collect();
     sqlx::query(INSERT).bind(times).bind(codes).bind(names).bind(values).bind(numbers).execute(connection).await?;
     Ok(())
-}
-
-fn timestamp(row: &DataRow<'_>) -> Result<DateTime<Utc>, sqlx::Error> {
-    let at = row.record.received_at;
-    DateTime::from_timestamp_micros(at)
-        .ok_or_else(|| sqlx::Error::Encode(format!("{at} µs is no time that can be stored").into()))
 }
 
 /// How many of the rows, which are not empty, go into one statement.

@@ -4,6 +4,7 @@ use crate::sql::records::FlowNumbers;
 use crate::sql::records::rows::IntentAnchor;
 use crate::sql::records::rows::SHAPES;
 use crate::sql::records::rows::{DataRow, INSERTS, LockedFlow, next_shape};
+use crate::sql::timestamp::utc_time;
 use hearthgate_domain::delivery::UnixMicros;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, SqliteConnection};
@@ -65,8 +66,7 @@ fn bind(arguments: &mut SqliteArguments, row: &DataRow<'_>, time: &Arc<str>) -> 
 
 /// `YYYY-MM-DD HH:MM:SS.ffffff`, as SQLAlchemy writes it and SQLite's date functions read it.
 pub(crate) fn datetime(at: UnixMicros) -> Result<Arc<str>, sqlx::Error> {
-    let time = chrono::DateTime::from_timestamp_micros(at)
-        .ok_or_else(|| sqlx::Error::Encode(format!("{at} µs is no time that can be stored").into()))?;
+    let time = utc_time(at)?;
     let mut text = String::with_capacity(26);
     // Writing into a String can't fail.
     let _ = write!(text, "{}", time.naive_utc().format("%Y-%m-%d %H:%M:%S%.6f"));

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod flows;
+
 use hearthgate_domain::flow::FlowRow;
 use hearthgate_storage::sql::{Database, DatabaseOptions};
 use serde_json::{Value, json};

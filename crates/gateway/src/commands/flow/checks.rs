@@ -1,0 +1,204 @@
+//! What is asked of a flow before it is let in, and of those that are there: one set for `check`, `flow add`, `edit`,
+//! `enable`, `import`, `copy` and the API.
+
+use crate::commands::flow::listeners::topic_doubts;
+use crate::wiring::options;
+use hearthgate_actors::flows::catalog;
+use hearthgate_actors::flows::poster::body_purpose;
+use hearthgate_domain::flow::{EndpointAuth, Flow, FlowAction, FlowRow, HeaderValue, SecretRef};
+use hearthgate_domain::routing::{describe_circle, find_circles};
+use hearthgate_endpoints::is_host_allowed;
+use hearthgate_endpoints::template::{BodyTemplate, TemplatePurpose};
+use hearthgate_settings::GatewaySettings;
+use hearthgate_storage::sql::{Database, TypedTable};
+use url::Url;
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FindingWeight {
+    /// The flow can't do what it says: it is not let in.
+    Broken,
+    /// Something that it needs is not there now, and may be there when it runs.
+    Missing,
+    /// It can run, and may not be meant so.
+    Doubtful,
+}
+
+/// One thing wrong or doubtful about a flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FlowFinding {
+    /// Its code; none for what concerns several.
+    pub(crate) code: Option<Box<str>>,
+    /// How much it weighs.
+    pub(crate) weight: FindingWeight,
+    /// What, where, and what helps.
+    pub(crate) text: String,
+}
+
+impl FlowFinding {
+    pub(super) fn of(flow: &Flow, weight: FindingWeight, text: impl Into<String>) -> Self {
+        FlowFinding { code: Some((&*flow.code).into()), weight, text: text.into() }
+    }
+}
+
+/// The row as a flow that can run: compiled, with its table, its history and its templates.
+///
+/// # Errors
+/// The first thing that is wrong with it, with its code and place.
+pub(crate) fn compile_flow(row: &FlowRow) -> Result<Flow, String> {
+    let flow = catalog::compile(row.clone()).map_err(|error| error.to_string())?;
+    match template_problems(&flow).into_iter().next() {
+        Some(problem) => Err(format!("flow {:?}, {problem}", flow.code)),
+        None => Ok(flow),
+    }
+}
+
+/// Flows that may be let in, and what there is to say of them all the same.
+pub(crate) struct FlowAdmission {
+    /// In the order in which they were asked for.
+    pub(crate) flows: Vec<Flow>,
+    /// What is missing or doubtful.
+    pub(crate) doubts: Vec<FlowFinding>,
+}
+
+/// Checks new and changed flows as they would be beside those that are there. What was wrong among those before is no
+/// reason to refuse others.
+///
+/// # Errors
+/// The first thing that keeps one of them from doing what it says.
+pub(crate) fn admit_flows(
+    rows: &[FlowRow],
+    wanted: &[FlowRow],
+    settings: &GatewaySettings,
+) -> Result<FlowAdmission, String> {
+    let flows = wanted.iter().map(compile_flow).collect::<Result<Vec<_>, _>>()?;
+    let is_replaced = |row: &&FlowRow| wanted.iter().any(|new| new.id == row.id || new.code == row.code);
+    let others = rows.iter().filter(|row| !is_replaced(row));
+    let all: Vec<FlowRow> = others.chain(wanted).cloned().collect();
+    let before = findings_among(rows);
+    let mut doubts: Vec<FlowFinding> =
+        flows.iter().filter(|flow| flow.enabled).flat_map(|flow| findings_of_flow(flow, settings)).collect();
+    doubts.extend(findings_among(&all).into_iter().filter(|finding| !before.contains(finding)));
+    match doubts.iter().find(|finding| finding.weight == FindingWeight::Broken) {
+        Some(finding) => Err(finding.text.clone()),
+        None => Ok(FlowAdmission { flows, doubts }),
+    }
+}
+
+/// All that can be said of a flow by itself, without the database.
+pub(crate) fn findings_of_flow(flow: &Flow, settings: &GatewaySettings) -> Vec<FlowFinding> {
+    let finding = |weight: FindingWeight| move |text: String| FlowFinding::of(flow, weight, text);
+    let mut findings: Vec<FlowFinding> =
+        template_problems(flow).into_iter().map(finding(FindingWeight::Broken)).collect();
+    findings.extend(host_problem(flow, settings).map(finding(FindingWeight::Missing)));
+    findings.extend(secret_problems(flow).into_iter().map(finding(FindingWeight::Missing)));
+    findings.extend(topic_doubts(flow, settings).into_iter().map(finding(FindingWeight::Doubtful)));
+    findings.extend(flow.schema.warnings().iter().cloned().map(finding(FindingWeight::Doubtful)));
+    findings
+}
+
+/// What several flows are together: circles, tables whose columns differ, topics that are stored twice. Those that can't be
+/// compiled and those that are off count for nothing.
+pub(crate) fn findings_among(rows: &[FlowRow]) -> Vec<FlowFinding> {
+    let flows: Vec<Flow> = rows.iter().filter_map(|row| catalog::compile(row.clone()).ok()).collect();
+    let flows: Vec<&Flow> = flows.iter().filter(|flow| flow.enabled).collect();
+    let circle = |circle: &Vec<&Flow>| FlowFinding {
+        code: None,
+        weight: FindingWeight::Broken,
+        text: format!(
+            "{} publish to each other, without end; change the topic of one of them",
+            describe_circle(circle)
+        ),
+    };
+    let mut findings: Vec<FlowFinding> = find_circles(&flows).iter().map(circle).collect();
+    for (index, flow) in flows.iter().enumerate() {
+        for other in &flows[index + 1..] {
+            findings.extend(table_conflict(flow, other));
+            findings.extend(stored_twice(flow, other));
+        }
+    }
+    findings
+}
+
+/// What is missing of the flow's own table, if it has one and the gateway may not make it.
+pub(crate) async fn table_finding(database: &Database, flow: &Flow) -> Option<FlowFinding> {
+    // A table that can't be was refused before.
+    let Ok(Some(table)) = TypedTable::of(flow) else { return None };
+    if database.makes_tables() {
+        return None;
+    }
+    let why = database.check_table(&table).await.err()?;
+    let text = format!("options.table: {why}; `hearthgate flow ddl {} --apply` creates it", flow.code);
+    Some(FlowFinding::of(flow, FindingWeight::Missing, text))
+}
+
+/// What keeps the flow's templates from being read: each message would become a dead letter.
+fn template_problems(flow: &Flow) -> Vec<String> {
+    let mut templates: Vec<(&str, &str, TemplatePurpose)> = Vec::new();
+    if let Some(endpoint) = &flow.endpoint {
+        templates
+            .extend(endpoint.url_template.as_deref().map(|text| ("options.url_template", text, TemplatePurpose::Url)));
+        let body = endpoint.body_template.as_deref();
+        templates.extend(body.map(|text| ("options.body_template", text, body_purpose(endpoint, text))));
+    }
+    for action in &flow.actions {
+        if let FlowAction::Publish { topic, .. } = action {
+            templates.push(("options.actions, the topic of PUBLISH", topic, TemplatePurpose::Body));
+        }
+    }
+    let problem = |(field, text, purpose): (&str, &str, TemplatePurpose)| {
+        BodyTemplate::new(text, purpose)
+            .err()
+            .map(|error| format!("{field}: {error}; mend it with `hearthgate flow edit`"))
+    };
+    templates.into_iter().filter_map(problem).collect()
+}
+
+/// The secrets of the flow that are not where it says.
+fn secret_problems(flow: &Flow) -> Vec<String> {
+    let Some(endpoint) = &flow.endpoint else { return Vec::new() };
+    let mut secrets: Vec<&SecretRef> = endpoint.webhook_secret.iter().collect();
+    secrets.extend(endpoint.auth.iter().map(|auth| match auth {
+        EndpointAuth::Bearer(secret) | EndpointAuth::Basic { password: secret, .. } => secret,
+    }));
+    secrets.extend(endpoint.headers.iter().filter_map(|(_, value)| match value {
+        HeaderValue::Secret { secret } => Some(secret),
+        HeaderValue::Text(_) => None,
+    }));
+    let problem = |secret| options::secret(secret).err().map(|why| format!("the secret can't be read: {why}"));
+    secrets.into_iter().filter_map(problem).collect()
+}
+
+/// A host that the configuration does not let the gateway call.
+fn host_problem(flow: &Flow, settings: &GatewaySettings) -> Option<String> {
+    let url = flow.endpoint.as_ref().and_then(|endpoint| Url::parse(&endpoint.url).ok())?;
+    let host = url.host_str().unwrap_or_default();
+    (!is_host_allowed(&settings.endpoints.allow_hosts, &url))
+        .then(|| format!("endpoint_url: {host} is not in endpoints.allow_hosts; add it there"))
+}
+
+fn table_conflict(flow: &Flow, other: &Flow) -> Option<FlowFinding> {
+    let (Ok(Some(table)), Ok(Some(theirs))) = (TypedTable::of(flow), TypedTable::of(other)) else { return None };
+    let column = table.conflict(&theirs)?;
+    let text = format!(
+        "options.table: {} has the column {column} with another type in the flow {}; give them one type, or two tables",
+        table.name(),
+        other.code
+    );
+    Some(FlowFinding::of(flow, FindingWeight::Doubtful, text))
+}
+
+/// Two flows that put one message into one table.
+fn stored_twice(flow: &Flow, other: &Flow) -> Option<FlowFinding> {
+    let (ours, theirs) = (flow.store.as_ref()?, other.store.as_ref()?);
+    if !flow.topic.filter().overlaps(other.topic.filter()) {
+        return None;
+    }
+    let table = match (&ours.table, &theirs.table) {
+        (Some(table), Some(known)) if table.eq_ignore_ascii_case(known) => table,
+        _ if ours.attributes && theirs.attributes => "data",
+        _ => return None,
+    };
+    let text = format!("the flow {} takes messages that this one takes too: both store them in {table}", other.code);
+    Some(FlowFinding::of(flow, FindingWeight::Doubtful, text))
+}

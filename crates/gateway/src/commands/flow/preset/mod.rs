@@ -1,0 +1,26 @@
+//! `flow new --preset NAME`: a file of flows for a family of devices, to review and import.
+
+use crate::cli::DevicePreset;
+use crate::exit::ExitStatus;
+use std::io::Write;
+
+/// Writes the preset's file.
+///
+/// # Errors
+/// Writing fails.
+pub(super) fn run(preset: DevicePreset, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
+    writeln!(out, "# Review this, then: hearthgate flow import FILE")?;
+    out.write_all(text(preset).as_bytes())?;
+    Ok(ExitStatus::Ok)
+}
+
+fn text(preset: DevicePreset) -> &'static str {
+    match preset {
+        DevicePreset::Zigbee2mqtt => include_str!("../../../../presets/zigbee2mqtt.toml"),
+        DevicePreset::Rtl433 => include_str!("../../../../presets/rtl_433.toml"),
+        DevicePreset::Owntracks => include_str!("../../../../presets/owntracks.toml"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,13 @@
+-- Who changed which flow, when (microseconds since 1970) and how: its row before and after as JSON, NULL where there was
+-- none. Of each flow the newest changes are kept.
+CREATE TABLE hearthgate_flow_changes (
+    id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    changed_at BIGINT NOT NULL,
+    author     VARCHAR(100) NOT NULL,
+    flow_id    BIGINT NOT NULL,
+    flow_code  VARCHAR(100) NOT NULL,
+    before_row TEXT,
+    after_row  TEXT
+);
+
+CREATE INDEX hearthgate_flow_changes_flow ON hearthgate_flow_changes (flow_id);
