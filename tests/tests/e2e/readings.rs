@@ -93,7 +93,7 @@ async fn each_element_has_its_number_and_a_refused_one_is_a_dead_letter_alone() 
     })
     .await;
     assert!(!letters.contains("1.5"), "the others are not in it: {letters}");
-    told(&home, &["flow", "edit", "EACH", "--schema", r#"{"site":"string"}"#]);
+    told(&home, &["flow", "edit", "EACH", "--schema", r#"{"site":"string"}"#, "--yes"]);
     told(&home, &["dlq", "replay", "--flow", "EACH"]);
     until("the element that was refused", async || {
         (database.number("SELECT COUNT(*) FROM readings").await == 4).then_some(())

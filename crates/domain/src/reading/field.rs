@@ -1,7 +1,7 @@
 //! One field of a record: where its value is found, and what is made of it.
 
-use super::ReadingProblem;
 use super::expression::{ExpressionNames, ExpressionRef, ExpressionSet};
+use super::problem::ReadingProblem;
 use super::source::JsonRoot;
 use crate::payload::{JsonKind, JsonPointer, RawJson, ValueFormat, field_text};
 use minijinja::value::{Value, ValueKind};

@@ -1,6 +1,6 @@
 //! `"fields": "flatten"`: every leaf of a payload, named by its path.
 
-use super::ReadingProblem;
+use super::problem::ReadingProblem;
 use crate::payload::{JsonKind, RawJson};
 use std::collections::HashSet;
 

@@ -9,9 +9,11 @@ mod expression;
 mod field;
 mod flatten;
 mod options;
+mod problem;
 mod source;
 
 pub use options::{READING_OPTIONS, ReadingOptions};
+pub use problem::ReadingProblem;
 pub use source::MessageSource;
 
 use crate::payload::{JsonKind, JsonPointer, PayloadError, RawJson};
@@ -19,7 +21,6 @@ use expression::{ExpressionNames, ExpressionRef, ExpressionSet};
 use field::{FieldOrigin, FieldRule, json_string};
 use source::JsonRoot;
 use std::borrow::Cow;
-use thiserror::Error;
 
 /// Elements of one message.
 const MOST_ELEMENTS: usize = 10_000;
@@ -55,28 +56,6 @@ enum FieldPlan {
     All,
     Flatten,
     Named(Vec<FieldRule>),
-}
-
-/// Why a message has no record.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{reason}")]
-pub struct ReadingProblem {
-    /// JSON Pointer to the place in the payload, or empty.
-    pub pointer: String,
-    /// In words.
-    pub reason: String,
-}
-
-impl ReadingProblem {
-    fn whole(reason: impl Into<String>) -> Self {
-        ReadingProblem { pointer: String::new(), reason: reason.into() }
-    }
-}
-
-impl From<PayloadError> for ReadingProblem {
-    fn from(error: PayloadError) -> Self {
-        ReadingProblem::whole(error.to_string())
-    }
 }
 
 /// What a message holds for a flow.
