@@ -16,6 +16,8 @@ pub enum CountedOutcome {
     Redelivered,
     /// Kept back by the flows' `on_change`, `min_interval` or rule for retained messages.
     KeptBack,
+    /// Passed over by the flows' options `when`, `each` and `unfit`.
+    Skipped,
     /// Lost to a bound, by configuration.
     Dropped,
     /// To be tried again.
@@ -33,6 +35,7 @@ impl CountedOutcome {
             CountedOutcome::Empty => "empty",
             CountedOutcome::Redelivered => "redelivered",
             CountedOutcome::KeptBack => "kept_back",
+            CountedOutcome::Skipped => "skipped",
             CountedOutcome::Dropped => "dropped",
             CountedOutcome::Retried => "retried",
             CountedOutcome::Dead => "dead",

@@ -1,6 +1,6 @@
 //! Templates for an endpoint's URL and body (minijinja, the Jinja2 syntax).
 //!
-//! A template sees `payload` (the message's JSON), `raw` (its text, every digit as it was sent), `topic`, `levels` (the
+//! A template sees `payload` (the message's JSON), `element` (with `each`), `raw` (its text, every digit as it was sent), `topic`, `levels` (the
 //! topic's levels), `captures` (by name), `flow`, `message_id` and `received_at` (RFC 3339, UTC). A name that is not there
 //! is an error. Values are escaped for the place they stand in, and `| safe` turns that off. In a URL they are
 //! percent-encoded, so that a topic or payload cannot change the host, the path or the query; `| part` does it
@@ -88,6 +88,8 @@ impl TemplatePurpose {
 pub struct TemplateMessage<'a> {
     /// The payload, as JSON.
     pub payload: &'a serde_json::Value,
+    /// The one element of the payload that the message is, if the flow takes payloads apart.
+    pub element: Option<&'a serde_json::Value>,
     /// The payload's text.
     pub raw: &'a str,
     /// Topic name.
@@ -179,6 +181,7 @@ impl BodyTemplate {
         let levels: Vec<Value> = message.topic.split('/').map(Value::from).collect();
         let context = context! {
             payload => Value::from(Serde(message.payload)),
+            element => message.element.map_or(Value::UNDEFINED, |element| Value::from(Serde(element))),
             raw => message.raw,
             topic => message.topic,
             levels => Value::from(levels),
@@ -291,6 +294,7 @@ mod tests {
         let captures = [("room".to_owned(), "küche 1".to_owned())];
         BodyTemplate::new(source, purpose)?.render(&TemplateMessage {
             payload: &payload,
+            element: None,
             raw: r#"{"temp": 21.50}"#,
             topic: "haus/küche 1/klima",
             captures: &captures,
@@ -340,6 +344,7 @@ mod tests {
         let filled = |source: &str| {
             let message = TemplateMessage {
                 payload: &payload,
+                element: None,
                 raw: r#"{"n": 21.50}"#,
                 topic: "a/b",
                 captures: &[],

@@ -90,28 +90,9 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// The known word that was probably meant.
-pub(crate) fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let written = written.to_lowercase();
-    known
-        .into_iter()
-        .map(|word| (strsim::damerau_levenshtein(&written, word), word))
-        .filter(|(distance, word)| *distance < word.len() && *distance <= 1 + word.len() / 4)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_slip_is_recognised_and_an_unrelated_word_is_not() {
-        let known = ["keep_alive", "server", "client_id"];
-        assert_eq!(closest("keepalive", known), Some("keep_alive"));
-        assert_eq!(closest("sevrer", known), Some("server"));
-        assert_eq!(closest("colour", known), None);
-    }
 
     #[test]
     fn a_finding_names_file_line_key_and_remedy() {

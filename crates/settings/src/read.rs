@@ -3,9 +3,10 @@
 //! The `config` crate's own deserializer knows the layer's name but neither the line nor the key inside a list, and ends
 //! at the first error; here each problem says where it is, so that all of them can be told at once.
 
-use super::finding::{ConfigFinding, closest};
+use super::finding::ConfigFinding;
 use super::origin::{ValueOrigin, ValueOrigins};
 use config::{Value, ValueKind};
+use hearthgate_domain::suggestion::nearest_word;
 use serde::de::value::StrDeserializer;
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
@@ -69,7 +70,7 @@ impl ReadProblem {
 }
 
 fn suggestion(written: &str, known: &[&str]) -> String {
-    match closest(written, known.iter().copied()) {
+    match nearest_word(written, known.iter().copied()) {
         Some(word) => format!("did you mean \"{word}\"?"),
         None if known.is_empty() => "nothing is allowed here".into(),
         None => format!("known are {}", known.join(", ")),

@@ -24,6 +24,7 @@ mod outage;
 mod page;
 mod proxied;
 mod python;
+mod readings;
 mod security;
 mod servers;
 mod sharing;

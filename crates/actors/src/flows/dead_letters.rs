@@ -303,19 +303,23 @@ pub(crate) fn not_journaled(
     decision: &RouteDecision,
     reason: &str,
 ) -> Option<NewDeadLetter> {
+    let (decision, payload) = match decision {
+        RouteDecision::Element { payload, decision } => (&**decision, payload),
+        whole => (whole, &message.payload),
+    };
     let (flow_code, reason, pointer) = match decision {
         RouteDecision::Accepted(flow) => (Some(flow.code.to_string()), reason, None),
         RouteDecision::Refused { flow_id, reason, pointer } => {
             (flow_id.map(|id| code(table, id)), reason.as_str(), Some(pointer.clone()))
         }
-        RouteDecision::KeptBack => return None,
+        RouteDecision::KeptBack | RouteDecision::Skipped { .. } | RouteDecision::Element { .. } => return None,
     };
     Some(NewDeadLetter {
         journal,
         seq: None,
         flow_code,
         topic: message.topic.to_string(),
-        payload: message.payload.clone(),
+        payload: payload.clone(),
         reason: reason.to_owned(),
         pointer,
         received_at: message.received_at,

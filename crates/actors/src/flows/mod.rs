@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod commit;
 pub mod dead_letters;
+mod decision;
 pub mod historian;
 mod known_flows;
 mod lineage;

@@ -6,6 +6,7 @@
 use crate::condition::Condition;
 use crate::flows::commit::JournalCommitter;
 use crate::flows::commit::{CommitGroup, CommitOutcome, RouteDecision};
+use crate::flows::decision::decide;
 use crate::flows::refusal::ReplayRefusal;
 use crate::flows::{dead_letters, poster};
 use crate::in_hand::{HARMLESS, InHand, MarkHolder, MessageMark};
@@ -21,12 +22,11 @@ use crate::traffic::{self, TrafficTap};
 use actix::prelude::*;
 use hearthgate_domain::delivery::{InboundMessage, QoS, SubscriptionIds};
 use hearthgate_domain::flow::Flow;
-use hearthgate_domain::payload::JsonPayload;
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_domain::topic::TopicFilter;
 use hearthgate_mqtt::link::{DeliveryTag, LinkSubscription, MessageBatch, subscription_identifier};
 use hearthgate_storage::dead_letters::{DeadLetters, NewDeadLetter};
-use hearthgate_storage::journal::{EntryTarget, JournalError, TargetVerdict, content_hash};
+use hearthgate_storage::journal::{JournalError, content_hash};
 use hearthgate_supervision::{ActorExit, ActorFailure};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -124,6 +124,7 @@ struct Counters {
     kept_back: MetricCounter,
     empty: MetricCounter,
     refused: MetricCounter,
+    skipped: MetricCounter,
     dropped: MetricCounter,
 }
 
@@ -137,6 +138,7 @@ impl FlowRouterActor {
             kept_back: MetricCounter::journal(CountedOutcome::KeptBack),
             empty: MetricCounter::journal(CountedOutcome::Empty),
             refused: MetricCounter::journal(CountedOutcome::Refused),
+            skipped: MetricCounter::journal(CountedOutcome::Skipped),
             dropped: MetricCounter::journal(CountedOutcome::Dropped),
         };
         let found = Vec::new();
@@ -223,11 +225,10 @@ impl FlowRouterActor {
             self.deps.progress.taking(ticket.number);
             #[cfg(feature = "fault-injection")]
             assert!(!message.topic.ends_with("/fault/router"), "injected by the topic");
-            let refused = &self.counters.refused;
             let decisions = self.decide(message);
-            refused
-                .add(decisions.iter().filter(|decision| matches!(decision, RouteDecision::Refused { .. })).count()
-                    as u64);
+            let count = |is_it: fn(&RouteDecision) -> bool| decisions.iter().filter(|one| is_it(one)).count() as u64;
+            self.counters.refused.add(count(RouteDecision::is_refused));
+            self.counters.skipped.add(count(|decision| matches!(decision, RouteDecision::Skipped { .. })));
             self.group.push(index, decisions);
         }
     }
@@ -384,28 +385,6 @@ impl FlowRouterActor {
     }
 }
 
-/// What each flow makes of a message. One flow's refusal touches no other.
-fn decide(message: &InboundMessage, flows: &[Arc<Flow>]) -> Vec<RouteDecision> {
-    let payload = match JsonPayload::parse(&message.payload) {
-        Ok(payload) => payload,
-        Err(reason) => {
-            warn!(topic = %message.topic, %reason, "dead letter: refused for every flow");
-            return vec![RouteDecision::Refused { flow_id: None, reason: reason.to_string(), pointer: String::new() }];
-        }
-    };
-    let decide = |flow: &Arc<Flow>| match flow.schema.validate(&payload) {
-        Ok(()) => RouteDecision::Accepted(Arc::clone(flow)),
-        Err(violations) => {
-            let pointer = violations.first().map(|violation| violation.pointer.to_string()).unwrap_or_default();
-            let reasons: Vec<String> = violations.iter().map(ToString::to_string).collect();
-            let reason = reasons.join("; ");
-            warn!(flow = %flow.code, topic = %message.topic, %reason, "dead letter");
-            RouteDecision::Refused { flow_id: Some(flow.id), reason, pointer }
-        }
-    };
-    flows.iter().map(decide).collect()
-}
-
 impl Actor for FlowRouterActor {
     type Context = Context<Self>;
 
@@ -462,20 +441,8 @@ impl Handler<RouteAgain> for FlowRouterActor {
         let journaled = self.counters.journaled.clone();
         Box::pin(async move {
             let (message, decisions) = replayed(letter.clone(), &table)?;
-            let accepted = decisions.iter().filter(|decision| matches!(decision, RouteDecision::Accepted(_))).count();
-            let job = tokio::task::spawn_blocking(move || {
-                let targets: Vec<EntryTarget<'_>> = decisions
-                    .iter()
-                    .filter_map(RouteDecision::target)
-                    .map(|target| match (target.verdict, letter.part) {
-                        (TargetVerdict::Accepted(_), Some(part)) => {
-                            EntryTarget { verdict: TargetVerdict::Replayed(part), ..target }
-                        }
-                        _ => target,
-                    })
-                    .collect();
-                lock(&desk).write_again(&message, &targets)
-            });
+            let accepted = decisions.iter().filter(|decision| decision.is_accepted()).count();
+            let job = tokio::task::spawn_blocking(move || lock(&desk).write_again(&message, &decisions, letter.part));
             job.await.map_err(|panicked| ReplayRefusal::Panicked(panicked.to_string()))??;
             journaled.add(1);
             Ok(accepted)
@@ -516,14 +483,14 @@ fn replayed(
         kept_since: None,
     };
     let decisions = decide(&message, &found);
-    if decisions.iter().any(|decision| matches!(decision, RouteDecision::Accepted(_))) {
+    if decisions.iter().any(RouteDecision::is_accepted) {
         return Ok((message, decisions));
     }
     let reasons = decisions
         .into_iter()
         .filter_map(|decision| match decision {
-            RouteDecision::Refused { reason, .. } => Some(reason),
-            RouteDecision::Accepted(_) | RouteDecision::KeptBack => None,
+            RouteDecision::Refused { reason, .. } | RouteDecision::Skipped { reason, .. } => Some(reason),
+            RouteDecision::Accepted(_) | RouteDecision::KeptBack | RouteDecision::Element { .. } => None,
         })
         .collect();
     Err(ReplayRefusal::RefusedAgain(reasons))

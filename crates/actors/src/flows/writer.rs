@@ -318,7 +318,8 @@ impl Work {
         let table = self.tables.of(flow)?;
         let (mut fields, mut typed) = (Vec::new(), None);
         if store || table.is_some() {
-            let payload = JsonPayload::parse(entry.payload).map_err(|error| error.to_string())?;
+            let record = flow.record(entry.topic, entry.payload).map_err(|problem| problem.to_string())?;
+            let payload = JsonPayload::parse(&record).map_err(|error| error.to_string())?;
             if store {
                 let format = flow.value_format.unwrap_or(self.deps.value_format);
                 let attributes = flow.attributes(entry.topic, &payload, format);

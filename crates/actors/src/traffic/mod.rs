@@ -152,7 +152,7 @@ impl TrafficTap {
                 (false, []) => vec![step(None, FateOutcome::Unwanted, "", "")],
                 (false, decisions) => decisions.iter().map(|decision| decided(decision, &code)).collect(),
             };
-            let is_bad = settled.decisions.iter().any(|decision| matches!(decision, RouteDecision::Refused { .. }));
+            let is_bad = settled.decisions.iter().any(RouteDecision::is_refused);
             self.tell(is_bad, |missed| fate(settled.message, settled.seq, steps(), missed));
         }
     }
@@ -247,6 +247,8 @@ fn decided(decision: &RouteDecision, code: &impl Fn(i64) -> Option<Arc<str>>) ->
     match decision {
         RouteDecision::Accepted(flow) => step(Some(Arc::clone(&flow.code)), FateOutcome::Accepted, "", ""),
         RouteDecision::KeptBack => step(None, FateOutcome::KeptBack, "", ""),
+        RouteDecision::Skipped { flow_id, reason } => step(code(*flow_id), FateOutcome::KeptBack, reason, ""),
+        RouteDecision::Element { decision, .. } => decided(decision, code),
         RouteDecision::Refused { flow_id, reason, pointer } => {
             step(flow_id.and_then(code), FateOutcome::Refused, reason, pointer)
         }

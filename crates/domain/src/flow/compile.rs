@@ -3,6 +3,7 @@
 use crate::duration::BoundedDuration;
 use crate::flow::options::{FlowAction, FlowOptions, HeaderValue};
 use crate::flow::problem::RowProblem;
+use crate::flow::row_options;
 use crate::flow::topic::FlowTopic;
 use crate::flow::{EndpointTarget, Flow, FlowRow, HistoryOptions, StoreTarget};
 use crate::retry::RetrySchedule;
@@ -64,7 +65,7 @@ fn build(row: FlowRow) -> Result<Flow, RowProblem> {
     check_limits(&row)?;
     let topic = FlowTopic::parse(&row.topic).map_err(|error| ("topic", error.to_string()))?;
     let schema = schema(&row.payload_schema)?;
-    let options = options(row.options.as_deref())?;
+    let (options, reading) = row_options::read(row.options.as_deref(), &schema)?;
     let actions = actions(&row.action, &options.actions)?;
     check_publishing(&actions, &topic)?;
     let stores = actions.contains(&FlowAction::StoreDb {});
@@ -90,6 +91,7 @@ fn build(row: FlowRow) -> Result<Flow, RowProblem> {
         retained: options.retained.unwrap_or_default(),
         on_change: options.on_change,
         min_interval: options.min_interval.map(BoundedDuration::duration),
+        reading: reading.map(Box::new),
         value_format: options.value_format,
         history,
         enabled: row.enabled,
@@ -120,13 +122,6 @@ fn schema(text: &str) -> Result<PayloadSchema, RowProblem> {
     let field = "payload_schema";
     let schema = serde_json::from_str(text).map_err(|error| (field, format!("is not valid JSON: {error}")))?;
     PayloadSchema::compile(&schema).map_err(|error| (field, error.to_string()))
-}
-
-fn options(text: Option<&str>) -> Result<FlowOptions, RowProblem> {
-    match text {
-        None | Some("") => Ok(FlowOptions::default()),
-        Some(text) => serde_json::from_str(text).map_err(|error| ("options", error.to_string())),
-    }
 }
 
 fn actions(column: &str, further: &[FlowAction]) -> Result<Vec<FlowAction>, RowProblem> {

@@ -9,7 +9,9 @@ mod history;
 pub mod learn;
 mod options;
 mod problem;
+mod row_options;
 mod topic;
+mod verdict;
 
 pub use compile::FlowError;
 pub use history::HistoryOptions;
@@ -18,8 +20,10 @@ pub use options::{
     RetainedPolicy, RollupOption, SecretRef, SecretRefError,
 };
 pub use topic::{CaptureError, FlowTopic};
+pub use verdict::RecordVerdict;
 
 use crate::payload::{JsonPayload, ValueFormat, field_text};
+use crate::reading::RecordReading;
 use crate::retry::RetrySchedule;
 use crate::schema::PayloadSchema;
 use serde::{Deserialize, Serialize};
@@ -117,6 +121,8 @@ pub struct Flow {
     pub on_change: Option<OnChange>,
     /// At most one message of a topic within this time.
     pub min_interval: Option<Duration>,
+    /// How records are read; none: a payload is a record.
+    pub reading: Option<Box<RecordReading>>,
     /// How values are written; none for what the configuration says.
     pub value_format: Option<ValueFormat>,
     /// How long what is stored stays.

@@ -3,7 +3,9 @@
 use crate::delivery::QoS;
 use crate::duration::BoundedDuration;
 use crate::payload::ValueFormat;
+use crate::reading::ReadingOptions;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 use thiserror::Error;
@@ -66,6 +68,43 @@ pub struct FlowOptions {
     /// Windows of time that sum the rows of the flow's own table up, and outlive them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rollups: Vec<RollupOption>,
+    /// What a payload is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Value>,
+    /// The fields of a record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Value>,
+    /// An array whose elements are records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub each: Option<Value>,
+    /// What must hold for a message to count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<Value>,
+    /// What becomes of a payload that does not fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unfit: Option<Value>,
+    /// Whether the topic is a field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Value>,
+    /// What tells the devices of one topic apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Value>,
+}
+
+impl FlowOptions {
+    /// Those that say how records are read.
+    #[must_use]
+    pub fn reading(&self) -> ReadingOptions<'_> {
+        ReadingOptions {
+            payload: self.payload.as_ref(),
+            fields: self.fields.as_ref(),
+            each: self.each.as_ref(),
+            when: self.when.as_ref(),
+            unfit: self.unfit.as_ref(),
+            topic: self.topic.as_ref(),
+            key: self.key.as_ref(),
+        }
+    }
 }
 
 /// A rollup: for each window of time, what the readings of each device come to.

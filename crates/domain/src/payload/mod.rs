@@ -6,11 +6,13 @@
 //! remembers what lets the usual value pass on without a copy.
 
 pub mod event_time;
+mod pointer;
 pub(crate) mod python;
 mod scan;
 mod text;
 mod unescape;
 
+pub use pointer::{JsonPointer, PointerError};
 pub use scan::{JsonKind, MAX_DEPTH, PayloadError, RawJson};
 pub use text::{ValueFormat, field_text};
 

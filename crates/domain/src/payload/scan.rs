@@ -141,6 +141,28 @@ impl<'a> RawJson<'a> {
         }
     }
 
+    /// The members of an object in the order in which they were sent, repeated names included; nothing for other kinds.
+    #[must_use]
+    pub fn members(&self) -> Option<Vec<(Cow<'a, str>, RawJson<'a>)>> {
+        let mut scanner = JsonScanner::new(self.text);
+        if self.kind != JsonKind::Object {
+            return None;
+        }
+        scanner.open_object().ok()?;
+        let mut members = Vec::new();
+        while let Some(member) = scanner.next_member().ok()? {
+            members.push(member);
+        }
+        Some(members)
+    }
+
+    /// The value of a member of an object; of a repeated name the last one.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<RawJson<'a>> {
+        let members = self.members()?;
+        members.into_iter().rev().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
     /// The value as serde_json has it: numbers as 64-bit integers or doubles.
     ///
     /// # Errors

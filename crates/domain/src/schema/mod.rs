@@ -116,6 +116,12 @@ impl PayloadSchema {
         &self.fields
     }
 
+    /// The fields without which no payload fits, as far as a short form says so.
+    pub fn required(&self) -> impl Iterator<Item = &str> {
+        let is_required = |field: &&SchemaField| self.json_schema.is_none() && !field.is_optional;
+        self.fields.iter().filter(is_required).map(|field| &*field.name)
+    }
+
     /// Parts of the schema that have no effect, such as misspelt keywords.
     #[must_use]
     pub fn warnings(&self) -> &[String] {

@@ -8,9 +8,10 @@ use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, Utc};
 use hearthgate_actors::flows::catalog;
 use hearthgate_actors::flows::poster::{RenderedCall, body_purpose};
-use hearthgate_domain::flow::{Flow, FlowAction};
+use hearthgate_domain::flow::{Flow, FlowAction, RecordVerdict};
 use hearthgate_domain::mapping::MessageCodec;
 use hearthgate_domain::payload::{self, JsonPayload};
+use hearthgate_domain::reading::ReadingProblem;
 use hearthgate_domain::topic::validate_topic_name;
 use hearthgate_endpoints::template::TemplatePurpose;
 use hearthgate_settings::{GatewaySettings, LoadedSettings, ValueFormatSetting};
@@ -44,6 +45,7 @@ pub fn run(
     let refused = |entry: &Value| {
         entry.get("error").is_some()
             || entry.get("errors").is_some()
+            || entry["valid"] == false
             || entry["actions"].as_array().is_some_and(|actions| actions.iter().any(fails))
     };
     let findings = nobody || interfaces.iter().chain(&flows).any(refused);
@@ -122,7 +124,47 @@ pub(crate) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, for
     if !captures.is_empty() {
         answer.insert("captures".into(), captures.into());
     }
-    let parsed = match JsonPayload::parse(payload) {
+    if let Some(reading) = &flow.reading {
+        if let Ok(Some(elements)) = reading.split(payload) {
+            let of_element = |(element, number): (&Vec<u8>, i64)| of_flow(flow, topic, element, number, format);
+            let records: Vec<Value> = elements.iter().zip(number..).map(of_element).collect();
+            answer.insert("valid".into(), records.iter().all(|record| record["valid"] != false).into());
+            answer.insert("records".into(), records.into());
+            return answer.into();
+        }
+        let origins: Map<String, Value> =
+            reading.origins().map(|(name, origin)| (name.to_owned(), origin.into())).collect();
+        if !origins.is_empty() {
+            answer.insert("fields".into(), origins.into());
+        }
+        match flow.judge(topic, payload) {
+            RecordVerdict::Accepted => {}
+            RecordVerdict::Skipped(reason) => {
+                answer.insert("skipped".into(), reason.into());
+                return answer.into();
+            }
+            RecordVerdict::Refused(ReadingProblem { pointer, reason }) => {
+                answer.insert("valid".into(), false.into());
+                answer.insert("errors".into(), json!([{"pointer": pointer, "message": reason}]));
+                return answer.into();
+            }
+        }
+        if let Ok(Some(key)) = reading.key(&flow.source(topic, payload)) {
+            answer.insert("key".into(), key.split('\u{1f}').collect::<Vec<_>>().into());
+        }
+    }
+    let record = match flow.record(topic, payload) {
+        Ok(record) => record,
+        Err(ReadingProblem { pointer, reason }) => {
+            answer.insert("valid".into(), false.into());
+            answer.insert("errors".into(), json!([{"pointer": pointer, "message": reason}]));
+            return answer.into();
+        }
+    };
+    if flow.reading.is_some() {
+        answer.insert("record".into(), String::from_utf8_lossy(&record).into());
+    }
+    let parsed = match JsonPayload::parse(&record) {
         Ok(parsed) => parsed,
         Err(error) => {
             answer.insert("valid".into(), false.into());
@@ -223,7 +265,6 @@ pub(super) fn in_words(
     notes: &[String],
     out: &mut dyn Write,
 ) -> std::io::Result<()> {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     for entry in interfaces {
         write!(out, "interface {}: ", text(&entry["interface"]))?;
         match (entry.get("error"), entry.get("echo")) {
@@ -234,38 +275,9 @@ pub(super) fn in_words(
     }
     for entry in flows {
         writeln!(out, "flow {}:", text(&entry["flow"]))?;
-        if let Some(captures) = entry.get("captures") {
-            writeln!(out, "  captured {captures}")?;
-        }
-        for error in entry["errors"].as_array().into_iter().flatten() {
-            writeln!(out, "  refused at \"{}\": {}", text(&error["pointer"]), text(&error["message"]))?;
-        }
-        if entry["valid"] == true {
-            writeln!(out, "  valid, would be number {}", entry["last_msg_id"])?;
-        }
-        for action in entry["actions"].as_array().into_iter().flatten() {
-            writeln!(out, "  {}", text(&action["action"]))?;
-            for row in action["rows"].as_array().into_iter().flatten() {
-                writeln!(out, "    row {} = {}", text(&row["attribute_name"]), row["attribute_value"])?;
-            }
-            for (name, value) in action["columns"].as_object().into_iter().flatten() {
-                writeln!(
-                    out,
-                    "    column {name} = {}",
-                    if value.is_null() { "NULL".into() } else { value.to_string() }
-                )?;
-            }
-            if let Some(time) = action.get("event_time") {
-                writeln!(out, "    event_time {}", time.as_str().unwrap_or("NULL: there is none that can be read"))?;
-            }
-            if let Some(request) = action.get("request") {
-                writeln!(out, "    POST {} {}", text(&request["url"]), text(&request["body"]))?;
-            }
-            for key in ["table", "topic", "level", "error"] {
-                if let Some(value) = action.get(key) {
-                    writeln!(out, "    {key} {}", text(value))?;
-                }
-            }
+        let records = entry["records"].as_array().map_or(std::slice::from_ref(entry), Vec::as_slice);
+        for record in records {
+            flow_in_words(record, out)?;
         }
     }
     if interfaces.is_empty() && flows.is_empty() {
@@ -275,4 +287,56 @@ pub(super) fn in_words(
         writeln!(out, "note: {note}")?;
     }
     Ok(())
+}
+
+/// What a flow makes of a payload, or of one record of it.
+fn flow_in_words(entry: &Value, out: &mut dyn Write) -> std::io::Result<()> {
+    if let Some(captures) = entry.get("captures") {
+        writeln!(out, "  captured {captures}")?;
+    }
+    for (name, origin) in entry["fields"].as_object().into_iter().flatten() {
+        writeln!(out, "  field {name} from {}", text(origin))?;
+    }
+    if let Some(record) = entry.get("record") {
+        writeln!(out, "  record {}", text(record))?;
+    }
+    if let Some(key) = entry.get("key") {
+        writeln!(out, "  key {key}")?;
+    }
+    if let Some(reason) = entry.get("skipped") {
+        writeln!(out, "  skipped, {}", text(reason))?;
+    }
+    for error in entry["errors"].as_array().into_iter().flatten() {
+        writeln!(out, "  refused at \"{}\": {}", text(&error["pointer"]), text(&error["message"]))?;
+    }
+    if entry["valid"] == true {
+        writeln!(out, "  valid, would be number {}", entry["last_msg_id"])?;
+    }
+    for action in entry["actions"].as_array().into_iter().flatten() {
+        writeln!(out, "  {}", text(&action["action"]))?;
+        for row in action["rows"].as_array().into_iter().flatten() {
+            writeln!(out, "    row {} = {}", text(&row["attribute_name"]), row["attribute_value"])?;
+        }
+        for (name, value) in action["columns"].as_object().into_iter().flatten() {
+            let shown = if value.is_null() { "NULL".to_owned() } else { value.to_string() };
+            writeln!(out, "    column {name} = {shown}")?;
+        }
+        if let Some(time) = action.get("event_time") {
+            writeln!(out, "    event_time {}", time.as_str().unwrap_or("NULL: there is none that can be read"))?;
+        }
+        if let Some(request) = action.get("request") {
+            writeln!(out, "    POST {} {}", text(&request["url"]), text(&request["body"]))?;
+        }
+        for key in ["table", "topic", "level", "error"] {
+            if let Some(value) = action.get(key) {
+                writeln!(out, "    {key} {}", text(value))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A text as it is, any other value as JSON.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -1,8 +1,9 @@
 //! Flows, journal, deliveries; log, HTTP API and supervision.
 
 use super::Rules;
-use crate::finding::{ConfigFinding, closest};
+use crate::finding::ConfigFinding;
 use crate::sections::{GatewaySettings, SupervisionSettings};
+use hearthgate_domain::suggestion::nearest_word;
 use secrecy::ExposeSecret;
 
 /// Shorter tokens can be guessed. In bytes.
@@ -71,7 +72,7 @@ impl Rules<'_> {
             let interfaces = settings.interface_tables.keys().map(String::as_str);
             let known: Vec<&str> = SupervisionSettings::COMPONENTS.into_iter().chain(interfaces).collect();
             if !known.contains(&component.as_str()) {
-                let remedy = match closest(component, known.iter().copied()) {
+                let remedy = match nearest_word(component, known.iter().copied()) {
                     Some(word) => format!("did you mean \"{word}\"?"),
                     None => format!("known are {}", known.join(", ")),
                 };

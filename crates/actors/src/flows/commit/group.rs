@@ -1,5 +1,6 @@
 //! What is committed together: messages with their decisions, and what became of them.
 
+use bytes::Bytes;
 use hearthgate_domain::delivery::InboundMessage;
 use hearthgate_domain::flow::Flow;
 use hearthgate_mqtt::link::{DeliveryTag, MessageBatch};
@@ -23,14 +24,30 @@ pub enum RouteDecision {
         /// JSON pointer to the field at fault, or empty.
         pointer: String,
     },
+    /// The flow passes it over, by its options, and nothing is wrong.
+    Skipped {
+        /// The flow's number.
+        flow_id: i64,
+        /// Why.
+        reason: String,
+    },
+    /// One of several records of the message: it is a message of its own from here on.
+    Element {
+        /// The message's payload with this record alone.
+        payload: Bytes,
+        /// Accepted or refused.
+        decision: Box<RouteDecision>,
+    },
 }
 
 impl RouteDecision {
     /// Bytes that it takes in the journal, about.
     pub(super) fn weight(&self) -> usize {
         match self {
-            RouteDecision::Accepted(_) | RouteDecision::KeptBack => TARGET_OVERHEAD,
+            RouteDecision::Accepted(_) | RouteDecision::KeptBack | RouteDecision::Skipped { .. } => TARGET_OVERHEAD,
             RouteDecision::Refused { reason, pointer, .. } => TARGET_OVERHEAD + reason.len() + pointer.len(),
+            // Its topic stands in its entry once more; that is within what the message itself is counted for.
+            RouteDecision::Element { payload, decision } => ELEMENT_OVERHEAD + payload.len() + decision.weight(),
         }
     }
 
@@ -39,21 +56,59 @@ impl RouteDecision {
         match self {
             RouteDecision::Accepted(flow) => Some(FlowKey { id: Some(flow.id), code: Some(topic_hash(&flow.code)) }),
             RouteDecision::Refused { flow_id, .. } => Some(FlowKey { id: *flow_id, code: None }),
-            RouteDecision::KeptBack => None,
+            RouteDecision::Element { decision, .. } => decision.flow_key(),
+            RouteDecision::KeptBack | RouteDecision::Skipped { .. } => None,
         }
     }
 
+    /// Whether the flow takes it, or this record of it.
+    pub(crate) fn is_accepted(&self) -> bool {
+        match self {
+            RouteDecision::Accepted(_) => true,
+            RouteDecision::Element { decision, .. } => decision.is_accepted(),
+            RouteDecision::KeptBack | RouteDecision::Refused { .. } | RouteDecision::Skipped { .. } => false,
+        }
+    }
+
+    /// Whether it becomes a dead letter.
+    pub(crate) fn is_refused(&self) -> bool {
+        match self {
+            RouteDecision::Refused { .. } => true,
+            RouteDecision::Element { decision, .. } => decision.is_refused(),
+            RouteDecision::Accepted(_) | RouteDecision::KeptBack | RouteDecision::Skipped { .. } => false,
+        }
+    }
+
+    /// Of a record that is a message of its own, its payload and its entry's target.
+    pub(super) fn element(&self) -> Option<(&Bytes, EntryTarget<'_>)> {
+        let RouteDecision::Element { payload, decision } = self else { return None };
+        Some((payload, decision.target()?))
+    }
+
+    /// What the entry of the whole message says of it.
     pub(crate) fn target(&self) -> Option<EntryTarget<'_>> {
         match self {
             RouteDecision::Accepted(flow) => {
                 Some(EntryTarget { flow_id: Some(flow.id), verdict: TargetVerdict::Accepted(flow.promise()) })
             }
-            RouteDecision::KeptBack => None,
+            RouteDecision::KeptBack | RouteDecision::Skipped { .. } | RouteDecision::Element { .. } => None,
             RouteDecision::Refused { flow_id, reason, pointer } => {
                 Some(EntryTarget { flow_id: *flow_id, verdict: TargetVerdict::Refused { reason, pointer } })
             }
         }
     }
+}
+
+/// Whether the message as a whole has an entry in the journal.
+pub(super) fn has_entry(decisions: &[RouteDecision]) -> bool {
+    decisions.iter().any(|decision| decision.target().is_some())
+}
+
+/// How many entries a message has: one for itself, if a flow takes it as it is, and one for each record that is a message
+/// of its own.
+pub(super) fn count_entries(decisions: &[RouteDecision]) -> u64 {
+    let elements = decisions.iter().filter(|decision| decision.element().is_some()).count();
+    u64::from(has_entry(decisions)) + elements as u64
 }
 
 /// A batch, from this message on: what is before was settled when the batch came the first time.
@@ -138,10 +193,9 @@ impl CommitGroup {
     pub(super) fn number(&mut self, piece: Range<usize>, first: Seq) {
         let mut seq = first;
         for prepared in self.messages[piece].iter_mut().filter(|prepared| !prepared.passed_over) {
-            if self.decisions[prepared.decisions.clone()].iter().any(|decision| decision.target().is_some()) {
-                prepared.seq = Some(seq);
-                seq += 1;
-            }
+            let entries = count_entries(&self.decisions[prepared.decisions.clone()]);
+            prepared.seq = (entries > 0).then_some(seq);
+            seq += entries;
         }
     }
 
@@ -208,3 +262,6 @@ pub struct CommitOutcome {
 pub(super) const ENTRY_OVERHEAD: usize = 64;
 
 pub(super) const TARGET_OVERHEAD: usize = 32;
+
+/// Bytes of a record's own entry beside its payload and its target, with a topic of usual length.
+pub(super) const ELEMENT_OVERHEAD: usize = 256;

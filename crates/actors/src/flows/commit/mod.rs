@@ -9,19 +9,19 @@ mod group;
 pub use group::{CommitGroup, CommitOutcome, RouteDecision, SettledMessage};
 
 use crate::flows::refusal::ReplayRefusal;
-use group::{Part, Prepared};
+use group::{Part, Prepared, count_entries, has_entry};
 use hearthgate_domain::delivery::InboundMessage;
 use hearthgate_domain::flow::change_filter;
 use hearthgate_domain::flow::change_filter::ChangeFilter;
-use hearthgate_domain::flow::{Flow, RetainedPolicy};
+use hearthgate_domain::flow::{ActionKind, Flow, RetainedPolicy};
 use hearthgate_domain::payload::JsonPayload;
 use hearthgate_domain::redelivery::{RedeliveryVerdict as Delivery, SenderNote};
 use hearthgate_mqtt::link::{DeliveryTag, SenderEvent, SenderNews};
 use hearthgate_storage::journal::{
-    DroppedEntries, EntryTarget, Journal, JournalEntry, JournalError, JournalUsage, LatestDigests, Seq, UnstoredNote,
-    content_hash, topic_hash,
+    DroppedEntries, EntryTarget, Journal, JournalEntry, JournalError, JournalUsage, LatestDigests, Seq, TargetVerdict,
+    UnstoredNote, content_hash, topic_hash,
 };
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -114,25 +114,31 @@ impl JournalCommitter {
         let mut targets: Vec<EntryTarget<'_>> = Vec::with_capacity(messages.len());
         let mut taken = Vec::with_capacity(messages.len());
         for prepared in messages.iter().filter(|prepared| !prepared.passed_over) {
+            let decisions = &group.decisions[prepared.decisions.clone()];
             let from = targets.len();
-            targets.extend(group.decisions[prepared.decisions.clone()].iter().filter_map(RouteDecision::target));
+            targets.extend(decisions.iter().filter_map(RouteDecision::target));
             if targets.len() > from {
-                taken.push((prepared, from..targets.len()));
+                taken.push((prepared, None, from..targets.len()));
+            }
+            for (payload, target) in decisions.iter().filter_map(RouteDecision::element) {
+                targets.push(target);
+                taken.push((prepared, Some(payload), targets.len() - 1..targets.len()));
             }
         }
-        let entry = |(prepared, range): (&Prepared, Range<usize>)| {
+        let entries = taken.into_iter().map(|(prepared, element, range): (&Prepared, _, Range<usize>)| {
             let message = group.inbound(prepared);
             JournalEntry {
                 topic: &message.topic,
-                payload: &message.payload,
+                payload: &element.unwrap_or(&message.payload)[..],
                 received_at: message.received_at,
                 qos: message.qos,
                 retain: message.retain,
-                origin: message.origin,
+                // What a sender may send again is the whole message: a note tells of it.
+                origin: message.origin.filter(|_| element.is_none()),
                 targets: &targets[range],
             }
-        };
-        let entries: Vec<JournalEntry<'_>> = taken.into_iter().map(entry).collect();
+        });
+        let entries: Vec<JournalEntry<'_>> = entries.collect();
         if entries.is_empty() && notes.is_empty() {
             return Ok((0, None));
         }
@@ -159,7 +165,7 @@ impl JournalCommitter {
             let message = group.inbound(prepared);
             for decision in &group.decisions[prepared.decisions.clone()] {
                 let Some(flow) = decision.flow_key() else { continue };
-                let content = content_hash(&message.topic, &message.payload);
+                let content = content_hash(&message.topic, payload_of(message, decision));
                 has_new_flow |= self.journal.latest().put(flow, topic_hash(&message.topic), content);
             }
         }
@@ -187,9 +193,10 @@ impl JournalCommitter {
             let message = group.inbound(prepared);
             let decisions = &group.decisions[prepared.decisions.clone()];
             is_needed |= !decisions.is_empty();
-            if decisions.iter().any(|decision| decision.target().is_some()) {
-                seq += 1;
-            } else if let Some(origin) = message.origin {
+            seq += count_entries(decisions);
+            if !has_entry(decisions)
+                && let Some(origin) = message.origin
+            {
                 let hash = content_hash(&message.topic, &message.payload);
                 notes.push(UnstoredNote { before: seq, event: SenderNote::Received { origin, hash, seq: None } });
             }
@@ -244,12 +251,15 @@ impl JournalCommitter {
             }
             let message = group.inbound(prepared);
             let decisions = &group.decisions[prepared.decisions.clone()];
-            let is_stored = index >= refused && decisions.iter().any(|decision| decision.target().is_some());
+            let is_kept = index >= refused;
+            let is_stored = is_kept && has_entry(decisions);
             if let Some(origin) = message.origin {
                 let hash = content_hash(&message.topic, &message.payload);
                 events.push(SenderNote::Received { origin, hash, seq: is_stored.then_some(seq) });
             }
-            seq += u64::from(is_stored);
+            if is_kept {
+                seq += count_entries(decisions);
+            }
             if index < refused {
                 of_refused = events.len();
             }
@@ -303,8 +313,8 @@ impl JournalCommitter {
         self.is_waiting = true;
         let mut seq = self.journal.next_seq();
         let mut heard = Hearing::default();
-        let mut retained = HashSet::new();
-        for prepared in messages {
+        let mut retained = HashMap::new();
+        for (index, prepared) in messages.iter_mut().enumerate() {
             heard.until(batches, prepared.batch, prepared.message, |news| self.hear(news));
             let message = &batches[prepared.batch].batch.messages[prepared.message];
             let decisions = &mut decisions[prepared.decisions.clone()];
@@ -312,18 +322,21 @@ impl JournalCommitter {
             let latest = self.journal.latest();
             // The others cost nothing.
             let retained_ones = decisions.iter().filter(|_| message.retain);
-            let known: Vec<bool> =
-                retained_ones.map(|decision| is_known(message, decision, latest, &mut retained)).collect();
-            let mut is_taken = || {
+            let known: Vec<bool> = retained_ones
+                .map(|decision| is_known(message, decision, decisions, latest, (&mut retained, index)))
+                .collect();
+            let mut take = || {
                 for (decision, _) in decisions.iter_mut().zip(&known).filter(|(_, is_known)| **is_known) {
                     *decision = RouteDecision::KeptBack;
                 }
-                let is_taken = gates.is_taken(message, decisions);
-                written.kept_back += usize::from(!is_taken && !decisions.is_empty());
-                is_taken
+                gates.keep_back(message, decisions);
+                let is_kept_back = |decision: &RouteDecision| matches!(decision, RouteDecision::KeptBack);
+                let entries = count_entries(decisions);
+                written.kept_back += usize::from(entries == 0 && decisions.iter().any(is_kept_back));
+                (entries, has_entry(decisions))
             };
             let Some(origin) = message.origin else {
-                seq += u64::from(is_taken());
+                seq += take().0;
                 continue;
             };
             let hash = content_hash(&message.topic, &message.payload);
@@ -334,13 +347,13 @@ impl JournalCommitter {
                     self.covered = self.covered.max(known.unwrap_or(0));
                 }
                 // It was sent after everything that we know.
-                Delivery::New if is_taken() => {
-                    owed.record(&origin, hash, seq);
-                    self.covered = seq;
-                    seq += 1;
-                }
                 Delivery::New => {
-                    owed.record_unstored(&origin, hash);
+                    let (entries, is_stored) = take();
+                    match is_stored {
+                        true => owed.record(&origin, hash, seq),
+                        false => owed.record_unstored(&origin, hash),
+                    }
+                    seq += entries;
                     self.covered = seq - 1;
                 }
             }
@@ -364,20 +377,33 @@ impl JournalCommitter {
     ///
     /// # Errors
     /// It is not durable then: the journal failed, or messages wait for it that have been promised the next numbers.
-    pub fn write_again(&mut self, message: &InboundMessage, targets: &[EntryTarget<'_>]) -> Result<(), ReplayRefusal> {
+    pub fn write_again(
+        &mut self,
+        message: &InboundMessage,
+        decisions: &[RouteDecision],
+        part: Option<ActionKind>,
+    ) -> Result<(), ReplayRefusal> {
         if self.is_waiting {
             return Err(ReplayRefusal::JournalBusy);
         }
-        let entry = JournalEntry {
+        let again = |target| only_part(target, part);
+        let whole: Vec<EntryTarget<'_>> = decisions.iter().filter_map(RouteDecision::target).map(again).collect();
+        let elements = decisions.iter().filter_map(RouteDecision::element);
+        let elements: Vec<(&[u8], [EntryTarget<'_>; 1])> =
+            elements.map(|(payload, target)| (&payload[..], [only_part(target, part)])).collect();
+        let own = (!whole.is_empty()).then_some((&message.payload[..], &whole[..]));
+        let parts = own.into_iter().chain(elements.iter().map(|(payload, targets)| (*payload, &targets[..])));
+        let entry = |(payload, targets): (_, _)| JournalEntry {
             topic: &message.topic,
-            payload: &message.payload,
+            payload,
             received_at: message.received_at,
             qos: message.qos,
             retain: message.retain,
             origin: None,
             targets,
         };
-        self.journal.append(&[entry])?;
+        let entries: Vec<JournalEntry<'_>> = parts.map(entry).collect();
+        self.journal.append(&entries)?;
         self.journal.sync()?;
         Ok(())
     }
@@ -421,19 +447,50 @@ impl JournalCommitter {
     }
 }
 
+/// In a group, which message was the first of a flow with a topic and content.
+type FirstOfGroup = HashMap<(Option<i64>, u64, u64), usize>;
+
 /// Whether a retained message has come before and the flow has stored it then, or will do so with this group; or, where the
 /// flow wants the first one only, whether there was one.
 fn is_known(
     message: &InboundMessage,
     decision: &RouteDecision,
+    decisions: &[RouteDecision],
     latest: &LatestDigests,
-    group: &mut HashSet<(Option<i64>, u64, u64)>,
+    (group, index): (&mut FirstOfGroup, usize),
 ) -> bool {
     let Some(flow) = decision.flow_key() else { return false };
-    let (topic, content) = (topic_hash(&message.topic), content_hash(&message.topic, &message.payload));
+    // Of several records the journal knows the last one.
+    let is_same = |other: &&RouteDecision| other.flow_key() == Some(flow);
+    let last = decisions.iter().rev().find(is_same).unwrap_or(decision);
+    let (topic, content) = (topic_hash(&message.topic), content_hash(&message.topic, payload_of(message, last)));
     let known = latest.get(flow, topic);
-    let is_first_only = matches!(decision, RouteDecision::Accepted(flow) if flow.retained == RetainedPolicy::FirstOnly);
-    known == Some(content) || (is_first_only && known.is_some()) || !group.insert((flow.id, topic, content))
+    let is_first_only = matches!(decision, RouteDecision::Accepted(flow) if flow.retained == RetainedPolicy::FirstOnly && !has_key(flow));
+    let first = *group.entry((flow.id, topic, content)).or_insert(index);
+    known == Some(content) || (is_first_only && known.is_some()) || first != index
+}
+
+/// A target of which only a part is due again, if it says which.
+fn only_part(target: EntryTarget<'_>, part: Option<ActionKind>) -> EntryTarget<'_> {
+    match (target.verdict, part) {
+        (TargetVerdict::Accepted(_), Some(part)) => EntryTarget { verdict: TargetVerdict::Replayed(part), ..target },
+        _ => target,
+    }
+}
+
+fn has_key(flow: &Flow) -> bool {
+    flow.reading.as_ref().is_some_and(|reading| reading.has_key())
+}
+
+/// The payload that a decision is of.
+fn payload_of<'a>(message: &'a InboundMessage, decision: &'a RouteDecision) -> &'a [u8] {
+    match decision {
+        RouteDecision::Element { payload, .. } => payload,
+        RouteDecision::Accepted(_)
+        | RouteDecision::KeptBack
+        | RouteDecision::Refused { .. }
+        | RouteDecision::Skipped { .. } => &message.payload,
+    }
 }
 
 /// What news of a sender changes.
@@ -478,20 +535,25 @@ impl Hearing {
 struct Gates(HashMap<i64, (Arc<Flow>, ChangeFilter)>);
 
 impl Gates {
-    /// Turns the decision of each flow that keeps this message back; tells whether anything is left to be journaled.
-    fn is_taken(&mut self, message: &InboundMessage, decisions: &mut [RouteDecision]) -> bool {
-        let mut is_taken = false;
+    /// Turns the decision of each flow that keeps this message, or this record of it, back.
+    fn keep_back(&mut self, message: &InboundMessage, decisions: &mut [RouteDecision]) {
         for decision in decisions {
-            match decision {
-                RouteDecision::Accepted(flow) if !self.passes(flow, message) => *decision = RouteDecision::KeptBack,
-                RouteDecision::Accepted(_) | RouteDecision::Refused { .. } => is_taken = true,
-                RouteDecision::KeptBack => {}
+            let payload = payload_of(message, decision);
+            let passes = match &*decision {
+                RouteDecision::Accepted(flow) => self.passes(flow, message, payload),
+                RouteDecision::Element { decision: inner, .. } => match &**inner {
+                    RouteDecision::Accepted(flow) => self.passes(flow, message, payload),
+                    _ => true,
+                },
+                RouteDecision::KeptBack | RouteDecision::Refused { .. } | RouteDecision::Skipped { .. } => true,
+            };
+            if !passes {
+                *decision = RouteDecision::KeptBack;
             }
         }
-        is_taken
     }
 
-    fn passes(&mut self, flow: &Arc<Flow>, message: &InboundMessage) -> bool {
+    fn passes(&mut self, flow: &Arc<Flow>, message: &InboundMessage, payload: &[u8]) -> bool {
         if flow.retained == RetainedPolicy::Process && flow.on_change.is_none() && flow.min_interval.is_none() {
             return true;
         }
@@ -503,11 +565,14 @@ impl Gates {
         }
         let Some((_, gate)) = self.0.get_mut(&flow.id) else { return true };
         // It was parsed before and found good.
-        let Ok(payload) = JsonPayload::parse(&message.payload) else { return true };
-        let passes = gate.check(&message.topic, &payload, message.retain, message.received_at)
-            == change_filter::ChangeVerdict::Pass;
+        let Ok(record) = flow.record(&message.topic, payload) else { return true };
+        let Ok(record) = JsonPayload::parse(&record) else { return true };
+        let key = flow.reading.as_ref().and_then(|reading| reading.key(&flow.source(&message.topic, payload)).ok()?);
+        let key = key.as_deref().unwrap_or(&message.topic);
+        let verdict = gate.check(key, &record, message.retain, message.received_at);
+        let passes = verdict == change_filter::ChangeVerdict::Pass;
         if passes {
-            gate.passed(&message.topic, &payload, message.received_at);
+            gate.passed(key, &record, message.received_at);
         }
         passes
     }

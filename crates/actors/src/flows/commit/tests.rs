@@ -3,7 +3,6 @@ use bytes::Bytes;
 use hearthgate_domain::delivery::{MessageOrigin, QoS, SubscriptionIds};
 use hearthgate_domain::flow::FlowRow;
 use hearthgate_mqtt::link::MessageBatch;
-use hearthgate_storage::journal::TargetVerdict;
 use hearthgate_storage::journal::{ConsumerStart, JournalOptions};
 use tempfile::TempDir;
 
@@ -86,16 +85,15 @@ fn when_the_journal_is_full_in_the_middle_of_a_group_it_goes_on_there_or_comes_a
 #[test]
 fn nothing_is_replayed_while_messages_wait_for_the_numbers_that_they_were_promised() {
     let (_folder, mut desk) = desk();
-    let refused =
-        [EntryTarget { flow_id: None, verdict: TargetVerdict::Refused { reason: "whatever for", pointer: "" } }];
+    let refused = [RouteDecision::Refused { flow_id: None, reason: "whatever for".into(), pointer: String::new() }];
     let mut large = group(1, &[6_000; 250]);
     assert!(matches!(desk.write(&mut large), Err(JournalError::Full { .. })));
     let journal = desk.journal.handle();
     journal.release(CONSUMER, desk.safe().number).unwrap();
-    let reason = desk.write_again(&message(1, 10), &refused).unwrap_err();
+    let reason = desk.write_again(&message(1, 10), &refused, None).unwrap_err();
     assert!(matches!(reason, ReplayRefusal::JournalBusy), "{reason}");
     desk.write(&mut large).unwrap();
-    desk.write_again(&message(1, 10), &refused).unwrap();
+    desk.write_again(&message(1, 10), &refused, None).unwrap();
     assert_eq!(journal.usage().synced, 251);
 }
 

@@ -16,12 +16,14 @@ use futures_util::future::LocalBoxFuture;
 use hearthgate_domain::delivery::{OutboundMessage, QoS};
 use hearthgate_domain::fate::FateOutcome as Told;
 use hearthgate_domain::flow::{ActionKind, Flow, FlowAction, LogLevel};
+use hearthgate_domain::reading::ReadingProblem;
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_endpoints::EndpointClientError;
 use hearthgate_endpoints::template::TemplatePurpose;
 use hearthgate_mqtt::link::PublishOutcome;
 use hearthgate_storage::dead_letters::NewDeadLetter;
 use hearthgate_storage::journal::{self, Seq};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -173,6 +175,13 @@ impl MessageDeliverer {
             let reason = format!("PUBLISH to {topic:?} would come back to the same flow, again and again");
             return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await;
         }
+        let payload = match job.outgoing(flow) {
+            Ok(payload) => payload,
+            Err(problem) => {
+                let reason = problem.to_string();
+                return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await;
+            }
+        };
         let hops = self.hops.borrow().of(&job.topic, &job.payload) + 1;
         if hops > hops::MOST {
             let reason = format!(
@@ -183,8 +192,8 @@ impl MessageDeliverer {
             self.counters(flow).dead.add(1);
             return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await;
         }
-        self.hops.borrow_mut().note(&topic, &job.payload, hops);
-        let message = OutboundMessage { topic: topic.into(), payload: job.payload.clone(), qos, retain };
+        self.hops.borrow_mut().note(&topic, &payload, hops);
+        let message = OutboundMessage { topic: topic.into(), payload, qos, retain };
         match self.publish_until_settled(flow, job, &message).await {
             Ok(()) => {
                 self.tell(flow, job, Told::Delivered, "");
@@ -304,6 +313,14 @@ impl MessageDeliverer {
 }
 
 impl DeliveryJob {
+    /// What goes out where no template says.
+    pub(super) fn outgoing(&self, flow: &Flow) -> Result<bytes::Bytes, ReadingProblem> {
+        match flow.outgoing(&self.topic, &self.payload)? {
+            Cow::Borrowed(_) => Ok(self.payload.clone()),
+            Cow::Owned(record) => Ok(record.into()),
+        }
+    }
+
     pub(super) fn rendered<'a>(&'a self, flow: &'a Flow, message_id: &'a str) -> RenderedCall<'a> {
         RenderedCall { flow, topic: &self.topic, payload: &self.payload, received_at: self.received_at, message_id }
     }

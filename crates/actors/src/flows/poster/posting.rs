@@ -8,6 +8,7 @@ use crate::flows::poster::flow_queue::DeliveryJob;
 use crate::poison::PoisonMessages;
 use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::{self, ActionKind, EndpointTarget, Flow, HeaderValue, SecretRef};
+use hearthgate_domain::reading::ReadingProblem;
 use hearthgate_domain::retry::{CallPermission, CircuitBreaker};
 use hearthgate_endpoints::template::{BodyTemplate, TemplateError, TemplatePurpose};
 use hearthgate_endpoints::{
@@ -43,6 +44,8 @@ pub(super) struct EndpointCaller {
 pub(super) enum PreparationFailure {
     #[error(transparent)]
     Render(#[from] RenderFailure),
+    #[error(transparent)]
+    Reading(#[from] ReadingProblem),
     #[error(transparent)]
     Template(#[from] TemplateError),
     #[error("webhook_secret: {0}")]
@@ -202,8 +205,11 @@ impl EndpointCaller {
             To::Fixed(place) => place.clone(),
             To::Made(template) => self.place(&message.fill(template)?)?,
         };
-        let body = target.body.as_ref().map(|template| message.fill(template)).transpose()?;
-        Ok((target, place, body.map_or_else(|| job.payload.clone(), Into::into)))
+        let body = match &target.body {
+            Some(template) => message.fill(template)?.into(),
+            None => job.outgoing(flow)?,
+        };
+        Ok((target, place, body))
     }
 
     fn target(&self, flow: &Arc<Flow>, endpoint: &EndpointTarget) -> Result<Rc<Target>, PreparationFailure> {

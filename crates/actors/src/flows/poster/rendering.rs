@@ -3,7 +3,9 @@
 use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::{EndpointTarget, Flow, HeaderValue};
 use hearthgate_domain::payload::{JsonPayload, PayloadError};
+use hearthgate_domain::reading::ReadingProblem;
 use hearthgate_endpoints::template::{BodyTemplate, TemplateError, TemplateMessage, TemplatePurpose};
+use serde_json::Value;
 use thiserror::Error;
 
 /// What templates are filled with.
@@ -27,6 +29,9 @@ pub enum RenderFailure {
     /// The payload cannot be read.
     #[error(transparent)]
     Payload(#[from] PayloadError),
+    /// It is none that the flow reads.
+    #[error(transparent)]
+    Reading(#[from] ReadingProblem),
     /// It has no value that templates could see.
     #[error(transparent)]
     Value(#[from] serde_json::Error),
@@ -45,13 +50,14 @@ impl RenderedCall<'_> {
     }
 
     pub(super) fn fill(&self, template: &BodyTemplate) -> Result<String, RenderFailure> {
-        let payload = JsonPayload::parse(self.payload)?;
-        let value = payload.to_value()?;
+        let (value, element) = self.values()?;
+        let raw = String::from_utf8_lossy(self.payload);
         let captures: Vec<(String, String)> =
             self.flow.topic.captures(self.topic).map(|(name, level)| (name.to_owned(), level.to_owned())).collect();
         let message = TemplateMessage {
             payload: &value,
-            raw: payload.text(),
+            element: element.as_ref(),
+            raw: raw.trim_start_matches('\u{feff}'),
             topic: self.topic,
             captures: &captures,
             flow: &self.flow.code,
@@ -59,6 +65,15 @@ impl RenderedCall<'_> {
             received_at: self.received_at,
         };
         Ok(template.render(&message)?)
+    }
+
+    /// `payload` and `element`.
+    fn values(&self) -> Result<(Value, Option<Value>), RenderFailure> {
+        if let Some(reading) = &self.flow.reading {
+            return Ok(reading.template_values(self.payload)?);
+        }
+        let payload = JsonPayload::parse(self.payload)?;
+        Ok((payload.to_value()?, None))
     }
 }
 

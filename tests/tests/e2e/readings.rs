@@ -1,0 +1,131 @@
+//! Flows for payloads that are not flat JSON objects: bare values, nested fields, arrays of records.
+
+use crate::flows::{hearthgate, told};
+use hearthgate_tests::client::Client;
+use hearthgate_tests::database::Database;
+use hearthgate_tests::gateway::{Gateway, Home};
+use hearthgate_tests::until;
+
+fn started(home: &Home) -> Gateway {
+    home.configure("[broker]\nenabled = true\n");
+    let mut gateway = home.start();
+    gateway.wait_for_log(&["flows loaded"]);
+    gateway
+}
+
+fn add(home: &Home, code: &str, topic: &str, schema: &str, options: &str) {
+    told(home, &["flow", "add", code, "--topic", topic, "--schema", schema, "--options", options]);
+}
+
+/// Publishes until the subscription that is being made has brought a row; then there are no more than those.
+async fn publish(client: &mut Client, topic: &str, payload: &str) {
+    client.publish(topic, payload).await;
+    client.confirmed(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_are_found_by_pointer_converted_computed_and_stored_as_sent() {
+    let home = Home::new();
+    let _gateway = started(&home);
+    let database = Database::sqlite(home.path()).await;
+    let options = r#"{"table":"energy","fields":{"power":"/ENERGY/Power","fahrenheit":{"expr":"payload.T * 9 / 5 + 32"},
+        "on":{"from":["/POWER1","/POWER"],"map":{"ON":true,"OFF":false}},"rssi":{"from":"/rssi","optional":true}},
+        "when":"payload.ENERGY is defined","topic":true}"#;
+    let schema = r#"{"power":"number","fahrenheit":"number","on":"bool","rssi":"int?","topic":"string"}"#;
+    add(&home, "TASMOTA", "tele/{device}/SENSOR", schema, options);
+    let mut client = Client::connect(home.mqtt, "plug").await;
+    until("the first row", async || {
+        publish(&mut client, "tele/plug/SENSOR", r#"{"Uptime":1}"#).await;
+        publish(&mut client, "tele/plug/SENSOR", r#"{"ENERGY":{"Power":12.50},"T":20,"POWER":"ON"}"#).await;
+        (database.number("SELECT COUNT(*) FROM energy").await > 0).then_some(())
+    })
+    .await;
+    let good = "SELECT COUNT(*) FROM energy WHERE power = 12.5 AND fahrenheit = 68 AND \"on\" = 1 AND rssi IS NULL \
+                AND topic = 'tele/plug/SENSOR' AND device = 'plug'";
+    assert_eq!(database.number(good).await, database.number("SELECT COUNT(*) FROM energy").await);
+    assert!(told(&home, &["dlq", "list"]).starts_with("0 in all"), "what is skipped is no dead letter");
+    let records = database.records().await;
+    let power = records.iter().find(|record| record.name == "power").expect("an attribute");
+    assert_eq!(power.value, "12.50", "digit for digit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_value_is_a_record() {
+    let home = Home::new();
+    let _gateway = started(&home);
+    let database = Database::sqlite(home.path()).await;
+    add(&home, "BARE", "shelly/{device}/{what#}", r#"{"value":"number"}"#, r#"{"payload":"value","unfit":"skip"}"#);
+    let mut client = Client::connect(home.mqtt, "shelly").await;
+    until("the value", async || {
+        publish(&mut client, "shelly/plug/relay/0/power", "21.70\n").await;
+        publish(&mut client, "shelly/plug/relay/0", "on").await;
+        let records = database.records().await;
+        records.iter().any(|record| record.name == "value" && record.value == "21.70").then_some(())
+    })
+    .await;
+    assert!(told(&home, &["dlq", "list"]).starts_with("0 in all"), "unfit payloads are skipped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_element_has_its_number_and_a_refused_one_is_a_dead_letter_alone() {
+    let home = Home::new();
+    let mut gateway = started(&home);
+    let database = Database::sqlite(home.path()).await;
+    let options = r#"{"table":"readings","each":"/r","fields":{"t":"/t","site":"^/site"},"key":["element.id"],
+        "on_change":["t"]}"#;
+    add(&home, "EACH", "each", r#"{"t":"number","site":"string"}"#, options);
+    let mut client = Client::connect(home.mqtt, "bridge").await;
+    until("the subscription", async || {
+        publish(&mut client, "each", r#"{"site":"s","r":[{"id":0,"t":0}]}"#).await;
+        (database.number("SELECT COUNT(*) FROM readings").await > 0).then_some(())
+    })
+    .await;
+    let payload = r#"{"site":"s","r":[{"id":1,"t":1.5},{"id":2,"t":"x"},{"id":3,"t":3},{"id":1,"t":1.5}]}"#;
+    publish(&mut client, "each", payload).await;
+    until("both good elements", async || {
+        (database.number("SELECT COUNT(*) FROM readings WHERE t > 1 AND site = 's'").await == 2).then_some(())
+    })
+    .await;
+    gateway.wait_for_log(&["dead letter", "EACH"]);
+    let letters = until("the letter", async || {
+        let letters = told(&home, &["dlq", "list", "--json"]);
+        letters.contains("EACH").then_some(letters)
+    })
+    .await;
+    assert!(!letters.contains("1.5"), "the others are not in it: {letters}");
+    told(&home, &["flow", "edit", "EACH", "--schema", r#"{"site":"string"}"#, "--yes"]);
+    told(&home, &["dlq", "replay", "--flow", "EACH"]);
+    until("the element that was refused", async || {
+        (database.number("SELECT COUNT(*) FROM readings").await == 4).then_some(())
+    })
+    .await;
+    let gapless =
+        "SELECT COUNT(*) FROM readings r WHERE last_msg_id = (SELECT COUNT(*) FROM readings WHERE id <= r.id)";
+    assert_eq!(database.number(gapless).await, 4, "numbers without a gap");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_that_cannot_be_meant_are_refused_all_at_once() {
+    let home = Home::new();
+    let _gateway = started(&home);
+    let options = r#"{"fields":{"t":{"form":"/t"}},"when":"payload.","tabel":"x"}"#;
+    let add = ["flow", "add", "BAD", "--topic", "bad", "--schema", r#"{"t":"number"}"#, "--options", options];
+    let output = hearthgate(&home, &add);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    for part in ["did you mean \"from\"?", "did you mean \"table\"?", "when: \"payload.\" is no expression"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_shows_records_sources_and_what_when_said() {
+    let home = Home::new();
+    let _gateway = started(&home);
+    let options = r#"{"each":"/r","fields":{"t":"/t"},"when":"element.t is defined"}"#;
+    add(&home, "EACH", "each", r#"{"t":"number"}"#, options);
+    let shown = told(&home, &["explain", "each", r#"{"r":[{"t":1.50},{"u":1}]}"#]);
+    for part in ["field t from /t", r#"record {"t":1.50}"#, "row t = \"1.50\"", "skipped, when: element.t is defined"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
