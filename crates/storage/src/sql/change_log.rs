@@ -4,9 +4,10 @@
 use super::Database;
 use super::error::{DatabaseError, ErrorContext as _};
 use super::pools::ConnectionPools;
-use hearthgate_domain::delivery::UnixMicros;
+use hearthgate_domain::delivery::{UnixMicros, unix_micros};
 use hearthgate_domain::flow::FlowRow;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Changes of one flow that are kept.
 const MOST_CHANGES: i64 = 200;
@@ -115,7 +116,7 @@ macro_rules! change_log {
             ) -> Result<(), sqlx::Error> {
                 let NewChange { author, row, before, after } = change;
                 sqlx::query($append)
-                    .bind(chrono::Utc::now().timestamp_micros())
+                    .bind(unix_micros(SystemTime::now()))
                     .bind(author)
                     .bind(row.id)
                     .bind(&row.code)

@@ -11,6 +11,11 @@ const MAX_FIELDS: usize = 500;
 /// What devices call the time of a reading.
 const TIME_NAMES: [&str; 8] = ["time", "timestamp", "ts", "tst", "datetime", "last_seen", "measured_at", "date"];
 
+/// Values of several types, or of none but null.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "))]
+struct OpenField(Vec<JsonKind>);
+
 /// What was seen of the fields.
 #[derive(Debug, Default)]
 pub(super) struct SeenFields {
@@ -82,7 +87,7 @@ impl SeenFields {
 }
 
 impl SeenField {
-    fn kind(&self) -> Result<FieldType, String> {
+    fn kind(&self) -> Result<FieldType, OpenField> {
         let kinds: Vec<JsonKind> = self.kinds.iter().copied().filter(|kind| *kind != JsonKind::Null).collect();
         match kinds[..] {
             // A sensor's reading is whole by chance: `integer` would refuse the first one that is not.
@@ -93,7 +98,7 @@ impl SeenField {
             [JsonKind::Boolean] => Ok(FieldType::Boolean),
             [JsonKind::Object] => Ok(FieldType::Object),
             [JsonKind::Array] => Ok(FieldType::Array),
-            _ => Err(self.kinds.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")),
+            _ => Err(OpenField(self.kinds.clone())),
         }
     }
 }

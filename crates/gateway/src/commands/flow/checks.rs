@@ -2,9 +2,10 @@
 //! `enable`, `import`, `copy` and the API.
 
 use crate::commands::flow::listeners::topic_doubts;
+use crate::exit::CommandFailure;
 use crate::wiring::options;
-use hearthgate_actors::flows::catalog;
 use hearthgate_actors::flows::poster::body_purpose;
+use hearthgate_actors::flows::{FlowCompileError, catalog};
 use hearthgate_domain::flow::{EndpointAuth, Flow, FlowAction, FlowRow, HeaderValue, SecretRef};
 use hearthgate_domain::routing::{describe_circle, find_circles};
 use hearthgate_endpoints::is_host_allowed;
@@ -41,14 +42,39 @@ impl FlowFinding {
     }
 }
 
+/// Why a flow is not let in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FlowRefusal {
+    /// It can't be compiled, or its table can't be.
+    #[error(transparent)]
+    Compile(#[from] FlowCompileError),
+    /// A template that can't be read.
+    #[error("flow {code:?}, {problem}")]
+    Template {
+        /// Its code.
+        code: String,
+        /// Where, what, and what helps.
+        problem: String,
+    },
+    /// It can't be beside the others.
+    #[error("{0}")]
+    Among(String),
+}
+
+impl From<FlowRefusal> for CommandFailure {
+    fn from(refusal: FlowRefusal) -> Self {
+        CommandFailure::Refused(refusal.to_string())
+    }
+}
+
 /// The row as a flow that can run: compiled, with its table, its history and its templates.
 ///
 /// # Errors
 /// The first thing that is wrong with it, with its code and place.
-pub(crate) fn compile_flow(row: &FlowRow) -> Result<Flow, String> {
-    let flow = catalog::compile(row.clone()).map_err(|error| error.to_string())?;
+pub(crate) fn compile_flow(row: &FlowRow) -> Result<Flow, FlowRefusal> {
+    let flow = catalog::compile(row.clone())?;
     match template_problems(&flow).into_iter().next() {
-        Some(problem) => Err(format!("flow {:?}, {problem}", flow.code)),
+        Some(problem) => Err(FlowRefusal::Template { code: flow.code.to_string(), problem }),
         None => Ok(flow),
     }
 }
@@ -70,7 +96,7 @@ pub(crate) fn admit_flows(
     rows: &[FlowRow],
     wanted: &[FlowRow],
     settings: &GatewaySettings,
-) -> Result<FlowAdmission, String> {
+) -> Result<FlowAdmission, FlowRefusal> {
     let flows = wanted.iter().map(compile_flow).collect::<Result<Vec<_>, _>>()?;
     let is_replaced = |row: &&FlowRow| wanted.iter().any(|new| new.id == row.id || new.code == row.code);
     let others = rows.iter().filter(|row| !is_replaced(row));
@@ -80,7 +106,7 @@ pub(crate) fn admit_flows(
         flows.iter().filter(|flow| flow.enabled).flat_map(|flow| findings_of_flow(flow, settings)).collect();
     doubts.extend(findings_among(&all).into_iter().filter(|finding| !before.contains(finding)));
     match doubts.iter().find(|finding| finding.weight == FindingWeight::Broken) {
-        Some(finding) => Err(finding.text.clone()),
+        Some(finding) => Err(FlowRefusal::Among(finding.text.clone())),
         None => Ok(FlowAdmission { flows, doubts }),
     }
 }

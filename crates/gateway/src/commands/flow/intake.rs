@@ -20,7 +20,7 @@ impl FlowIntake<'_> {
     /// # Errors
     /// One of them could not run.
     pub(super) async fn check(&self, wanted: &[FlowRow]) -> Result<Vec<Flow>, CommandFailure> {
-        let mut admission = admit_flows(self.rows, wanted, self.settings).map_err(CommandFailure::Refused)?;
+        let mut admission = admit_flows(self.rows, wanted, self.settings).map_err(CommandFailure::from)?;
         for flow in &admission.flows {
             admission.doubts.extend(sample_findings(flow, self.settings).await);
         }
@@ -35,7 +35,7 @@ impl FlowIntake<'_> {
     /// # Errors
     /// One of them could not run.
     pub(super) fn check_quietly(&self, wanted: &[FlowRow]) -> Result<(), CommandFailure> {
-        admit_flows(self.rows, wanted, self.settings).map(drop).map_err(CommandFailure::Refused)
+        admit_flows(self.rows, wanted, self.settings).map(drop).map_err(CommandFailure::from)
     }
 
     /// Checks and writes flows, all or none, and makes their tables. A flow with an id is changed, one without is added.

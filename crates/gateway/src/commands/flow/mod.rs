@@ -221,7 +221,7 @@ fn done(out: &mut dyn Write, what: &str, code: &str) -> anyhow::Result<ExitStatu
 }
 
 async fn ddl(database: &Database, row: &FlowRow, apply: bool, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
-    let flow = compile_flow(row).map_err(CommandFailure::Refused)?;
+    let flow = compile_flow(row).map_err(CommandFailure::from)?;
     let Some(table) = TypedTable::of(&flow).map_err(|error| CommandFailure::Refused(error.to_string()))? else {
         return Err(
             CommandFailure::Usage(format!("the flow {} has no table of its own (option \"table\")", row.code)).into()

@@ -55,7 +55,7 @@ pub(super) fn run(
     settings: &GatewaySettings,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitStatus> {
-    let flow = compile_flow(row).map_err(CommandFailure::Refused)?;
+    let flow = compile_flow(row).map_err(CommandFailure::from)?;
     let topic = topic_of(&flow, order.topic)?;
     let format = settings.flows.value_format;
     let mut number = row.last_msg_id;

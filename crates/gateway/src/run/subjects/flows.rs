@@ -112,7 +112,7 @@ impl FlowSubject {
     /// As `flow add` does: no flow gets in that can't run beside the others.
     fn admit(&self, rows: &[FlowRow], row: &FlowRow) -> Result<(), SubjectFailure> {
         let admitted = checks::admit_flows(rows, std::slice::from_ref(row), &self.settings);
-        admitted.map(drop).map_err(SubjectFailure::Invalid)
+        admitted.map(drop).map_err(|refusal| SubjectFailure::Invalid(refusal.to_string()))
     }
 
     async fn all(&self) -> Result<Vec<FlowView>, SubjectFailure> {
@@ -163,7 +163,7 @@ fn find<'a>(rows: &'a [FlowRow], code: &str, seen: &str) -> Result<&'a FlowRow, 
 }
 
 fn compiled(row: &FlowRow) -> Result<Flow, SubjectFailure> {
-    checks::compile_flow(row).map_err(SubjectFailure::Invalid)
+    checks::compile_flow(row).map_err(|refusal| SubjectFailure::Invalid(refusal.to_string()))
 }
 
 fn not_written(error: &hearthgate_storage::sql::DatabaseError) -> SubjectFailure {
