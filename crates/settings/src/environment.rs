@@ -1,6 +1,6 @@
 //! The process's environment with a `.env` file below it, and the layers that are made of them.
 
-use super::finding::ConfigFinding;
+use super::finding::{ConfigFinding, SettingsError};
 use super::origin::{ValueOrigin, ValueOrigins};
 use config::{Map, Value, ValueKind};
 use std::collections::BTreeMap;
@@ -215,6 +215,49 @@ pub(crate) fn implied(environment: &EnvironmentVariables, origins: &mut ValueOri
         insert(&mut layer, &["mqtt".to_owned(), "server".to_owned()], Value::new(Some(&origin), "database"));
     }
     layer
+}
+
+/// What a variable of the Python MQTT Gateway says in our words: `section.key` and its value.
+pub struct ImportedValue {
+    /// Section of our configuration.
+    pub section: String,
+    /// Key in that section.
+    pub key: String,
+    /// Its value, as text; it may be a secret.
+    pub value: String,
+    /// The variable's name, with the file that it is from.
+    pub variable: String,
+}
+
+/// Reads a `.env` file of the Python MQTT Gateway.
+///
+/// # Errors
+/// It is not there or can't be read, or names a database only in part.
+pub fn import_dot_env(path: &Path) -> Result<Vec<ImportedValue>, SettingsError> {
+    let mut findings = Vec::new();
+    if !path.is_file() {
+        findings.push(
+            ConfigFinding::error("", format!("there is no file {}", path.display()))
+                .remedy("name the .env file of the MQTT Gateway"),
+        );
+        return Err(SettingsError { findings });
+    }
+    let (mut environment, mut origins) = (EnvironmentVariables::default(), ValueOrigins::default());
+    environment.add_dot_env(path, &mut findings);
+    let layers = [implied(&environment, &mut origins), compatible(&environment, &mut origins, &mut findings)];
+    if !findings.is_empty() {
+        return Err(SettingsError { findings });
+    }
+    let mut values = Vec::new();
+    for (section, table) in layers.into_iter().flatten() {
+        let ValueKind::Table(table) = table.kind else { continue };
+        for (key, value) in table {
+            let variable = origins.of(&value).map_or_else(String::new, ToString::to_string);
+            values.push(ImportedValue { section: section.clone(), key, value: value.to_string(), variable });
+        }
+    }
+    values.sort_by(|one, other| (&one.section, &one.key).cmp(&(&other.section, &other.key)));
+    Ok(values)
 }
 
 fn database_url(environment: &EnvironmentVariables, host: &str) -> Result<String, Box<ConfigFinding>> {

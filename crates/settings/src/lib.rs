@@ -19,7 +19,7 @@ mod show;
 mod types;
 mod urls;
 
-pub use environment::EnvironmentVariables;
+pub use environment::{EnvironmentVariables, ImportedValue, import_dot_env};
 pub use finding::{ConfigFinding, FindingSeverity, SettingsError};
 pub use masking::{MASK, mask_text, names_secret};
 pub use origin::ValueOrigin;

@@ -3,12 +3,14 @@
 mod data;
 mod dlq;
 mod flow;
+mod import;
 mod token;
 mod trace;
 
 pub use data::{DataArgs, DataFormat};
 pub use dlq::{DeadLetterChoice, DlqCommand};
 pub use flow::{ActionName, DevicePreset, FlowCommand, FlowFields, LearnArgs};
+pub use import::{ImportCommand, ImportTarget};
 pub use token::{ScopeName, TokenCommand};
 pub use trace::TraceArgs;
 
@@ -159,6 +161,9 @@ pub enum CliCommand {
     /// Write a commented configuration file to start from
     #[command(after_help = INIT_HELP)]
     Init(InitArgs),
+    /// Move in from another gateway: its configuration as one of ours
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Copy everything that must survive into one file, while the gateway runs
     #[command(after_help = BACKUP_HELP)]
     Backup {

@@ -1,67 +1,28 @@
 //! `init`: a configuration file of one's own, with the keys that most people set.
 
 use crate::cli::InitArgs;
-use crate::exit::{CommandFailure, ExitStatus};
-use anyhow::Context;
-use hearthgate_settings::{EnvironmentVariables, SettingsSources};
+use crate::commands::new_files::{prepare_secret, write_configuration};
+use crate::exit::ExitStatus;
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io::Write;
 use toml_edit::Value;
-
-const NAME: &str = "hearthgate.toml";
 
 /// Writes the file, once it is known that the program can read it.
 ///
 /// # Errors
-/// [`CommandFailure::Usage`] when the file is there or a value can't be used; the folder can't be written.
+/// [`crate::exit::CommandFailure::Usage`] when the file is there or a value can't be used; the folder can't be written.
 pub fn run(arguments: &InitArgs, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
-    let file = arguments.folder.join(NAME);
-    fs::create_dir_all(&arguments.folder).with_context(|| format!("making {}", arguments.folder.display()))?;
     let has_secret = arguments.username.is_some();
     if has_secret {
-        let secrets = arguments.folder.join("secrets");
-        fs::create_dir_all(&secrets).with_context(|| format!("making {}", secrets.display()))?;
-        // Empty; the person puts the password there. One that is there is left alone.
-        match create(&secrets.join("mqtt")) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(error).with_context(|| format!("writing into {}", secrets.display()));
-            }
-            Ok(_) | Err(_) => {}
-        }
+        prepare_secret(&arguments.folder.join("secrets/mqtt"))?;
     }
-    let mut written = match create(&file) {
-        Ok(written) => written,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let problem = format!("{} is there already, and is left as it is; edit it, or remove it", file.display());
-            return Err(CommandFailure::Usage(problem).into());
-        }
-        Err(error) => return Err(error).with_context(|| format!("writing {}", file.display())),
-    };
-    written.write_all(text(arguments).as_bytes()).with_context(|| format!("writing {}", file.display()))?;
-    let read = hearthgate_settings::load(SettingsSources {
-        file: Some(file.clone()),
-        environment: EnvironmentVariables::of_process(),
-        flags: Vec::new(),
-        working_dir: std::env::current_dir().context("finding the working directory")?,
-    });
-    if let Err(problem) = read {
-        fs::remove_file(&file).with_context(|| format!("removing {}", file.display()))?;
-        return Err(problem.into());
-    }
+    let file = write_configuration(&arguments.folder, &text(arguments))?;
     writeln!(out, "written: {}", file.display())?;
     if has_secret {
         writeln!(out, "put the password of the broker into {}", arguments.folder.join("secrets/mqtt").display())?;
     }
     writeln!(out, "next:    hearthgate -c {0} check, then hearthgate -c {0} run", file.display())?;
     Ok(ExitStatus::Ok)
-}
-
-/// A new file that only its owner can read: passwords end up in it.
-fn create(path: &Path) -> std::io::Result<fs::File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn text(arguments: &InitArgs) -> String {

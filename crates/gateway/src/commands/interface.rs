@@ -1,13 +1,10 @@
 //! `interface new`: a device interface that works, to be changed into the one that is wanted.
 
 use crate::cli::{InterfaceCommand, SkeletonLanguage};
+use crate::commands::new_files::write_new;
 use crate::exit::{CommandFailure, ExitStatus};
-use anyhow::Context;
 use hearthgate_interfaces::skeleton::{self, skeleton};
-use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 /// Writes a skeleton, and prints the section that it needs.
 ///
@@ -27,20 +24,4 @@ pub fn run(command: &InterfaceCommand, out: &mut dyn Write) -> anyhow::Result<Ex
     eprintln!("to be added to {}:", folder.join("hearthgate.toml").display());
     out.write_all(skeleton.configuration.as_bytes())?;
     Ok(ExitStatus::Ok)
-}
-
-/// Never overwrites: it may be somebody's work.
-fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
-    let shown = path.display();
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-    }
-    let mut file = File::create_new(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            anyhow::Error::from(CommandFailure::Usage(format!("{shown} exists already")))
-        }
-        _ => anyhow::Error::from(error).context(format!("writing {shown}")),
-    })?;
-    file.write_all(text.as_bytes()).with_context(|| format!("writing {shown}"))?;
-    file.set_permissions(fs::Permissions::from_mode(mode)).with_context(|| format!("setting the mode of {shown}"))
 }

@@ -12,11 +12,13 @@ mod expiry;
 pub mod explain;
 pub mod flow;
 pub mod history;
+pub mod import;
 pub mod init;
 pub mod interface;
 mod lines;
 pub mod manual;
 pub mod map;
+mod new_files;
 mod parts;
 pub mod passwd;
 mod reach;
@@ -65,6 +67,7 @@ pub fn dispatch(cli: CommandLine) -> anyhow::Result<ExitCode> {
         CliCommand::Token(command) => token::run(&load()?.settings, &command, &mut out)?,
         CliCommand::Interface(command) => interface::run(&command, &mut out)?,
         CliCommand::Init(arguments) => init::run(&arguments, &mut out)?,
+        CliCommand::Import(command) => import::run(&command, &mut out)?,
         CliCommand::Backup { file, with_secrets } => backup::run(&load()?, &file, with_secrets, &mut out)?,
         CliCommand::Restore { file, verify, replace } => {
             backup::restore::run(&load()?.settings, &file, verify, replace, &mut out)?
