@@ -73,7 +73,7 @@ pub struct FateStep {
 pub struct MessageFate {
     /// Its number in the journal; absent when it is not in there.
     pub seq: Option<u64>,
-    /// Its topic.
+    /// Its topic; one of more than [`EXCERPT`] bytes is cut, and ends in `…`.
     pub topic: Arc<str>,
     /// The first [`EXCERPT`] bytes of its payload; empty for a later step.
     pub payload: Vec<u8>,

@@ -227,10 +227,18 @@ impl Budget {
     }
 }
 
+/// Fates are kept by number, and a topic may have 64 KiB.
+fn short_topic(topic: &Arc<str>) -> Arc<str> {
+    match topic.len() > EXCERPT {
+        true => format!("{}…", &topic[..topic.floor_char_boundary(EXCERPT)]).into(),
+        false => Arc::clone(topic),
+    }
+}
+
 fn fate(message: &InboundMessage, seq: Option<u64>, steps: Vec<FateStep>, missed: u64) -> MessageFate {
     MessageFate {
         seq,
-        topic: Arc::clone(&message.topic),
+        topic: short_topic(&message.topic),
         payload: excerpt(&message.payload, EXCERPT).to_vec(),
         size: message.payload.len(),
         qos: message.qos,

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 
 /// Bytes of all fates together, as lines.
-pub(super) const MOST_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const MOST_BYTES: usize = 2 * 1024 * 1024;
 /// Fates of one flow and outcome.
 const RING: usize = 20;
 
