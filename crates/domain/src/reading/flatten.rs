@@ -36,11 +36,12 @@ fn collect<'a>(path: String, value: RawJson<'a>, leaves: &mut Vec<(String, &'a s
     let items = value.items().filter(|items| !items.is_empty());
     match (members, items) {
         (Some(members), _) => {
-            for (index, (name, member)) in members.iter().enumerate() {
-                // Of a repeated name the last value counts.
-                if members[index + 1..].iter().all(|(later, _)| later != name) {
-                    collect(below(name), *member, leaves);
-                }
+            // Of a repeated name the last value counts.
+            let mut later = HashSet::with_capacity(members.len());
+            let mut counting: Vec<_> = members.iter().rev().filter(|(name, _)| later.insert(name)).collect();
+            counting.reverse();
+            for (name, member) in counting {
+                collect(below(name), *member, leaves);
             }
         }
         (None, Some(items)) => {
