@@ -143,11 +143,7 @@ pub(crate) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, for
                 answer.insert("skipped".into(), reason.into());
                 return answer.into();
             }
-            RecordVerdict::Refused(ReadingProblem { pointer, reason }) => {
-                answer.insert("valid".into(), false.into());
-                answer.insert("errors".into(), json!([{"pointer": pointer, "message": reason}]));
-                return answer.into();
-            }
+            RecordVerdict::Refused(problem) => return refused(answer, vec![in_json(&problem)]),
         }
         if let Ok(Some(key)) = reading.key(&flow.source(topic, payload)) {
             answer.insert("key".into(), key.split('\u{1f}').collect::<Vec<_>>().into());
@@ -155,31 +151,21 @@ pub(crate) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, for
     }
     let record = match flow.record(topic, payload) {
         Ok(record) => record,
-        Err(ReadingProblem { pointer, reason }) => {
-            answer.insert("valid".into(), false.into());
-            answer.insert("errors".into(), json!([{"pointer": pointer, "message": reason}]));
-            return answer.into();
-        }
+        Err(problem) => return refused(answer, vec![in_json(&problem)]),
     };
     if flow.reading.is_some() {
         answer.insert("record".into(), String::from_utf8_lossy(&record).into());
     }
     let parsed = match JsonPayload::parse(&record) {
         Ok(parsed) => parsed,
-        Err(error) => {
-            answer.insert("valid".into(), false.into());
-            answer.insert("errors".into(), json!([{"pointer": "", "message": error.to_string()}]));
-            return answer.into();
-        }
+        Err(error) => return refused(answer, vec![in_json(&error.into())]),
     };
     if let Err(violations) = flow.schema.validate(&parsed) {
         let errors: Vec<Value> = violations
             .iter()
             .map(|violation| json!({"pointer": violation.pointer, "message": violation.to_string()}))
             .collect();
-        answer.insert("valid".into(), false.into());
-        answer.insert("errors".into(), errors.into());
-        return answer.into();
+        return refused(answer, errors);
     }
     answer.insert("valid".into(), true.into());
     answer.insert("last_msg_id".into(), number.into());
@@ -243,6 +229,16 @@ fn of_action(
         },
         FlowAction::Log { level } => json!({"action": name, "level": level}),
     }
+}
+
+fn refused(mut answer: Map<String, Value>, errors: Vec<Value>) -> Value {
+    answer.insert("valid".into(), false.into());
+    answer.insert("errors".into(), errors.into());
+    answer.into()
+}
+
+fn in_json(ReadingProblem { pointer, reason }: &ReadingProblem) -> Value {
+    json!({"pointer": pointer, "message": reason})
 }
 
 /// The row of the flow's own table.

@@ -12,6 +12,7 @@ use hearthgate_endpoints::is_host_allowed;
 use hearthgate_endpoints::template::{BodyTemplate, TemplatePurpose};
 use hearthgate_settings::GatewaySettings;
 use hearthgate_storage::sql::{Database, TypedTable};
+use std::sync::Arc;
 use url::Url;
 
 /// How much a finding weighs.
@@ -137,9 +138,14 @@ pub(crate) fn findings_among(rows: &[FlowRow]) -> Vec<FlowFinding> {
         ),
     };
     let mut findings: Vec<FlowFinding> = find_circles(&flows).iter().map(circle).collect();
+    // Each table is made once, and not for each pair. One that can't be was refused before.
+    let with_table = |flow: &&'_ Flow| TypedTable::of(flow).ok().flatten();
+    let tables: Vec<Option<Arc<TypedTable>>> = flows.iter().map(with_table).collect();
     for (index, flow) in flows.iter().enumerate() {
-        for other in &flows[index + 1..] {
-            findings.extend(table_conflict(flow, other));
+        for (place, other) in flows.iter().enumerate().skip(index + 1) {
+            if let (Some(table), Some(theirs)) = (&tables[index], &tables[place]) {
+                findings.extend(table_conflict((flow, table), (other, theirs)));
+            }
             findings.extend(stored_twice(flow, other));
         }
     }
@@ -203,9 +209,8 @@ fn host_problem(flow: &Flow, settings: &GatewaySettings) -> Option<String> {
         .then(|| format!("endpoint_url: {host} is not in endpoints.allow_hosts; add it there"))
 }
 
-fn table_conflict(flow: &Flow, other: &Flow) -> Option<FlowFinding> {
-    let (Ok(Some(table)), Ok(Some(theirs))) = (TypedTable::of(flow), TypedTable::of(other)) else { return None };
-    let column = table.conflict(&theirs)?;
+fn table_conflict((flow, table): (&Flow, &TypedTable), (other, theirs): (&Flow, &TypedTable)) -> Option<FlowFinding> {
+    let column = table.conflict(theirs)?;
     let text = format!(
         "options.table: {} has the column {column} with another type in the flow {}; give them one type, or two tables",
         table.name(),
