@@ -6,6 +6,7 @@ mod ci;
 mod command;
 mod external;
 mod package;
+mod prove;
 mod services;
 mod test;
 mod tidy;
@@ -54,6 +55,27 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// The journal on a simulated disk that loses its power at any call
+    Prove {
+        /// Put faults into a copy of the sources, and see each found
+        #[command(subcommand)]
+        what: Option<Prove>,
+        /// How long to try new histories: 90s, 10m, 1h
+        #[arg(long = "for", value_name = "TIME", default_value = "1m")]
+        time: String,
+        /// The first seed
+        #[arg(long)]
+        from: Option<u64>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Prove {
+    /// Does the proof bite?
+    Mutants {
+        /// Only faults whose name holds this
+        filter: Option<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -89,6 +111,10 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Test { filter } => test::run(&workspace, filter.as_deref()),
         Command::Tidy => tidy::run(&workspace),
         Command::Ci => ci::run(&workspace),
+        Command::Prove { what: Some(Prove::Mutants { filter }), .. } => {
+            prove::run_mutants(&workspace, filter.as_deref())
+        }
+        Command::Prove { what: None, time, from } => prove::run(&workspace, &time, from),
         Command::Package { binary } => package::run(&workspace, binary),
         Command::Bench { arguments } => external::run(&workspace, "bench", &arguments),
         Command::Torture { arguments } => external::run(&workspace, "torture", &arguments),

@@ -172,6 +172,10 @@ impl JournalHandle {
             return Ok(());
         }
         let next_seq = *self.shared.synced.borrow() + 1;
+        debug_assert!(
+            consumers.values().all(|position| position.durable <= position.released),
+            "a position is on disk that nobody has told"
+        );
         file.store(&consumers, next_seq)?;
         file.revision = revision;
         drop(file);

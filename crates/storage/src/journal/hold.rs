@@ -1,8 +1,8 @@
 //! Keeping the journal's segments for as long as a copy is made, from another process too.
 
 use super::JournalError;
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{File, OpenOptions};
+use hearthgate_files::disk::{DiskFile, OpenMode};
+use rustix::fs::FlockOperation;
 use std::path::Path;
 
 /// The file whose lock it is. The lock goes with the process that has it, so none is left behind by a crash.
@@ -13,7 +13,7 @@ const FILE: &str = "hold";
 #[derive(Debug)]
 pub struct SegmentHold {
     /// Holds the lock.
-    _file: File,
+    _file: DiskFile,
 }
 
 impl SegmentHold {
@@ -23,14 +23,12 @@ impl SegmentHold {
     /// The folder can't be written.
     pub fn take(dir: &Path) -> Result<SegmentHold, JournalError> {
         let file = open(dir)?;
-        flock(&file, FlockOperation::LockShared)
-            .map_err(|errno| JournalError::io("hold", &dir.join(FILE), errno.into()))?;
+        file.lock(FlockOperation::LockShared).map_err(|source| JournalError::io("hold", &dir.join(FILE), source))?;
         Ok(SegmentHold { _file: file })
     }
 }
 
-pub(super) fn open(dir: &Path) -> Result<File, JournalError> {
+pub(super) fn open(dir: &Path) -> Result<DiskFile, JournalError> {
     let path = dir.join(FILE);
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    opened.map_err(|source| JournalError::io("open", &path, source))
+    DiskFile::open(&path, OpenMode::Keep).map_err(|source| JournalError::io("open", &path, source))
 }

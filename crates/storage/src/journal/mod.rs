@@ -39,7 +39,7 @@
 //! | 8 | u64, first sequence number |
 //! | 16 | u32, count of sequence numbers that the group covers (0 for the kinds 2, 5 and 6) |
 //! | 20 | u32, length of the body; zero bytes fill it up to a multiple of 8 |
-//! | 24 | zero |
+//! | 24 | u64, bytes of the segment that were synced when the group was written; 0: all before it |
 //! | 32 | u32, CRC32C of the body (kinds 3 and 4: not used) |
 //! | 36 | u32, CRC32C of the 36 bytes before |
 //!
@@ -95,6 +95,8 @@ mod recovery;
 mod state;
 mod writer;
 
+#[cfg(test)]
+mod proof;
 #[cfg(test)]
 mod tests;
 

@@ -10,7 +10,7 @@ use crate::journal::format::scan::{FoundGroup, READ_AHEAD, ScanWindow};
 use crate::journal::recovery::salvage;
 use crate::journal::recovery::salvage::SalvagedEntry;
 use crate::journal::state::{JournalState, SegmentView, lock};
-use std::fs::File;
+use hearthgate_files::disk::{DiskFile, OpenMode};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub struct JournalReader {
 #[derive(Debug)]
 struct Open {
     base: Seq,
-    file: File,
+    file: DiskFile,
     salt: SegmentSalt,
     /// Where the group stands that is looked at next.
     at: u64,
@@ -235,22 +235,23 @@ impl JournalReader {
     /// Opens the segment that holds the next entry. `None` when everything has been read.
     fn locate(&mut self, skipped: &mut Vec<SkippedEntries>) -> Result<Option<SegmentView>, JournalError> {
         loop {
-            let (segment, oldest) = {
+            let (segment, oldest, voids_from) = {
                 let index = lock(&self.shared.index);
                 let mut place = index.place_of(self.next);
-                // Numbers between the end of a segment and the next one's first are void.
-                if index.segments.get(place).is_some_and(|segment| self.next >= segment.end)
+                // Numbers between the end of a segment and the next one's first are void; there may be segments of these alone.
+                while index.segments.get(place).is_some_and(|segment| self.next >= segment.end)
                     && let Some(after) = index.segments.get(place + 1)
                 {
                     self.next = self.next.max(after.base);
                     place += 1;
                 }
-                (index.segments.get(place).cloned(), index.oldest())
+                (index.segments.get(place).cloned(), index.oldest(), index.voids_from())
             };
             let Some(segment) = segment else { return Ok(None) };
             if self.next < oldest {
                 self.open = None;
-                self.skip_to(oldest, SkipReason::Gone, skipped);
+                self.skip_to(voids_from, SkipReason::Gone, skipped);
+                self.next = self.next.max(oldest);
                 continue;
             }
             if self.next >= segment.end {
@@ -259,7 +260,7 @@ impl JournalReader {
             if self.open.as_ref().is_some_and(|open| open.base == segment.base) {
                 return Ok(Some(segment));
             }
-            match File::open(&segment.path) {
+            match DiskFile::open(&segment.path, OpenMode::Read) {
                 Ok(file) => {
                     let salt = SegmentSalt::new(self.shared.id, segment.base);
                     self.window.clear();

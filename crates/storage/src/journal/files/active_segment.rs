@@ -1,16 +1,15 @@
 //! The segment that is being written.
 
-use crate::journal::files::disk;
 use crate::journal::format::SegmentSalt;
 use crate::journal::{JournalError, Seq};
 use hearthgate_domain::delivery::UnixMicros;
-use std::fs::File;
+use hearthgate_files::disk::DiskFile;
 use std::path::PathBuf;
 
 /// The segment being written.
 #[derive(Debug)]
 pub(in crate::journal) struct ActiveSegment {
-    pub(in crate::journal) file: File,
+    pub(in crate::journal) file: DiskFile,
     pub(in crate::journal) path: PathBuf,
     pub(in crate::journal) base: Seq,
     pub(in crate::journal) salt: SegmentSalt,
@@ -30,7 +29,8 @@ impl ActiveSegment {
     /// Cuts off what a failed write may have left.
     pub(in crate::journal) fn tidy(&mut self) -> Result<(), JournalError> {
         if self.untidy {
-            disk::truncate(&self.file, self.written)
+            self.file
+                .truncate(self.written)
                 .map_err(|source| JournalError::io("cut a partial write off", &self.path, source))?;
             self.untidy = false;
         }

@@ -2,10 +2,8 @@
 //!
 //! Layout, little endian: 8 bytes that name the content, u64 generation, the content, u32 CRC32C of all before.
 
-use super::disk;
 use crate::journal::JournalError;
-use std::fs::{File, OpenOptions};
-use std::io::Read;
+use hearthgate_files::disk::{DiskFile, OpenMode};
 use std::path::{Path, PathBuf};
 
 const HEAD: usize = 16;
@@ -14,7 +12,7 @@ const HEAD: usize = 16;
 #[derive(Debug)]
 pub(crate) struct SlotFiles {
     magic: &'static [u8; 8],
-    files: [(PathBuf, File); 2],
+    files: [(PathBuf, DiskFile); 2],
     generation: u64,
 }
 
@@ -36,9 +34,7 @@ impl SlotFiles {
         let files = [open(dir.join(format!("{name}.a")))?, open(dir.join(format!("{name}.b")))?];
         let (mut generation, mut found) = (0, FoundSlot { content: None, is_damaged: false });
         for (path, file) in &files {
-            let mut bytes = Vec::new();
-            let mut reading: &File = file;
-            reading.read_to_end(&mut bytes).map_err(|source| JournalError::io("read", path, source))?;
+            let bytes = file.read_all().map_err(|source| JournalError::io("read", path, source))?;
             match decode(&bytes, magic) {
                 Some((number, content)) if number > generation || found.content.is_none() => {
                     (generation, found.content) = (number, Some(content.to_vec()));
@@ -59,18 +55,17 @@ impl SlotFiles {
         bytes.extend_from_slice(&generation.to_le_bytes());
         bytes.extend_from_slice(content);
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
-        disk::write_at(file, &bytes, 0)
-            .and_then(|()| disk::truncate(file, bytes.len() as u64))
-            .and_then(|()| disk::sync_data(file))
+        file.write_at(&bytes, 0)
+            .and_then(|()| file.truncate(bytes.len() as u64))
+            .and_then(|()| file.sync_data())
             .map_err(|source| JournalError::io("write", path, source))?;
         self.generation = generation;
         Ok(())
     }
 }
 
-fn open(path: PathBuf) -> Result<(PathBuf, File), JournalError> {
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    match opened {
+fn open(path: PathBuf) -> Result<(PathBuf, DiskFile), JournalError> {
+    match DiskFile::open(&path, OpenMode::Keep) {
         Ok(file) => Ok((path, file)),
         Err(source) => Err(JournalError::io("open", &path, source)),
     }

@@ -19,7 +19,8 @@ pub(crate) fn frames_len(entries: &[JournalEntry<'_>]) -> Result<u64, JournalErr
     Ok((total + (total / GROUP_TARGET + 1) * (GROUP_HEADER + 8)) as u64)
 }
 
-pub(crate) fn encode(out: &mut Vec<u8>, entries: &[JournalEntry<'_>], first: Seq, salt: SegmentSalt) {
+/// Appends entries, from the number `first` on, to a segment of which so many bytes are `synced`.
+pub(crate) fn encode(out: &mut Vec<u8>, entries: &[JournalEntry<'_>], first: Seq, salt: SegmentSalt, synced: u64) {
     let mut next = first;
     let mut entries = entries.iter();
     while !entries.as_slice().is_empty() {
@@ -39,6 +40,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, entries: &[JournalEntry<'_>], first: Seq
             count: (next - group_first) as u32,
             body_len: body.len() as u32,
             body_checksum: salt.checksum(body),
+            synced,
         };
         out[start..start + GROUP_HEADER].copy_from_slice(&header.encode(salt));
         out.resize(out.len().next_multiple_of(8), 0);
@@ -50,16 +52,16 @@ pub(crate) fn settled_len(settled: &[(u64, Seq)]) -> u64 {
 }
 
 /// Of each session everything through that number will not be sent again.
-pub(crate) fn encode_settled(out: &mut Vec<u8>, settled: &[(u64, Seq)], next: Seq, salt: SegmentSalt) {
+pub(crate) fn encode_settled(out: &mut Vec<u8>, settled: &[(u64, Seq)], next: Seq, salt: SegmentSalt, synced: u64) {
     if settled.is_empty() {
         return;
     }
     let record = |(session, through): &(u64, Seq)| [session.to_le_bytes(), through.to_le_bytes()].concat();
     let body: Vec<u8> = settled.iter().flat_map(record).collect();
-    push_group(out, salt, control_header(GroupKind::Settled, next), &body);
+    push_group(out, salt, GroupHeader { synced, ..control_header(GroupKind::Settled, next) }, &body);
 }
 
 /// Of a group that holds no entries.
 pub(in crate::journal) fn control_header(kind: GroupKind, first: Seq) -> GroupHeader {
-    GroupHeader { kind, first, count: 0, body_len: 0, body_checksum: 0 }
+    GroupHeader { kind, first, count: 0, body_len: 0, body_checksum: 0, synced: 0 }
 }

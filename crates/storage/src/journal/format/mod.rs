@@ -126,6 +126,8 @@ pub(super) struct GroupHeader {
     pub(super) count: u32,
     pub(super) body_len: u32,
     pub(super) body_checksum: u32,
+    /// So many bytes of the segment were synced when it was written; 0: all before it, or not known.
+    pub(super) synced: u64,
 }
 
 impl GroupHeader {
@@ -150,6 +152,7 @@ impl GroupHeader {
         out[8..16].copy_from_slice(&self.first.to_le_bytes());
         out[16..20].copy_from_slice(&self.count.to_le_bytes());
         out[20..24].copy_from_slice(&self.body_len.to_le_bytes());
+        out[24..32].copy_from_slice(&self.synced.to_le_bytes());
         out[32..36].copy_from_slice(&self.body_checksum.to_le_bytes());
         let checksum = salt.checksum(&out[..36]);
         out[36..].copy_from_slice(&checksum.to_le_bytes());
@@ -166,8 +169,8 @@ impl GroupHeader {
         fields.take(3)?;
         let kind = GroupKind::from_byte(kind)?;
         let (first, count, body_len) = (fields.u64()?, fields.u32()?, fields.u32()?);
-        fields.take(8)?;
-        let header = GroupHeader { kind, first, count, body_len, body_checksum: fields.u32()? };
+        let synced = fields.u64()?;
+        let header = GroupHeader { kind, first, count, body_len, body_checksum: fields.u32()?, synced };
         (fields.u32()? == salt.checksum(bytes.get(..36)?)).then_some(header)
     }
 }

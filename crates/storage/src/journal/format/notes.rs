@@ -7,7 +7,7 @@
 
 use crate::journal::Seq;
 use crate::journal::format::groups::control_header;
-use crate::journal::format::{FieldReader, GROUP_HEADER, GroupKind, SegmentSalt, push_group};
+use crate::journal::format::{FieldReader, GROUP_HEADER, GroupHeader, GroupKind, SegmentSalt, push_group};
 use hearthgate_domain::delivery::MessageOrigin;
 use hearthgate_domain::redelivery::SenderNote;
 
@@ -33,8 +33,9 @@ pub(crate) fn notes_len(notes: &[UnstoredNote]) -> u64 {
     if notes.is_empty() { 0 } else { (GROUP_HEADER + 16 + notes.len() * NOTE) as u64 }
 }
 
-/// Appends the notes, of which the first has that number, before the entries from `next` on.
-pub(crate) fn encode(out: &mut Vec<u8>, notes: &[UnstoredNote], first: u64, next: Seq, salt: SegmentSalt) {
+/// Appends the notes, of which the first has that number, before the entries from `next` on, to a segment of which so many
+/// bytes are `synced`.
+pub(crate) fn encode(out: &mut Vec<u8>, notes: &[UnstoredNote], first: u64, next: Seq, salt: SegmentSalt, synced: u64) {
     if notes.is_empty() {
         return;
     }
@@ -60,7 +61,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, notes: &[UnstoredNote], first: u64, next
             }
         }
     }
-    push_group(out, salt, control_header(GroupKind::Notes, next), &body);
+    push_group(out, salt, GroupHeader { synced, ..control_header(GroupKind::Notes, next) }, &body);
 }
 
 /// The notes of a group's body, each with its number.
@@ -104,7 +105,7 @@ mod tests {
         let notes: Vec<UnstoredNote> =
             (100..).zip(events).map(|(before, event)| UnstoredNote { before, event }).collect();
         let mut out = Vec::new();
-        encode(&mut out, &notes, 9, 100, SegmentSalt::new(Uuid::nil(), 1));
+        encode(&mut out, &notes, 9, 100, SegmentSalt::new(Uuid::nil(), 1), 0);
         assert!(out.len() as u64 <= notes_len(&notes));
         let expected: Vec<_> = (9..).zip(notes).collect();
         assert_eq!(decode(&out[GROUP_HEADER..], 100).collect::<Vec<_>>(), expected);

@@ -1,9 +1,8 @@
 //! Walking through the groups of a segment, whatever state it is in.
 
 use crate::journal::format::{GROUP_HEADER, GroupHeader, SegmentSalt};
-use std::fs::File;
+use hearthgate_files::disk::DiskFile;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 /// How much is read ahead, in bytes.
 pub(crate) const READ_AHEAD: usize = 256 << 10;
@@ -24,7 +23,14 @@ impl ScanWindow {
 
     /// Makes sure that `length` bytes from `at` are here, or as many as there are before `limit`; reads `ahead` bytes if
     /// it has to read. Tells how many are.
-    pub(crate) fn load(&mut self, file: &File, at: u64, length: usize, ahead: usize, limit: u64) -> io::Result<usize> {
+    pub(crate) fn load(
+        &mut self,
+        file: &DiskFile,
+        at: u64,
+        length: usize,
+        ahead: usize,
+        limit: u64,
+    ) -> io::Result<usize> {
         let there = usize::try_from(limit.saturating_sub(at)).unwrap_or(usize::MAX);
         let length = length.min(there);
         if self.from(at).len() < length {
@@ -33,7 +39,7 @@ impl ScanWindow {
         Ok(self.from(at).len().min(there))
     }
 
-    fn read(&mut self, file: &File, at: u64, length: usize) -> io::Result<()> {
+    fn read(&mut self, file: &DiskFile, at: u64, length: usize) -> io::Result<()> {
         self.start = at;
         if self.bytes.len() > 4 * READ_AHEAD && length <= READ_AHEAD {
             self.bytes = Vec::new();
@@ -81,7 +87,7 @@ pub(crate) enum FoundGroup {
 /// Looks at what stands at `at`.
 pub(crate) fn look(
     window: &mut ScanWindow,
-    file: &File,
+    file: &DiskFile,
     salt: SegmentSalt,
     at: u64,
     limit: u64,
@@ -113,7 +119,7 @@ pub(crate) struct DamagedStretch {
 /// Finds the end of the damage that `look` found at `at`.
 pub(crate) fn past_damage(
     window: &mut ScanWindow,
-    file: &File,
+    file: &DiskFile,
     salt: SegmentSalt,
     at: u64,
     limit: u64,

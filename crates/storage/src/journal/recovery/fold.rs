@@ -55,7 +55,8 @@ pub(super) fn read_owed(
         if place + 1 < files.len() {
             index.ages.note(file.base, file.created_at());
         }
-        index.segments.push_back(SegmentView { base: file.base, end, bytes, newest, path: file.path.as_path().into() });
+        let (base, voids_from, path) = (file.base, file.voids_from(), file.path.as_path().into());
+        index.segments.push_back(SegmentView { base, voids_from, end, bytes, newest, path });
     }
     let from = index.place_of(through).min(files.len() - 1);
     for (place, file) in files.iter().enumerate().skip(from) {

@@ -15,17 +15,18 @@ use crate::journal::state::consumers::{LoadedPositions, PositionFile};
 use crate::journal::state::redelivery::OwedFile;
 use crate::journal::state::runs::JournalRuns;
 use hearthgate_domain::delivery::unix_micros;
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use hearthgate_files::disk::{self, DiskFile, OpenMode};
+use rustix::fs::FlockOperation;
+use std::io;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 pub(super) fn open(dir: &Path, options: JournalOptions) -> Result<(Journal, JournalRecovery), JournalError> {
     check(&options)?;
-    fs::create_dir_all(dir).map_err(|source| JournalError::io("create", dir, source))?;
+    disk::create_folder(dir).map_err(|source| JournalError::io("create", dir, source))?;
     let lock_file = lock_dir(dir)?;
     let mut recovery = JournalRecovery::default();
     let mut files = files::list(dir)?;
@@ -47,6 +48,7 @@ pub(super) fn open(dir: &Path, options: JournalOptions) -> Result<(Journal, Jour
         synced: synced_rx,
         positions: Mutex::new(positions),
         position_file: Mutex::new(position_file),
+        snapshot_is_safe: AtomicBool::new(false),
         hold: hold::open(dir)?,
     });
     let mut journal = Journal {
@@ -72,6 +74,8 @@ pub(super) fn open(dir: &Path, options: JournalOptions) -> Result<(Journal, Jour
     if journal.active.is_none() {
         recovery.fresh = recovery.damaged.is_empty();
         journal.begin_segment(journal.clock.now())?;
+    } else if let Err(error) = journal.keep_latest() {
+        tracing::warn!(%error, "the journal frees no room before its next segment");
     }
     recovery.next_seq = next_seq;
     Ok((journal, recovery))
@@ -90,22 +94,22 @@ fn check(options: &JournalOptions) -> Result<(), JournalError> {
     Err(JournalError::Invalid(format!("journal options: {problem}")))
 }
 
-fn lock_dir(dir: &Path) -> Result<File, JournalError> {
+fn lock_dir(dir: &Path) -> Result<DiskFile, JournalError> {
     let path = dir.join("lock");
     let failed = |attempted| move |source| JournalError::io(attempted, &dir.join("lock"), source);
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed("open"))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    let file = DiskFile::open(&path, OpenMode::Keep).map_err(failed("open"))?;
+    match file.lock(FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut text = String::new();
-            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let text = file.read_all().unwrap_or_default();
+            let pid = String::from_utf8_lossy(&text).trim().parse().ok();
             return Err(JournalError::Locked { dir: dir.to_owned(), pid });
         }
-        Err(errno) => return Err(failed("lock")(errno.into())),
+        Err(error) => return Err(failed("lock")(error)),
     }
     // The number only serves the message above; a full disk must not keep the journal shut.
-    if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())) {
+    if let Err(error) = file.truncate(0).and_then(|()| file.write_at(format!("{}\n", std::process::id()).as_bytes(), 0))
+    {
         tracing::debug!(%error, "the journal's lock file has no process id");
     }
     Ok(file)

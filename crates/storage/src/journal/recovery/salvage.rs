@@ -10,7 +10,7 @@ use crate::journal::format::entry::StoredEntry;
 use crate::journal::format::scan::{READ_AHEAD, ScanWindow};
 use crate::journal::format::{GROUP_HEADER, GroupHeader, GroupKind, SegmentSalt};
 use hearthgate_domain::topic::validate_topic_name;
-use std::fs::File;
+use hearthgate_files::disk::DiskFile;
 use std::io;
 use std::ops::Range;
 
@@ -44,7 +44,7 @@ impl SalvagedEntry {
 /// The file can't be read.
 pub(crate) fn read(
     window: &mut ScanWindow,
-    file: &File,
+    file: &DiskFile,
     salt: SegmentSalt,
     Range { start, end }: Range<u64>,
     lost: &Range<Seq>,

@@ -28,7 +28,7 @@ pub enum ConsumerStart {
 pub(crate) struct ConsumerPosition {
     /// As the consumer told.
     pub(crate) released: Seq,
-    /// As the file tells.
+    /// As the file tells that we have synced. What an earlier process wrote is read back whether the disk has it or not.
     pub(crate) durable: Seq,
 }
 
@@ -75,7 +75,7 @@ impl PositionFile {
         // One torn file is what a crash leaves behind; then the other one counts.
         let unknown = known.is_none() && (is_damaged || content.is_some());
         let known = known.unwrap_or_default();
-        let positions = ConsumerPositions { consumers: known.consumers, revision: 0, unknown };
+        let positions = ConsumerPositions { consumers: known.consumers, revision: 1, unknown };
         Ok(LoadedPositions { file: PositionFile { slots, revision: 0 }, positions, next_seq: known.next_seq.max(1) })
     }
 
@@ -115,7 +115,7 @@ impl Known {
             let length = usize::from(fields.u16()?);
             let name = std::str::from_utf8(fields.take(length)?).ok()?.to_owned();
             let released = fields.u64()?;
-            consumers.insert(name, ConsumerPosition { released, durable: released });
+            consumers.insert(name, ConsumerPosition { released, durable: 0 });
         }
         Some(Known { next_seq, consumers })
     }

@@ -11,10 +11,11 @@ use crate::journal::state::ages::SegmentAges;
 use crate::journal::state::consumers::{ConsumerPositions, PositionFile};
 use crate::journal::state::runs::JournalRuns;
 use hearthgate_domain::delivery::UnixMicros;
-use rustix::fs::{FlockOperation, flock};
+use hearthgate_files::disk::{self, DiskFile};
+use rustix::fs::FlockOperation;
 use std::collections::VecDeque;
-use std::fs::{self, File};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -24,6 +25,8 @@ use uuid::Uuid;
 pub(super) struct SegmentView {
     /// Number of its first entry.
     pub(super) base: Seq,
+    /// From this number on, those below `base` were never safe.
+    pub(super) voids_from: Seq,
     /// Number after its last durable entry.
     pub(super) end: Seq,
     /// Length of its durable part.
@@ -48,6 +51,11 @@ impl SegmentIndex {
         self.segments.front().map_or(1, |segment| segment.base)
     }
 
+    /// The first number below the oldest entry that never was one.
+    pub(super) fn voids_from(&self) -> Seq {
+        self.segments.front().map_or(1, |segment| segment.voids_from.min(segment.base))
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum::<u64>() + self.pending
     }
@@ -69,8 +77,11 @@ pub(super) struct JournalState {
     pub(super) positions: Mutex<ConsumerPositions>,
     /// Locked before `positions`, and held while the disk is at work.
     pub(super) position_file: Mutex<PositionFile>,
+    /// What senders may send again was synced by us. Before that no segment may go: what an earlier process wrote is read
+    /// back whether the disk has it or not.
+    pub(super) snapshot_is_safe: AtomicBool,
     /// Shared by whoever copies the journal, see [`Hold`](super::Hold).
-    pub(super) hold: File,
+    pub(super) hold: DiskFile,
 }
 
 /// A panic elsewhere leaves these maps whole: no step of theirs calls out half-way.
@@ -81,17 +92,19 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl JournalState {
     /// Deletes the segments that nobody needs, never the last one, and none while somebody copies the journal.
     pub(super) fn reclaim(&self) -> Result<(), JournalError> {
+        if !self.snapshot_is_safe.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let Some(released) = lock(&self.positions).released_by_all() else { return Ok(()) };
         loop {
             let mut index = lock(&self.index);
             let done = index.segments.front().is_some_and(|front| front.end <= released.saturating_add(1));
-            if !done || index.segments.len() < 2 || flock(&self.hold, FlockOperation::NonBlockingLockExclusive).is_err()
-            {
+            if !done || index.segments.len() < 2 || self.hold.lock(FlockOperation::NonBlockingLockExclusive).is_err() {
                 return Ok(());
             }
             let removed = self.remove_oldest(&mut index);
             // It can't fail for a lock that we have.
-            let _ = flock(&self.hold, FlockOperation::Unlock);
+            let _ = self.hold.lock(FlockOperation::Unlock);
             removed?;
         }
     }
@@ -99,7 +112,7 @@ impl JournalState {
     /// Deletes the oldest segment, whoever needs it.
     pub(super) fn remove_oldest(&self, index: &mut SegmentIndex) -> Result<Option<SegmentView>, JournalError> {
         let Some(front) = index.segments.front() else { return Ok(None) };
-        match fs::remove_file(&front.path) {
+        match disk::remove(&front.path) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(source) => return Err(JournalError::io("delete", &front.path, source)),

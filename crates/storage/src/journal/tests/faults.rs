@@ -1,7 +1,7 @@
 //! Disks that are full or fail.
 
 use super::*;
-use crate::journal::files::disk::fault::{DiskOperation, inject};
+use hearthgate_files::disk::fault::{DiskOperation, inject};
 
 #[test]
 fn a_failed_write_leaves_the_journal_as_it_was() {

@@ -8,7 +8,6 @@ pub(super) use crate::journal::format::groups::control_header;
 
 use super::recovery;
 use super::{JournalError, JournalOptions, LatestDigests, Seq, content_hash};
-use crate::journal::files::disk;
 use crate::journal::format;
 use crate::journal::format::entry::JournalEntry;
 use crate::journal::format::notes::UnstoredNote;
@@ -19,11 +18,12 @@ use crate::journal::state::redelivery::OwedFile;
 use crate::journal::state::{JournalState, lock};
 use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::redelivery::{RedeliveryWindow, SenderNote};
-use rustix::fs::{FlockOperation, flock};
-use std::fs::File;
+use hearthgate_files::disk::DiskFile;
+use rustix::fs::FlockOperation;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 
 /// The buffer is given back when a burst has made it larger than this.
@@ -84,7 +84,7 @@ pub struct Journal {
     /// Nothing is deleted before the first append, so that consumers can register.
     pub(super) started: bool,
     /// Holds the lock until the journal is dropped.
-    pub(super) lock: File,
+    pub(super) lock: DiskFile,
 }
 
 impl Journal {
@@ -154,7 +154,7 @@ impl Journal {
         }
         let Some(active) = &self.active else { return Ok(()) };
         let mut group = Vec::new();
-        format::notes::encode(&mut group, notes, self.notes, self.next_seq, active.salt);
+        format::notes::encode(&mut group, notes, self.notes, self.next_seq, active.salt, active.durable);
         self.write(&group)?;
         self.take_as_written(&[], notes, self.next_seq);
         Ok(())
@@ -187,7 +187,13 @@ impl Journal {
     /// # Errors
     /// A failed file operation.
     pub fn keep_latest(&mut self) -> Result<(), JournalError> {
-        self.owed_file.store(&self.written, &self.latest, self.next_seq, self.notes)
+        self.keep_snapshot(self.next_seq)
+    }
+
+    pub(in crate::journal) fn keep_snapshot(&mut self, through: Seq) -> Result<(), JournalError> {
+        self.owed_file.store(&self.written, &self.latest, through, self.notes)?;
+        self.shared.snapshot_is_safe.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Appends entries in one write, with what happened to senders before and between them, and tells their numbers. They are neither safe nor visible before
@@ -222,9 +228,15 @@ impl Journal {
         buffer.clear();
         let written = match &self.active {
             Some(active) => {
-                format::notes::encode(&mut buffer, notes, self.notes, first, active.salt);
-                crate::journal::format::groups::encode(&mut buffer, entries, first, active.salt);
-                crate::journal::format::groups::encode_settled(&mut buffer, &settled, seqs.end, active.salt);
+                format::notes::encode(&mut buffer, notes, self.notes, first, active.salt, active.durable);
+                crate::journal::format::groups::encode(&mut buffer, entries, first, active.salt, active.durable);
+                crate::journal::format::groups::encode_settled(
+                    &mut buffer,
+                    &settled,
+                    seqs.end,
+                    active.salt,
+                    active.durable,
+                );
                 self.write(&buffer)
             }
             None => Ok(()),
@@ -241,6 +253,7 @@ impl Journal {
         }
         self.take_as_written(entries, notes, first);
         self.settle_written(&settled);
+        debug_assert!(seqs.start == self.next_seq, "numbers rise without a gap");
         self.next_seq = seqs.end;
         self.newest = now;
         lock(&self.shared.index).ages.note(first, now);
@@ -258,7 +271,7 @@ impl Journal {
         if let Some(active) = &mut self.active
             && active.durable < active.written
         {
-            if let Err(source) = disk::sync_data(&active.file) {
+            if let Err(source) = active.file.sync_data() {
                 return Err(self.abandon_segment(source));
             }
             active.durable = active.written;
@@ -288,7 +301,13 @@ impl Journal {
             self.segment_for(crate::journal::format::groups::settled_len(&settled), self.newest)?;
             let Some(active) = &self.active else { return Ok(()) };
             let mut group = Vec::new();
-            crate::journal::format::groups::encode_settled(&mut group, &settled, self.next_seq, active.salt);
+            crate::journal::format::groups::encode_settled(
+                &mut group,
+                &settled,
+                self.next_seq,
+                active.salt,
+                active.durable,
+            );
             self.write(&group)?;
             self.settle_written(&settled);
         }
@@ -322,7 +341,7 @@ impl Journal {
     fn write(&mut self, groups: &[u8]) -> Result<(), JournalError> {
         let Some(active) = &mut self.active else { return Ok(()) };
         active.tidy()?;
-        if let Err(source) = disk::write_at(&active.file, groups, active.written) {
+        if let Err(source) = active.file.write_at(groups, active.written) {
             active.untidy = true;
             if let Err(error) = active.tidy() {
                 tracing::warn!(%error, "a partial write could not be taken back yet; the next append tries again");
@@ -338,6 +357,8 @@ impl Journal {
     /// Shows readers what is durable now: everything below `end`.
     fn publish(&mut self, end: Seq) {
         let Some(active) = &self.active else { return };
+        debug_assert!(active.durable <= active.written, "more is durable than was written");
+        debug_assert!(end <= self.next_seq, "a number is visible that was not given out");
         {
             let mut index = lock(&self.shared.index);
             index.pending = 0;
@@ -359,7 +380,7 @@ impl Drop for Journal {
     fn drop(&mut self) {
         // A child process that is just being started shares the file until it executes its program, so closing it would
         // not free the lock at once.
-        if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {
+        if let Err(error) = self.lock.lock(FlockOperation::Unlock) {
             tracing::warn!(%error, "the journal's lock could not be given up");
         }
     }

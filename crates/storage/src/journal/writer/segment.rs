@@ -3,15 +3,13 @@
 use super::{Journal, bounds};
 use crate::journal::JournalError;
 use crate::journal::files::active_segment::ActiveSegment;
-use crate::journal::files::disk;
 use crate::journal::format::groups::control_header;
 use crate::journal::format::{
     GroupHeader, GroupKind, SEGMENT_HEADER, SegmentHeader, SegmentSalt, push_group, segment_path,
 };
 use crate::journal::state::{SegmentView, lock};
 use hearthgate_domain::delivery::UnixMicros;
-use hearthgate_files::sync_folder;
-use std::fs::{self, File};
+use hearthgate_files::disk::{self, DiskFile, OpenMode};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +24,7 @@ impl Journal {
         let last = self.next_seq - 1;
         let mut path = PathBuf::new();
         if let Some(active) = self.active.take() {
-            if let Err(error) = disk::truncate(&active.file, active.durable) {
+            if let Err(error) = active.file.truncate(active.durable) {
                 tracing::warn!(path = %active.path.display(), %error, "the unsafe end of a segment could not be cut off");
             }
             // A new segment needs a name of its own.
@@ -65,7 +63,8 @@ impl Journal {
             return Ok(());
         }
         let mut group = Vec::new();
-        let unused = GroupHeader { count: 1, ..control_header(GroupKind::Unused, self.next_seq) };
+        let unused =
+            GroupHeader { count: 1, synced: active.durable, ..control_header(GroupKind::Unused, self.next_seq) };
         push_group(&mut group, active.salt, unused, &[]);
         self.start();
         self.write(&group)?;
@@ -84,7 +83,7 @@ impl Journal {
         self.sync()?;
         if let Some(active) = self.active.take() {
             // Gives back the reserved blocks; without them the file is as good.
-            if let Err(error) = active.file.set_len(active.durable) {
+            if let Err(error) = active.file.truncate(active.durable) {
                 tracing::debug!(%error, "the reserve of a closed segment stays allocated");
             }
         }
@@ -100,17 +99,18 @@ impl Journal {
         let (journal, voids_from) = (self.shared.id, self.voids_from);
         let header = SegmentHeader { journal, base, voids_from, created_at: now };
         let salt = SegmentSalt::new(journal, base);
-        self.owed_file.store(&self.written, &self.latest, voids_from, self.notes)?;
+        self.keep_snapshot(voids_from)?;
         let mut head = header.encode().to_vec();
         push_group(&mut head, salt, control_header(GroupKind::Begin, base), &[]);
         let file = create_segment(&self.dir, &path, &head, self.options.segment_bytes).inspect_err(|_| {
-            if let Err(error) = fs::remove_file(&path) {
+            if let Err(error) = disk::remove(&path) {
                 tracing::debug!(path = %path.display(), %error, "a segment that could not be begun stays behind");
             }
         })?;
         let written = head.len() as u64;
         let created_at = now;
-        let segment = SegmentView { base, end: base, bytes: written, newest: now, path: path.as_path().into() };
+        let segment =
+            SegmentView { base, voids_from, end: base, bytes: written, newest: now, path: path.as_path().into() };
         lock(&self.shared.index).segments.push_back(segment);
         self.active = Some(ActiveSegment {
             file,
@@ -127,13 +127,13 @@ impl Journal {
     }
 }
 
-fn create_segment(dir: &Path, path: &Path, head: &[u8], reserve: u64) -> Result<File, JournalError> {
+fn create_segment(dir: &Path, path: &Path, head: &[u8], reserve: u64) -> Result<DiskFile, JournalError> {
     let failed = |attempted| move |source| JournalError::io(attempted, path, source);
-    let file = disk::create(path).map_err(failed("create"))?;
-    disk::reserve(&file, reserve).map_err(failed("reserve room for"))?;
-    disk::write_at(&file, head, 0).map_err(failed("write the head of"))?;
+    let file = DiskFile::open(path, OpenMode::Replace).map_err(failed("create"))?;
+    file.reserve(reserve).map_err(failed("reserve room for"))?;
+    file.write_at(head, 0).map_err(failed("write the head of"))?;
     file.sync_all().map_err(failed("sync"))?;
-    sync_folder(dir).map_err(|source| JournalError::io("sync", dir, source))?;
+    disk::sync_folder(dir).map_err(|source| JournalError::io("sync", dir, source))?;
     debug_assert!(head.len() as u64 > SEGMENT_HEADER);
     Ok(file)
 }
