@@ -20,7 +20,7 @@ pub(super) struct SegmentFile {
     pub(super) length: u64,
     header: Option<SegmentHeader>,
     /// The header was damaged and is made up.
-    is_headless: bool,
+    pub(super) is_headless: bool,
 }
 
 impl SegmentFile {

@@ -32,7 +32,8 @@ pub(super) struct MendedTail {
 }
 
 /// Repairs the last segment, so that its groups cover its numbers without a hole, and makes it durable. A last segment in
-/// which nothing is sound was never in use; it goes. All numbers below `known` have been given out.
+/// which nothing is sound was never in use; it goes, and so does one that the power left with half its head. All numbers
+/// below `known` have been given out.
 pub(super) fn mend(
     dir: &Path,
     id: Uuid,
@@ -45,8 +46,10 @@ pub(super) fn mend(
         let salt = last.salt(id);
         let examined = examine(&last.file, salt, last.base, last.length).map_err(last.failed("read"))?;
         floor.given = floor.given.max(last.base);
-        if examined.sound_groups == 0 {
-            if last.length > SEGMENT_HEADER {
+        // What its header said of the numbers before it is lost, and it holds none.
+        let is_torn_head = last.is_headless && last.length <= SEGMENT_HEADER + GROUP_HEADER as u64;
+        if examined.sound_groups == 0 || is_torn_head {
+            if last.length > SEGMENT_HEADER && !is_torn_head {
                 recovery.damaged.push(last.set_aside(dir)?);
             } else {
                 disk::remove(&last.path).map_err(last.failed("delete"))?;
