@@ -50,6 +50,27 @@ impl Mosquitto {
         child.wait().expect("its end");
     }
 
+    /// Writes its sessions and what is in flight to disk, and waits until that is done.
+    pub fn save(&self) {
+        let store = self.folder.path().join("data/mosquitto.db");
+        drop(fs::remove_file(&store));
+        let child = self.child.as_ref().expect("a running broker");
+        let asked = Command::new("kill").args(["-USR1", &child.id().to_string()]).status();
+        assert!(asked.expect("running kill").success());
+        let since = Instant::now();
+        while !store.exists() {
+            assert!(since.elapsed() < crate::PATIENCE, "mosquitto does not save");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Kills it: what it has not saved is gone.
+    pub fn kill(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        child.kill().expect("killing mosquitto");
+        child.wait().expect("its end");
+    }
+
     /// Forgets all sessions and messages; only while it is stopped.
     pub fn forget(&self) {
         let store = self.folder.path().join("data/mosquitto.db");

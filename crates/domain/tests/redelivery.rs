@@ -303,6 +303,24 @@ proptest! {
     }
 }
 
+#[test]
+fn what_a_broker_sends_again_that_was_killed_after_it_had_confirmed_it_is_recognised_if_its_identifiers_come_in_turn() {
+    let mut owed = RedeliveryWindow::new(1_000);
+    let origin = |packet_id, dup| MessageOrigin { session: SESSION, packet_id, dup };
+    owed.connected(SESSION);
+    for seq in 1..=900 {
+        assert_eq!(owed.check(&origin(seq as u16, false), 8), RedeliveryVerdict::New);
+        owed.record(&origin(seq as u16, false), 8, seq);
+        owed.confirm_through(SESSION, seq);
+    }
+    owed.connected(SESSION);
+    for seq in 850..=900 {
+        let again = owed.check(&origin(seq as u16, true), 8);
+        assert_eq!(again, RedeliveryVerdict::Redelivered { seq: Some(seq) });
+    }
+    assert_eq!(owed.check(&origin(300, true), 8), RedeliveryVerdict::New, "no more are kept than half of the window");
+}
+
 /// The ambiguity that the module's documentation names, shown as what it is. Should this test fail one day, the
 /// documentation promises too little.
 #[test]

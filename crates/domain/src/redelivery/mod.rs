@@ -25,6 +25,9 @@
 //! 6. Whoever knows that an acknowledgement arrived says so: [`RedeliveryWindow::confirm_through`] (a client knows it of its broker: a
 //!    PINGRESP answers a PINGREQ that was sent behind the acknowledgement; it speaks of what came on that connection), and [`RedeliveryWindow::released`] (a PUBREL answers our
 //!    PUBREC).
+//!    A broker that was itself killed may have lost that again, and sends what it had before. So what was confirmed stays a while if
+//!    the sender's identifiers come in turn (it took the next one when the last was free again): the last
+//!    [`CLIENT_WINDOW`], whose identifiers have not come round.
 //! 7. A sender that is away owes us nothing less for it: its entries stay until it is back, or until its session is known
 //!    to be over ([`RedeliveryWindow::forget_session`]). At most `most` entries are kept of all sessions together. When there are
 //!    more, the sessions with the most of them lose their oldest, down to one common number: however much others
@@ -258,7 +261,7 @@ impl RedeliveryWindow {
         for session in self.sessions.values_mut() {
             session.drop_from_seq(seq);
         }
-        self.sessions.retain(|_, session| !session.list.is_empty());
+        self.sessions.retain(|_, session| !session.is_over());
         self.total = self.sessions.values().map(|session| session.positions.len()).sum();
         // The numbers are given to others.
         self.settled.values_mut().for_each(|through| *through = (*through).min(seq.saturating_sub(1)));
@@ -267,7 +270,8 @@ impl RedeliveryWindow {
     /// On the session's present connection the sender has the acknowledgement of the message `seq`. It then has those of
     /// all that came on this connection before it. Not to be called for an acknowledgement of an earlier connection.
     pub fn confirm_through(&mut self, session: u64, seq: u64) {
-        self.change(session, |session| session.drop_confirmed(seq));
+        let kept = CLIENT_WINDOW.min(self.window / 2);
+        self.change(session, |session| session.drop_confirmed(seq, kept));
     }
 
     /// Everything of this session through `seq` was [told to be settled](Self::take_settled), as somebody has kept it.
@@ -282,7 +286,7 @@ impl RedeliveryWindow {
 
     /// The sender has forgotten the session.
     pub fn forget_session(&mut self, session: u64) {
-        self.change(session, |session| session.drop_while(|_| true));
+        self.change(session, Session::forget);
     }
 
     /// Of which sessions everything through which sequence number was dropped, as far as that was not told before; at
@@ -316,7 +320,7 @@ impl RedeliveryWindow {
                 self.settled.clear(); // it was only for the ambiguity
             }
         }
-        if entries.list.is_empty() {
+        if entries.is_over() {
             self.sessions.remove(&session);
         }
         Some(result)

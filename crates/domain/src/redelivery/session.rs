@@ -47,9 +47,40 @@ pub(super) struct Session {
     pub(super) swept: (u32, u64),
     /// The last stored message that was dropped from the front, until that is told.
     pub(super) dropped: Option<NonZeroU64>,
+    turn: IdentifierTurn,
+}
+
+/// Whether the sender's packet identifiers come in turn, and not one that is free before the next. It is not kept over a restart: then
+/// it shows anew.
+#[derive(Clone, Copy, Debug, Default)]
+struct IdentifierTurn {
+    last: u16,
+    /// The sender has the acknowledgement of the last one, so that it could take it again.
+    is_free: bool,
+    /// It took the next one all the same.
+    is_kept: bool,
+}
+
+impl IdentifierTurn {
+    fn take(&mut self, packet_id: u16) {
+        let is_next = packet_id == self.last.checked_add(1).unwrap_or(1);
+        self.is_kept = is_next && (self.is_kept || self.is_free);
+        (self.last, self.is_free) = (packet_id, false);
+    }
 }
 
 impl Session {
+    /// Nothing is to be remembered of it.
+    pub(super) fn is_over(&self) -> bool {
+        self.list.is_empty() && !self.turn.is_free
+    }
+
+    /// The sender has forgotten it.
+    pub(super) fn forget(&mut self) {
+        self.turn = IdentifierTurn::default();
+        self.drop_while(|_| true);
+    }
+
     /// The place in the list of a position that is in it.
     pub(super) fn place(&self, position: u64) -> usize {
         self.list.partition_point(|entry| entry.position < position)
@@ -116,6 +147,7 @@ impl Session {
     }
 
     pub(super) fn push(&mut self, packet_id: u16, hash: u64, seq: Option<NonZeroU64>, is_live: bool) {
+        self.turn.take(packet_id);
         self.heard += 1;
         let Session { end: position, connection, .. } = *self;
         if let Some(before) = self.positions.insert(packet_id, position) {
@@ -130,8 +162,13 @@ impl Session {
 
     /// Of a message that came on the present connection: what came on it before, too. Of what the sender has not sent
     /// again on it yet, its acknowledgement says nothing. Of one from before a restart: all before it, as only what is
-    /// settled from the front is remembered.
-    pub(super) fn drop_confirmed(&mut self, seq: u64) {
+    /// settled from the front is remembered. Of a sender whose identifiers come in turn the youngest stay, as many as `kept`.
+    pub(super) fn drop_confirmed(&mut self, seq: u64, kept: usize) {
+        self.turn.is_free |= self.list.back().is_some_and(|last| last.seq() == Some(seq));
+        if self.turn.is_kept {
+            let first = self.end.saturating_sub(kept as u64);
+            return self.drop_through_seq(seq, |entry| entry.position < first);
+        }
         let here = Some(self.connection);
         let confirmed = self.list.iter().find(|entry| entry.seq() == Some(seq) && entry.heard_on == here);
         let Some(last) = confirmed.map(|entry| entry.heard) else {
