@@ -1,8 +1,8 @@
-//! An MQTT client made of bytes, for what a well-behaved library never sends: repetitions, odd identifiers, nonsense.
+//! An MQTT client or broker made of bytes, for what a well-behaved one never sends: repetitions, odd identifiers, nonsense.
 
 use crate::PATIENCE;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 /// CONNECT, as far as tests vary it.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +78,57 @@ impl Wire {
         stream.set_nodelay(true).expect("a socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         Wire { stream, version, buffer: Vec::new() }
+    }
+
+    /// The broker's side: takes the next client with MQTT 3.1.1.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn accept(listener: &TcpListener, session_present: bool) -> Self {
+        let (stream, _) = listener.accept().expect("a client");
+        stream.set_nodelay(true).expect("a socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let mut wire = Wire { stream, version: 4, buffer: Vec::new() };
+        let (kind, _) = wire.receive().expect("CONNECT");
+        assert_eq!(kind, 0x10, "CONNECT");
+        wire.send(&packet(0x20, &[u8::from(session_present), 0]));
+        wire
+    }
+
+    /// The broker's side: does what the client asks for until it sends this packet of this identifier.
+    ///
+    /// # Panics
+    /// When it hangs up.
+    pub fn serve_until(&mut self, wanted: u8, id: u16) {
+        loop {
+            let (kind, body) = self.receive().expect("a packet");
+            if kind == wanted && body[..2] == id.to_be_bytes() {
+                return;
+            }
+            match kind {
+                0x82 => self.grant(&body),
+                0xa2 => self.send(&packet(0xb0, &body[..2])),
+                0xc0 => self.send(&packet(0xd0, &[])),
+                0x32 | 0x33 => {
+                    let topic = usize::from(u16::from_be_bytes([body[0], body[1]]));
+                    self.send(&packet(0x40, &body[2 + topic..4 + topic]));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// SUBACK for all filters of a SUBSCRIBE, each with the QoS that it wants.
+    fn grant(&mut self, subscribe: &[u8]) {
+        let mut granted = subscribe[..2].to_vec();
+        let mut filters = &subscribe[2..];
+        while let [high, low, rest @ ..] = filters {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            granted.push(rest[length]);
+            filters = &rest[length + 1..];
+        }
+        self.send(&packet(0x90, &granted));
     }
 
     /// Sends bytes as they are.

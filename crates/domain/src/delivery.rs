@@ -116,6 +116,9 @@ pub struct InboundMessage {
     pub unusable: Option<Arc<str>>,
     /// The broker may have kept it since this moment, 0 for one that is not known: we were not connected.
     pub kept_since: Option<UnixMicros>,
+    /// No message, but the release of a QoS 2 message's packet identifier (PUBREL): topic and payload are empty. It takes a
+    /// place in the order of arrival, so that it is answered with PUBCOMP once it is durable, and not before.
+    pub is_release: bool,
 }
 
 /// A message to publish.

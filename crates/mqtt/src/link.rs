@@ -59,6 +59,11 @@ pub enum SenderEvent {
 }
 
 impl MessageBatch {
+    /// The messages from this index on, with their indices. Releases of identifiers, which take a place among them, are left out.
+    pub fn arrivals(&self, from: usize) -> impl Iterator<Item = (usize, &InboundMessage)> {
+        self.messages.iter().enumerate().skip(from).filter(|(_, message)| !message.is_release)
+    }
+
     /// Ticket of the last message: what to acknowledge once all of them are safe.
     #[must_use]
     pub fn last(&self) -> DeliveryTag {

@@ -4,9 +4,10 @@ use crate::opening::{Opening, READINGS, opening, reading, temperatures};
 use hearthgate_tests::database::Database;
 use hearthgate_tests::gateway::Home;
 use hearthgate_tests::publisher::{Options, Publisher};
-use hearthgate_tests::wire::{Connect, Wire};
+use hearthgate_tests::wire::{Connect, Wire, packet};
 use hearthgate_tests::{PATIENCE, http, until};
 use rumqttc::QoS;
+use std::net::TcpListener;
 
 const MESSAGES: usize = 3_000;
 const KILLS: usize = 4;
@@ -139,4 +140,43 @@ async fn what_a_device_sends_again_after_two_crashes_and_other_devices_messages_
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_device_sends_again_at_qos_2_after_two_crashes_is_recognised() {
     a_device_comes_back_after_two_crashes(2).await;
+}
+
+const PUBREC: u8 = 0x50;
+const PUBREL: u8 = 0x62;
+const PUBCOMP: u8 = 0x70;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_broker_sends_at_qos_2_on_an_identifier_that_it_had_released_is_new_after_a_crash() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let home = Home::new();
+    home.configure(&format!(
+        "[mqtt]\nserver = \"mqtt://{}\"\n[mqtt.reconnect]\ninitial = \"50ms\"\nmax = \"200ms\"\n",
+        listener.local_addr().expect("an address")
+    ));
+    let mut gateway = home.start();
+    let same = reading(21, 1);
+    let mut broker = Wire::accept(&listener, false);
+    broker.publish_at(2, 1, false, "sensors/aht10", &same);
+    broker.serve_until(PUBREC, 1);
+    broker.send(&packet(PUBREL, &[0, 1]));
+    broker.serve_until(PUBCOMP, 1);
+    broker.publish_at(2, 2, false, "sensors/aht10", &same);
+    broker.serve_until(PUBREC, 2);
+    let database = Database::sqlite(home.path()).await;
+
+    gateway.kill();
+    drop(broker);
+    gateway = home.start();
+    let mut broker = Wire::accept(&listener, true);
+    // Neither was answered as far as this broker knows: the first is another message of equal content, sent before the crash.
+    broker.publish_at(2, 1, true, "sensors/aht10", &same);
+    broker.publish_at(2, 2, true, "sensors/aht10", &same);
+    broker.publish_at(2, 3, false, "sensors/aht10", &reading(22, 1));
+    broker.serve_until(PUBREC, 3);
+    until("the last", async || temperatures(&database).await.contains(&22).then_some(())).await;
+    assert_eq!(temperatures(&database).await, [21, 21, 21, 22], "two before the crash, and two after it");
+    database.assert_numbers_without_gap_or_repeat("AHT10_SENSOR").await;
+    drop(broker);
+    assert!(gateway.terminate().0.success());
 }

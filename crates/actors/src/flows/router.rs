@@ -202,6 +202,10 @@ impl FlowRouterActor {
                 self.group.push(index, [RouteDecision::Refused { flow_id: None, reason, pointer: String::new() }]);
                 continue;
             }
+            if message.is_release {
+                self.group.push_release(index);
+                continue;
+            }
             table.matching(&message.topic, &mut self.found);
             self.keep_addressed(&message.via);
             // A retained message was removed (MQTT 3.1.1, section 3.3.1.3): nothing to store, and nothing is wrong.
@@ -481,6 +485,7 @@ fn replayed(
         via: SubscriptionIds::Any,
         unusable: None,
         kept_since: None,
+        is_release: false,
     };
     let decisions = decide(&message, &found);
     if decisions.iter().any(RouteDecision::is_accepted) {

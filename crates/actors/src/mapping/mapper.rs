@@ -318,7 +318,7 @@ impl Handler<MessagesArrived> for MapperActor {
         };
         let mut queues = vec![Vec::new(); self.deps.interfaces.len()];
         let mut answers = Vec::new();
-        for (index, message) in batch.messages.iter().enumerate().skip(from) {
+        for (index, message) in batch.arrivals(from) {
             let ticket = DeliveryTag { connection: batch.first.connection, number: batch.first.number + index as u64 };
             if self.deps.progress.is_deadly(ticket) {
                 warn!(topic = %message.topic, "this message has stopped the mapper twice; it is passed over");

@@ -163,7 +163,7 @@ impl Handler<MessagesArrived> for HomeAssistantActor {
 
     fn handle(&mut self, MessagesArrived(batch): MessagesArrived, ctx: &mut Self::Context) {
         // What we subscribe to are topics without wildcards; a copy for some other filter is not for us.
-        for message in batch.messages.iter().filter(|it| it.via.includes(subscription_identifier(&it.topic))) {
+        for (_, message) in batch.arrivals(0).filter(|(_, it)| it.via.includes(subscription_identifier(&it.topic))) {
             self.take(message, ctx);
         }
     }

@@ -122,7 +122,7 @@ impl TrafficTap {
 
     /// A batch came in.
     pub(crate) fn note_arrival(&self, batch: &Arc<MessageBatch>) {
-        let count = batch.messages.len() as u64;
+        let count = batch.arrivals(0).count() as u64;
         self.0.arrived.fetch_add(count, Ordering::Relaxed);
         if self.0.batches.try_send(Arc::clone(batch)).is_err() {
             self.0.unnoticed.fetch_add(count, Ordering::Relaxed);
@@ -281,7 +281,7 @@ fn notice_all(batches: &Receiver<Arc<MessageBatch>>, notice: impl Fn(&MessageBat
 impl Inner {
     fn notice(&self, batch: &MessageBatch) -> u64 {
         let mut topics = lock(&self.topics);
-        let unnoticed = batch.messages.iter().filter(|message| !topics.note(message)).count() as u64;
+        let unnoticed = batch.arrivals(0).filter(|(_, message)| !topics.note(message)).count() as u64;
         self.unnoticed.fetch_add(unnoticed, Ordering::Relaxed);
         unnoticed
     }

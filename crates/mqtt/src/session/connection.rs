@@ -229,7 +229,7 @@ impl<'a> EstablishedConnection<'a> {
             BrokerPacket::PubRec { packet_id, answer } => {
                 self.rejected.extend(outbox.recorded(packet_id, answer, ids, output));
             }
-            BrokerPacket::PubRel { packet_id } => self.intake.release(packet_id, output),
+            BrokerPacket::PubRel { packet_id } => self.take_release(packet_id, received_at),
             BrokerPacket::PubComp { packet_id } => outbox.completed(packet_id, ids),
             BrokerPacket::SubAck { packet_id, results } => subscriptions.granted(packet_id, results, ids),
             BrokerPacket::UnsubAck { packet_id } => subscriptions.removed(packet_id, ids),
@@ -272,6 +272,15 @@ impl<'a> EstablishedConnection<'a> {
             message.kept_since = self.kept_since();
             self.desk.reports.message(ticket, message, begins);
         }
+    }
+
+    fn take_release(&mut self, packet_id: u16, received_at: UnixMicros) {
+        if self.closing_since.is_some() {
+            return;
+        }
+        let ticket = self.intake.next_ticket();
+        let release = self.intake.release(packet_id, received_at);
+        self.desk.reports.release(ticket, release, self.intake.session(), packet_id);
     }
 
     /// Since when the broker may have kept a message that comes now.

@@ -45,9 +45,19 @@ impl PendingEvents {
 
     /// `begins`: it is the connection's first message with an origin.
     pub(super) fn message(&mut self, ticket: DeliveryTag, message: InboundMessage, begins: bool) {
-        let bytes = message.topic.len() + message.payload.len();
         let session = message.origin.filter(|_| begins).map(|origin| origin.session);
-        let news = |before| session.map(|session| SenderNews { before, session, what: SenderEvent::Connected });
+        self.push_message(ticket, message, session.map(|session| (session, SenderEvent::Connected)));
+    }
+
+    /// The release of a QoS 2 message's identifier, which stands for one.
+    pub(super) fn release(&mut self, ticket: DeliveryTag, release: InboundMessage, session: u64, packet_id: u16) {
+        self.push_message(ticket, release, Some((session, SenderEvent::Released { packet_id })));
+    }
+
+    /// With what is to be known before it.
+    fn push_message(&mut self, ticket: DeliveryTag, message: InboundMessage, news: Option<(u64, SenderEvent)>) {
+        let bytes = message.topic.len() + message.payload.len();
+        let news = |before| news.map(|(session, what)| SenderNews { before, session, what });
         match self.queue.back_mut() {
             Some(LinkEvent::Messages(batch))
                 if batch.first.connection == ticket.connection
@@ -125,6 +135,7 @@ mod tests {
             via,
             unusable: None,
             kept_since: None,
+            is_release: false,
         }
     }
 

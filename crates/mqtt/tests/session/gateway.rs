@@ -137,7 +137,7 @@ impl Gateway {
         self.batches.push(batch.messages.len());
         let (unusable, messages): (Vec<_>, Vec<_>) = batch.messages.into_iter().partition(|it| it.unusable.is_some());
         self.unusable.extend(unusable);
-        self.messages.extend(messages);
+        self.messages.extend(messages.into_iter().filter(|it| !it.is_release));
     }
 
     /// Acknowledges everything so far, and waits until the broker has processed that.

@@ -140,6 +140,8 @@ pub struct CommitGroup {
     pub(super) admitted: bool,
     /// So many of the messages are written, or refused.
     pub(super) done: usize,
+    /// A sender's release of an identifier is among them.
+    has_release: bool,
     /// One of them is too large for the journal; which one, shows by writing each alone.
     pub(super) one_by_one: bool,
     pub(super) written: CommitOutcome,
@@ -155,6 +157,12 @@ impl CommitGroup {
         self.messages.push(Prepared { batch: self.batches.len(), message, decisions, passed_over: false, seq: None });
     }
 
+    /// Adds a sender's release of a packet identifier, of which the batch's news tell: it is to be durable before it is answered.
+    pub fn push_release(&mut self, message: usize) {
+        self.has_release = true;
+        self.push(message, []);
+    }
+
     /// All messages of this batch are in, from this index on.
     pub fn close_batch(&mut self, batch: Arc<MessageBatch>, from: usize) {
         self.through = batch.last();
@@ -167,10 +175,10 @@ impl CommitGroup {
         self.batches.is_empty()
     }
 
-    /// Whether a flow wants any of it.
+    /// Whether a flow wants any of it, or it has to be durable for another reason.
     #[must_use]
     pub fn needs_journal(&self) -> bool {
-        !self.decisions.is_empty()
+        !self.decisions.is_empty() || self.has_release
     }
 
     /// What [`JournalCommitter::write`] has left, or the first `count` of it, with the decisions.
@@ -181,7 +189,8 @@ impl CommitGroup {
 
     /// All messages, with what became of them.
     pub fn settled(&self) -> impl Iterator<Item = SettledMessage<'_>> {
-        self.messages.iter().map(|prepared| SettledMessage {
+        let messages = self.messages.iter().filter(|prepared| !self.inbound(prepared).is_release);
+        messages.map(|prepared| SettledMessage {
             message: self.inbound(prepared),
             decisions: &self.decisions[prepared.decisions.clone()],
             is_repeated: prepared.passed_over,

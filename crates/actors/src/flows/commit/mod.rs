@@ -192,7 +192,7 @@ impl JournalCommitter {
             }
             let message = group.inbound(prepared);
             let decisions = &group.decisions[prepared.decisions.clone()];
-            is_needed |= !decisions.is_empty();
+            is_needed |= !decisions.is_empty() || message.is_release;
             seq += count_entries(decisions);
             if !has_entry(decisions)
                 && let Some(origin) = message.origin

@@ -28,6 +28,7 @@ fn message(packet_id: u16, bytes: usize) -> InboundMessage {
         via: SubscriptionIds::Any,
         unusable: None,
         kept_since: None,
+        is_release: false,
     }
 }
 
@@ -305,4 +306,29 @@ fn what_is_kept_back_takes_no_number_from_what_is_stored_and_sent_again_behind_i
     desk.begin_anew();
     let written = desk.write(&mut group(2, readings(true))).unwrap();
     assert_eq!((written.appended, written.kept_back, written.redelivered), (0, 0, 3));
+}
+
+#[test]
+fn a_release_is_durable_once_its_group_is_written() {
+    let folder = TempDir::new().unwrap();
+    let open = || Journal::open(folder.path(), JournalOptions::default()).unwrap();
+    let (journal, _) = open();
+    journal.handle().register(CONSUMER, ConsumerStart::Oldest).unwrap();
+    let mut desk = JournalCommitter::new(journal);
+    desk.write(&mut group(1, &[100, 100])).unwrap();
+    let mut released = CommitGroup::default();
+    released.push_release(0);
+    assert!(released.needs_journal());
+    let release = InboundMessage { origin: None, is_release: true, ..message(0, 0) };
+    let news = vec![SenderNews { before: 0, session: 1, what: SenderEvent::Released { packet_id: 1 } }];
+    let first = DeliveryTag { connection: 1, number: 3 };
+    released.close_batch(Arc::new(MessageBatch { first, messages: vec![release], news }), 0);
+    desk.write(&mut released).unwrap();
+    assert_eq!(desk.safe(), first, "it is answered");
+    assert_eq!(released.settled().count(), 0, "it is no message");
+    drop(desk);
+    // Killed: an equal message on that identifier is new, and the other one is known.
+    let mut desk = JournalCommitter::new(open().0);
+    let written = desk.write(&mut sent_again(1, &[1, 2])).unwrap();
+    assert_eq!((written.appended, written.redelivered), (1, 1));
 }

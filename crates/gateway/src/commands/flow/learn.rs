@@ -104,7 +104,7 @@ async fn take(
         tokio::select! {
             event = events.recv() => match event {
                 Some(LinkEvent::Messages(batch)) => {
-                    for message in &batch.messages {
+                    for (_, message) in batch.arrivals(0) {
                         learner.observe(&message.topic, &message.payload);
                         if args.messages.is_some_and(|enough| learner.messages() >= enough) {
                             return Ok(());

@@ -267,6 +267,7 @@ impl BrokerState {
                 via: SubscriptionIds::Any,
                 unusable: None,
                 kept_since: None,
+                is_release: false,
             };
             gateway.push(inbound, None, false);
         }

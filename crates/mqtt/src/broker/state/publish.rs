@@ -133,6 +133,7 @@ impl BrokerState {
             via: SubscriptionIds::Any,
             unusable: None,
             kept_since: None,
+            is_release: false,
         };
         let ticket = gateway.push(inbound, waits, begins);
         if waits.is_some() { ticket } else { 0 }

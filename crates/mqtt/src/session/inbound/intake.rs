@@ -4,8 +4,8 @@ use crate::link::{ConnectionNumber, DeliveryTag};
 use crate::session::inbound::packet::BrokerPublish;
 use crate::session::outbound::packets;
 use crate::session::outbound::packets::AckPacket;
-use bytes::BytesMut;
-use hearthgate_domain::delivery::{InboundMessage, MessageOrigin, QoS, UnixMicros};
+use bytes::{Bytes, BytesMut};
+use hearthgate_domain::delivery::{InboundMessage, MessageOrigin, QoS, SubscriptionIds, UnixMicros};
 use std::collections::{HashMap, VecDeque};
 
 /// What a message in memory takes beside topic and payload, in bytes: its own struct, its place in the queues.
@@ -62,6 +62,11 @@ impl InboundWindow {
         }
     }
 
+    /// Of which session what comes in is.
+    pub(crate) fn session(&self) -> u64 {
+        self.session
+    }
+
     /// Memory taken by messages that were handed over and not acknowledged, in bytes.
     pub(crate) fn unacknowledged(&self) -> usize {
         self.unacknowledged
@@ -95,7 +100,18 @@ impl InboundWindow {
         let origin = (qos != QoS::AtMostOnce).then_some(MessageOrigin { session: self.session, packet_id, dup });
         let begins = origin.is_some() && !std::mem::replace(&mut self.has_begun, true);
         Some((
-            InboundMessage { topic, payload, qos, retain, received_at, origin, via, unusable: None, kept_since: None },
+            InboundMessage {
+                topic,
+                payload,
+                qos,
+                retain,
+                received_at,
+                origin,
+                via,
+                unusable: None,
+                kept_since: None,
+                is_release: false,
+            },
             begins,
         ))
     }
@@ -145,18 +161,32 @@ impl InboundWindow {
         written
     }
 
-    /// PUBREL: the broker has our PUBREC. An unknown one is answered too, or the broker would repeat it for ever.
-    pub(crate) fn release(&mut self, packet_id: u16, out: &mut BytesMut) {
+    /// PUBREL: the broker has our PUBREC. An unknown one is answered too, or the broker would repeat it for ever. It is handed
+    /// over like a message: until the release is durable, a restart would take a new message with this identifier for
+    /// the old one.
+    pub(crate) fn release(&mut self, packet_id: u16, received_at: UnixMicros) -> InboundMessage {
         self.unreleased.remove(&packet_id);
-        packets::ack(out, AckPacket::PubComp, packet_id);
+        self.newest += 1;
+        self.unacknowledged += OVERHEAD;
+        self.owed.push_back(Owed { number: self.newest, bytes: OVERHEAD, packet_id, reply: Some(AckPacket::PubComp) });
+        InboundMessage {
+            topic: "".into(),
+            payload: Bytes::new(),
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            received_at,
+            origin: None,
+            via: SubscriptionIds::Any,
+            unusable: None,
+            kept_since: None,
+            is_release: true,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hearthgate_domain::delivery::SubscriptionIds;
-
     fn message(qos: QoS, packet_id: u16) -> BrokerPublish {
         let (topic, payload, via) = ("t".into(), "x".into(), SubscriptionIds::Any);
         BrokerPublish { topic, payload, qos, retain: false, dup: false, packet_id, via }
@@ -200,7 +230,10 @@ mod tests {
         intake.connected(5, 99, true);
         assert!(intake.accept(message(QoS::ExactlyOnce, 7), 0).is_none(), "PUBREC was sent: it is ours already");
         assert_eq!(intake.acknowledge(ticket(1), &mut out), 1, "PUBREC again");
-        intake.release(7, &mut out);
+        assert!(intake.release(7, 0).is_release);
+        out.clear();
+        assert_eq!(intake.acknowledge(DeliveryTag { connection: 5, number: 1 }, &mut out), 1);
+        assert_eq!(&out[..], [0x70, 2, 0, 7], "PUBCOMP, once the release is durable");
         assert!(intake.accept(message(QoS::ExactlyOnce, 7), 0).is_some(), "the identifier is free for a new message");
     }
 
