@@ -54,7 +54,7 @@ async fn what_a_killed_broker_sends_again_since_its_store_is_older_is_not_stored
     site.broker.kill();
     site.broker.resume();
     until("ready again", async || http::is_ready(site.home.http).then_some(())).await;
-    let mut client = Client::connect(site.broker.port, "another").await;
+    let client = Client::connect(site.broker.port, "another").await;
     client.publish("sensors/aht10", reading(13, 1)).await;
     until("the last", async || temperatures(&site.database).await.contains(&13).then_some(())).await;
     assert_eq!(temperatures(&site.database).await, (1..=13).collect::<Vec<_>>());

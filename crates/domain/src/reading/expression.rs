@@ -1,14 +1,17 @@
 //! Expressions of the template language, over what templates see.
 
 use super::source::MessageSource;
+use crate::suggestion::unknown_word;
 use minijinja::value::{Serde, Value};
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
+use minijinja::{AutoEscape, Environment, ErrorKind, Expression, UndefinedBehavior, context};
 use std::cell::OnceCell;
 use std::fmt;
 
 /// Instructions that one expression may take.
 const FUEL: u64 = 50_000;
 const RESULT: &str = "value";
+/// What [`ExpressionNames`] makes.
+const NAMES: [&str; 7] = ["payload", "element", "raw", "topic", "levels", "captures", "flow"];
 
 /// The compiled expressions of a flow.
 pub(super) struct ExpressionSet {
@@ -50,16 +53,35 @@ impl ExpressionSet {
     /// Compiles an expression.
     ///
     /// # Errors
-    /// In words: it is none.
+    /// In words: it is none, or it names what is never there.
     pub(super) fn add(&mut self, source: &str) -> Result<ExpressionRef, String> {
         let problem = |error: minijinja::Error| format!("{source:?} is no expression: {error}");
         // The expression by itself first: what would end the block below is no part of one.
-        self.environment.compile_expression_owned(source.to_owned()).map_err(problem)?;
+        let expression = self.environment.compile_expression_owned(source.to_owned()).map_err(problem)?;
+        self.check_names(&expression).map_err(|reason| format!("{source:?}: {reason}"))?;
         let name = self.count.to_string();
         let block = format!("{{% set {RESULT} = ({source}) %}}");
         self.environment.add_template_owned(name.clone(), block).map_err(problem)?;
         self.count += 1;
         Ok(ExpressionRef { name: name.into(), source: source.into() })
+    }
+
+    /// A slip in a name would otherwise show with each message, or, behind `is defined`, never.
+    fn check_names(&self, expression: &Expression<'_, '_>) -> Result<(), String> {
+        let is_global = |name: &str| self.environment.globals().any(|(known, _)| known == name);
+        let mut unknown: Vec<String> = expression.undeclared_variables(false).into_iter().collect();
+        unknown.retain(|name| !NAMES.contains(&name.as_str()) && !is_global(name));
+        unknown.sort_unstable();
+        if let Some(name) = unknown.first() {
+            return Err(unknown_word(name, &NAMES));
+        }
+        // Filters and tests are looked up when they are used. Without values most other things fail, which says nothing.
+        match expression.eval(context! {}) {
+            Err(error) if matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest) => {
+                Err(error.to_string())
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     pub(super) fn evaluate(&self, expression: &ExpressionRef, names: &ExpressionNames<'_>) -> Result<Value, String> {
