@@ -67,6 +67,8 @@ enum Scenario {
     Postgres,
     /// POST_ENDPOINT to a loopback endpoint
     Post,
+    /// Ten fields as they stand, by pointers, and by expressions
+    Fields,
     /// Ten flows against many
     Flows,
     /// At a fixed rate

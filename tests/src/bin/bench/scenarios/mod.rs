@@ -1,5 +1,6 @@
 //! What is measured. Each scenario adds its figures to the report.
 
+mod fields;
 mod flows;
 mod latency;
 mod mapping;
@@ -24,6 +25,7 @@ pub(crate) async fn run(scenario: Scenario, plan: &Plan, report: &mut Report) ->
             Scenario::Mariadb => storing::mariadb(plan).await?,
             Scenario::Postgres => storing::postgres(plan).await?,
             Scenario::Post => posting::round(plan).await?,
+            Scenario::Fields => fields::round(plan).await?,
             Scenario::Flows => flows::round(plan).await?,
             Scenario::Latency => latency::round(plan).await?,
             Scenario::Start => operation::start().await?,
