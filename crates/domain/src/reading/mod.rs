@@ -236,15 +236,7 @@ impl RecordReading {
         match self.form {
             PayloadForm::Json => Ok(Cow::Borrowed(text)),
             PayloadForm::Text => Ok(Cow::Owned(format!("{{\"value\":{}}}", json_string(text)))),
-            PayloadForm::Value => {
-                let text = text.trim_end_matches('\0').trim();
-                let is_scalar = |value: RawJson<'_>| !matches!(value.kind(), JsonKind::Array | JsonKind::Object);
-                let value = match RawJson::parse(text).is_ok_and(is_scalar) {
-                    true => Cow::Borrowed(text),
-                    false => Cow::Owned(json_string(text)),
-                };
-                Ok(Cow::Owned(format!("{{\"value\":{value}}}")))
-            }
+            PayloadForm::Value => Ok(Cow::Owned(format!("{{\"value\":{}}}", value_text(text)))),
         }
     }
 
@@ -282,6 +274,16 @@ impl RecordReading {
             record.push("topic", &json_string(source.topic));
         }
         Ok(record.finish())
+    }
+}
+
+/// A payload that is one value, as JSON text: `21.5` is a number, and what is no JSON is a text.
+pub(crate) fn value_text(text: &str) -> Cow<'_, str> {
+    let text = text.trim_end_matches('\0').trim();
+    let is_scalar = |value: RawJson<'_>| !matches!(value.kind(), JsonKind::Array | JsonKind::Object);
+    match RawJson::parse(text).is_ok_and(is_scalar) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(json_string(text)),
     }
 }
 

@@ -1,7 +1,8 @@
 //! What flows for some traffic could look like: proposals to review, one for each shape that came by.
 //!
-//! A shape is a number of topic levels, the first of them, and the keys of the payload. Payloads that share most of their
-//! keys are one shape: a sensor leaves out what it did not measure.
+//! A shape is a number of topic levels, the first of them (or all but that), and the keys of the payload, those in nested objects included. Payloads that
+//! share most of their keys are one shape: a sensor leaves out what it did not measure. Payloads that are a bare value have
+//! a shape by the last topic level too, since nothing else tells them apart.
 
 mod fields;
 mod proposal;
@@ -9,8 +10,7 @@ mod shape;
 
 pub use proposal::{LearnedFlow, code_for};
 
-use crate::payload::JsonPayload;
-use shape::SeenShape;
+use shape::{SeenPayload, SeenShape};
 
 /// Shapes beyond these are counted, not kept: traffic is other people's.
 const MAX_SHAPES: usize = 200;
@@ -26,7 +26,8 @@ pub struct TrafficLearner {
 impl TrafficLearner {
     /// Takes a message into account.
     pub fn observe(&mut self, topic: &str, payload: &[u8]) {
-        let Ok(payload) = JsonPayload::parse(payload) else {
+        let text = SeenPayload::text(payload);
+        let Some(payload) = text.as_deref().and_then(SeenPayload::of) else {
             self.unusable += 1;
             return;
         };
@@ -47,7 +48,7 @@ impl TrafficLearner {
         self.messages
     }
 
-    /// Messages that are no JSON objects.
+    /// Messages that are nothing to a flow: empty, no text, or a list.
     #[must_use]
     pub fn unusable(&self) -> u64 {
         self.unusable

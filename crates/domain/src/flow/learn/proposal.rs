@@ -1,14 +1,16 @@
 //! From a shape to a flow.
 
 use super::shape::SeenShape;
-use crate::flow::FlowTopic;
-use serde_json::Value;
+use crate::flow::{Flow, FlowRow, FlowTopic};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// The limit of the column, in characters.
 const MAX_CODE: usize = 100;
 /// Room behind a code for what tells it from others.
 const MAX_SUFFIX: usize = 6;
+/// How long rows are kept, if nobody says otherwise.
+const RETENTION: &str = "2y";
 
 /// A flow that would take the messages of one shape.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,12 @@ pub struct LearnedFlow {
     pub left_open: Vec<String>,
     /// The field with the time of the reading, if there is one.
     pub event_time: Option<String>,
+    /// Payloads are a bare value each.
+    pub is_value: bool,
+    /// Where fields stand, if some of them stand in nested objects.
+    pub fields: Option<Value>,
+    /// An expression that tells the devices of the one topic apart.
+    pub key: Option<String>,
     /// Messages of this shape.
     pub messages: u64,
     /// Topics of this shape, counted up to 1,000.
@@ -37,13 +45,49 @@ impl LearnedFlow {
         LearnedFlow {
             code: code_for(&topic),
             topic,
-            schema: shape.fields.schema(),
+            schema: if shape.is_value { shape.fields.value_schema() } else { shape.fields.schema() },
             left_open: shape.fields.left_open(),
-            event_time: shape.fields.event_time().map(str::to_owned),
+            event_time: shape.fields.event_time(),
+            is_value: shape.is_value,
+            fields: shape.fields.nested().filter(|_| !shape.is_value),
+            key: shape.fields.device_key().filter(|_| shape.topics.len() == 1),
             messages: shape.fields.messages(),
             topics: shape.topics.len(),
             others: 0,
         }
+    }
+
+    /// As a row to review: with a table of its own, unless its fields can't be columns.
+    #[must_use]
+    pub fn row(&self, code: Option<String>) -> FlowRow {
+        let code = code.unwrap_or_else(|| self.code.clone());
+        let mut options = json!({});
+        let given = [
+            ("payload", self.is_value.then(|| "value".into())),
+            ("fields", self.fields.clone()),
+            ("key", self.key.clone().map(|key| vec![key].into())),
+        ];
+        for (name, value) in given.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            options[name] = value;
+        }
+        let row = |options: &Value| FlowRow {
+            description: format!("learned from {} messages", self.messages),
+            topic: self.topic.clone(),
+            action: "STORE_DB".into(),
+            payload_schema: self.schema.to_string(),
+            enabled: true,
+            options: options.as_object().filter(|options| !options.is_empty()).map(|_| options.to_string()),
+            code: code.clone(),
+            ..FlowRow::default()
+        };
+        let plain = row(&options);
+        options["table"] = code.to_lowercase().into();
+        options["retention"] = RETENTION.into();
+        if let Some(field) = &self.event_time {
+            options["event_time"] = field.as_str().into();
+        }
+        let with_table = row(&options);
+        if Flow::compile(with_table.clone()).is_ok() { with_table } else { plain }
     }
 
     pub(super) fn count_others(&mut self, shapes: &[SeenShape]) {

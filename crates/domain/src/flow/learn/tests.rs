@@ -1,7 +1,7 @@
 use super::shape::MAX_TOPICS;
 use super::*;
 use crate::schema::PayloadSchema;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The proposals for some messages.
 fn learned(filter: &str, messages: &[(&str, &str)]) -> Vec<LearnedFlow> {
@@ -25,8 +25,8 @@ fn fields_make_the_schema_with_what_may_be_absent_or_null() {
         ],
     );
     let schema = json!({
-        "t": "number", "h": "number", "name": "string", "on": "boolean", "raw": "object", "tags": "array",
-        "b": "number|null", "note": "string?"
+        "t": "number", "h": "number", "name": "string", "on": "boolean", "tags": "array", "b": "number|null",
+        "raw_x": "number?", "note": "string?"
     });
     assert_eq!((flows.len(), &flows[0].schema), (1, &schema));
     assert!(PayloadSchema::compile(&schema).is_ok());
@@ -43,7 +43,7 @@ fn a_field_of_changing_type_is_left_open() {
     let mut learner = TrafficLearner::default();
     learner.observe("a", br#"{"v": 1, "n": null}"#);
     learner.observe("a", br#"{"v": "1", "n": null}"#);
-    learner.observe("a", b"on");
+    learner.observe("a", b"[1]");
     let flows = learner.proposals("#");
     assert_eq!(flows[0].schema, json!({}));
     assert_eq!(flows[0].left_open, [r#""v": integer or string"#, r#""n": null"#]);
@@ -113,4 +113,58 @@ fn a_code_is_made_of_the_levels_that_are_named() {
     {
         assert_eq!(code_for(filter), code);
     }
+}
+
+#[test]
+fn what_stands_in_nested_objects_is_named_by_its_path_and_read_by_its_pointer() {
+    let flows = learned(
+        "tele/{device}/SENSOR",
+        &[
+            ("tele/plug/SENSOR", r#"{"Time":"2026-11-27T07:56:06","ENERGY":{"Power":12,"Total":1.5},"a/b":{"c":1}}"#),
+            ("tele/lamp/SENSOR", r#"{"Time":"2026-11-27T07:57:06","ENERGY":{"Power":3.5},"a/b":{"c":2}}"#),
+        ],
+    );
+    let fields = json!({
+        "Time": "/Time", "ENERGY_Power": "/ENERGY/Power",
+        "ENERGY_Total": {"from": "/ENERGY/Total", "optional": true}, "a/b_c": "/a~1b/c"
+    });
+    assert_eq!(flows[0].fields, Some(fields));
+    let row = flows[0].row(None);
+    assert_eq!((&*row.code, &*row.topic), ("TELE_SENSOR", "tele/{device}/SENSOR"));
+    let flow = crate::flow::Flow::compile(row).unwrap();
+    let record = flow.record("tele/x/SENSOR", br#"{"Time":"2026-11-27T08:00:00","ENERGY":{"Power":7},"a/b":{"c":3}}"#);
+    let record = String::from_utf8(record.unwrap().into_owned()).unwrap();
+    assert_eq!(record, r#"{"Time":"2026-11-27T08:00:00","ENERGY_Power":7,"a/b_c":3}"#);
+}
+
+#[test]
+fn bare_values_are_told_apart_by_the_end_of_their_topic_and_by_what_they_are() {
+    let mut learner = TrafficLearner::default();
+    for number in 0..30 {
+        learner.observe("shellies/plug/relay/0/power", format!("{number}.5").as_bytes());
+        learner.observe("shellies/lamp/relay/0/power", b"3");
+        learner.observe("shellies/plug/relay/0", b"on");
+    }
+    learner.observe("shellies/plug/relay/0/power", b"nan");
+    let flows = learner.proposals("#");
+    let seen: Vec<(&str, &Value, u64)> = flows.iter().map(|it| (&*it.topic, &it.schema, it.messages)).collect();
+    assert_eq!(
+        seen,
+        [
+            ("shellies/{device}/relay/0/power", &json!({"value": "number"}), 61),
+            ("shellies/plug/relay/0", &json!({"value": "string"}), 30),
+        ]
+    );
+    assert_eq!(flows[0].left_open, [r#""value": number or integer or string"#]);
+}
+
+#[test]
+fn devices_that_share_a_topic_are_told_apart_by_what_they_call_themselves() {
+    let flows = learned(
+        "rtl_433/events",
+        &[("rtl_433/events", r#"{"id":7,"temperature_C":3.5}"#), ("rtl_433/events", r#"{"id":9,"temperature_C":4.5}"#)],
+    );
+    assert_eq!(flows[0].key.as_deref(), Some("payload.id"));
+    let one = learned("a", &[("a", r#"{"id":7,"t":1}"#), ("a", r#"{"id":7,"t":2}"#)]);
+    assert_eq!(one[0].key, None);
 }

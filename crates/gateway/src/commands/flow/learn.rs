@@ -1,19 +1,17 @@
 //! `flow learn`: watches what comes by on a topic, and proposes a flow for it.
 
 use crate::cli::LearnArgs;
-use crate::commands::flow::checks::compile_flow;
 use crate::commands::flow::file::write_flows;
 use crate::database::block_on;
 use crate::exit::{CommandFailure, ExitStatus};
 use crate::wiring::options;
 use anyhow::Context;
 use hearthgate_domain::delivery::QoS;
+use hearthgate_domain::flow::FlowTopic;
 use hearthgate_domain::flow::learn::{LearnedFlow, TrafficLearner};
-use hearthgate_domain::flow::{FlowRow, FlowTopic};
 use hearthgate_mqtt::link::{self, LinkEvent, LinkSubscription};
 use hearthgate_mqtt::session::{self, BrokerAddress, BrokerCredentials, SessionOptions};
 use hearthgate_settings::{BrokerUrl as ServerSetting, LoadedSettings, MqttTransport, RemoteBroker};
-use serde_json::json;
 use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -35,7 +33,9 @@ pub(crate) fn run(loaded: &LoadedSettings, args: &LearnArgs, out: &mut dyn Write
     let learner = block_on(watch(options, filter, args))?;
     if learner.messages() == 0 {
         let unusable = learner.unusable();
-        eprintln!("nothing came on {filter} that a flow could take ({unusable} messages were no JSON objects)");
+        eprintln!(
+            "nothing came on {filter} that a flow could take ({unusable} messages were empty, no text, or a list)"
+        );
         return Ok(ExitStatus::Findings);
     }
     propose(&learner, args, out)?;
@@ -128,7 +128,7 @@ async fn take(
 fn propose(learner: &TrafficLearner, args: &LearnArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(out, "# {} messages; review this, then: hearthgate flow import FILE", learner.messages())?;
     if learner.unusable() > 0 {
-        writeln!(out, "# {} more were no JSON objects: these flows would refuse them", learner.unusable())?;
+        writeln!(out, "# {} more were empty, no text, or a list: these flows would refuse them", learner.unusable())?;
     }
     for (index, learned) in learner.proposals(&args.topic).into_iter().enumerate() {
         describe(&learned, out)?;
@@ -136,7 +136,7 @@ fn propose(learner: &TrafficLearner, args: &LearnArgs, out: &mut dyn Write) -> a
             0 => code.clone(),
             _ => format!("{code}_{}", index + 1),
         });
-        out.write_all(write_flows([&row_of(&learned, code)]).as_bytes())?;
+        out.write_all(write_flows([&learned.row(code)]).as_bytes())?;
     }
     Ok(())
 }
@@ -151,24 +151,4 @@ fn describe(learned: &LearnedFlow, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "# left open: {field}")?;
     }
     Ok(())
-}
-
-/// With a table of its own, unless its fields can't be columns.
-fn row_of(learned: &LearnedFlow, code: Option<String>) -> FlowRow {
-    let code = code.unwrap_or_else(|| learned.code.clone());
-    let plain = FlowRow {
-        description: format!("learned from {} messages", learned.messages),
-        topic: learned.topic.clone(),
-        action: "STORE_DB".into(),
-        payload_schema: learned.schema.to_string(),
-        enabled: true,
-        code,
-        ..FlowRow::default()
-    };
-    let mut options = json!({"table": plain.code.to_lowercase()});
-    if let Some(field) = &learned.event_time {
-        options["event_time"] = field.as_str().into();
-    }
-    let row = FlowRow { options: Some(options.to_string()), ..plain.clone() };
-    if compile_flow(&row).is_ok() { row } else { plain }
 }
