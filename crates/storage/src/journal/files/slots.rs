@@ -20,7 +20,7 @@ pub(crate) struct SlotFiles {
 pub(crate) struct FoundSlot {
     /// The newest whole content.
     pub(crate) content: Option<Vec<u8>>,
-    /// One of them held something else.
+    /// One of them held something else, and both had been written.
     pub(crate) is_damaged: bool,
 }
 
@@ -33,20 +33,28 @@ impl SlotFiles {
     ) -> Result<(SlotFiles, FoundSlot), JournalError> {
         let files = [open(dir.join(format!("{name}.a")))?, open(dir.join(format!("{name}.b")))?];
         let (mut generation, mut found) = (0, FoundSlot { content: None, is_damaged: false });
+        let (mut sound, mut empty) = (0, 0);
         for (path, file) in &files {
             let bytes = file.read_all().map_err(|source| JournalError::io("read", path, source))?;
             match decode(&bytes, magic) {
-                Some((number, content)) if number > generation || found.content.is_none() => {
-                    (generation, found.content) = (number, Some(content.to_vec()));
+                Some((number, content)) => {
+                    sound += 1;
+                    if number > generation || found.content.is_none() {
+                        (generation, found.content) = (number, Some(content.to_vec()));
+                    }
                 }
-                Some(_) => {}
-                None => found.is_damaged |= !bytes.is_empty(),
+                None => empty += usize::from(bytes.is_empty()),
             }
         }
+        // As long as one was never written, what the other one lacks was never there.
+        found.is_damaged = sound < 2 && empty == 0;
+        // If a sync of an earlier process has failed, the newer one is seen and not on the disk. It is written anew, and the
+        // other one, which is on the disk, is left alone until then.
+        generation += u64::from(sound == 2);
         Ok((SlotFiles { magic, files, generation }, found))
     }
 
-    /// Writes the older file and syncs it.
+    /// Writes the older file, or the newer one that an earlier process has left, and syncs it.
     pub(crate) fn store(&mut self, content: &[u8]) -> Result<(), JournalError> {
         let generation = self.generation + 1;
         let (path, file) = &self.files[(generation % 2) as usize];
