@@ -14,6 +14,9 @@ pub(crate) struct SlotFiles {
     magic: &'static [u8; 8],
     files: [(PathBuf, DiskFile); 2],
     generation: u64,
+    /// The newer file, as long as it may not be on the disk: a sync of an earlier process may have failed, and the system shows
+    /// what was written all the same.
+    unsure: Option<Vec<u8>>,
 }
 
 /// What the files held.
@@ -33,7 +36,7 @@ impl SlotFiles {
     ) -> Result<(SlotFiles, FoundSlot), JournalError> {
         let files = [open(dir.join(format!("{name}.a")))?, open(dir.join(format!("{name}.b")))?];
         let (mut generation, mut found) = (0, FoundSlot { content: None, is_damaged: false });
-        let (mut sound, mut empty) = (0, 0);
+        let (mut sound, mut empty, mut newest) = (0, 0, None);
         for (path, file) in &files {
             let bytes = file.read_all().map_err(|source| JournalError::io("read", path, source))?;
             match decode(&bytes, magic) {
@@ -41,6 +44,7 @@ impl SlotFiles {
                     sound += 1;
                     if number > generation || found.content.is_none() {
                         (generation, found.content) = (number, Some(content.to_vec()));
+                        newest = Some(bytes);
                     }
                 }
                 None => empty += usize::from(bytes.is_empty()),
@@ -48,14 +52,12 @@ impl SlotFiles {
         }
         // As long as one was never written, what the other one lacks was never there.
         found.is_damaged = sound < 2 && empty == 0;
-        // If a sync of an earlier process has failed, the newer one is seen and not on the disk. It is written anew, and the
-        // other one, which is on the disk, is left alone until then.
-        generation += u64::from(sound == 2);
-        Ok((SlotFiles { magic, files, generation }, found))
+        Ok((SlotFiles { magic, files, generation, unsure: newest }, found))
     }
 
-    /// Writes the older file, or the newer one that an earlier process has left, and syncs it.
+    /// Writes the older file and syncs it.
     pub(crate) fn store(&mut self, content: &[u8]) -> Result<(), JournalError> {
+        self.secure()?;
         let generation = self.generation + 1;
         let (path, file) = &self.files[(generation % 2) as usize];
         let mut bytes = Vec::with_capacity(HEAD + content.len() + 4);
@@ -68,6 +70,18 @@ impl SlotFiles {
             .and_then(|()| file.sync_data())
             .map_err(|source| JournalError::io("write", path, source))?;
         self.generation = generation;
+        Ok(())
+    }
+
+    /// Writes the newer file once more, before the older one goes. It is the same to the byte: a power cut in this write
+    /// takes nothing that is on the disk.
+    fn secure(&mut self) -> Result<(), JournalError> {
+        let Some(bytes) = &self.unsure else { return Ok(()) };
+        let (path, file) = &self.files[(self.generation % 2) as usize];
+        file.write_at(bytes, 0)
+            .and_then(|()| file.sync_data())
+            .map_err(|source| JournalError::io("write", path, source))?;
+        self.unsure = None;
         Ok(())
     }
 }
