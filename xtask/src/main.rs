@@ -55,6 +55,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Loss of power: a virtual machine that is killed under load (the program `powercut` of the package hearthgate-tests)
+    Powercut {
+        /// Passed on
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// The journal on a simulated disk that loses its power at any call
     Prove {
         /// Put faults into a copy of the sources, and see each found
@@ -117,6 +123,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Prove { what: None, time, from } => prove::run(&workspace, &time, from),
         Command::Package { binary } => package::run(&workspace, binary),
         Command::Bench { arguments } => external::run(&workspace, "bench", &arguments),
+        Command::Powercut { arguments } => external::run(&workspace, "powercut", &arguments),
         Command::Torture { arguments } => external::run(&workspace, "torture", &arguments),
     }
 }
