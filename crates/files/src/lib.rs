@@ -2,7 +2,9 @@
 //!
 //! Never in here: what a file holds.
 
+mod aside;
 pub mod disk;
 mod replaced;
 
+pub use aside::{set_aside, set_database_aside};
 pub use replaced::replace_file;

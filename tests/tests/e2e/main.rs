@@ -7,6 +7,7 @@ mod brokers;
 mod clients;
 mod clock;
 mod crash;
+mod damage;
 mod deadly;
 mod devices;
 mod endpoints;

@@ -33,7 +33,7 @@ const EDGES: [Edges; 13] = [
         ours: &["domain", "files"],
         never: &["actix", "actix-web", "rumqttc", "reqwest", "config"],
     },
-    Edges { package: "mqtt", ours: &["domain"], never: &["actix", "actix-web", "reqwest", "config"] },
+    Edges { package: "mqtt", ours: &["domain", "files"], never: &["actix", "actix-web", "reqwest", "config"] },
     Edges { package: "endpoints", ours: &["domain"], never: &["actix", "actix-web", "rumqttc", "sqlx", "config"] },
     Edges {
         package: "interfaces",

@@ -39,9 +39,12 @@ pub(super) async fn wire(
     for consumer in [writer::CONSUMER, dead_letters::CONSUMER, poster::CONSUMER] {
         handle.register(consumer, ConsumerStart::Oldest).context("registering with the journal")?;
     }
-    let dead_letters = DeadLetters::open(&database::dead_letter_options(settings))
+    let (dead_letters, damaged) = DeadLetters::open_anew(&database::dead_letter_options(settings))
         .await
         .map_err(|error| CommandFailure::Unavailable(error.to_string()))?;
+    if let Some(kept) = damaged {
+        error!(kept = %kept.display(), "the file of dead letters is damaged: those in it, and what it had set aside, are not delivered");
+    }
     let in_hand = Arc::new(InHand::open(&state.join("in-hand")));
     let (table_tx, table) = watch::channel(Arc::new(RoutingTable::new(Vec::new())));
     let (database_tx, database) = watch::channel(None);

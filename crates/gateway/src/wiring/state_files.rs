@@ -2,8 +2,9 @@
 
 use hearthgate_actors::mqtt::SessionMemory;
 use hearthgate_actors::operation::announced::AnnouncedMemory;
-use hearthgate_files::replace_file;
+use hearthgate_files::{replace_file, set_aside};
 use hearthgate_mqtt::session::{KnownBroker, is_same_owner};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::fs;
@@ -11,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use tracing::error;
 
 /// Brokers that are remembered.
 const BROKERS: usize = 8;
@@ -29,16 +31,12 @@ pub(crate) struct SessionFile {
 }
 
 impl SessionFile {
-    /// Reads the file; an absent one is empty.
+    /// Reads the file; an absent one is empty, and so is one that is damaged, which is set aside.
     ///
     /// # Errors
     /// It is there and can not be read.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let kept = match fs::read(path) {
-            Ok(text) => serde_json::from_slice(&text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => KeptState::default(),
-            Err(error) => return Err(error),
-        };
+        let kept = load(path, "messages that the broker sends again are taken for new ones")?;
         Ok(SessionFile { path: path.to_owned(), kept })
     }
 
@@ -55,6 +53,20 @@ struct StateFileError {
     source: io::Error,
 }
 
+/// What a file holds as JSON. One that is damaged keeps nobody down: it is set aside, and the log says what is forgotten.
+fn load<T: DeserializeOwned + Default>(path: &Path, forgotten: &str) -> io::Result<T> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(T::default()),
+        Err(error) => return Err(error),
+    };
+    serde_json::from_slice(&text).or_else(|reason| {
+        let aside = set_aside(path)?;
+        error!(path = %path.display(), %reason, kept = %aside.display(), "a state file is damaged: {forgotten}");
+        Ok(T::default())
+    })
+}
+
 /// Replaces a file by this as JSON.
 fn replace(path: &Path, content: &impl Serialize) -> io::Result<()> {
     replace_file(path, &serde_json::to_vec(content)?)
@@ -67,16 +79,12 @@ pub(crate) struct AnnouncedFile {
 }
 
 impl AnnouncedFile {
-    /// Reads the file; an absent one is empty.
+    /// Reads the file; an absent one is empty, and so is one that is damaged, which is set aside.
     ///
     /// # Errors
     /// It is there and can not be read.
     pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
-        let topics = match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
-        };
+        let topics = load(&path, "what was announced to the broker and is no longer wanted stays there")?;
         Ok(AnnouncedFile { path, topics })
     }
 }
@@ -176,6 +184,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("session.json");
         fs::write(&path, "{").unwrap();
-        assert!(SessionFile::open(&path).is_err());
+        assert!(SessionFile::open(&path).unwrap().kept.brokers.is_empty());
+        assert_eq!(fs::read_to_string(path.with_extension("json.damaged")).unwrap(), "{");
+        assert!(!path.exists());
     }
 }

@@ -6,9 +6,10 @@ use super::{DeadLetter, DeadLetterFilter, DeadLetterOptions, DeadLetterTotals, I
 use crate::sql::pools::begin_immediate;
 use crate::sql::{DatabaseError, ErrorContext, sqlite_file};
 use hearthgate_domain::delivery::UnixMicros;
+use hearthgate_files::set_database_aside;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Most letters that one page of a list shows.
@@ -71,6 +72,22 @@ impl DeadLetters {
         let max_age = options.max_age.map(|age| UnixMicros::try_from(age.as_micros()).unwrap_or(UnixMicros::MAX));
         let (max_letters, max_bytes) = (bound(options.max_letters), bound(options.max_bytes));
         Ok(Self { pool, max_letters, max_bytes, max_age, label })
+    }
+
+    /// The same; a file that is damaged is set aside, and a new one made: where it is now is answered too.
+    ///
+    /// # Errors
+    /// As [`DeadLetters::open`], but for damage.
+    pub async fn open_anew(options: &DeadLetterOptions) -> Result<(Self, Option<PathBuf>), DatabaseError> {
+        match Self::open(options).await {
+            Err(error) if error.is_damage() => {
+                let attempted = || format!("set {} aside", options.path.display());
+                let aside = set_database_aside(&options.path)
+                    .map_err(|source| DatabaseError::File { attempted: attempted(), source })?;
+                Ok((Self::open(options).await?, Some(aside)))
+            }
+            opened => Ok((opened?, None)),
+        }
     }
 
     /// Keeps letters, durably, in one transaction. Those that are there already are left as they are.

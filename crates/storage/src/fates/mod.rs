@@ -78,10 +78,15 @@ fn read_rings(path: &Path) -> io::Result<FateRings> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error),
     };
+    let mut unreadable = 0;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        if let Ok(fate) = serde_json::from_slice(line) {
-            rings.push(fate, line.len());
+        match serde_json::from_slice(line) {
+            Ok(fate) => rings.push(fate, line.len()),
+            Err(_) => unreadable += 1,
         }
+    }
+    if unreadable > 0 {
+        tracing::warn!(path = %path.display(), lines = unreadable, "what became of some messages can not be read any more");
     }
     Ok(rings)
 }

@@ -90,6 +90,13 @@ impl DatabaseError {
             Self::Migration { .. } | Self::Options(_) | Self::Schema(_) | Self::Unavailable(_) => ErrorKind::Other,
         }
     }
+
+    /// Whether an SQLite file is none, or malformed.
+    pub(crate) fn is_damage(&self) -> bool {
+        let Self::Sql { source, .. } = self else { return false };
+        let code = source.as_database_error().and_then(|error| error.code());
+        code.is_some_and(|code| ["26", "11"].contains(&&*code))
+    }
 }
 
 /// Adds to an error what was being attempted.

@@ -11,7 +11,7 @@ mod work;
 use super::inspect::{self, BrokerInspector};
 use super::loss::LossObserver;
 use super::options::BrokerOptions;
-use super::store::SessionStore;
+use super::store::{SessionStore, opening};
 use crate::broker::error::BrokerError;
 use crate::broker::server::auth::AccessControl;
 use crate::broker::server::shared::ServerState;
@@ -53,12 +53,16 @@ pub(crate) async fn run(broker: BoundBroker) -> Result<(), BrokerError> {
 async fn run_here(broker: BoundBroker) -> Result<(), BrokerError> {
     // The link stays open until everything is done: its end is the sign for the gateway.
     let BoundBroker { options, listeners, gatekeeper, mut port, inspector, observer } = broker;
-    let mut store = open_store(&options).await?;
+    let opened = match &options.state_dir {
+        Some(folder) => Some(opening::open(folder).await.map_err(BrokerError::Store)?),
+        None => None,
+    };
+    let (store, restored) = opened.unzip();
     let mut hub = BrokerState::new(options.limits.clone(), store.is_some());
     hub.losses = LossCounters::new(observer);
     hub.awaits_filters = port.is_some();
-    if let Some(store) = &mut store {
-        hub.restore(store.load().await.map_err(BrokerError::Store)?, &gatekeeper);
+    if let Some(restored) = restored {
+        hub.restore(restored, &gatekeeper);
     }
     let max_packet_size = options.limits.max_packet_size;
     let connect_timeout = options.limits.connect_timeout;
@@ -87,12 +91,6 @@ async fn run_here(broker: BoundBroker) -> Result<(), BrokerError> {
     finish.send_replace(true);
     let stored = if matches!(ended, Err(BrokerError::Store(_))) { Ok(()) } else { keep.await };
     ended.and(stored)
-}
-
-async fn open_store(options: &super::BrokerOptions) -> Result<Option<SessionStore>, BrokerError> {
-    let Some(folder) = &options.state_dir else { return Ok(None) };
-    std::fs::create_dir_all(folder).map_err(|error| BrokerError::Store(sqlx::Error::Io(error)))?;
-    SessionStore::open(&folder.join("broker.sqlite")).await.map(Some).map_err(BrokerError::Store)
 }
 
 type Listeners = [(std::net::TcpListener, Option<TlsAcceptor>)];

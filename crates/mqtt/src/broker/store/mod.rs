@@ -5,6 +5,7 @@
 mod clock;
 pub(crate) mod delta;
 pub(crate) mod kept_will;
+pub(crate) mod opening;
 mod schema;
 pub(crate) mod wills;
 

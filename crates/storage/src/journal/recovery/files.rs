@@ -84,6 +84,7 @@ pub(super) fn settle_id(dir: &Path, files: &[SegmentFile]) -> Result<Uuid, Journ
             if let Ok(id) = Uuid::try_parse_ascii(text.trim_ascii()) {
                 return Ok(id);
             }
+            tracing::warn!(path = %path.display(), "the journal's identity is damaged; its segments tell it");
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(source) => return Err(JournalError::io("read", &path, source)),
