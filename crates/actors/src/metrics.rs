@@ -82,6 +82,12 @@ impl MetricCounter {
         MetricCounter(metrics::counter!("hearthgate_flow_stored_messages_total", &labels))
     }
 
+    /// Stored messages of a flow whose `event_time` could not be read.
+    #[must_use]
+    pub fn unreadable_times(flow: &str) -> Self {
+        MetricCounter(metrics::counter!("hearthgate_flow_unreadable_event_times_total", "flow" => flow.to_owned()))
+    }
+
     /// Messages of a flow, on their way to its endpoint.
     #[must_use]
     pub fn delivered(flow: &str, outcome: CountedOutcome) -> Self {

@@ -4,6 +4,7 @@
 
 pub mod delivery;
 pub mod duration;
+pub mod event_time;
 pub mod fate;
 pub mod flow;
 pub mod mapping;

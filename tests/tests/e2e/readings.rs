@@ -129,3 +129,49 @@ async fn explain_shows_records_sources_and_what_when_said() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_time_of_an_event_is_stored_as_the_time_that_it_was_also_when_summer_time_changes() {
+    let home = Home::new();
+    home.configure("[broker]\nenabled = true\n[flows]\ntime_zone = \"America/New_York\"\n");
+    let mut gateway = home.start();
+    gateway.wait_for_log(&["flows loaded"]);
+    let database = Database::sqlite(home.path()).await;
+    let schema = r#"{"n":"int"}"#;
+    let time = r#"{"from":"/Time","zone":"Europe/Berlin","unreadable":"refuse"}"#;
+    let options = format!(r#"{{"table":"energy","fields":{{"n":"/ENERGY/n"}},"event_time":{time}}}"#);
+    add(&home, "ENERGY", "tele/{device}/SENSOR", schema, &options);
+    add(&home, "PLAIN", "plain", schema, r#"{"table":"plain","event_time":"at"}"#);
+    let mut client = Client::connect(home.mqtt, "plug").await;
+    until("both subscriptions", async || {
+        publish(&mut client, "tele/plug/SENSOR", r#"{"Time":"2026-07-01T12:00:00","ENERGY":{"n":0}}"#).await;
+        publish(&mut client, "plain", r#"{"at":"2026-01-01T00:00:00","n":0}"#).await;
+        let stored = "SELECT (SELECT COUNT(*) FROM energy) > 0 AND (SELECT COUNT(*) FROM plain) > 0";
+        (database.number(stored).await == 1).then_some(())
+    })
+    .await;
+    for (n, time) in [(1, "2026-03-29T02:30:00"), (2, "2026-10-25T02:30:00"), (3, "noon"), (4, "2026-10-25T03:30:00")] {
+        let payload = format!(r#"{{"Time":"{time}","ENERGY":{{"n":{n}}}}}"#);
+        publish(&mut client, "tele/plug/SENSOR", &payload).await;
+    }
+    until("the last one", async || {
+        (database.number("SELECT COUNT(*) FROM energy WHERE n = 4").await == 1).then_some(())
+    })
+    .await;
+    for (n, time) in [(0, "2026-07-01 10:00:00"), (1, "2026-03-29 01:30:00"), (2, "2026-10-25 00:30:00")] {
+        let wrong = format!("SELECT COUNT(*) FROM energy WHERE n = {n} AND event_time NOT LIKE '{time}%'");
+        assert_eq!(database.number(&wrong).await, 0, "{time}");
+    }
+    let in_new_york = "SELECT COUNT(*) FROM plain WHERE event_time NOT LIKE '2026-01-01 05:00:00%'";
+    assert_eq!(database.number(in_new_york).await, 0);
+    assert_eq!(database.number("SELECT COUNT(*) FROM energy WHERE n = 3").await, 0);
+    let letters = until("the one without a time", async || {
+        let letters = told(&home, &["dlq", "list", "--json"]);
+        letters.contains("event_time").then_some(letters)
+    })
+    .await;
+    assert!(letters.contains("noon") && letters.contains("/Time"), "{letters}");
+    let sample = r#"{"Time":"2026-12-01T08:00","ENERGY":{"n":5}}"#;
+    let tested = told(&home, &["flow", "test", "ENERGY", "--topic", "tele/plug/SENSOR", "--payload", sample]);
+    assert!(tested.contains("event_time 2026-12-01T07:00:00Z"), "{tested}");
+}

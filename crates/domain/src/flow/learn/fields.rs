@@ -1,6 +1,6 @@
 //! The fields of payloads of one shape.
 
-use crate::payload::event_time::event_time;
+use crate::event_time::{TimeFormat, read_time};
 use crate::payload::{JsonKind, JsonPayload};
 use crate::schema::FieldType;
 use indexmap::IndexMap;
@@ -44,7 +44,7 @@ impl SeenFields {
                 is_time: TIME_NAMES.iter().any(|name| field.name.eq_ignore_ascii_case(name)),
             });
             seen.count += 1;
-            seen.is_time &= event_time(&field.value).is_ok();
+            seen.is_time &= read_time(&field.value, TimeFormat::Auto).is_some();
             if !seen.kinds.contains(&field.value.kind()) {
                 seen.kinds.push(field.value.kind());
             }

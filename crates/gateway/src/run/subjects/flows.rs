@@ -83,7 +83,7 @@ impl FlowStore for FlowSubject {
     }
 
     fn test(&self, test: FlowTest) -> SubjectAnswer<Value> {
-        let format = self.settings.flows.value_format;
+        let settings = Arc::clone(&self.settings);
         Box::pin(async move {
             let flow = compiled(&as_written(test.flow, None))?;
             let filter = flow.topic.filter();
@@ -103,7 +103,7 @@ impl FlowStore for FlowSubject {
                 }
                 None => filter.as_str().to_owned(),
             };
-            Ok(explain::of_flow(&flow, &topic, test.payload.as_bytes(), 1, format))
+            Ok(explain::of_flow(&flow, &topic, test.payload.as_bytes(), 1, &settings.flows))
         })
     }
 }
