@@ -5,6 +5,7 @@ use hearthgate_tests::client::Client;
 use hearthgate_tests::database::Database;
 use hearthgate_tests::gateway::{Gateway, Home};
 use hearthgate_tests::until;
+use serde_json::{Value, json};
 
 fn started(home: &Home) -> Gateway {
     home.configure("[broker]\nenabled = true\n");
@@ -174,4 +175,53 @@ async fn a_local_time_of_an_event_is_stored_as_the_time_that_it_was_also_when_su
     let sample = r#"{"Time":"2026-12-01T08:00","ENERGY":{"n":5}}"#;
     let tested = told(&home, &["flow", "test", "ENERGY", "--topic", "tele/plug/SENSOR", "--payload", sample]);
     assert!(tested.contains("event_time 2026-12-01T07:00:00Z"), "{tested}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_template_makes_what_is_published_and_no_value_can_add_a_key_to_it() {
+    let home = Home::new();
+    let mut gateway = started(&home);
+    let publish = |topic: &str, template: &str| {
+        json!({"actions": [{"type": "PUBLISH", "topic": topic, "payload_template": template}]}).to_string()
+    };
+    let template = r#"{"name":"{{ payload.n }}","t":{{ payload.t }},"room":{{ captures.room }}}"#;
+    let add = |code: &str, options: &str| {
+        hearthgate(
+            &home,
+            &[
+                "flow",
+                "add",
+                code,
+                "--topic",
+                "in/{room}",
+                "--schema",
+                "{}",
+                "--action",
+                "PUBLISH",
+                "--options",
+                options,
+            ],
+        )
+    };
+    let refused = add("BROKEN", &publish("out/x", "{{ payload.n "));
+    let reason = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && reason.contains("payload_template of PUBLISH"), "{reason}");
+    let added = add("OUT", &publish("out/{{ captures.room }}", template));
+    assert!(added.status.success(), "{added:?}");
+    let sent = r#"{"n":"x\",\"role\":\"admin","t":21.5}"#;
+    let shown = told(&home, &["explain", "in/hall", sent]);
+    assert!(shown.contains("payload {\"name\":\"x\\\",\\\"role"), "{shown}");
+    let mut client = Client::connect(home.mqtt, "sensor").await;
+    client.subscribe("out/#").await;
+    let message = until("what is published", async || {
+        client.publish("in/hall", sent).await;
+        client.waiting().into_iter().next()
+    })
+    .await;
+    let (topic, payload) = message;
+    assert_eq!(topic, "out/hall");
+    let made: Value = serde_json::from_str(&payload).expect("JSON");
+    assert_eq!(made, json!({"name": "x\",\"role\":\"admin", "t": 21.5, "room": "hall"}));
+    client.publish("in/hall", r#"{"n":"no t"}"#).await;
+    gateway.wait_for_log(&["dead letter", "OUT"]);
 }

@@ -21,6 +21,9 @@ pub enum FlowAction {
         /// Whether the broker keeps it.
         #[serde(default)]
         retain: bool,
+        /// Template of the payload; without it the payload goes on as it came, or as the flow's record.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payload_template: Option<String>,
     },
     /// It is written to the log.
     Log {

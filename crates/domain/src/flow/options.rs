@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn options_are_read_and_written_alike() {
-        let text = r#"{"actions":[{"type":"PUBLISH","topic":"out/{{ captures.room }}","qos":1,"retain":true},{"type":"LOG","level":"warn"}],"event_time":"ts","table":"climate","attributes":false,"headers":{"X-Key":{"secret":"env:KEY"},"X-Site":"home"},"auth":{"basic":{"username":"u","password":"file:/run/p"}},"webhook_secret":"env:HOOK","timeout":"5s","retry":["0s","5s"],"concurrency":2,"url_template":"u","body_template":"b","retained":"first_only","on_change":["t"],"min_interval":"2m","value_format":"python"}"#;
+        let text = r#"{"actions":[{"type":"PUBLISH","topic":"out/{{ captures.room }}","qos":1,"retain":true,"payload_template":"{{ payload.t }}"},{"type":"LOG","level":"warn"}],"event_time":"ts","table":"climate","attributes":false,"headers":{"X-Key":{"secret":"env:KEY"},"X-Site":"home"},"auth":{"basic":{"username":"u","password":"file:/run/p"}},"webhook_secret":"env:HOOK","timeout":"5s","retry":["0s","5s"],"concurrency":2,"url_template":"u","body_template":"b","retained":"first_only","on_change":["t"],"min_interval":"2m","value_format":"python"}"#;
         let options: FlowOptions = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&options).unwrap(), text);
         assert_eq!(serde_json::from_str::<FlowOptions>("{}").unwrap(), FlowOptions::default());
@@ -261,6 +261,7 @@ mod tests {
             r#"{"retires": []}"#,
             r#"{"actions": [{"type": "STORE_DB", "table": "x"}]}"#,
             r#"{"actions": [{"type": "MAIL"}]}"#,
+            r#"{"actions": [{"type": "PUBLISH", "topic": "x", "payload": "{}"}]}"#,
             r#"{"on_change": false}"#,
             r#"{"on_change": []}"#,
             r#"{"timeout": 5}"#,

@@ -230,10 +230,20 @@ fn of_action(
             json!({"action": name, "request": {"method": "POST", "url": url, "headers": headers,
                 "signed": endpoint.webhook_secret.is_some(), "body": body}})
         }
-        FlowAction::Publish { topic, qos, retain } => match message.render(topic, TemplatePurpose::Body) {
-            Ok(topic) => json!({"action": name, "topic": topic, "qos": u8::from(*qos), "retain": retain}),
-            Err(error) => json!({"action": name, "error": error.to_string()}),
-        },
+        FlowAction::Publish { topic, qos, retain, payload_template } => {
+            let topic = message.render(topic, TemplatePurpose::Body);
+            let payload = match payload_template {
+                Some(template) => message.render(template, TemplatePurpose::of_body(template, None)),
+                None => Ok(payload.text().to_owned()),
+            };
+            match (topic, payload) {
+                (Ok(topic), Ok(payload)) => {
+                    let qos = u8::from(*qos);
+                    json!({"action": name, "topic": topic, "qos": qos, "retain": retain, "payload": payload})
+                }
+                (Err(error), _) | (_, Err(error)) => json!({"action": name, "error": error.to_string()}),
+            }
+        }
         FlowAction::Log { level } => json!({"action": name, "level": level}),
     }
 }
@@ -334,7 +344,7 @@ fn flow_in_words(entry: &Value, out: &mut dyn Write) -> std::io::Result<()> {
         if let Some(request) = action.get("request") {
             writeln!(out, "    POST {} {}", text(&request["url"]), text(&request["body"]))?;
         }
-        for key in ["table", "topic", "level", "error"] {
+        for key in ["table", "topic", "payload", "level", "error"] {
             if let Some(value) = action.get(key) {
                 writeln!(out, "    {key} {}", text(value))?;
             }

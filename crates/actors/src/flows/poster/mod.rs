@@ -12,6 +12,7 @@ mod hops;
 mod parked;
 mod parking;
 mod posting;
+mod publishing;
 mod rendering;
 mod turn;
 

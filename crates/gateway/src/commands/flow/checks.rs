@@ -174,8 +174,12 @@ fn template_problems(flow: &Flow) -> Vec<String> {
         templates.extend(body.map(|text| ("options.body_template", text, body_purpose(endpoint, text))));
     }
     for action in &flow.actions {
-        if let FlowAction::Publish { topic, .. } = action {
+        if let FlowAction::Publish { topic, payload_template, .. } = action {
             templates.push(("options.actions, the topic of PUBLISH", topic, TemplatePurpose::Body));
+            let payload = payload_template.as_deref();
+            templates.extend(payload.map(|text| {
+                ("options.actions, the payload_template of PUBLISH", text, TemplatePurpose::of_body(text, None))
+            }));
         }
     }
     let problem = |(field, text, purpose): (&str, &str, TemplatePurpose)| {
