@@ -43,6 +43,11 @@ impl CountedOutcome {
     }
 }
 
+/// How many devices of a flow are silent.
+pub(crate) fn show_silent_devices(flow: &str, count: usize) {
+    metrics::gauge!("hearthgate_flow_silent_devices", "flow" => flow.to_owned()).set(count as f64);
+}
+
 /// A counter that only rises.
 #[derive(Clone)]
 pub struct MetricCounter(metrics::Counter);

@@ -14,5 +14,6 @@ pub mod redelivery;
 pub mod retry;
 pub mod routing;
 pub mod schema;
+pub mod silence;
 pub mod suggestion;
 pub mod topic;

@@ -186,22 +186,8 @@ async fn a_payload_template_makes_what_is_published_and_no_value_can_add_a_key_t
     };
     let template = r#"{"name":"{{ payload.n }}","t":{{ payload.t }},"room":{{ captures.room }}}"#;
     let add = |code: &str, options: &str| {
-        hearthgate(
-            &home,
-            &[
-                "flow",
-                "add",
-                code,
-                "--topic",
-                "in/{room}",
-                "--schema",
-                "{}",
-                "--action",
-                "PUBLISH",
-                "--options",
-                options,
-            ],
-        )
+        let flow = ["flow", "add", code, "--topic", "in/{room}", "--schema", "{}", "--action", "PUBLISH"];
+        hearthgate(&home, &[&flow[..], &["--options", options]].concat())
     };
     let refused = add("BROKEN", &publish("out/x", "{{ payload.n "));
     let reason = String::from_utf8_lossy(&refused.stderr);
@@ -224,4 +210,66 @@ async fn a_payload_template_makes_what_is_published_and_no_value_can_add_a_key_t
     assert_eq!(made, json!({"name": "x\",\"role\":\"admin", "t": 21.5, "room": "hall"}));
     client.publish("in/hall", r#"{"n":"no t"}"#).await;
     gateway.wait_for_log(&["dead letter", "OUT"]);
+}
+
+/// The next state of silence that a client gets in which so many devices are silent.
+async fn silent_state(client: &mut Client, silent: u64) -> Value {
+    let next = async {
+        loop {
+            let state: Value = serde_json::from_str(&client.next().await.1).unwrap_or_default();
+            if state["silent"] == silent {
+                return state;
+            }
+        }
+    };
+    tokio::time::timeout(hearthgate_tests::PATIENCE, next).await.unwrap_or_else(|_| panic!("never {silent} silent"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_not_heard_is_told_once_also_over_a_restart_until_it_is_back() {
+    let home = Home::new();
+    let gateway = started(&home);
+    let database = Database::sqlite(home.path()).await;
+    let options = json!({"silence": "1s", "on_change": true, "silent_actions": [
+        {"type": "PUBLISH", "topic": "alarm/{{ 'silent' if payload.silent else 'back' }}", "payload_template": "{\"who\":{{ payload.keys }}}"}
+    ]});
+    add(&home, "QUIET", "quiet/{device}", r#"{"n":"int"}"#, &options.to_string());
+    let mut watcher = Client::connect(home.mqtt, "watcher").await;
+    watcher.subscribe("hearthgate/+/flow/QUIET/silent").await;
+    let mut alarms = Client::connect(home.mqtt, "alarms").await;
+    alarms.subscribe("alarm/#").await;
+    let mut device = Client::connect(home.mqtt, "device").await;
+    until("the device is heard", async || {
+        publish(&mut device, "quiet/a", r#"{"n":1}"#).await;
+        database.records().await.iter().any(|record| record.flow == "QUIET").then_some(())
+    })
+    .await;
+    publish(&mut device, "quiet/b", r#"{"n":"no number"}"#).await;
+    let alarm: Value = serde_json::from_str(&alarms.next_on("alarm/silent").await).expect("JSON");
+    assert_eq!(alarm, json!({"who": ["quiet/a"]}), "what is refused is not heard");
+    let state = silent_state(&mut watcher, 1).await;
+    assert_eq!((&state["flow"], &state["keys"][0]["key"]), (&json!("QUIET"), &json!("quiet/a")));
+    assert!(state["keys"][0]["since"].as_i64().is_some_and(|since| since > 1_700_000_000), "{state}");
+    until("it is kept", async || {
+        let kept = std::fs::read_to_string(home.path().join("data/silence.json")).unwrap_or_default();
+        let kept: Value = serde_json::from_str(&kept).unwrap_or_default();
+        let flows = kept["flows"].as_object()?;
+        flows.values().any(|flow| flow["devices"]["quiet/a"].is_i64()).then_some(())
+    })
+    .await;
+
+    gateway.kill();
+    let mut gateway = home.start();
+    gateway.wait_for_log(&["flows loaded"]);
+    let mut alarms = Client::connect(home.mqtt, "alarms again").await;
+    alarms.subscribe("alarm/#").await;
+    let mut watcher = Client::connect(home.mqtt, "watcher again").await;
+    watcher.subscribe("hearthgate/+/flow/QUIET/silent").await;
+    silent_state(&mut watcher, 1).await;
+    let mut device = Client::connect(home.mqtt, "device again").await;
+    publish(&mut device, "quiet/a", r#"{"n":1}"#).await;
+    let (topic, _) = alarms.next().await;
+    assert_eq!(topic, "alarm/back", "a silence is told once");
+    silent_state(&mut watcher, 0).await;
+    assert_eq!(alarms.next().await.0, "alarm/silent", "and so is the next one");
 }

@@ -6,6 +6,7 @@ use crate::flow::endpoint;
 use crate::flow::options::FlowOptions;
 use crate::flow::problem::RowProblem;
 use crate::flow::row_options::{self, RowOptions};
+use crate::flow::silence;
 use crate::flow::topic::FlowTopic;
 use crate::flow::{Flow, FlowRow, HistoryOptions, StoreTarget};
 use crate::schema::PayloadSchema;
@@ -55,12 +56,15 @@ fn build(row: FlowRow) -> Result<Flow, RowProblem> {
     let schema = schema(&row.payload_schema)?;
     let RowOptions { options, reading, event_time } = row_options::read(row.options.as_deref(), &schema)?;
     let actions = actions(&row.action, &options.actions)?;
-    check_publishing(&actions, &topic)?;
+    check_publishing("options.actions", &actions, &topic)?;
+    check_publishing("options.silent_actions", &options.silent_actions, &topic)?;
+    let silence = silence::compile(&row, &options)?;
     let stores = actions.contains(&FlowAction::StoreDb {});
     let posts = actions.contains(&FlowAction::PostEndpoint {});
     let store = if stores { Some(store(&options)?) } else { refuse_store_options(&options)? };
     let endpoint = match posts {
         true => Some(endpoint::compile(row.endpoint_url.as_deref(), &options)?),
+        false if silence::posts(&options) => None,
         false => endpoint::refuse_options(&options)?,
     };
     if event_time.is_some() && options.table.is_none() {
@@ -81,6 +85,7 @@ fn build(row: FlowRow) -> Result<Flow, RowProblem> {
         retained: options.retained.unwrap_or_default(),
         on_change: options.on_change,
         min_interval: options.min_interval.map(BoundedDuration::duration),
+        silence,
         reading: reading.map(Box::new),
         value_format: options.value_format,
         history,
@@ -147,8 +152,7 @@ fn actions(column: &str, further: &[FlowAction]) -> Result<Vec<FlowAction>, RowP
 }
 
 /// A topic without template parts is known now: it must be a topic, and not bring the message back to the flow.
-fn check_publishing(actions: &[FlowAction], topic: &FlowTopic) -> Result<(), RowProblem> {
-    let field = "options.actions";
+fn check_publishing(field: &'static str, actions: &[FlowAction], topic: &FlowTopic) -> Result<(), RowProblem> {
     for action in actions {
         let FlowAction::Publish { topic: target, .. } = action else { continue };
         if target.contains("{{") || target.contains("{%") {
@@ -271,6 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn notices_of_silence_are_taken_by_a_flow_of_their_own() {
+        let options = r#"{"silence": "1h", "headers": {"X-Site": "home"}, "body_template": "{{ payload.t }}",
+            "silent_actions": [{"type": "LOG"}, {"type": "POST_ENDPOINT"}]}"#;
+        let silence = with_options("POST_ENDPOINT", options).unwrap().silence.unwrap();
+        assert_eq!(silence.after.duration(), Duration::from_secs(3_600));
+        let notices = silence.notices.unwrap();
+        assert_eq!(notices.actions, [FlowAction::PostEndpoint {}, FlowAction::Log { level: LogLevel::Info }]);
+        let endpoint = notices.endpoint.as_ref().unwrap();
+        assert_eq!((endpoint.headers.len(), endpoint.body_template.as_ref()), (1, None));
+        let quiet = with_options("STORE_DB", &options.replace(r#", "body_template": "{{ payload.t }}""#, "")).unwrap();
+        assert!(quiet.endpoint.is_none() && quiet.silence.unwrap().notices.unwrap().endpoint.is_some());
+        assert_eq!(with_options("LOG", r#"{"silence": "1h"}"#).unwrap().silence.unwrap().notices, None);
+    }
+
+    #[test]
     fn options_that_cannot_work_are_refused() {
         for (action, options, field) in [
             ("STORE_DB", r#"{"attributes": false}"#, "options.attributes"),
@@ -284,6 +303,14 @@ mod tests {
             ("POST_ENDPOINT", r#"{"headers": {"a b": "x"}}"#, "options.headers"),
             ("POST_ENDPOINT", r#"{"headers": {"X": "a\nb"}}"#, "options.headers"),
             ("POST_ENDPOINT", r#"{"headers": {"Host": "x"}}"#, "options.headers"),
+            ("LOG", r#"{"silence": "1ms"}"#, "options.silence"),
+            ("LOG", r#"{"silent_actions": [{"type": "LOG"}]}"#, "options.silent_actions"),
+            ("LOG", r#"{"silence": "1h", "silent_actions": [{"type": "STORE_DB"}]}"#, "options.silent_actions"),
+            (
+                "LOG",
+                r#"{"silence": "1h", "silent_actions": [{"type": "PUBLISH", "topic": "sensors/hall"}]}"#,
+                "options.silent_actions",
+            ),
             ("PUBLISH", "{}", "action"),
             ("PUBLISH", r#"{"actions": [{"type": "PUBLISH", "topic": "sensors/hall"}]}"#, "options.actions"),
             ("PUBLISH", r#"{"actions": [{"type": "PUBLISH", "topic": "a/+"}]}"#, "options.actions"),

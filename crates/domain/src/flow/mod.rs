@@ -12,6 +12,7 @@ pub mod learn;
 mod options;
 mod problem;
 mod row_options;
+mod silence;
 mod topic;
 mod verdict;
 
@@ -22,6 +23,7 @@ pub use history::HistoryOptions;
 pub use options::{
     EndpointAuth, FlowOptions, HeaderValue, OnChange, RetainedPolicy, RollupOption, SecretRef, SecretRefError,
 };
+pub use silence::SilenceRule;
 pub use topic::{CaptureError, FlowTopic};
 pub use verdict::RecordVerdict;
 
@@ -126,6 +128,8 @@ pub struct Flow {
     pub min_interval: Option<Duration>,
     /// How records are read; none: a payload is a record.
     pub reading: Option<Box<RecordReading>>,
+    /// When one of its devices counts as silent.
+    pub silence: Option<SilenceRule>,
     /// How values are written; none for what the configuration says.
     pub value_format: Option<ValueFormat>,
     /// How long what is stored stays.

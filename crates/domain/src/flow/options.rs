@@ -59,6 +59,12 @@ pub struct FlowOptions {
     /// At most one message of a topic within this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_interval: Option<BoundedDuration>,
+    /// After how long without a message a device is silent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silence: Option<BoundedDuration>,
+    /// What happens when a device falls silent or comes back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silent_actions: Vec<FlowAction>,
     /// How values are written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value_format: Option<ValueFormat>,
@@ -248,7 +254,7 @@ mod tests {
 
     #[test]
     fn options_are_read_and_written_alike() {
-        let text = r#"{"actions":[{"type":"PUBLISH","topic":"out/{{ captures.room }}","qos":1,"retain":true,"payload_template":"{{ payload.t }}"},{"type":"LOG","level":"warn"}],"event_time":"ts","table":"climate","attributes":false,"headers":{"X-Key":{"secret":"env:KEY"},"X-Site":"home"},"auth":{"basic":{"username":"u","password":"file:/run/p"}},"webhook_secret":"env:HOOK","timeout":"5s","retry":["0s","5s"],"concurrency":2,"url_template":"u","body_template":"b","retained":"first_only","on_change":["t"],"min_interval":"2m","value_format":"python"}"#;
+        let text = r#"{"actions":[{"type":"PUBLISH","topic":"out/{{ captures.room }}","qos":1,"retain":true,"payload_template":"{{ payload.t }}"},{"type":"LOG","level":"warn"}],"event_time":"ts","table":"climate","attributes":false,"headers":{"X-Key":{"secret":"env:KEY"},"X-Site":"home"},"auth":{"basic":{"username":"u","password":"file:/run/p"}},"webhook_secret":"env:HOOK","timeout":"5s","retry":["0s","5s"],"concurrency":2,"url_template":"u","body_template":"b","retained":"first_only","on_change":["t"],"min_interval":"2m","silence":"1h","silent_actions":[{"type":"LOG","level":"warn"}],"value_format":"python"}"#;
         let options: FlowOptions = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&options).unwrap(), text);
         assert_eq!(serde_json::from_str::<FlowOptions>("{}").unwrap(), FlowOptions::default());

@@ -9,7 +9,7 @@ use crate::suggestion::unknown_word;
 use serde_json::{Map, Value};
 
 /// Every option's name beside [`READING_OPTIONS`].
-const OTHER_OPTIONS: [&str; 18] = [
+const OTHER_OPTIONS: [&str; 20] = [
     "actions",
     "event_time",
     "table",
@@ -25,6 +25,8 @@ const OTHER_OPTIONS: [&str; 18] = [
     "retained",
     "on_change",
     "min_interval",
+    "silence",
+    "silent_actions",
     "value_format",
     "retention",
     "rollups",

@@ -172,6 +172,9 @@ pub(crate) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, set
     if let Err(problem) = flow.check_record(topic, payload, &parsed) {
         return refused(answer, vec![in_json(&problem)]);
     }
+    if let Some(silence) = &flow.silence {
+        answer.insert("silence".into(), silence.after.to_string().into());
+    }
     answer.insert("valid".into(), true.into());
     answer.insert("last_msg_id".into(), number.into());
     let message =
@@ -325,6 +328,9 @@ fn flow_in_words(entry: &Value, out: &mut dyn Write) -> std::io::Result<()> {
     }
     if entry["valid"] == true {
         writeln!(out, "  valid, would be number {}", entry["last_msg_id"])?;
+        if let Some(after) = entry.get("silence") {
+            writeln!(out, "  silent when nothing comes for {}", text(after))?;
+        }
     }
     for action in entry["actions"].as_array().into_iter().flatten() {
         writeln!(out, "  {}", text(&action["action"]))?;

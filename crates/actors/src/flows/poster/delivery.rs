@@ -31,8 +31,8 @@ use std::sync::Arc;
 use tracing::{debug, error, info, trace, warn};
 
 /// A message that is delivered or given up.
-pub(super) struct FinishedDelivery {
-    pub(super) flow_id: i64,
+pub(in crate::flows) struct FinishedDelivery {
+    pub(in crate::flows) flow_id: i64,
     pub(super) seq: Seq,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct FinishedDelivery {
 struct BrokerRefusal(String);
 
 /// Delivers; shared by all lanes of one incarnation.
-pub(super) struct MessageDeliverer {
+pub(in crate::flows) struct MessageDeliverer {
     endpoints: DeliveryOptions,
     posting: EndpointCaller,
     journal: journal::JournalHandle,
@@ -56,7 +56,7 @@ impl MessageDeliverer {
     ///
     /// # Errors
     /// The HTTP client cannot be made.
-    pub(super) fn new(
+    pub(in crate::flows) fn new(
         endpoints: &DeliveryOptions,
         journal: journal::JournalHandle,
         deaths: Arc<PoisonMessages<ActionDelivery>>,
@@ -72,7 +72,12 @@ impl MessageDeliverer {
     }
 
     /// Takes a message through all deliveries of its flow, however long that takes.
-    pub(super) async fn deliver(&self, flow_id: i64, table: &RoutingTable, job: DeliveryJob) -> FinishedDelivery {
+    pub(in crate::flows) async fn deliver(
+        &self,
+        flow_id: i64,
+        table: &RoutingTable,
+        job: DeliveryJob,
+    ) -> FinishedDelivery {
         let flow = table.flow(flow_id);
         let done = FinishedDelivery { flow_id, seq: job.seq };
         let Some(flow) = flow else {

@@ -187,7 +187,12 @@ fn template_problems(flow: &Flow) -> Vec<String> {
             .err()
             .map(|error| format!("{field}: {error}; mend it with `hearthgate flow edit`"))
     };
-    templates.into_iter().filter_map(problem).collect()
+    let mut problems: Vec<String> = templates.into_iter().filter_map(problem).collect();
+    let notices = flow.silence.as_ref().and_then(|silence| silence.notices.as_ref());
+    problems.extend(
+        notices.iter().flat_map(|notices| template_problems(notices)).map(|text| format!("silent_actions: {text}")),
+    );
+    problems
 }
 
 /// The secrets of the flow that are not where it says.
