@@ -122,7 +122,7 @@ pub(super) async fn wire(
     let silence = starter.start("silence", silence::SilenceActor::new)?;
     silence.fill(silence::SilenceDeps {
         table,
-        board,
+        board: Arc::clone(&board),
         journal: handle.clone(),
         endpoints,
         prefix: options::status_prefix(settings),
@@ -142,7 +142,14 @@ pub(super) async fn wire(
         trouble: trouble("database"),
         server,
     })?;
-    let flows = FlowCommands { journal: handle, catalog: catalog.addr, letters: letters.addr, database, dead_letters };
+    let flows = FlowCommands {
+        journal: handle,
+        catalog: catalog.addr,
+        letters: letters.addr,
+        database,
+        dead_letters,
+        silence: board,
+    };
     Ok((flows, troubles))
 }
 

@@ -24,6 +24,12 @@ pub struct SilenceBoard {
 }
 
 impl SilenceBoard {
+    /// How many devices of a flow are silent.
+    #[must_use]
+    pub fn count_silent(&self, flow_id: i64) -> usize {
+        lock(&self.watches).get(&flow_id).map_or(0, SilenceWatch::count_silent)
+    }
+
     /// A message has come. What the broker had kept tells nothing of its sender.
     pub(crate) fn hear(&self, message: &InboundMessage, decisions: &[RouteDecision]) {
         if message.retain {

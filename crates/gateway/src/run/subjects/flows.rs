@@ -132,6 +132,7 @@ impl FlowSubject {
             stored: self.metrics.total("hearthgate_flow_stored_messages_total", &labels),
             delivered: self.metrics.total("hearthgate_flow_delivered_messages_total", &labels),
             dead: dead.get(&row.code).copied().unwrap_or_default(),
+            silent: self.flows.silence.count_silent(row.id) as u64,
             last_at: self.traffic.as_ref().and_then(|traffic| traffic.last_of(&row.code)).map(time),
         };
         let (version, problem) = (version(&row), compiled(&row).err().map(|error| error.to_string()));
