@@ -19,4 +19,5 @@ pub mod metrics;
 pub mod mqtt;
 pub mod operation;
 mod poison;
+mod retained;
 pub mod traffic;

@@ -43,6 +43,11 @@ impl CountedOutcome {
     }
 }
 
+/// How many devices of a flow are silent.
+pub(crate) fn show_silent_devices(flow: &str, count: usize) {
+    metrics::gauge!("hearthgate_flow_silent_devices", "flow" => flow.to_owned()).set(count as f64);
+}
+
 /// A counter that only rises.
 #[derive(Clone)]
 pub struct MetricCounter(metrics::Counter);
@@ -80,6 +85,12 @@ impl MetricCounter {
     pub fn stored(flow: &str, outcome: CountedOutcome) -> Self {
         let labels = [("flow", flow.to_owned()), ("outcome", outcome.label().to_owned())];
         MetricCounter(metrics::counter!("hearthgate_flow_stored_messages_total", &labels))
+    }
+
+    /// Stored messages of a flow whose `event_time` could not be read.
+    #[must_use]
+    pub fn unreadable_times(flow: &str) -> Self {
+        MetricCounter(metrics::counter!("hearthgate_flow_unreadable_event_times_total", "flow" => flow.to_owned()))
     }
 
     /// Messages of a flow, on their way to its endpoint.

@@ -4,6 +4,7 @@
 
 pub mod delivery;
 pub mod duration;
+pub mod event_time;
 pub mod fate;
 pub mod flow;
 pub mod mapping;
@@ -13,5 +14,6 @@ pub mod redelivery;
 pub mod retry;
 pub mod routing;
 pub mod schema;
+pub mod silence;
 pub mod suggestion;
 pub mod topic;

@@ -1,6 +1,7 @@
 //! Values that carry their unit or their rule: durations, sizes, addresses, URLs.
 
 use hearthgate_domain::duration::{BoundedDuration, SpanError};
+use hearthgate_domain::event_time::{EventZone, TimeZoneError};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use std::borrow::Cow;
@@ -182,6 +183,23 @@ impl fmt::Display for ListenAddress {
 read_from_text!(ListenAddress, "Listen", "an IP address and a port such as \"127.0.0.1:1883\"", {
     "type": "string",
     "examples": ["127.0.0.1:1883", "[::]:1883"]
+});
+
+/// A time zone, by its name in the IANA database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeZoneName(pub EventZone);
+
+impl FromStr for TimeZoneName {
+    type Err = TimeZoneError;
+
+    fn from_str(name: &str) -> Result<Self, TimeZoneError> {
+        name.parse().map(Self)
+    }
+}
+
+read_from_text!(TimeZoneName, "TimeZone", "a time zone such as \"Europe/Berlin\"", {
+    "type": "string",
+    "examples": ["UTC", "Europe/Berlin"]
 });
 
 /// On, off, or decided by the rest of the configuration.

@@ -5,6 +5,7 @@ use hearthgate_tests::client::Client;
 use hearthgate_tests::database::Database;
 use hearthgate_tests::gateway::{Gateway, Home};
 use hearthgate_tests::until;
+use serde_json::{Value, json};
 
 fn started(home: &Home) -> Gateway {
     home.configure("[broker]\nenabled = true\n");
@@ -128,4 +129,147 @@ async fn explain_shows_records_sources_and_what_when_said() {
     for part in ["field t from /t", r#"record {"t":1.50}"#, "row t = \"1.50\"", "skipped, when: element.t is defined"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_time_of_an_event_is_stored_as_the_time_that_it_was_also_when_summer_time_changes() {
+    let home = Home::new();
+    home.configure("[broker]\nenabled = true\n[flows]\ntime_zone = \"America/New_York\"\n");
+    let mut gateway = home.start();
+    gateway.wait_for_log(&["flows loaded"]);
+    let database = Database::sqlite(home.path()).await;
+    let schema = r#"{"n":"int"}"#;
+    let time = r#"{"from":"/Time","zone":"Europe/Berlin","unreadable":"refuse"}"#;
+    let options = format!(r#"{{"table":"energy","fields":{{"n":"/ENERGY/n"}},"event_time":{time}}}"#);
+    add(&home, "ENERGY", "tele/{device}/SENSOR", schema, &options);
+    add(&home, "PLAIN", "plain", schema, r#"{"table":"plain","event_time":"at"}"#);
+    let mut client = Client::connect(home.mqtt, "plug").await;
+    until("both subscriptions", async || {
+        publish(&mut client, "tele/plug/SENSOR", r#"{"Time":"2026-07-01T12:00:00","ENERGY":{"n":0}}"#).await;
+        publish(&mut client, "plain", r#"{"at":"2026-01-01T00:00:00","n":0}"#).await;
+        let stored = "SELECT (SELECT COUNT(*) FROM energy) > 0 AND (SELECT COUNT(*) FROM plain) > 0";
+        (database.number(stored).await == 1).then_some(())
+    })
+    .await;
+    for (n, time) in [(1, "2026-03-29T02:30:00"), (2, "2026-10-25T02:30:00"), (3, "noon"), (4, "2026-10-25T03:30:00")] {
+        let payload = format!(r#"{{"Time":"{time}","ENERGY":{{"n":{n}}}}}"#);
+        publish(&mut client, "tele/plug/SENSOR", &payload).await;
+    }
+    until("the last one", async || {
+        (database.number("SELECT COUNT(*) FROM energy WHERE n = 4").await == 1).then_some(())
+    })
+    .await;
+    for (n, time) in [(0, "2026-07-01 10:00:00"), (1, "2026-03-29 01:30:00"), (2, "2026-10-25 00:30:00")] {
+        let wrong = format!("SELECT COUNT(*) FROM energy WHERE n = {n} AND event_time NOT LIKE '{time}%'");
+        assert_eq!(database.number(&wrong).await, 0, "{time}");
+    }
+    let in_new_york = "SELECT COUNT(*) FROM plain WHERE event_time NOT LIKE '2026-01-01 05:00:00%'";
+    assert_eq!(database.number(in_new_york).await, 0);
+    assert_eq!(database.number("SELECT COUNT(*) FROM energy WHERE n = 3").await, 0);
+    let letters = until("the one without a time", async || {
+        let letters = told(&home, &["dlq", "list", "--json"]);
+        letters.contains("event_time").then_some(letters)
+    })
+    .await;
+    assert!(letters.contains("noon") && letters.contains("/Time"), "{letters}");
+    let sample = r#"{"Time":"2026-12-01T08:00","ENERGY":{"n":5}}"#;
+    let tested = told(&home, &["flow", "test", "ENERGY", "--topic", "tele/plug/SENSOR", "--payload", sample]);
+    assert!(tested.contains("event_time 2026-12-01T07:00:00Z"), "{tested}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_template_makes_what_is_published_and_no_value_can_add_a_key_to_it() {
+    let home = Home::new();
+    let mut gateway = started(&home);
+    let publish = |topic: &str, template: &str| {
+        json!({"actions": [{"type": "PUBLISH", "topic": topic, "payload_template": template}]}).to_string()
+    };
+    let template = r#"{"name":"{{ payload.n }}","t":{{ payload.t }},"room":{{ captures.room }}}"#;
+    let add = |code: &str, options: &str| {
+        let flow = ["flow", "add", code, "--topic", "in/{room}", "--schema", "{}", "--action", "PUBLISH"];
+        hearthgate(&home, &[&flow[..], &["--options", options]].concat())
+    };
+    let refused = add("BROKEN", &publish("out/x", "{{ payload.n "));
+    let reason = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && reason.contains("payload_template of PUBLISH"), "{reason}");
+    let added = add("OUT", &publish("out/{{ captures.room }}", template));
+    assert!(added.status.success(), "{added:?}");
+    let sent = r#"{"n":"x\",\"role\":\"admin","t":21.5}"#;
+    let shown = told(&home, &["explain", "in/hall", sent]);
+    assert!(shown.contains("payload {\"name\":\"x\\\",\\\"role"), "{shown}");
+    let mut client = Client::connect(home.mqtt, "sensor").await;
+    client.subscribe("out/#").await;
+    let message = until("what is published", async || {
+        client.publish("in/hall", sent).await;
+        client.waiting().into_iter().next()
+    })
+    .await;
+    let (topic, payload) = message;
+    assert_eq!(topic, "out/hall");
+    let made: Value = serde_json::from_str(&payload).expect("JSON");
+    assert_eq!(made, json!({"name": "x\",\"role\":\"admin", "t": 21.5, "room": "hall"}));
+    client.publish("in/hall", r#"{"n":"no t"}"#).await;
+    gateway.wait_for_log(&["dead letter", "OUT"]);
+}
+
+/// The next state of silence that a client gets in which so many devices are silent.
+async fn silent_state(client: &mut Client, silent: u64) -> Value {
+    let next = async {
+        loop {
+            let state: Value = serde_json::from_str(&client.next().await.1).unwrap_or_default();
+            if state["silent"] == silent {
+                return state;
+            }
+        }
+    };
+    tokio::time::timeout(hearthgate_tests::PATIENCE, next).await.unwrap_or_else(|_| panic!("never {silent} silent"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_not_heard_is_told_once_also_over_a_restart_until_it_is_back() {
+    let home = Home::new();
+    let gateway = started(&home);
+    let database = Database::sqlite(home.path()).await;
+    let options = json!({"silence": "1s", "on_change": true, "silent_actions": [
+        {"type": "PUBLISH", "topic": "alarm/{{ 'silent' if payload.silent else 'back' }}", "payload_template": "{\"who\":{{ payload.keys }}}"}
+    ]});
+    add(&home, "QUIET", "quiet/{device}", r#"{"n":"int"}"#, &options.to_string());
+    let mut watcher = Client::connect(home.mqtt, "watcher").await;
+    watcher.subscribe("hearthgate/+/flow/QUIET/silent").await;
+    let mut alarms = Client::connect(home.mqtt, "alarms").await;
+    alarms.subscribe("alarm/#").await;
+    let mut device = Client::connect(home.mqtt, "device").await;
+    until("the device is heard", async || {
+        publish(&mut device, "quiet/a", r#"{"n":1}"#).await;
+        database.records().await.iter().any(|record| record.flow == "QUIET").then_some(())
+    })
+    .await;
+    publish(&mut device, "quiet/b", r#"{"n":"no number"}"#).await;
+    let alarm: Value = serde_json::from_str(&alarms.next_on("alarm/silent").await).expect("JSON");
+    assert_eq!(alarm, json!({"who": ["quiet/a"]}), "what is refused is not heard");
+    let state = silent_state(&mut watcher, 1).await;
+    assert_eq!((&state["flow"], &state["keys"][0]["key"]), (&json!("QUIET"), &json!("quiet/a")));
+    assert!(state["keys"][0]["since"].as_i64().is_some_and(|since| since > 1_700_000_000), "{state}");
+    until("it is kept", async || {
+        let kept = std::fs::read_to_string(home.path().join("data/silence.json")).unwrap_or_default();
+        let kept: Value = serde_json::from_str(&kept).unwrap_or_default();
+        let flows = kept["flows"].as_object()?;
+        flows.values().any(|flow| flow["devices"]["quiet/a"].is_i64()).then_some(())
+    })
+    .await;
+
+    gateway.kill();
+    let mut gateway = home.start();
+    gateway.wait_for_log(&["flows loaded"]);
+    let mut alarms = Client::connect(home.mqtt, "alarms again").await;
+    alarms.subscribe("alarm/#").await;
+    let mut watcher = Client::connect(home.mqtt, "watcher again").await;
+    watcher.subscribe("hearthgate/+/flow/QUIET/silent").await;
+    silent_state(&mut watcher, 1).await;
+    let mut device = Client::connect(home.mqtt, "device again").await;
+    publish(&mut device, "quiet/a", r#"{"n":1}"#).await;
+    let (topic, _) = alarms.next().await;
+    assert_eq!(topic, "alarm/back", "a silence is told once");
+    silent_state(&mut watcher, 0).await;
+    assert_eq!(alarms.next().await.0, "alarm/silent", "and so is the next one");
 }

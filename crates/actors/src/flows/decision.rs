@@ -20,9 +20,9 @@ pub(super) fn decide(message: &InboundMessage, flows: &[Arc<Flow>]) -> Vec<Route
             return vec![RouteDecision::Refused { flow_id: None, reason: reason.to_string(), pointer: String::new() }];
         }
     };
-    let decide = |flow: &Arc<Flow>| match flow.schema.validate(&payload) {
+    let decide = |flow: &Arc<Flow>| match flow.check_record(&message.topic, &message.payload, &payload) {
         Ok(()) => RouteDecision::Accepted(Arc::clone(flow)),
-        Err(violations) => refuse(message, flow, ReadingProblem::of_violations(&violations)),
+        Err(problem) => refuse(message, flow, problem),
     };
     flows.iter().map(decide).collect()
 }

@@ -10,6 +10,7 @@ mod lineage;
 pub mod poster;
 mod refusal;
 pub mod router;
+pub mod silence;
 pub mod writer;
 
 pub use refusal::{FlowCompileError, ReloadFailure, ReplayRefusal};

@@ -8,6 +8,7 @@ use crate::flows::commit::JournalCommitter;
 use crate::flows::commit::{CommitGroup, CommitOutcome, RouteDecision};
 use crate::flows::decision::decide;
 use crate::flows::refusal::ReplayRefusal;
+use crate::flows::silence::SilenceBoard;
 use crate::flows::{dead_letters, poster};
 use crate::in_hand::{HARMLESS, InHand, MarkHolder, MessageMark};
 use crate::lock::lock;
@@ -75,6 +76,8 @@ pub struct RouterDeps {
     pub sharing: FlowSharing,
     /// Where it is told what became of messages.
     pub traffic: TrafficTap,
+    /// Where it is written down who is heard.
+    pub silence: Arc<SilenceBoard>,
     /// What ended the process before.
     pub in_hand: Arc<InHand>,
 }
@@ -233,6 +236,7 @@ impl FlowRouterActor {
             let count = |is_it: fn(&RouteDecision) -> bool| decisions.iter().filter(|one| is_it(one)).count() as u64;
             self.counters.refused.add(count(RouteDecision::is_refused));
             self.counters.skipped.add(count(|decision| matches!(decision, RouteDecision::Skipped { .. })));
+            self.deps.silence.hear(message, &decisions);
             self.group.push(index, decisions);
         }
     }

@@ -12,6 +12,7 @@ use crate::metrics::{CountedOutcome, MetricCounter};
 use crate::poison::{PoisonKey, PoisonMessages};
 use crate::traffic::TrafficTap;
 use actix::prelude::*;
+use hearthgate_domain::event_time::{EventMoment, EventZone};
 use hearthgate_domain::fate::FateOutcome as Told;
 use hearthgate_domain::flow::{ActionKind, Flow};
 use hearthgate_domain::payload::{JsonPayload, ValueFormat};
@@ -26,7 +27,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// The name under which the journal keeps what it still needs.
 pub const CONSUMER: &str = "records";
@@ -55,6 +56,8 @@ pub struct WriterDeps {
     pub linger: Duration,
     /// How values that are no strings are written.
     pub value_format: ValueFormat,
+    /// Of event times that don't say theirs.
+    pub time_zone: EventZone,
     /// Why nothing is written, for readiness; empty when all is well.
     pub trouble: Condition,
     /// Where it is told what is stored.
@@ -327,7 +330,16 @@ impl Work {
                 fields =
                     names.map(|(at, (name, value))| (name_as_before(before, at, name), (&*value).into())).collect();
             }
-            typed = table.map(|table| table.row(&flow.topic.captures(entry.topic).collect::<Vec<_>>(), &payload));
+            if let Some(table) = table {
+                let zone = &self.deps.time_zone;
+                let moment = flow.event_time(entry.topic, entry.payload, &payload, entry.received_at, zone);
+                let EventMoment { time, problem } = moment.map_err(|problem| problem.to_string())?;
+                if let Some(problem) = problem {
+                    note_unreadable_time(flow, &problem);
+                }
+                let levels: Vec<(&str, &str)> = flow.topic.captures(entry.topic).collect();
+                typed = Some(table.row(&levels, &payload, time));
+            }
         }
         Ok(FlowRecord {
             seq: entry.seq,
@@ -437,6 +449,13 @@ impl Work {
             error!(%reason, "records wait in the journal");
         }
     }
+}
+
+/// The value is not in the warning, so that a clock that is wrong in each message is told once.
+fn note_unreadable_time(flow: &Flow, problem: &str) {
+    MetricCounter::unreadable_times(&flow.code).add(1);
+    warn!(flow = %flow.code, "messages tell no time that can be read as event_time; `hearthgate flow test` shows why");
+    debug!(flow = %flow.code, problem, "a time that can not be read");
 }
 
 /// For the tests: a record that kills the writer while a whole batch is in hand.

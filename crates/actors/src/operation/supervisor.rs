@@ -8,8 +8,9 @@ use crate::messages::{PublishMessages, RestartGateway};
 use crate::mqtt::LinkStatus;
 use crate::operation::announced::AnnouncedMemory;
 use crate::operation::discovery::RestartTarget;
+use crate::retained::{is_taken, retained};
 use actix::prelude::*;
-use hearthgate_domain::delivery::{OutboundMessage, QoS};
+use hearthgate_domain::delivery::OutboundMessage;
 use hearthgate_supervision::{ActorExit, ActorFailure, ActorHealth, ActorRegistry, ActorStatus};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,20 +170,6 @@ async fn tell(deps: &SupervisorDeps, told: &mut BTreeMap<String, String>) {
     if is_taken(publish, news).await {
         *told = states;
     }
-}
-
-async fn is_taken(publish: &Recipient<PublishMessages>, messages: Vec<OutboundMessage>) -> bool {
-    let reason = match publish.send(PublishMessages(messages)).await {
-        Ok(Ok(())) => return true,
-        Ok(Err(reason)) => reason.to_string(),
-        Err(reason) => reason.to_string(),
-    };
-    warn!(reason, "the gateway's state could not be published");
-    false
-}
-
-fn retained(topic: &str, payload: &str) -> OutboundMessage {
-    OutboundMessage { topic: topic.into(), payload: payload.to_owned().into(), qos: QoS::AtLeastOnce, retain: true }
 }
 
 fn state_topic(prefix: &str, interface: &str) -> String {

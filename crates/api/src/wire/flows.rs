@@ -60,6 +60,8 @@ pub struct FlowFigures {
     pub delivered: u64,
     /// Dead letters that are kept of it.
     pub dead: u64,
+    /// Devices that are silent, by its option `silence`.
+    pub silent: u64,
     /// When its last message came in, if one did.
     pub last_at: Option<DateTime<Utc>>,
 }

@@ -1,12 +1,14 @@
 //! From a row to a flow that can run.
 
 use crate::duration::BoundedDuration;
-use crate::flow::options::{FlowAction, FlowOptions, HeaderValue};
+use crate::flow::action::FlowAction;
+use crate::flow::endpoint;
+use crate::flow::options::FlowOptions;
 use crate::flow::problem::RowProblem;
-use crate::flow::row_options;
+use crate::flow::row_options::{self, RowOptions};
+use crate::flow::silence;
 use crate::flow::topic::FlowTopic;
-use crate::flow::{EndpointTarget, Flow, FlowRow, HistoryOptions, StoreTarget};
-use crate::retry::RetrySchedule;
+use crate::flow::{Flow, FlowRow, HistoryOptions, StoreTarget};
 use crate::schema::PayloadSchema;
 use crate::topic::validate_topic_name;
 use thiserror::Error;
@@ -30,21 +32,8 @@ const MAX_TOPIC: usize = 255;
 const MAX_URL: usize = 500;
 /// The shortest name limit among the databases, PostgreSQL's.
 const MAX_TABLE_NAME: usize = 63;
-const MAX_CONCURRENCY: u16 = 64;
 /// Tables with another purpose.
 const RESERVED_TABLES: [&str; 3] = ["mqtt_servers", "flows", "data"];
-/// Headers that the call itself sets.
-const RESERVED_HEADERS: [&str; 8] = [
-    "authorization",
-    "connection",
-    "content-length",
-    "host",
-    "transfer-encoding",
-    "webhook-id",
-    "webhook-signature",
-    "webhook-timestamp",
-];
-
 impl Flow {
     /// Makes a flow of a row.
     ///
@@ -65,15 +54,20 @@ fn build(row: FlowRow) -> Result<Flow, RowProblem> {
     check_limits(&row)?;
     let topic = FlowTopic::parse(&row.topic).map_err(|error| ("topic", error.to_string()))?;
     let schema = schema(&row.payload_schema)?;
-    let (options, reading) = row_options::read(row.options.as_deref(), &schema)?;
+    let RowOptions { options, reading, event_time } = row_options::read(row.options.as_deref(), &schema)?;
     let actions = actions(&row.action, &options.actions)?;
-    check_publishing(&actions, &topic)?;
+    check_publishing("options.actions", &actions, &topic)?;
+    check_publishing("options.silent_actions", &options.silent_actions, &topic)?;
+    let silence = silence::compile(&row, &options)?;
     let stores = actions.contains(&FlowAction::StoreDb {});
     let posts = actions.contains(&FlowAction::PostEndpoint {});
     let store = if stores { Some(store(&options)?) } else { refuse_store_options(&options)? };
-    let endpoint =
-        if posts { Some(endpoint(row.endpoint_url.as_deref(), &options)?) } else { refuse_endpoint_options(&options)? };
-    if options.event_time.is_some() && options.table.is_none() {
+    let endpoint = match posts {
+        true => Some(endpoint::compile(row.endpoint_url.as_deref(), &options)?),
+        false if silence::posts(&options) => None,
+        false => endpoint::refuse_options(&options)?,
+    };
+    if event_time.is_some() && options.table.is_none() {
         let problem = "is a column of the flow's own table; name that with options.table".to_string();
         return Err(("options.event_time", problem));
     }
@@ -87,10 +81,11 @@ fn build(row: FlowRow) -> Result<Flow, RowProblem> {
         actions,
         store,
         endpoint,
-        event_time: options.event_time.map(String::into_boxed_str),
+        event_time: event_time.map(Box::new),
         retained: options.retained.unwrap_or_default(),
         on_change: options.on_change,
         min_interval: options.min_interval.map(BoundedDuration::duration),
+        silence,
         reading: reading.map(Box::new),
         value_format: options.value_format,
         history,
@@ -157,8 +152,7 @@ fn actions(column: &str, further: &[FlowAction]) -> Result<Vec<FlowAction>, RowP
 }
 
 /// A topic without template parts is known now: it must be a topic, and not bring the message back to the flow.
-fn check_publishing(actions: &[FlowAction], topic: &FlowTopic) -> Result<(), RowProblem> {
-    let field = "options.actions";
+fn check_publishing(field: &'static str, actions: &[FlowAction], topic: &FlowTopic) -> Result<(), RowProblem> {
     for action in actions {
         let FlowAction::Publish { topic: target, .. } = action else { continue };
         if target.contains("{{") || target.contains("{%") {
@@ -194,71 +188,6 @@ fn store(options: &FlowOptions) -> Result<StoreTarget, RowProblem> {
     Ok(StoreTarget { table: Some(table.as_str().into()), attributes })
 }
 
-fn endpoint(url: Option<&str>, options: &FlowOptions) -> Result<EndpointTarget, RowProblem> {
-    let url = url.unwrap_or_default().trim();
-    match (url.is_empty(), options.url_template.is_some()) {
-        (true, false) => return Err(("endpoint_url", "POST_ENDPOINT needs an endpoint_url".to_string())),
-        (true, true) => {}
-        (false, _) => check_url(url)?,
-    }
-    let concurrency = options.concurrency.unwrap_or(1);
-    if !(1..=MAX_CONCURRENCY).contains(&concurrency) {
-        return Err(("options.concurrency", format!("is 1 to {MAX_CONCURRENCY}, not {concurrency}")));
-    }
-    if options.timeout.is_some_and(|timeout| timeout == BoundedDuration::default()) {
-        return Err(("options.timeout", "must be longer than nothing".to_string()));
-    }
-    let retry = options.retry.clone().map(RetrySchedule::new).transpose();
-    let headers = options.headers.iter().map(|(name, value)| header(name, value)).collect::<Result<_, _>>()?;
-    Ok(EndpointTarget {
-        url: url.into(),
-        url_template: options.url_template.as_deref().map(Into::into),
-        body_template: options.body_template.as_deref().map(Into::into),
-        headers,
-        auth: options.auth.clone(),
-        webhook_secret: options.webhook_secret.clone(),
-        timeout: options.timeout.map(BoundedDuration::duration),
-        retry: retry.map_err(|error| ("options.retry", error.to_string()))?,
-        concurrency,
-    })
-}
-
-/// What can be said of a URL without taking it apart; the HTTP client does the rest.
-fn check_url(url: &str) -> Result<(), RowProblem> {
-    let rest = url
-        .split_once("://")
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"));
-    let host = rest.map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    let blank = url.contains(|character: char| character.is_whitespace() || character.is_control());
-    if blank || host.is_none_or(str::is_empty) {
-        return Err((
-            "endpoint_url",
-            format!("{url:?} is no address of the form http://HOST/PATH or https://HOST/PATH"),
-        ));
-    }
-    Ok(())
-}
-
-/// RFC 9110, section 5: a name is a token, a value is visible text.
-fn header(name: &str, value: &HeaderValue) -> Result<(Box<str>, HeaderValue), RowProblem> {
-    let field = "options.headers";
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(token) {
-        return Err((field, format!("{name:?} is no name of a header")));
-    }
-    let name = name.to_ascii_lowercase();
-    if RESERVED_HEADERS.contains(&name.as_str()) {
-        return Err((field, format!("{name} is set by the call itself; see auth and webhook_secret")));
-    }
-    let visible = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
-    match value {
-        HeaderValue::Text(text) if !text.bytes().all(visible) => {
-            Err((field, format!("the value of {name} must be visible ASCII text")))
-        }
-        HeaderValue::Text(_) | HeaderValue::Secret { .. } => Ok((name.into(), value.clone())),
-    }
-}
-
 fn refuse_store_options(options: &FlowOptions) -> Result<Option<StoreTarget>, RowProblem> {
     let without_effect = "has no effect without the action STORE_DB";
     match (&options.table, options.attributes) {
@@ -268,27 +197,10 @@ fn refuse_store_options(options: &FlowOptions) -> Result<Option<StoreTarget>, Ro
     }
 }
 
-fn refuse_endpoint_options(options: &FlowOptions) -> Result<Option<EndpointTarget>, RowProblem> {
-    let given = [
-        ("options.headers", !options.headers.is_empty()),
-        ("options.auth", options.auth.is_some()),
-        ("options.webhook_secret", options.webhook_secret.is_some()),
-        ("options.timeout", options.timeout.is_some()),
-        ("options.retry", options.retry.is_some()),
-        ("options.concurrency", options.concurrency.is_some()),
-        ("options.url_template", options.url_template.is_some()),
-        ("options.body_template", options.body_template.is_some()),
-    ];
-    match given.into_iter().find(|(_, given)| *given) {
-        Some((field, _)) => Err((field, "has no effect without the action POST_ENDPOINT".to_string())),
-        None => Ok(None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{LogLevel, OnChange, RetainedPolicy};
+    use crate::flow::{HeaderValue, LogLevel, OnChange, RetainedPolicy};
     use std::time::Duration;
 
     fn row() -> FlowRow {
@@ -363,6 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn notices_of_silence_are_taken_by_a_flow_of_their_own() {
+        let options = r#"{"silence": "1h", "headers": {"X-Site": "home"}, "body_template": "{{ payload.t }}",
+            "silent_actions": [{"type": "LOG"}, {"type": "POST_ENDPOINT"}]}"#;
+        let silence = with_options("POST_ENDPOINT", options).unwrap().silence.unwrap();
+        assert_eq!(silence.after.duration(), Duration::from_secs(3_600));
+        let notices = silence.notices.unwrap();
+        assert_eq!(notices.actions, [FlowAction::PostEndpoint {}, FlowAction::Log { level: LogLevel::Info }]);
+        let endpoint = notices.endpoint.as_ref().unwrap();
+        assert_eq!((endpoint.headers.len(), endpoint.body_template.as_ref()), (1, None));
+        let quiet = with_options("STORE_DB", &options.replace(r#", "body_template": "{{ payload.t }}""#, "")).unwrap();
+        assert!(quiet.endpoint.is_none() && quiet.silence.unwrap().notices.unwrap().endpoint.is_some());
+        assert_eq!(with_options("LOG", r#"{"silence": "1h"}"#).unwrap().silence.unwrap().notices, None);
+    }
+
+    #[test]
     fn options_that_cannot_work_are_refused() {
         for (action, options, field) in [
             ("STORE_DB", r#"{"attributes": false}"#, "options.attributes"),
@@ -376,6 +303,14 @@ mod tests {
             ("POST_ENDPOINT", r#"{"headers": {"a b": "x"}}"#, "options.headers"),
             ("POST_ENDPOINT", r#"{"headers": {"X": "a\nb"}}"#, "options.headers"),
             ("POST_ENDPOINT", r#"{"headers": {"Host": "x"}}"#, "options.headers"),
+            ("LOG", r#"{"silence": "1ms"}"#, "options.silence"),
+            ("LOG", r#"{"silent_actions": [{"type": "LOG"}]}"#, "options.silent_actions"),
+            ("LOG", r#"{"silence": "1h", "silent_actions": [{"type": "STORE_DB"}]}"#, "options.silent_actions"),
+            (
+                "LOG",
+                r#"{"silence": "1h", "silent_actions": [{"type": "PUBLISH", "topic": "sensors/hall"}]}"#,
+                "options.silent_actions",
+            ),
             ("PUBLISH", "{}", "action"),
             ("PUBLISH", r#"{"actions": [{"type": "PUBLISH", "topic": "sensors/hall"}]}"#, "options.actions"),
             ("PUBLISH", r#"{"actions": [{"type": "PUBLISH", "topic": "a/+"}]}"#, "options.actions"),

@@ -3,28 +3,33 @@
 //! A [`FlowRow`] is what stands in the database; [`Flow::compile`] makes of it a flow that can run, or says which field
 //! of which flow is wrong. One flow that cannot be compiled concerns no other.
 
+mod action;
 pub mod change_filter;
 mod compile;
+mod endpoint;
 mod history;
 pub mod learn;
 mod options;
 mod problem;
 mod row_options;
+mod silence;
 mod topic;
 mod verdict;
 
+pub use action::{ActionKind, FlowAction, LogLevel, PromisedActions};
 pub use compile::FlowError;
+pub use endpoint::EndpointTarget;
 pub use history::HistoryOptions;
 pub use options::{
-    ActionKind, EndpointAuth, FlowAction, FlowOptions, HeaderValue, LogLevel, OnChange, PromisedActions,
-    RetainedPolicy, RollupOption, SecretRef, SecretRefError,
+    EndpointAuth, FlowOptions, HeaderValue, OnChange, RetainedPolicy, RollupOption, SecretRef, SecretRefError,
 };
+pub use silence::SilenceRule;
 pub use topic::{CaptureError, FlowTopic};
 pub use verdict::RecordVerdict;
 
+use crate::event_time::EventTimeReading;
 use crate::payload::{JsonPayload, ValueFormat, field_text};
 use crate::reading::RecordReading;
-use crate::retry::RetrySchedule;
 use crate::schema::PayloadSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -113,8 +118,8 @@ pub struct Flow {
     pub store: Option<StoreTarget>,
     /// Where `POST_ENDPOINT` posts; present exactly when that is one of the actions.
     pub endpoint: Option<EndpointTarget>,
-    /// The field that holds the time of the event; none for the time of receipt.
-    pub event_time: Option<Box<str>>,
+    /// Where the time of the event is; none for the time of receipt.
+    pub event_time: Option<Box<EventTimeReading>>,
     /// What happens to retained messages.
     pub retained: RetainedPolicy,
     /// Whether a message like the one before it is passed over.
@@ -123,6 +128,8 @@ pub struct Flow {
     pub min_interval: Option<Duration>,
     /// How records are read; none: a payload is a record.
     pub reading: Option<Box<RecordReading>>,
+    /// When one of its devices counts as silent.
+    pub silence: Option<SilenceRule>,
     /// How values are written; none for what the configuration says.
     pub value_format: Option<ValueFormat>,
     /// How long what is stored stays.
@@ -139,29 +146,6 @@ pub struct StoreTarget {
     pub table: Option<Box<str>>,
     /// Whether each field becomes a row of the table `data`.
     pub attributes: bool,
-}
-
-/// Where and how a flow posts its messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointTarget {
-    /// `http` or `https`; empty only when there is a template.
-    pub url: Box<str>,
-    /// Makes the URL of each message.
-    pub url_template: Option<Box<str>>,
-    /// Makes the body of each message; without it the body is the payload.
-    pub body_template: Option<Box<str>>,
-    /// Further headers, names in lower case.
-    pub headers: Vec<(Box<str>, HeaderValue)>,
-    /// `Authorization`.
-    pub auth: Option<EndpointAuth>,
-    /// Signs each call (Standard Webhooks).
-    pub webhook_secret: Option<SecretRef>,
-    /// How long a call may take; none for what the configuration says.
-    pub timeout: Option<Duration>,
-    /// When to try again; none for what the configuration says.
-    pub retry: Option<RetrySchedule>,
-    /// Calls at the same time, 1 to 64. With more than 1 the order is not kept.
-    pub concurrency: u16,
 }
 
 impl Flow {

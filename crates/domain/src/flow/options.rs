@@ -1,6 +1,6 @@
 //! Options of a flow, beyond the columns of an existing database: JSON in a table of our own.
 
-use crate::delivery::QoS;
+use super::action::FlowAction;
 use crate::duration::BoundedDuration;
 use crate::payload::ValueFormat;
 use crate::reading::ReadingOptions;
@@ -17,9 +17,9 @@ pub struct FlowOptions {
     /// Actions after that of the row.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<FlowAction>,
-    /// The payload field that holds the time of the event.
+    /// Where the time of the event is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub event_time: Option<String>,
+    pub event_time: Option<Value>,
     /// A table with a column for each field of the schema.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
@@ -59,6 +59,12 @@ pub struct FlowOptions {
     /// At most one message of a topic within this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_interval: Option<BoundedDuration>,
+    /// After how long without a message a device is silent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silence: Option<BoundedDuration>,
+    /// What happens when a device falls silent or comes back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silent_actions: Vec<FlowAction>,
     /// How values are written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value_format: Option<ValueFormat>,
@@ -116,134 +122,6 @@ pub struct RollupOption {
     /// How long windows are kept; none for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<BoundedDuration>,
-}
-
-/// What happens to a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields)]
-pub enum FlowAction {
-    /// It is stored in the database.
-    StoreDb {},
-    /// It is posted to the flow's endpoint.
-    PostEndpoint {},
-    /// It is published again.
-    Publish {
-        /// Template of the topic.
-        topic: String,
-        /// With this QoS.
-        #[serde(default)]
-        qos: QoS,
-        /// Whether the broker keeps it.
-        #[serde(default)]
-        retain: bool,
-    },
-    /// It is written to the log.
-    Log {
-        /// With this level.
-        #[serde(default)]
-        level: LogLevel,
-    },
-}
-
-impl FlowAction {
-    /// Its name, as in the column `action`.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.part().map_or("LOG", ActionKind::name)
-    }
-
-    /// What it is when it fails by itself; writing to the log can't.
-    #[must_use]
-    pub fn part(&self) -> Option<ActionKind> {
-        match self {
-            FlowAction::StoreDb {} => Some(ActionKind::Store),
-            FlowAction::PostEndpoint {} => Some(ActionKind::Post),
-            FlowAction::Publish { .. } => Some(ActionKind::Publish),
-            FlowAction::Log { .. } => None,
-        }
-    }
-}
-
-/// A part of a flow's actions that can fail by itself, and be replayed by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ActionKind {
-    /// `STORE_DB`, and counting the message.
-    Store,
-    /// `POST_ENDPOINT`.
-    Post,
-    /// `PUBLISH`.
-    Publish,
-}
-
-impl ActionKind {
-    /// All of them.
-    pub const ALL: [ActionKind; 3] = [ActionKind::Store, ActionKind::Post, ActionKind::Publish];
-
-    /// The name of its actions, as in the column `action`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            ActionKind::Store => "STORE_DB",
-            ActionKind::Post => "POST_ENDPOINT",
-            ActionKind::Publish => "PUBLISH",
-        }
-    }
-
-    /// The part of that name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<ActionKind> {
-        ActionKind::ALL.into_iter().find(|part| part.name() == name)
-    }
-}
-
-/// Which parts of a flow a message was accepted for: what waits is not forgotten when the flow loses one of them meanwhile.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PromisedActions(u8);
-
-impl PromisedActions {
-    /// Of a message whose acceptance does not tell: the flow's actions are what it has when its turn comes.
-    pub const UNKNOWN: PromisedActions = PromisedActions(0);
-
-    /// These parts.
-    #[must_use]
-    pub fn of(parts: impl IntoIterator<Item = ActionKind>) -> Self {
-        PromisedActions(parts.into_iter().fold(0, |bits, part| bits | 1 << part as u8))
-    }
-
-    /// As [`PromisedActions::bits`] told; bits that name no part are dropped.
-    #[must_use]
-    pub fn from_bits(bits: u8) -> Self {
-        PromisedActions(bits & PromisedActions::of(ActionKind::ALL).0)
-    }
-
-    /// As three bits, to be kept with the message: `STORE_DB` is 1, `POST_ENDPOINT` 2, `PUBLISH` 4.
-    #[must_use]
-    pub fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// Whether this part is among them.
-    #[must_use]
-    pub fn includes(self, part: ActionKind) -> bool {
-        self.0 & 1 << part as u8 != 0
-    }
-}
-
-/// Levels of the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogLevel {
-    /// The least important.
-    Trace,
-    /// For those who look for an error.
-    Debug,
-    /// For everybody.
-    #[default]
-    Info,
-    /// Something is odd.
-    Warn,
-    /// Something failed.
-    Error,
 }
 
 /// What happens to retained messages, which a broker sends when a subscription is made.
@@ -376,7 +254,7 @@ mod tests {
 
     #[test]
     fn options_are_read_and_written_alike() {
-        let text = r#"{"actions":[{"type":"PUBLISH","topic":"out/{{ captures.room }}","qos":1,"retain":true},{"type":"LOG","level":"warn"}],"event_time":"ts","table":"climate","attributes":false,"headers":{"X-Key":{"secret":"env:KEY"},"X-Site":"home"},"auth":{"basic":{"username":"u","password":"file:/run/p"}},"webhook_secret":"env:HOOK","timeout":"5s","retry":["0s","5s"],"concurrency":2,"url_template":"u","body_template":"b","retained":"first_only","on_change":["t"],"min_interval":"2m","value_format":"python"}"#;
+        let text = r#"{"actions":[{"type":"PUBLISH","topic":"out/{{ captures.room }}","qos":1,"retain":true,"payload_template":"{{ payload.t }}"},{"type":"LOG","level":"warn"}],"event_time":"ts","table":"climate","attributes":false,"headers":{"X-Key":{"secret":"env:KEY"},"X-Site":"home"},"auth":{"basic":{"username":"u","password":"file:/run/p"}},"webhook_secret":"env:HOOK","timeout":"5s","retry":["0s","5s"],"concurrency":2,"url_template":"u","body_template":"b","retained":"first_only","on_change":["t"],"min_interval":"2m","silence":"1h","silent_actions":[{"type":"LOG","level":"warn"}],"value_format":"python"}"#;
         let options: FlowOptions = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&options).unwrap(), text);
         assert_eq!(serde_json::from_str::<FlowOptions>("{}").unwrap(), FlowOptions::default());
@@ -389,6 +267,7 @@ mod tests {
             r#"{"retires": []}"#,
             r#"{"actions": [{"type": "STORE_DB", "table": "x"}]}"#,
             r#"{"actions": [{"type": "MAIL"}]}"#,
+            r#"{"actions": [{"type": "PUBLISH", "topic": "x", "payload": "{}"}]}"#,
             r#"{"on_change": false}"#,
             r#"{"on_change": []}"#,
             r#"{"timeout": 5}"#,

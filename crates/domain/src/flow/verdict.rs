@@ -1,6 +1,8 @@
 //! What a flow makes of one message.
 
 use super::Flow;
+use crate::delivery::UnixMicros;
+use crate::event_time::{EventMoment, EventZone, TimedMessage};
 use crate::payload::JsonPayload;
 use crate::reading::{MessageSource, ReadingProblem, RecordOutcome};
 use crate::schema::SchemaViolation;
@@ -51,11 +53,11 @@ impl Flow {
         let source = self.source(topic, payload);
         let checked = match &self.reading {
             Some(reading) => match reading.key(&source).and_then(|_| reading.read(&source)) {
-                Ok(RecordOutcome::Record(record)) => self.check(record.as_bytes()),
+                Ok(RecordOutcome::Record(record)) => self.check(topic, payload, record.as_bytes()),
                 Ok(RecordOutcome::Skipped(reason)) => return RecordVerdict::Skipped(reason),
                 Err(problem) => Err(problem),
             },
-            None => self.check(payload),
+            None => self.check(topic, payload, payload),
         };
         checked.map_or_else(refuse, |()| RecordVerdict::Accepted)
     }
@@ -66,9 +68,39 @@ impl Flow {
         MessageSource { flow_code: &self.code, topic, captures: self.topic.captures(topic).collect(), payload }
     }
 
-    fn check(&self, record: &[u8]) -> Result<(), ReadingProblem> {
-        let record = JsonPayload::parse(record)?;
-        self.schema.validate(&record).map_err(|violations| ReadingProblem::of_violations(&violations))
+    /// Checks the record of a payload: against the schema, and whether it has the time that it needs.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check_record(&self, topic: &str, payload: &[u8], record: &JsonPayload<'_>) -> Result<(), ReadingProblem> {
+        self.schema.validate(record).map_err(|violations| ReadingProblem::of_violations(&violations))?;
+        if self.event_time.as_ref().is_some_and(|time| time.refuses()) {
+            // In whatever zone it is read, and whenever it came.
+            self.event_time(topic, payload, record, 0, &EventZone::UTC)?;
+        }
+        Ok(())
+    }
+
+    /// The time of a record's event. It came at `received_at`; a time without an offset is of `zone`, unless the flow names
+    /// another.
+    ///
+    /// # Errors
+    /// There is none that can be read, and the flow refuses such messages.
+    pub fn event_time(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        record: &JsonPayload<'_>,
+        received_at: UnixMicros,
+        zone: &EventZone,
+    ) -> Result<EventMoment, ReadingProblem> {
+        let Some(time) = &self.event_time else { return Ok(EventMoment::default()) };
+        let message = TimedMessage { source: self.source(topic, payload), record, received_at };
+        time.read(&message, self.reading.as_deref(), zone)
+    }
+
+    fn check(&self, topic: &str, payload: &[u8], record: &[u8]) -> Result<(), ReadingProblem> {
+        self.check_record(topic, payload, &JsonPayload::parse(record)?)
     }
 }
 

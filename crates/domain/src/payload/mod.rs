@@ -5,7 +5,6 @@
 //! whether a text is already compact. The scanner in here checks the whole grammar of RFC 8259, is not recursive, and
 //! remembers what lets the usual value pass on without a copy.
 
-pub mod event_time;
 mod pointer;
 pub(crate) mod python;
 mod scan;

@@ -1,9 +1,10 @@
 //! One field of a record: where its value is found, and what is made of it.
 
 use super::expression::{ExpressionNames, ExpressionRef, ExpressionSet};
+use super::pointer::FieldPointer;
 use super::problem::ReadingProblem;
 use super::source::JsonRoot;
-use crate::payload::{JsonKind, JsonPointer, RawJson, ValueFormat, field_text};
+use crate::payload::{JsonKind, RawJson, ValueFormat, field_text};
 use minijinja::value::{Value, ValueKind};
 use std::borrow::Cow;
 
@@ -25,13 +26,6 @@ pub(super) enum FieldSource {
     /// The first that is there.
     Pointers(Vec<FieldPointer>),
     Expression(ExpressionRef),
-}
-
-/// A pointer from the element, or, with `^` before it, from the payload.
-#[derive(Clone, Debug)]
-pub(super) struct FieldPointer {
-    pub(super) is_from_payload: bool,
-    pub(super) pointer: JsonPointer,
 }
 
 /// `as`.
@@ -110,9 +104,7 @@ impl FieldRule {
     pub(super) fn origin_text(&self) -> String {
         match &self.source {
             FieldSource::Pointers(pointers) => {
-                let text =
-                    |one: &FieldPointer| format!("{}{}", if one.is_from_payload { "^" } else { "" }, one.pointer);
-                pointers.iter().map(text).collect::<Vec<_>>().join(" or ")
+                pointers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
             }
             FieldSource::Expression(expression) => expression.to_string(),
         }

@@ -9,10 +9,12 @@ mod expression;
 mod field;
 mod flatten;
 mod options;
+mod pointer;
 mod problem;
 mod source;
 
 pub use options::{READING_OPTIONS, ReadingOptions};
+pub use pointer::FieldPointer;
 pub use problem::ReadingProblem;
 pub use source::MessageSource;
 
@@ -130,6 +132,18 @@ impl RecordReading {
             }
             self.record(source, origin).map(RecordOutcome::Record)
         })
+    }
+
+    /// The value at a pointer, as JSON; `None` when it is not there.
+    ///
+    /// # Errors
+    /// The payload is not what the options say.
+    pub fn value_at(
+        &self,
+        source: &MessageSource<'_>,
+        pointer: &FieldPointer,
+    ) -> Result<Option<String>, ReadingProblem> {
+        self.with_origin(source, |origin, _| Ok(origin.find(pointer).map(|value| value.text().to_owned())))
     }
 
     /// What tells a message's device from others; `None` for its topic.

@@ -1,7 +1,8 @@
 //! From the options of a flow to the way it reads; all that is wrong is told at once.
 
 use super::expression::{ExpressionRef, ExpressionSet};
-use super::field::{ConversionTarget, FieldPointer, FieldRule, FieldSource};
+use super::field::{ConversionTarget, FieldRule, FieldSource};
+use super::pointer::FieldPointer;
 use super::{FieldPlan, PayloadForm, RecordReading};
 use crate::payload::JsonPointer;
 use crate::suggestion::unknown_word;
@@ -219,9 +220,7 @@ impl Compiler {
     }
 
     fn pointer(&mut self, place: &str, text: &str) -> Option<FieldPointer> {
-        let (is_from_payload, pointer) = text.strip_prefix('^').map_or((false, text), |rest| (true, rest));
-        let pointer = JsonPointer::parse(pointer).map_err(|error| error.to_string());
-        self.told(place, pointer).map(|pointer| FieldPointer { is_from_payload, pointer })
+        self.told(place, FieldPointer::parse(text).map_err(|error| error.to_string()))
     }
 
     fn told<T>(&mut self, place: &str, result: Result<T, String>) -> Option<T> {

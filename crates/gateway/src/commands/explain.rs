@@ -4,17 +4,19 @@
 use crate::database;
 use crate::exit::{CommandFailure, ExitStatus};
 use crate::maps;
+use crate::wiring::options;
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, Utc};
 use hearthgate_actors::flows::catalog;
 use hearthgate_actors::flows::poster::{RenderedCall, body_purpose};
+use hearthgate_domain::event_time::EventMoment;
 use hearthgate_domain::flow::{Flow, FlowAction, RecordVerdict};
 use hearthgate_domain::mapping::MessageCodec;
-use hearthgate_domain::payload::{self, JsonPayload};
+use hearthgate_domain::payload::JsonPayload;
 use hearthgate_domain::reading::ReadingProblem;
 use hearthgate_domain::topic::validate_topic_name;
 use hearthgate_endpoints::template::TemplatePurpose;
-use hearthgate_settings::{GatewaySettings, LoadedSettings, ValueFormatSetting};
+use hearthgate_settings::{FlowSettings, GatewaySettings, LoadedSettings};
 use hearthgate_storage::sql::{TypedRow, TypedTable};
 use serde_json::{Map, Value, json};
 use std::io::{Read, Write};
@@ -106,7 +108,7 @@ fn of_flows(settings: &GatewaySettings, topic: &str, payload: &[u8]) -> anyhow::
         let next = row.last_msg_id + 1;
         match catalog::compile(row) {
             Ok(flow) if flow.topic.filter().matches(topic) => {
-                found.push(of_flow(&flow, topic, payload, next, settings.flows.value_format));
+                found.push(of_flow(&flow, topic, payload, next, &settings.flows));
             }
             Ok(_) => {}
             Err(error) => notes.push(format!("not loaded: {error}")),
@@ -116,7 +118,7 @@ fn of_flows(settings: &GatewaySettings, topic: &str, payload: &[u8]) -> anyhow::
 }
 
 /// What one flow makes of a payload: its verdict, and the rows and the request that would follow.
-pub(crate) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, format: ValueFormatSetting) -> Value {
+pub(crate) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, settings: &FlowSettings) -> Value {
     let mut answer = Map::new();
     answer.insert("flow".into(), json!(&*flow.code));
     let captures: Map<String, Value> =
@@ -126,7 +128,7 @@ pub(crate) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, for
     }
     if let Some(reading) = &flow.reading {
         if let Ok(Some(elements)) = reading.split(payload) {
-            let of_element = |(element, number): (&Vec<u8>, i64)| of_flow(flow, topic, element, number, format);
+            let of_element = |(element, number): (&Vec<u8>, i64)| of_flow(flow, topic, element, number, settings);
             let records: Vec<Value> = elements.iter().zip(number..).map(of_element).collect();
             answer.insert("valid".into(), records.iter().all(|record| record["valid"] != false).into());
             answer.insert("records".into(), records.into());
@@ -167,11 +169,18 @@ pub(crate) fn of_flow(flow: &Flow, topic: &str, payload: &[u8], number: i64, for
             .collect();
         return refused(answer, errors);
     }
+    if let Err(problem) = flow.check_record(topic, payload, &parsed) {
+        return refused(answer, vec![in_json(&problem)]);
+    }
+    if let Some(silence) = &flow.silence {
+        answer.insert("silence".into(), silence.after.to_string().into());
+    }
     answer.insert("valid".into(), true.into());
     answer.insert("last_msg_id".into(), number.into());
     let message =
         RenderedCall { flow, topic, payload, received_at: Utc::now().timestamp_micros(), message_id: "(message id)" };
-    let actions: Vec<Value> = flow.actions.iter().map(|action| of_action(&message, action, &parsed, format)).collect();
+    let actions: Vec<Value> =
+        flow.actions.iter().map(|action| of_action(&message, action, &parsed, settings)).collect();
     answer.insert("actions".into(), actions.into());
     answer.into()
 }
@@ -180,15 +189,12 @@ fn of_action(
     message: &RenderedCall<'_>,
     action: &FlowAction,
     payload: &JsonPayload<'_>,
-    format: ValueFormatSetting,
+    settings: &FlowSettings,
 ) -> Value {
     let (flow, name) = (message.flow, action.name());
     match action {
         FlowAction::StoreDb {} => {
-            let format = flow.value_format.unwrap_or(match format {
-                ValueFormatSetting::Json => payload::ValueFormat::Json,
-                ValueFormatSetting::Python => payload::ValueFormat::Python,
-            });
+            let format = flow.value_format.unwrap_or_else(|| options::value_format(settings.value_format));
             let mut answer = json!({"action": name});
             let store = flow.store.as_ref();
             if store.is_none_or(|store| store.attributes) {
@@ -200,7 +206,11 @@ fn of_action(
             // A table that can't be was refused before.
             if let Ok(Some(table)) = TypedTable::of(flow) {
                 let levels: Vec<(&str, &str)> = flow.topic.captures(message.topic).collect();
-                of_row(flow, &table.row(&levels, payload), &mut answer);
+                let RenderedCall { topic, payload: sent, received_at, .. } = *message;
+                let moment = flow.event_time(topic, sent, payload, received_at, &settings.time_zone.0);
+                // What is refused for its time was refused before.
+                let moment = moment.unwrap_or_default();
+                of_row(flow, &table.row(&levels, payload, moment.time), &moment, &mut answer);
                 answer["table"] = table.name().into();
             }
             answer
@@ -223,10 +233,20 @@ fn of_action(
             json!({"action": name, "request": {"method": "POST", "url": url, "headers": headers,
                 "signed": endpoint.webhook_secret.is_some(), "body": body}})
         }
-        FlowAction::Publish { topic, qos, retain } => match message.render(topic, TemplatePurpose::Body) {
-            Ok(topic) => json!({"action": name, "topic": topic, "qos": u8::from(*qos), "retain": retain}),
-            Err(error) => json!({"action": name, "error": error.to_string()}),
-        },
+        FlowAction::Publish { topic, qos, retain, payload_template } => {
+            let topic = message.render(topic, TemplatePurpose::Body);
+            let payload = match payload_template {
+                Some(template) => message.render(template, TemplatePurpose::of_body(template, None)),
+                None => Ok(payload.text().to_owned()),
+            };
+            match (topic, payload) {
+                (Ok(topic), Ok(payload)) => {
+                    let qos = u8::from(*qos);
+                    json!({"action": name, "topic": topic, "qos": qos, "retain": retain, "payload": payload})
+                }
+                (Err(error), _) | (_, Err(error)) => json!({"action": name, "error": error.to_string()}),
+            }
+        }
         FlowAction::Log { level } => json!({"action": name, "level": level}),
     }
 }
@@ -242,12 +262,13 @@ fn in_json(ReadingProblem { pointer, reason }: &ReadingProblem) -> Value {
 }
 
 /// The row of the flow's own table.
-fn of_row(flow: &Flow, row: &TypedRow, answer: &mut Value) {
+fn of_row(flow: &Flow, row: &TypedRow, moment: &EventMoment, answer: &mut Value) {
     let cells = row.cells().map(|(name, value)| (name.to_owned(), json!(value)));
     answer["columns"] = Value::Object(cells.collect());
     if flow.event_time.is_some() {
-        let time = row.event_time().and_then(DateTime::from_timestamp_micros);
+        let time = moment.time.and_then(DateTime::from_timestamp_micros);
         answer["event_time"] = json!(time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
+        answer["event_time_problem"] = json!(moment.problem);
     }
 }
 
@@ -307,6 +328,9 @@ fn flow_in_words(entry: &Value, out: &mut dyn Write) -> std::io::Result<()> {
     }
     if entry["valid"] == true {
         writeln!(out, "  valid, would be number {}", entry["last_msg_id"])?;
+        if let Some(after) = entry.get("silence") {
+            writeln!(out, "  silent when nothing comes for {}", text(after))?;
+        }
     }
     for action in entry["actions"].as_array().into_iter().flatten() {
         writeln!(out, "  {}", text(&action["action"]))?;
@@ -319,11 +343,14 @@ fn flow_in_words(entry: &Value, out: &mut dyn Write) -> std::io::Result<()> {
         }
         if let Some(time) = action.get("event_time") {
             writeln!(out, "    event_time {}", time.as_str().unwrap_or("NULL: there is none that can be read"))?;
+            if let Some(problem) = action["event_time_problem"].as_str() {
+                writeln!(out, "    event_time: {problem}")?;
+            }
         }
         if let Some(request) = action.get("request") {
             writeln!(out, "    POST {} {}", text(&request["url"]), text(&request["body"]))?;
         }
-        for key in ["table", "topic", "level", "error"] {
+        for key in ["table", "topic", "payload", "level", "error"] {
             if let Some(value) = action.get(key) {
                 writeln!(out, "    {key} {}", text(value))?;
             }

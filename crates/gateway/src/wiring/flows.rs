@@ -8,8 +8,9 @@ use crate::wiring::slots::IntakeSlots;
 use crate::wiring::spawner::{ActorSlot, ActorSpawner};
 use anyhow::Context as _;
 use hearthgate_actors::condition::Condition;
-use hearthgate_actors::flows::{catalog, commit, dead_letters, historian, poster, router, writer};
+use hearthgate_actors::flows::{catalog, commit, dead_letters, historian, poster, router, silence, writer};
 use hearthgate_actors::in_hand::InHand;
+use hearthgate_actors::mqtt::LinkStatus;
 use hearthgate_actors::mqtt::progress::ConsumerProgress;
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_settings::{GatewaySettings, WhenFullSetting};
@@ -31,6 +32,7 @@ pub(super) async fn wire(
     IntakeSlots { mqtt, interests, traffic, .. }: &IntakeSlots,
     router: &ActorSlot<router::FlowRouterActor, router::RouterDeps>,
     server: Option<watch::Sender<Option<MqttServer>>>,
+    link: watch::Receiver<LinkStatus>,
 ) -> anyhow::Result<(FlowCommands, Conditions)> {
     let state = &settings.gateway.state_dir;
     let journal = open_journal(settings, &state.join("journal"))?;
@@ -55,6 +57,7 @@ pub(super) async fn wire(
         trouble
     };
 
+    let board = Arc::new(silence::SilenceBoard::default());
     router.fill(router::RouterDeps {
         desk: Arc::new(Mutex::new(commit::JournalCommitter::new(journal))),
         table: table_tx,
@@ -66,6 +69,7 @@ pub(super) async fn wire(
         traffic: traffic.clone(),
         sharing: router::FlowSharing { group: settings.mqtt.group.clone(), is_leaving: settings.mqtt.leave_group },
         letters: dead_letters.clone(),
+        silence: Arc::clone(&board),
         rejects: settings.journal.when_full == WhenFullSetting::Reject,
         in_hand: Arc::clone(&in_hand),
     })?;
@@ -77,7 +81,8 @@ pub(super) async fn wire(
         letters: dead_letters.clone(),
         batch: settings.store.batch,
         linger: settings.store.linger.0,
-        value_format: options::value_format(settings),
+        value_format: options::value_format(settings.flows.value_format),
+        time_zone: settings.flows.time_zone.0.clone(),
         trouble: trouble("writer"),
         traffic: traffic.clone(),
         in_hand: Arc::clone(&in_hand),
@@ -97,24 +102,36 @@ pub(super) async fn wire(
     })?;
     let catalog = starter.start("catalog", catalog::CatalogActor::new)?;
     let poster = starter.start("poster", poster::EndpointPosterActor::new)?;
+    let endpoints = poster::DeliveryOptions {
+        timeout: settings.endpoints.http_timeout.0,
+        allowed_hosts: settings.endpoints.allow_hosts.clone(),
+        retry: options::retry(settings)?,
+        breaker: options::breaker(settings),
+        parallel: settings.endpoints.parallel,
+        reload: catalog.addr.clone().recipient(),
+        letters: dead_letters.clone(),
+        database: database.clone(),
+        publish: mqtt.addr.clone().recipient(),
+        secrets: Arc::new(|reference| options::secret(reference).map_err(|error| error.to_string())),
+        traffic: traffic.clone(),
+    };
     poster.fill(poster::PosterDeps {
         journal: handle.clone(),
-        table,
-        endpoints: poster::DeliveryOptions {
-            timeout: settings.endpoints.http_timeout.0,
-            allowed_hosts: settings.endpoints.allow_hosts.clone(),
-            retry: options::retry(settings)?,
-            breaker: options::breaker(settings),
-            parallel: settings.endpoints.parallel,
-            reload: catalog.addr.clone().recipient(),
-            letters: dead_letters.clone(),
-            database: database.clone(),
-            publish: mqtt.addr.clone().recipient(),
-            secrets: Arc::new(|reference| options::secret(reference).map_err(|error| error.to_string())),
-            traffic: traffic.clone(),
-        },
+        table: table.clone(),
+        endpoints: endpoints.clone(),
         in_hand,
         set_aside: settings.journal.set_aside.0,
+    })?;
+    let silence = starter.start("silence", silence::SilenceActor::new)?;
+    silence.fill(silence::SilenceDeps {
+        table,
+        board: Arc::clone(&board),
+        journal: handle.clone(),
+        endpoints,
+        prefix: options::status_prefix(settings),
+        publish: mqtt.addr.clone().recipient(),
+        link,
+        file: state.join("silence.json"),
     })?;
     catalog.fill(catalog::CatalogDeps {
         options: database::options(settings),
@@ -128,7 +145,14 @@ pub(super) async fn wire(
         trouble: trouble("database"),
         server,
     })?;
-    let flows = FlowCommands { journal: handle, catalog: catalog.addr, letters: letters.addr, database, dead_letters };
+    let flows = FlowCommands {
+        journal: handle,
+        catalog: catalog.addr,
+        letters: letters.addr,
+        database,
+        dead_letters,
+        silence: board,
+    };
     Ok((flows, troubles))
 }
 

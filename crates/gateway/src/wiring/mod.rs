@@ -56,7 +56,7 @@ pub(crate) async fn start(loaded: &LoadedSettings) -> anyhow::Result<RunningGate
         let (server, servers) = watch::channel(None);
         let server = (settings.mqtt.server == BrokerUrl::Database).then_some(server);
         if let Some(router) = &intake.router {
-            flows = Some(flows::wire(&mut starter, settings, intake, router, server).await?);
+            flows = Some(flows::wire(&mut starter, settings, intake, router, server, link.clone()).await?);
         }
         if let Some(mapper) = &intake.mapper {
             mapping = Some(mapping::wire(&mut starter, loaded, intake, mapper, &interfaces)?);

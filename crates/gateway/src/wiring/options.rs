@@ -45,8 +45,8 @@ pub(crate) fn journal(settings: &GatewaySettings) -> journal::JournalOptions {
     }
 }
 
-pub(crate) fn value_format(settings: &GatewaySettings) -> payload::ValueFormat {
-    match settings.flows.value_format {
+pub(crate) fn value_format(setting: ValueFormatSetting) -> payload::ValueFormat {
+    match setting {
         ValueFormatSetting::Json => payload::ValueFormat::Json,
         ValueFormatSetting::Python => payload::ValueFormat::Python,
     }

@@ -5,6 +5,7 @@ use crate::wiring::interfaces::EnabledInterface;
 use actix::{Addr, MailboxError};
 use hearthgate_actors::flows::catalog::CatalogActor;
 use hearthgate_actors::flows::dead_letters::DeadLetterActor;
+use hearthgate_actors::flows::silence::SilenceBoard;
 use hearthgate_actors::flows::writer;
 use hearthgate_actors::mapping::maps::MapKeeperActor;
 use hearthgate_actors::messages::{CloseConnection, ReloadFlows, ReloadMaps, ReplayLetter};
@@ -33,6 +34,7 @@ pub(crate) struct FlowCommands {
     pub(crate) letters: Addr<DeadLetterActor>,
     pub(crate) database: watch::Receiver<Option<Database>>,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) silence: Arc<SilenceBoard>,
 }
 
 /// The gateway as it runs.

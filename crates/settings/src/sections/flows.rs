@@ -1,6 +1,6 @@
 //! `[flows]` and what delivers: `[journal]`, `[store]`, `[endpoints]`, `[dead_letters]`, `[database]`.
 
-use crate::types::{ByteSize, DurationText};
+use crate::types::{ByteSize, DurationText, TimeZoneName};
 use crate::urls::DatabaseUrl;
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -17,6 +17,8 @@ pub struct FlowSettings {
     pub reload_interval: DurationText,
     /// How values are stored.
     pub value_format: ValueFormatSetting,
+    /// Of event times that don't say theirs.
+    pub time_zone: TimeZoneName,
 }
 
 /// How values that are no strings are stored.

@@ -129,7 +129,7 @@ pub struct PolicyOverride {
 
 impl SupervisionSettings {
     /// The gateway's own components, each an actor of that name. The others are interfaces.
-    pub const COMPONENTS: [&'static str; 12] = [
+    pub const COMPONENTS: [&'static str; 13] = [
         "broker",
         "mqtt",
         "mapper",
@@ -140,6 +140,7 @@ impl SupervisionSettings {
         "poster",
         "dead_letters",
         "historian",
+        "silence",
         "homeassistant",
         "supervisor",
     ];

@@ -5,7 +5,6 @@
 use super::table_error::TableDesignError;
 use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::Flow;
-use hearthgate_domain::payload::event_time::event_time;
 use hearthgate_domain::payload::{JsonKind, JsonPayload, RawJson, ValueFormat, field_text};
 use hearthgate_domain::schema::FieldType;
 use hearthgate_domain::schema::PayloadSchema;
@@ -57,8 +56,8 @@ pub struct TypedTable {
     columns: Vec<Column>,
     /// The named levels of the topic among the columns.
     levels: Vec<Box<str>>,
-    /// The field with the event's time.
-    event_time: Option<Box<str>>,
+    /// Whether its rows have the time of their event.
+    has_event_time: bool,
 }
 
 /// A row of a typed table: the message's fields, in the order of its columns.
@@ -75,12 +74,6 @@ impl TypedRow {
         let names = self.table.columns.iter().map(|column| &*column.name);
         names.zip(self.values.iter().map(Option::as_deref))
     }
-
-    /// The time of the event, if there is one that can be read.
-    #[must_use]
-    pub fn event_time(&self) -> Option<UnixMicros> {
-        self.event_time
-    }
 }
 
 impl TypedTable {
@@ -91,11 +84,10 @@ impl TypedTable {
     pub fn of(flow: &Flow) -> Result<Option<Arc<Self>>, TableDesignError> {
         let Some(name) = flow.store.as_ref().and_then(|store| store.table.as_deref()) else { return Ok(None) };
         let levels: Vec<&str> = flow.topic.names().collect();
-        Self::new(name, &levels, &flow.schema, flow.event_time.as_deref()).map(|table| Some(Arc::new(table)))
+        Self::new(name, &levels, &flow.schema, flow.event_time.is_some()).map(|table| Some(Arc::new(table)))
     }
 
-    /// The table for a flow's schema, with a column for each named level of its topic that is no field. `event_time` is
-    /// the field that holds the time of the event.
+    /// The table for a flow's schema, with a column for each named level of its topic that is no field.
     ///
     /// # Errors
     /// A field can't be a column: its name is too long, taken by a column of ours, or twice there but for case.
@@ -103,7 +95,7 @@ impl TypedTable {
         name: &str,
         levels: &[&str],
         schema: &PayloadSchema,
-        event_time: Option<&str>,
+        has_event_time: bool,
     ) -> Result<Self, TableDesignError> {
         let table = || name.to_owned();
         if name.to_ascii_lowercase().starts_with("hearthgate_") {
@@ -133,7 +125,7 @@ impl TypedTable {
             return Err(TableDesignError::FieldCount { table: table(), fields: columns.len(), limit: COLUMN_LIMIT });
         }
         let levels = levels.into_iter().map(Into::into).collect();
-        Ok(Self { name: name.into(), columns, levels, event_time: event_time.map(Into::into) })
+        Ok(Self { name: name.into(), columns, levels, has_event_time })
     }
 
     /// The first column that another flow's table of the same name has with another type.
@@ -211,7 +203,7 @@ impl TypedTable {
         if let Some(levels) = self.index_levels(dialect) {
             indexes.push((name("key"), format!("{levels}{received}")));
         }
-        if self.event_time.is_some() {
+        if self.has_event_time {
             indexes.push((name("event"), quote(dialect, "event_time")));
         }
         indexes
@@ -253,18 +245,22 @@ impl TypedTable {
 
     /// Whether rows may have a time of their event.
     pub(crate) fn has_event_time(&self) -> bool {
-        self.event_time.is_some()
+        self.has_event_time
     }
 
-    /// The row of a message, with the named levels of its topic. A field that is missing is NULL; so is an event time that can't be read.
-    pub fn row(self: &Arc<Self>, levels: &[(&str, &str)], payload: &JsonPayload<'_>) -> TypedRow {
+    /// The row of a message, with the named levels of its topic. A field that is missing is NULL.
+    pub fn row(
+        self: &Arc<Self>,
+        levels: &[(&str, &str)],
+        payload: &JsonPayload<'_>,
+        event_time: Option<UnixMicros>,
+    ) -> TypedRow {
         let level = |name: &str| levels.iter().find(|(level, _)| *level == name).map(|(_, level)| Arc::from(*level));
         let value = |column: &Column| match payload.get(&column.name) {
             Some(value) => text(column.kind, &value),
             None => level(&column.name),
         };
         let values = self.columns.iter().map(value).collect();
-        let event_time = self.event_time.as_deref().and_then(|field| event_time(&payload.get(field)?).ok());
         TypedRow { table: Arc::clone(self), event_time, values }
     }
 
@@ -383,7 +379,7 @@ mod tests {
             ("{}", "1 to 500"),
         ] {
             let schema = PayloadSchema::compile(&serde_json::from_str(schema).unwrap()).unwrap();
-            let error = TypedTable::new("t", &[], &schema, None).unwrap_err().to_string();
+            let error = TypedTable::new("t", &[], &schema, false).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
     }

@@ -63,7 +63,7 @@ impl Climate {
             self.seq += 1;
             let text = format!(r#"{{"t": {t:?}, "on": {}, "at": {}}}"#, *t > 20.0, *at as f64 / 1e6);
             let payload = JsonPayload::parse(text.as_bytes()).unwrap();
-            let typed = Some(self.table.row(&[("room", room)], &payload));
+            let typed = Some(self.table.row(&[("room", room)], &payload, Some(*at)));
             let one = record(self.seq, self.flow.id, &[]);
             records.push(FlowRecord { received_at: *at, typed, store: false, ..one });
         }

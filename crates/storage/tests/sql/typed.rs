@@ -21,12 +21,17 @@ on_every_database! {
 fn table(name: &str) -> Arc<TypedTable> {
     let schema = r#"{"temp": "float", "Count": "int", "ok": "bool", "name": "str", "tags": "array"}"#;
     let schema = PayloadSchema::compile(&serde_json::from_str(schema).unwrap()).unwrap();
-    Arc::new(TypedTable::new(name, &["room"], &schema, Some("at")).unwrap())
+    Arc::new(TypedTable::new(name, &["room"], &schema, true).unwrap())
 }
 
 fn typed(seq: u64, flow: i64, table: &Arc<TypedTable>, payload: &str) -> FlowRecord {
     let payload = JsonPayload::parse(payload.as_bytes()).unwrap();
-    FlowRecord { typed: Some(table.row(&[("room", "kitchen")], &payload)), store: false, ..record(seq, flow, &[]) }
+    let event_time = payload.get("at").filter(|at| at.text().contains("2026-01-01")).map(|_| 1_767_225_600_000_000);
+    FlowRecord {
+        typed: Some(table.row(&[("room", "kitchen")], &payload, event_time)),
+        store: false,
+        ..record(seq, flow, &[])
+    }
 }
 
 async fn rows_have_the_types_of_the_schema(kind: Kind) {
@@ -78,7 +83,7 @@ async fn numbers_that_may_be_null_are_numbers_in_new_tables_and_in_old_ones(kind
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
     let mut seq = 0;
     for (name, is_old) in [("fresh", false), ("adopted", true)] {
-        let table = Arc::new(TypedTable::new(name, &["room"], &schema, Some("at")).unwrap());
+        let table = Arc::new(TypedTable::new(name, &["room"], &schema, true).unwrap());
         let ddl = table.ddl(database.dialect());
         let ddl = if is_old { ddl.replace("DOUBLE PRECISION", json).replace("DOUBLE", json) } else { ddl };
         for statement in ddl.split_inclusive(";\n") {
@@ -147,7 +152,7 @@ async fn a_table_grows_with_its_schema(kind: Kind) {
     let Some(test) = TestDatabase::new(kind).await else { return };
     let (database, ids) = test.with_flows(&["a"]).await;
     let small = PayloadSchema::compile(&serde_json::json!({"temp": "float"})).unwrap();
-    let small = Arc::new(TypedTable::new("weather", &["room"], &small, None).unwrap());
+    let small = Arc::new(TypedTable::new("weather", &["room"], &small, false).unwrap());
     let mut writer = RecordWriter::new(&database, Uuid::now_v7()).unwrap();
     writer.write(&RecordBatch { records: vec![typed(1, ids[0], &small, "{\"temp\": 1}")], through: 1 }).await.unwrap();
     let large = table("weather");

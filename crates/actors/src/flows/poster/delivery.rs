@@ -2,6 +2,7 @@
 
 use super::hops::{self, HopCounts};
 use super::posting::{EndpointCaller, PostingEnd};
+use super::publishing::{self, PublicationFailure};
 use super::rendering::RenderedCall;
 use super::turn::TurnQueue;
 use crate::backoff::RestartDelay;
@@ -13,13 +14,12 @@ use crate::messages::{PublishTracked, ReloadFlows};
 use crate::metrics::{CountedOutcome as Counted, MetricCounter};
 use crate::poison::PoisonMessages;
 use futures_util::future::LocalBoxFuture;
-use hearthgate_domain::delivery::{OutboundMessage, QoS};
+use hearthgate_domain::delivery::OutboundMessage;
 use hearthgate_domain::fate::FateOutcome as Told;
 use hearthgate_domain::flow::{ActionKind, Flow, FlowAction, LogLevel};
 use hearthgate_domain::reading::ReadingProblem;
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_endpoints::EndpointClientError;
-use hearthgate_endpoints::template::TemplatePurpose;
 use hearthgate_mqtt::link::PublishOutcome;
 use hearthgate_storage::dead_letters::NewDeadLetter;
 use hearthgate_storage::journal::{self, Seq};
@@ -31,8 +31,8 @@ use std::sync::Arc;
 use tracing::{debug, error, info, trace, warn};
 
 /// A message that is delivered or given up.
-pub(super) struct FinishedDelivery {
-    pub(super) flow_id: i64,
+pub(in crate::flows) struct FinishedDelivery {
+    pub(in crate::flows) flow_id: i64,
     pub(super) seq: Seq,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct FinishedDelivery {
 struct BrokerRefusal(String);
 
 /// Delivers; shared by all lanes of one incarnation.
-pub(super) struct MessageDeliverer {
+pub(in crate::flows) struct MessageDeliverer {
     endpoints: DeliveryOptions,
     posting: EndpointCaller,
     journal: journal::JournalHandle,
@@ -56,7 +56,7 @@ impl MessageDeliverer {
     ///
     /// # Errors
     /// The HTTP client cannot be made.
-    pub(super) fn new(
+    pub(in crate::flows) fn new(
         endpoints: &DeliveryOptions,
         journal: journal::JournalHandle,
         deaths: Arc<PoisonMessages<ActionDelivery>>,
@@ -72,7 +72,12 @@ impl MessageDeliverer {
     }
 
     /// Takes a message through all deliveries of its flow, however long that takes.
-    pub(super) async fn deliver(&self, flow_id: i64, table: &RoutingTable, job: DeliveryJob) -> FinishedDelivery {
+    pub(in crate::flows) async fn deliver(
+        &self,
+        flow_id: i64,
+        table: &RoutingTable,
+        job: DeliveryJob,
+    ) -> FinishedDelivery {
         let flow = table.flow(flow_id);
         let done = FinishedDelivery { flow_id, seq: job.seq };
         let Some(flow) = flow else {
@@ -88,9 +93,8 @@ impl MessageDeliverer {
             match action {
                 FlowAction::StoreDb {} => {}
                 FlowAction::PostEndpoint {} => self.risk(flow, &job, ActionKind::Post, self.post(flow, &job)).await,
-                FlowAction::Publish { topic, qos, retain } => {
-                    let publishing = self.publish(flow, &job, topic, *qos, *retain);
-                    self.risk(flow, &job, ActionKind::Publish, publishing).await;
+                FlowAction::Publish { .. } => {
+                    self.risk(flow, &job, ActionKind::Publish, self.publish(flow, &job, action)).await;
                 }
                 FlowAction::Log { level } => log(flow, &job, *level),
             }
@@ -148,53 +152,29 @@ impl MessageDeliverer {
         format!("{}-{}-{}", self.journal.origin_of(job.seq).simple(), job.seq, flow.id)
     }
 
-    async fn publish(&self, flow: &Arc<Flow>, job: &DeliveryJob, topic: &str, qos: QoS, retain: bool) {
+    async fn publish(&self, flow: &Arc<Flow>, job: &DeliveryJob, action: &FlowAction) {
         #[cfg(feature = "fault-injection")]
         assert!(!job.topic.ends_with("/fault/publish"), "injected by the topic");
         let message_id = self.message_id(flow, job);
         let delivery = ActionDelivery { flow_id: flow.id, seq: job.seq, part: ActionKind::Publish };
-        let rendering = || {
+        let making = || {
             #[cfg(feature = "fault-injection")]
             if job.topic.ends_with("/fault/abort") {
                 std::process::abort();
             }
-            job.rendered(flow, &message_id).render(topic, TemplatePurpose::Body)
+            self.publication(flow, job, action, &message_id)
         };
-        let topic = match self.deaths.hold(delivery, rendering) {
-            Ok(topic) => topic,
+        let published = match self.deaths.hold(delivery, making) {
+            Ok(message) => self.publish_until_settled(flow, job, &message).await,
             Err(failure) => {
                 let reason = failure.to_string();
+                if matches!(failure, PublicationFailure::Circle { .. }) {
+                    self.counters(flow).dead.add(1);
+                }
                 return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await;
             }
         };
-        if let Err(reason) = hearthgate_domain::topic::validate_topic_name(&topic) {
-            let reason = format!("PUBLISH to {topic:?}: {reason}");
-            return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await;
-        }
-        if flow.topic.filter().matches(&topic) {
-            let reason = format!("PUBLISH to {topic:?} would come back to the same flow, again and again");
-            return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await;
-        }
-        let payload = match job.outgoing(flow) {
-            Ok(payload) => payload,
-            Err(problem) => {
-                let reason = problem.to_string();
-                return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await;
-            }
-        };
-        let hops = self.hops.borrow().of(&job.topic, &job.payload) + 1;
-        if hops > hops::MOST {
-            let reason = format!(
-                "PUBLISH to {topic:?}: the message was published by {} flows one after the other and goes round in a \
-                 circle; change the topic of one of the flows (hearthgate check names circles)",
-                hops::MOST
-            );
-            self.counters(flow).dead.add(1);
-            return self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 0).await;
-        }
-        self.hops.borrow_mut().note(&topic, &payload, hops);
-        let message = OutboundMessage { topic: topic.into(), payload, qos, retain };
-        match self.publish_until_settled(flow, job, &message).await {
+        match published {
             Ok(()) => {
                 self.tell(flow, job, Told::Delivered, "");
                 self.counters(flow).delivered.add(1);
@@ -204,6 +184,23 @@ impl MessageDeliverer {
                 self.give_up(&flow.code, job, Some(ActionKind::Publish), &reason, 1).await;
             }
         }
+    }
+
+    /// What `PUBLISH` makes of a message.
+    fn publication(
+        &self,
+        flow: &Flow,
+        job: &DeliveryJob,
+        action: &FlowAction,
+        message_id: &str,
+    ) -> Result<OutboundMessage, PublicationFailure> {
+        let message = publishing::outbound(flow, job, action, message_id)?;
+        let hops = self.hops.borrow().of(&job.topic, &job.payload) + 1;
+        if hops > hops::MOST {
+            return Err(PublicationFailure::Circle { topic: message.topic.to_string(), hops: hops::MOST });
+        }
+        self.hops.borrow_mut().note(&message.topic, &message.payload, hops);
+        Ok(message)
     }
 
     /// Publishes until the broker has acknowledged or refused the message, also over a new connection or a restart of the

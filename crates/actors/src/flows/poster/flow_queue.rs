@@ -19,18 +19,18 @@ const ROOM_BYTES: usize = 1 << 20;
 
 /// A message to be delivered.
 #[derive(Clone, Debug)]
-pub(super) struct DeliveryJob {
-    pub(super) seq: Seq,
-    pub(super) topic: Arc<str>,
-    pub(super) payload: bytes::Bytes,
-    pub(super) received_at: UnixMicros,
+pub(in crate::flows) struct DeliveryJob {
+    pub(in crate::flows) seq: Seq,
+    pub(in crate::flows) topic: Arc<str>,
+    pub(in crate::flows) payload: bytes::Bytes,
+    pub(in crate::flows) received_at: UnixMicros,
     /// What is due of the flow's actions.
-    pub(super) due: DueActions,
+    pub(in crate::flows) due: DueActions,
 }
 
 /// What of a flow's actions is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DueActions {
+pub(in crate::flows) enum DueActions {
     /// All that it has, of which these were promised.
     All(PromisedActions),
     /// This part is replayed.
@@ -277,7 +277,7 @@ pub(super) const READ_BYTES: usize = 256 << 10;
 
 /// A part of a flow's deliveries of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ActionDelivery {
+pub(in crate::flows) struct ActionDelivery {
     pub(super) flow_id: i64,
     pub(super) seq: Seq,
     pub(super) part: ActionKind,

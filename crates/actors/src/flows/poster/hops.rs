@@ -1,7 +1,7 @@
 //! How often a message was published by flows: one that goes round and round ends.
 //!
-//! A flow publishes the payload as it came, so a message that comes back is known by topic and payload, without anything
-//! added to it that a broker might drop. What is remembered says only how far it has come: for flows without a circle
+//! A message that comes back is known by topic and payload, as they were published, without anything added to it that a
+//! broker might drop. What is remembered says only how far it has come: for flows without a circle
 //! that is never more than the longest way through them, however often equal messages come.
 
 use hearthgate_storage::journal::content_hash;

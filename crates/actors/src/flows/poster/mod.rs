@@ -12,10 +12,13 @@ mod hops;
 mod parked;
 mod parking;
 mod posting;
+mod publishing;
 mod rendering;
 mod turn;
 
 pub use crate::flows::poster::endpoints::{DeliveryOptions, FindSecret};
+pub(in crate::flows) use delivery::{FinishedDelivery, MessageDeliverer};
+pub(in crate::flows) use flow_queue::{DeliveryJob, DueActions};
 pub use rendering::{RenderFailure, RenderedCall, body_purpose};
 
 use crate::backoff::RestartDelay;
@@ -27,7 +30,6 @@ use crate::flows::poster::parked::ParkedMessages;
 use crate::in_hand::{InHand, MarkHolder};
 use crate::poison::PoisonMessages;
 use actix::prelude::*;
-use delivery::{FinishedDelivery, MessageDeliverer};
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};

@@ -1,6 +1,6 @@
 //! The fields of payloads of one shape: the leaves of their objects, each with its JSON Pointer. Lists are leaves.
 
-use crate::payload::event_time::event_time;
+use crate::event_time::{TimeFormat, read_time};
 use crate::payload::{JsonKind, RawJson};
 use crate::schema::FieldType;
 use indexmap::IndexMap;
@@ -60,7 +60,7 @@ impl SeenField {
 
     fn observe(&mut self, value: RawJson<'_>) {
         self.count += 1;
-        self.is_time &= event_time(&value).is_ok();
+        self.is_time &= read_time(&value, TimeFormat::Auto).is_some();
         let kind = value.kind();
         match self.kinds.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, count)) => *count += 1,

@@ -31,8 +31,14 @@ const SETTINGS: &str = "settings.txt";
 const CONFIGURATION: &str = "hearthgate.toml";
 
 /// Files of the state folder that are replaced as a whole.
-const WHOLE_FILES: &[&str] =
-    &["mqtt-session.json", "state-topics.json", "homeassistant.json", "flows.json", "access-tokens.json"];
+const WHOLE_FILES: &[&str] = &[
+    "mqtt-session.json",
+    "state-topics.json",
+    "homeassistant.json",
+    "flows.json",
+    "silence.json",
+    "access-tokens.json",
+];
 /// SQLite files of the state folder.
 const SQLITE_FILES: &[&str] = &["dead-letters.db", "broker.sqlite"];
 

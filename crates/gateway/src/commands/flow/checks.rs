@@ -174,8 +174,12 @@ fn template_problems(flow: &Flow) -> Vec<String> {
         templates.extend(body.map(|text| ("options.body_template", text, body_purpose(endpoint, text))));
     }
     for action in &flow.actions {
-        if let FlowAction::Publish { topic, .. } = action {
+        if let FlowAction::Publish { topic, payload_template, .. } = action {
             templates.push(("options.actions, the topic of PUBLISH", topic, TemplatePurpose::Body));
+            let payload = payload_template.as_deref();
+            templates.extend(payload.map(|text| {
+                ("options.actions, the payload_template of PUBLISH", text, TemplatePurpose::of_body(text, None))
+            }));
         }
     }
     let problem = |(field, text, purpose): (&str, &str, TemplatePurpose)| {
@@ -183,7 +187,12 @@ fn template_problems(flow: &Flow) -> Vec<String> {
             .err()
             .map(|error| format!("{field}: {error}; mend it with `hearthgate flow edit`"))
     };
-    templates.into_iter().filter_map(problem).collect()
+    let mut problems: Vec<String> = templates.into_iter().filter_map(problem).collect();
+    let notices = flow.silence.as_ref().and_then(|silence| silence.notices.as_ref());
+    problems.extend(
+        notices.iter().flat_map(|notices| template_problems(notices)).map(|text| format!("silent_actions: {text}")),
+    );
+    problems
 }
 
 /// The secrets of the flow that are not where it says.

@@ -17,7 +17,7 @@ pub(crate) async fn sample_findings(flow: &Flow, settings: &GatewaySettings) -> 
     }
     let Some(letter) = newest_letter(flow, settings).await else { return Vec::new() };
     let DeadLetter { id, letter, .. } = letter;
-    let answer = explain::of_flow(flow, &letter.topic, &letter.payload, 1, settings.flows.value_format);
+    let answer = explain::of_flow(flow, &letter.topic, &letter.payload, 1, &settings.flows);
     let failures = answer["actions"].as_array().into_iter().flatten().filter_map(|action| action["error"].as_str());
     let finding = |error: &str| {
         let text = format!("a template fails on the dead letter {id}, the last message that is kept: {error}");

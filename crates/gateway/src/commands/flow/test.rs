@@ -57,10 +57,9 @@ pub(super) fn run(
 ) -> anyhow::Result<ExitStatus> {
     let flow = compile_flow(row).map_err(CommandFailure::from)?;
     let topic = topic_of(&flow, order.topic)?;
-    let format = settings.flows.value_format;
     let mut number = row.last_msg_id;
     if let Some(payload) = order.payload {
-        let answer = explain::of_flow(&flow, topic, &explain::payload_bytes(payload)?, number + 1, format);
+        let answer = explain::of_flow(&flow, topic, &explain::payload_bytes(payload)?, number + 1, &settings.flows);
         let is_taken = answer["valid"] == true;
         match order.as_json {
             true => writeln!(out, "{answer}")?,
@@ -70,7 +69,7 @@ pub(super) fn run(
     }
     for line in std::io::stdin().lock().split(b'\n') {
         let line = line.context("reading standard input")?;
-        let answer = explain::of_flow(&flow, topic, &line, number + 1, format);
+        let answer = explain::of_flow(&flow, topic, &line, number + 1, &settings.flows);
         if answer["valid"] == true {
             number += 1;
         }

@@ -83,7 +83,7 @@ impl FlowStore for FlowSubject {
     }
 
     fn test(&self, test: FlowTest) -> SubjectAnswer<Value> {
-        let format = self.settings.flows.value_format;
+        let settings = Arc::clone(&self.settings);
         Box::pin(async move {
             let flow = compiled(&as_written(test.flow, None))?;
             let filter = flow.topic.filter();
@@ -103,7 +103,7 @@ impl FlowStore for FlowSubject {
                 }
                 None => filter.as_str().to_owned(),
             };
-            Ok(explain::of_flow(&flow, &topic, test.payload.as_bytes(), 1, format))
+            Ok(explain::of_flow(&flow, &topic, test.payload.as_bytes(), 1, &settings.flows))
         })
     }
 }
@@ -132,6 +132,7 @@ impl FlowSubject {
             stored: self.metrics.total("hearthgate_flow_stored_messages_total", &labels),
             delivered: self.metrics.total("hearthgate_flow_delivered_messages_total", &labels),
             dead: dead.get(&row.code).copied().unwrap_or_default(),
+            silent: self.flows.silence.count_silent(row.id) as u64,
             last_at: self.traffic.as_ref().and_then(|traffic| traffic.last_of(&row.code)).map(time),
         };
         let (version, problem) = (version(&row), compiled(&row).err().map(|error| error.to_string()));

@@ -141,7 +141,7 @@ impl LetterSubject {
         }
         let letter = &found.letter;
         let verdict = |flow: &Flow| {
-            let answer = explain::of_flow(flow, &letter.topic, &letter.payload, 1, self.settings.flows.value_format);
+            let answer = explain::of_flow(flow, &letter.topic, &letter.payload, 1, &self.settings.flows);
             let errors = answer["errors"].as_array().into_iter().flatten();
             let reasons: Vec<&str> = errors.filter_map(|error| error["message"].as_str()).collect();
             if reasons.is_empty() { Ok(()) } else { Err(format!("it is refused as before: {}", reasons.join("; "))) }

@@ -46,7 +46,7 @@ fn taken(flow: &Flow, topic: &str, payloads: &[String]) {
         let checked = flow.schema.validate(&parsed);
         assert!(checked.is_ok(), "{payload}: {checked:?}");
         let levels: Vec<(&str, &str)> = flow.topic.captures(topic).collect();
-        drop(table.row(&levels, &parsed));
+        drop(table.row(&levels, &parsed, None));
     }
 }
 

@@ -1,81 +1,142 @@
-//! The time of an event, as devices write it into a payload.
+//! Times, as devices write them into a payload.
 
 use crate::delivery::UnixMicros;
 use crate::payload::{JsonKind, RawJson};
-use thiserror::Error;
 
-/// A value that is no time.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{found} is no time; a time is a text such as 2026-01-31T12:00:00Z (ISO 8601), or seconds since 1970")]
-pub struct EventTimeError {
-    found: Box<str>,
+/// A time as it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrittenTime {
+    /// A point in time.
+    Instant(UnixMicros),
+    /// What a clock on the wall showed; the point in time at which it would have shown that in UTC.
+    Local(UnixMicros),
 }
 
-/// Values that are shown are cut after this many characters.
-const SHOWN: usize = 40;
+/// How a time is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimeFormat {
+    /// In any of the other ways; the size of a number says which.
+    #[default]
+    Auto,
+    /// ISO 8601, and so RFC 3339.
+    Iso8601,
+    /// As in a mail.
+    Rfc2822,
+    /// A number since 1970-01-01T00:00:00Z.
+    Since1970(TimeUnit),
+}
+
+/// What a number of a time counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// 10⁰ s.
+    Seconds,
+    /// 10⁻³ s.
+    Milliseconds,
+    /// 10⁻⁶ s.
+    Microseconds,
+    /// 10⁻⁹ s.
+    Nanoseconds,
+}
+
+impl TimeFormat {
+    pub(super) const NAMES: [&str; 7] =
+        ["auto", "iso8601", "rfc2822", "seconds", "milliseconds", "microseconds", "nanoseconds"];
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "auto" => TimeFormat::Auto,
+            "iso8601" => TimeFormat::Iso8601,
+            "rfc2822" => TimeFormat::Rfc2822,
+            "seconds" => TimeFormat::Since1970(TimeUnit::Seconds),
+            "milliseconds" => TimeFormat::Since1970(TimeUnit::Milliseconds),
+            "microseconds" => TimeFormat::Since1970(TimeUnit::Microseconds),
+            "nanoseconds" => TimeFormat::Since1970(TimeUnit::Nanoseconds),
+            _ => return None,
+        })
+    }
+}
 
 /// Reads a time. A text is a date and a clock as ISO 8601 has them, in extended or basic form: with a `T` or a blank
 /// between them, with or without seconds, fraction (point or comma) and offset (`Z`, `+01:00`, `+0100`, `+01`, also after
-/// a blank); or a date alone; or a date as RFC 2822 has it. Without an offset it is UTC. A number, which may stand in a
-/// text, is the time since 1970-01-01T00:00:00Z in seconds, milliseconds from 10¹¹ on, microseconds from 10¹⁴ on,
-/// nanoseconds from 10¹⁷ on. What is below a microsecond is cut off.
-///
-/// # Errors
-/// It is none of them, or a day that does not exist.
-pub fn event_time(value: &RawJson<'_>) -> Result<UnixMicros, EventTimeError> {
-    let time = match value.kind() {
-        JsonKind::String => value.as_str().and_then(|text| read_text(text.trim())),
-        JsonKind::Integer | JsonKind::Number => since_1970(value.text()),
+/// a blank); or a date alone; or a date as RFC 2822 has it. A number, which may stand in a text, is the time since
+/// 1970-01-01T00:00:00Z: in seconds, milliseconds from 10¹¹ on, microseconds from 10¹⁴ on, nanoseconds from 10¹⁷ on,
+/// unless the format says which. What is below a microsecond is cut off. `None`: it is none of them, or a day that does not
+/// exist.
+#[must_use]
+pub fn read_time(value: &RawJson<'_>, format: TimeFormat) -> Option<WrittenTime> {
+    match value.kind() {
+        JsonKind::String => read_text(value.as_str()?.trim(), format),
+        JsonKind::Integer | JsonKind::Number => read_number(value.text(), format),
         JsonKind::Null | JsonKind::Boolean | JsonKind::Array | JsonKind::Object => None,
-    };
-    time.ok_or_else(|| EventTimeError { found: value.text().chars().take(SHOWN).collect::<String>().into() })
+    }
 }
 
-/// Eight digits are a date: as seconds they would all be in 1970.
-fn read_text(text: &str) -> Option<UnixMicros> {
-    iso_8601(text).or_else(|| since_1970(text)).or_else(|| rfc_2822(text))
+fn read_text(text: &str, format: TimeFormat) -> Option<WrittenTime> {
+    match format {
+        // Eight digits are a date: as seconds they would all be in 1970.
+        TimeFormat::Auto => iso_8601(text).or_else(|| read_number(text, format)).or_else(|| rfc_2822(text)),
+        TimeFormat::Iso8601 => iso_8601(text),
+        TimeFormat::Rfc2822 => rfc_2822(text),
+        TimeFormat::Since1970(_) => read_number(text, format),
+    }
 }
 
-fn since_1970(number: &str) -> Option<UnixMicros> {
+fn read_number(number: &str, format: TimeFormat) -> Option<WrittenTime> {
     let numeric = |byte: u8| byte.is_ascii_digit() || b".-+eE".contains(&byte);
     if !number.starts_with(|first: char| first.is_ascii_digit() || first == '-') || !number.bytes().all(numeric) {
         return None;
     }
+    let unit = match format {
+        TimeFormat::Auto => likely_unit(number.parse().ok()?)?,
+        TimeFormat::Since1970(unit) => unit,
+        TimeFormat::Iso8601 | TimeFormat::Rfc2822 => return None,
+    };
     if let Ok(whole) = number.parse::<i64>() {
-        return match whole.unsigned_abs() {
-            0..100_000_000_000 => Some(whole * 1_000_000),
-            100_000_000_000..100_000_000_000_000 => Some(whole * 1_000),
-            100_000_000_000_000..100_000_000_000_000_000 => Some(whole),
-            _ => Some(whole.div_euclid(1_000)),
-        };
+        return match unit {
+            TimeUnit::Seconds => whole.checked_mul(1_000_000),
+            TimeUnit::Milliseconds => whole.checked_mul(1_000),
+            TimeUnit::Microseconds => Some(whole),
+            TimeUnit::Nanoseconds => Some(whole.div_euclid(1_000)),
+        }
+        .map(WrittenTime::Instant);
     }
     let number: f64 = number.parse().ok()?;
-    let micros = match number.abs() {
-        seconds if seconds < 1e11 => number * 1e6,
-        millis if millis < 1e14 => number * 1e3,
-        micros if micros < 1e17 => number,
-        nanos if nanos < 1e20 => number / 1e3,
-        _ => return None,
+    let micros = match unit {
+        TimeUnit::Seconds => number * 1e6,
+        TimeUnit::Milliseconds => number * 1e3,
+        TimeUnit::Microseconds => number,
+        TimeUnit::Nanoseconds => number / 1e3,
     };
     // A double holds 2026 in seconds to less than a microsecond, so the nearest one is meant.
-    Some(micros.round() as UnixMicros)
+    (micros.abs() < 1e18).then_some(WrittenTime::Instant(micros.round() as UnixMicros))
 }
 
-fn iso_8601(text: &str) -> Option<UnixMicros> {
+/// As seconds, 10¹¹ would be in the year 5138.
+fn likely_unit(number: f64) -> Option<TimeUnit> {
+    Some(match number.abs() {
+        seconds if seconds < 1e11 => TimeUnit::Seconds,
+        millis if millis < 1e14 => TimeUnit::Milliseconds,
+        micros if micros < 1e17 => TimeUnit::Microseconds,
+        nanos if nanos < 1e20 => TimeUnit::Nanoseconds,
+        _ => return None,
+    })
+}
+
+fn iso_8601(text: &str) -> Option<WrittenTime> {
     let (year, rest) = digits(text, 4)?;
     let (extended, rest) = after(rest, '-');
     let (month, rest) = digits(rest, 2)?;
     let rest = if extended { rest.strip_prefix('-')? } else { rest };
     let (day, rest) = digits(rest, 2)?;
     if rest.is_empty() {
-        return instant([year, month, day], 0, 0);
+        return time([year, month, day], &Clock::default());
     }
-    let (seconds, micros) = clock(rest.strip_prefix(['T', 't', ' '])?)?;
-    instant([year, month, day], seconds, micros)
+    time([year, month, day], &clock(rest.strip_prefix(['T', 't', ' '])?)?)
 }
 
 /// `Fri, 27 Nov 2026 07:56:06 +0100 (CET)`; the weekday, the seconds and the comment may be absent.
-fn rfc_2822(text: &str) -> Option<UnixMicros> {
+fn rfc_2822(text: &str) -> Option<WrittenTime> {
     const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
     let date = text.split_once(',').map_or(text, |(_, date)| date).split('(').next()?;
     let mut words = date.split_ascii_whitespace();
@@ -83,12 +144,12 @@ fn rfc_2822(text: &str) -> Option<UnixMicros> {
     let (day, _) = digits(day, day.len()).filter(|_| day.len() <= 2)?;
     let month = MONTHS.into_iter().zip(1..).find(|(name, _)| month.eq_ignore_ascii_case(name))?.1;
     let (year, _) = digits(year, year.len()).filter(|_| year.len() == 4)?;
-    let (time, zone) = (words.next()?, words.next().unwrap_or_default());
-    let (seconds, micros) = clock(&format!("{time}{}", zone_offset(zone)))?;
+    let (hours, zone) = (words.next()?, words.next().unwrap_or_default());
+    let clock = clock(&format!("{hours}{}", zone_offset(zone)))?;
     if words.next().is_some() {
         return None;
     }
-    instant([year, month, day], seconds, micros)
+    time([year, month, day], &clock)
 }
 
 /// The names that RFC 2822 knows, as offsets.
@@ -116,8 +177,17 @@ fn after(text: &str, first: char) -> (bool, &str) {
     text.strip_prefix(first).map_or((false, text), |rest| (true, rest))
 }
 
-/// Seconds since midnight UTC, beyond the day where the offset leads there, and microseconds.
-fn clock(text: &str) -> Option<(i64, UnixMicros)> {
+/// A time of day.
+#[derive(Default)]
+struct Clock {
+    /// Since midnight.
+    seconds: i64,
+    micros: UnixMicros,
+    /// From UTC, in seconds; none where it is not said.
+    offset: Option<i64>,
+}
+
+fn clock(text: &str) -> Option<Clock> {
     let (hour, rest) = digits(text, 2)?;
     let (extended, rest) = after(rest, ':');
     let (minute, rest) = digits(rest, 2)?;
@@ -134,14 +204,19 @@ fn clock(text: &str) -> Option<(i64, UnixMicros)> {
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    Some((hour * 3_600 + minute * 60 + second - offset_seconds(offset)?, micros))
+    Some(Clock { seconds: hour * 3_600 + minute * 60 + second, micros, offset: offset_seconds(offset)? })
 }
 
-fn instant([year, month, day]: [i64; 3], seconds: i64, micros: UnixMicros) -> Option<UnixMicros> {
+fn time([year, month, day]: [i64; 3], clock: &Clock) -> Option<WrittenTime> {
     if !(1..=12).contains(&month) || !(1..=days_in(year, month)).contains(&day) {
         return None;
     }
-    Some((days_since_1970(year, month, day) * 86_400 + seconds) * 1_000_000 + micros)
+    let micros =
+        |offset| (days_since_1970(year, month, day) * 86_400 + clock.seconds - offset) * 1_000_000 + clock.micros;
+    Some(match clock.offset {
+        Some(offset) => WrittenTime::Instant(micros(offset)),
+        None => WrittenTime::Local(micros(0)),
+    })
 }
 
 /// `.25Z` as 250,000 µs and `Z`.
@@ -154,10 +229,13 @@ fn fraction(text: &str) -> Option<(UnixMicros, &str)> {
     (digits > 0).then_some((micros, offset))
 }
 
-fn offset_seconds(offset: &str) -> Option<i64> {
+/// In seconds; the inner one is none where there is no offset.
+fn offset_seconds(offset: &str) -> Option<Option<i64>> {
     let offset = offset.trim_start_matches(' ');
-    if matches!(offset, "" | "Z" | "z") {
-        return Some(0);
+    match offset {
+        "" => return Some(None),
+        "Z" | "z" => return Some(Some(0)),
+        _ => {}
     }
     let (sign, clock) = offset.split_at_checked(1)?;
     let sign = match sign {
@@ -167,7 +245,7 @@ fn offset_seconds(offset: &str) -> Option<i64> {
     };
     let (hours, rest) = digits(clock, 2)?;
     let (minutes, rest) = if rest.is_empty() { (0, rest) } else { digits(after(rest, ':').1, 2)? };
-    (rest.is_empty() && hours < 24 && minutes < 60).then_some(sign * (hours * 3_600 + minutes * 60))
+    (rest.is_empty() && hours < 24 && minutes < 60).then_some(Some(sign * (hours * 3_600 + minutes * 60)))
 }
 
 fn days_in(year: i64, month: i64) -> i64 {
@@ -193,8 +271,52 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 mod tests {
     use super::*;
 
+    fn read_as(json: &str, format: TimeFormat) -> Option<WrittenTime> {
+        read_time(&RawJson::parse(json).unwrap(), format)
+    }
+
+    /// As if clocks on the wall showed UTC.
     fn read(json: &str) -> Option<UnixMicros> {
-        event_time(&RawJson::parse(json).unwrap()).ok()
+        read_as(json, TimeFormat::Auto).map(|time| match time {
+            WrittenTime::Instant(at) | WrittenTime::Local(at) => at,
+        })
+    }
+
+    #[test]
+    fn a_time_is_local_unless_it_says_its_offset() {
+        for local in ["2026-11-21", "2026-11-21T22:04", "20261121T220402.5", "Sat, 21 Nov 2026 22:04"] {
+            assert!(matches!(read_as(&format!("{local:?}"), TimeFormat::Auto), Some(WrittenTime::Local(_))), "{local}");
+        }
+        for instant in ["2026-11-21T22:04Z", "2026-11-21T22:04 +01", "1795298642", "Sat, 21 Nov 2026 22:04 UT"] {
+            let read = read_as(&format!("{instant:?}"), TimeFormat::Auto);
+            assert!(matches!(read, Some(WrittenTime::Instant(_))), "{instant}");
+        }
+    }
+
+    #[test]
+    fn a_format_that_is_named_reads_no_other() {
+        use TimeUnit::{Microseconds, Milliseconds, Nanoseconds, Seconds};
+        for (json, unit, micros) in [
+            ("20261121", Seconds, 20_261_121_000_000),
+            ("\"86400.5\"", Seconds, 86_400_500_000),
+            ("1500", Milliseconds, 1_500_000),
+            ("1500.25", Microseconds, 1_500),
+            ("-1", Nanoseconds, -1),
+        ] {
+            let read = read_as(json, TimeFormat::Since1970(unit));
+            assert_eq!(read, Some(WrittenTime::Instant(micros)), "{json}");
+        }
+        assert_eq!(read_as("9223372036854775807", TimeFormat::Since1970(Seconds)), None);
+        assert_eq!(read_as("1e300", TimeFormat::Since1970(Nanoseconds)), None);
+        for (json, format) in [
+            ("1795298642", TimeFormat::Iso8601),
+            ("\"Sat, 21 Nov 2026 22:04 UT\"", TimeFormat::Iso8601),
+            ("\"2026-11-21T22:04Z\"", TimeFormat::Rfc2822),
+            ("\"2026-11-21T22:04Z\"", TimeFormat::Since1970(Seconds)),
+        ] {
+            assert_eq!(read_as(json, format), None, "{json}");
+            assert!(read_as(json, TimeFormat::Auto).is_some(), "{json}");
+        }
     }
 
     #[test]
