@@ -92,7 +92,7 @@ pub enum FlowCommand {
     },
     /// Run sample payloads through a flow: lines on standard input, one verdict out for each
     Test {
-        /// Its code, or a file with it (@FILE, or a name that ends with .toml)
+        /// Its code, or a file (@FILE, or a name that ends with .toml), each of whose flows answers that takes the topic
         flow: String,
         /// Topic of the samples, when the flow's has wildcards
         #[arg(long)]
