@@ -197,6 +197,12 @@ pub enum DevicePreset {
     /// Zigbee devices behind Zigbee2MQTT
     #[value(name = "zigbee2mqtt")]
     Zigbee2mqtt,
+    /// Plugs, meters and sensors with Tasmota
+    #[value(name = "tasmota")]
+    Tasmota,
+    /// Shelly devices of generation 2 and later
+    #[value(name = "shelly-gen2")]
+    ShellyGen2,
     /// Radio sensors that rtl_433 hears
     #[value(name = "rtl_433")]
     Rtl433,

@@ -17,6 +17,8 @@ pub(super) fn run(preset: DevicePreset, out: &mut dyn Write) -> anyhow::Result<E
 fn text(preset: DevicePreset) -> &'static str {
     match preset {
         DevicePreset::Zigbee2mqtt => include_str!("../../../../presets/zigbee2mqtt.toml"),
+        DevicePreset::Tasmota => include_str!("../../../../presets/tasmota.toml"),
+        DevicePreset::ShellyGen2 => include_str!("../../../../presets/shelly-gen2.toml"),
         DevicePreset::Rtl433 => include_str!("../../../../presets/rtl_433.toml"),
         DevicePreset::Owntracks => include_str!("../../../../presets/owntracks.toml"),
     }
