@@ -200,9 +200,15 @@ pub enum DevicePreset {
     /// Plugs, meters and sensors with Tasmota
     #[value(name = "tasmota")]
     Tasmota,
+    /// Shelly devices of generation 1
+    #[value(name = "shelly-gen1")]
+    ShellyGen1,
     /// Shelly devices of generation 2 and later
     #[value(name = "shelly-gen2")]
     ShellyGen2,
+    /// Devices with ESPHome
+    #[value(name = "esphome")]
+    Esphome,
     /// Radio sensors that rtl_433 hears
     #[value(name = "rtl_433")]
     Rtl433,

@@ -9,9 +9,11 @@ use hearthgate_domain::flow::{Flow, RecordVerdict};
 use hearthgate_domain::payload::JsonPayload;
 use hearthgate_storage::sql::TypedTable;
 
-const FILES: [(DevicePreset, &str); 2] = [
+const FILES: [(DevicePreset, &str); 4] = [
     (DevicePreset::Tasmota, include_str!("tasmota.txt")),
+    (DevicePreset::ShellyGen1, include_str!("shelly-gen1.txt")),
     (DevicePreset::ShellyGen2, include_str!("shelly-gen2.txt")),
+    (DevicePreset::Esphome, include_str!("esphome.txt")),
 ];
 
 #[test]
