@@ -212,6 +212,12 @@ pub enum DevicePreset {
     /// Radio sensors that rtl_433 hears
     #[value(name = "rtl_433")]
     Rtl433,
+    /// Smart meters with a P1 port, by DSMR-reader
+    #[value(name = "dsmr")]
+    Dsmr,
+    /// States of Home Assistant, by MQTT Statestream
+    #[value(name = "homeassistant-statestream")]
+    HomeassistantStatestream,
     /// Telephones with OwnTracks
     #[value(name = "owntracks")]
     Owntracks,

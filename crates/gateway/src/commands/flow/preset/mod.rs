@@ -22,6 +22,10 @@ fn text(preset: DevicePreset) -> &'static str {
         DevicePreset::ShellyGen2 => include_str!("../../../../presets/shelly-gen2.toml"),
         DevicePreset::Esphome => include_str!("../../../../presets/esphome.toml"),
         DevicePreset::Rtl433 => include_str!("../../../../presets/rtl_433.toml"),
+        DevicePreset::Dsmr => include_str!("../../../../presets/dsmr.toml"),
+        DevicePreset::HomeassistantStatestream => {
+            include_str!("../../../../presets/homeassistant-statestream.toml")
+        }
         DevicePreset::Owntracks => include_str!("../../../../presets/owntracks.toml"),
     }
 }

@@ -9,11 +9,13 @@ use hearthgate_domain::flow::{Flow, RecordVerdict};
 use hearthgate_domain::payload::JsonPayload;
 use hearthgate_storage::sql::TypedTable;
 
-const FILES: [(DevicePreset, &str); 4] = [
+const FILES: [(DevicePreset, &str); 6] = [
     (DevicePreset::Tasmota, include_str!("tasmota.txt")),
     (DevicePreset::ShellyGen1, include_str!("shelly-gen1.txt")),
     (DevicePreset::ShellyGen2, include_str!("shelly-gen2.txt")),
     (DevicePreset::Esphome, include_str!("esphome.txt")),
+    (DevicePreset::Dsmr, include_str!("dsmr.txt")),
+    (DevicePreset::HomeassistantStatestream, include_str!("homeassistant-statestream.txt")),
 ];
 
 #[test]
