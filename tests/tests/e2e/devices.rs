@@ -73,7 +73,7 @@ async fn each_chapter_holds(server: Option<Database>, quote: char) {
     let url = server.as_ref().map(|database| format!("[database]\nurl = \"{}\"\n", database.url));
     home.configure(&format!("[broker]\nenabled = true\n{}", url.unwrap_or_default()));
     let chapters = chapters();
-    assert!(chapters.len() >= 9);
+    assert!(chapters.len() >= 10);
     for chapter in &chapters {
         let file = format!("{}.toml", chapter.preset);
         let written = told(&home, &["flow", "new", "--preset", chapter.preset]);

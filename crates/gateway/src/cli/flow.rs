@@ -221,6 +221,9 @@ pub enum DevicePreset {
     /// Telephones with OwnTracks
     #[value(name = "owntracks")]
     Owntracks,
+    /// Objects that Frigate sees
+    #[value(name = "frigate")]
+    Frigate,
 }
 
 /// What a flow does.

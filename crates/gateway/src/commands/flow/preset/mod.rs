@@ -27,6 +27,7 @@ fn text(preset: DevicePreset) -> &'static str {
             include_str!("../../../../presets/homeassistant-statestream.toml")
         }
         DevicePreset::Owntracks => include_str!("../../../../presets/owntracks.toml"),
+        DevicePreset::Frigate => include_str!("../../../../presets/frigate.toml"),
     }
 }
 

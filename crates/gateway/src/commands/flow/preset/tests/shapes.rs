@@ -9,13 +9,14 @@ use hearthgate_domain::flow::{Flow, RecordVerdict};
 use hearthgate_domain::payload::JsonPayload;
 use hearthgate_storage::sql::TypedTable;
 
-const FILES: [(DevicePreset, &str); 6] = [
+const FILES: [(DevicePreset, &str); 7] = [
     (DevicePreset::Tasmota, include_str!("tasmota.txt")),
     (DevicePreset::ShellyGen1, include_str!("shelly-gen1.txt")),
     (DevicePreset::ShellyGen2, include_str!("shelly-gen2.txt")),
     (DevicePreset::Esphome, include_str!("esphome.txt")),
     (DevicePreset::Dsmr, include_str!("dsmr.txt")),
     (DevicePreset::HomeassistantStatestream, include_str!("homeassistant-statestream.txt")),
+    (DevicePreset::Frigate, include_str!("frigate.txt")),
 ];
 
 #[test]
