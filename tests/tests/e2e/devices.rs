@@ -54,10 +54,26 @@ fn is_equal(found: &str, wanted: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_family_of_devices_ends_in_the_table_that_the_book_shows() {
+    each_chapter_holds(None, '"').await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_family_of_devices_ends_in_the_same_table_of_mariadb() {
+    each_chapter_holds(Some(Database::mariadb().await), '`').await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_family_of_devices_ends_in_the_same_table_of_postgresql() {
+    each_chapter_holds(Some(Database::postgres().await), '"').await;
+}
+
+/// On a server, or else in the gateway's own file. Names stand between quotes: those of `rtl_433` have capitals.
+async fn each_chapter_holds(server: Option<Database>, quote: char) {
     let home = Home::new();
-    home.configure("[broker]\nenabled = true\n");
+    let url = server.as_ref().map(|database| format!("[database]\nurl = \"{}\"\n", database.url));
+    home.configure(&format!("[broker]\nenabled = true\n{}", url.unwrap_or_default()));
     let chapters = chapters();
-    assert!(chapters.len() >= 3);
+    assert!(chapters.len() >= 10);
     for chapter in &chapters {
         let file = format!("{}.toml", chapter.preset);
         let written = told(&home, &["flow", "new", "--preset", chapter.preset]);
@@ -69,16 +85,19 @@ async fn each_family_of_devices_ends_in_the_table_that_the_book_shows() {
     }
     let mut gateway = home.start();
     gateway.wait_for_log(&["flows loaded"]);
-    let database = Database::sqlite(home.path()).await;
+    let database = match server {
+        Some(database) => database,
+        None => Database::sqlite(home.path()).await,
+    };
     let mut client = Client::connect(home.mqtt, "devices").await;
     for chapter in &chapters {
         for (topic, payload) in &chapter.messages {
             client.publish(topic, *payload).await;
         }
         client.confirmed(chapter.messages.len()).await;
-        let text = |column: &&str| format!("coalesce(CAST({column} AS TEXT), 'NULL')");
-        let columns = chapter.columns.iter().map(text).collect::<Vec<_>>().join(" || '|' || ");
-        let query = format!("SELECT {columns} {}", chapter.source);
+        let text = |column: &&str| format!("coalesce(trim(CAST({quote}{column}{quote} AS CHAR(100))), 'NULL')");
+        let columns = chapter.columns.iter().map(text).collect::<Vec<_>>().join(", ");
+        let query = format!("SELECT concat_ws('|', {columns}) {}", chapter.source);
         until(chapter.preset, async || {
             let found = database.texts(&query).await.ok()?;
             let is_row = |(found, wanted): (&String, &Vec<&str>)| {
@@ -89,5 +108,5 @@ async fn each_family_of_devices_ends_in_the_table_that_the_book_shows() {
         .await;
     }
     let letters = told(&home, &["dlq", "list"]);
-    assert!(chapters.iter().all(|chapter| !letters.contains(&chapter.preset.to_uppercase())), "{letters}");
+    assert!(letters.starts_with("0 in all"), "{letters}");
 }

@@ -92,7 +92,7 @@ pub enum FlowCommand {
     },
     /// Run sample payloads through a flow: lines on standard input, one verdict out for each
     Test {
-        /// Its code, or a file with it (@FILE, or a name that ends with .toml)
+        /// Its code, or a file (@FILE, or a name that ends with .toml), each of whose flows answers that takes the topic
         flow: String,
         /// Topic of the samples, when the flow's has wildcards
         #[arg(long)]
@@ -197,12 +197,33 @@ pub enum DevicePreset {
     /// Zigbee devices behind Zigbee2MQTT
     #[value(name = "zigbee2mqtt")]
     Zigbee2mqtt,
+    /// Plugs, meters and sensors with Tasmota
+    #[value(name = "tasmota")]
+    Tasmota,
+    /// Shelly devices of generation 1
+    #[value(name = "shelly-gen1")]
+    ShellyGen1,
+    /// Shelly devices of generation 2 and later
+    #[value(name = "shelly-gen2")]
+    ShellyGen2,
+    /// Devices with ESPHome
+    #[value(name = "esphome")]
+    Esphome,
     /// Radio sensors that rtl_433 hears
     #[value(name = "rtl_433")]
     Rtl433,
+    /// Smart meters with a P1 port, by DSMR-reader
+    #[value(name = "dsmr")]
+    Dsmr,
+    /// States of Home Assistant, by MQTT Statestream
+    #[value(name = "homeassistant-statestream")]
+    HomeassistantStatestream,
     /// Telephones with OwnTracks
     #[value(name = "owntracks")]
     Owntracks,
+    /// Objects that Frigate sees
+    #[value(name = "frigate")]
+    Frigate,
 }
 
 /// What a flow does.

@@ -48,7 +48,7 @@ pub fn run(loaded: &LoadedSettings, command: &FlowCommand, out: &mut dyn Write) 
         && let Some(file) = test::flow_file(flow)
     {
         let order = TestOrder { topic: topic.as_deref(), payload: payload.as_deref(), as_json: *json };
-        return test::run(&test::flow_of_file(file, topic.as_deref())?, &order, settings, out);
+        return test::run(&test::flows_of_file(file, topic.as_deref())?, &order, settings, out);
     }
     block_on(async {
         let Some(database) = open(settings, command).await? else {
@@ -173,7 +173,7 @@ async fn on_database(
         }
         FlowCommand::Test { flow, topic, payload, json } => {
             let order = TestOrder { topic: topic.as_deref(), payload: payload.as_deref(), as_json: *json };
-            test::run(find(&rows, flow)?, &order, settings, out)
+            test::run(slice::from_ref(find(&rows, flow)?), &order, settings, out)
         }
         FlowCommand::Export { codes } => show::export(&rows, codes, out),
         FlowCommand::Import { file, dry_run, yes } => {

@@ -7,6 +7,7 @@ use crate::exit::{CommandFailure, ExitStatus};
 use anyhow::Context;
 use hearthgate_domain::flow::{Flow, FlowRow};
 use hearthgate_settings::GatewaySettings;
+use serde_json::Value;
 use std::io::{BufRead, Write};
 use std::path::Path;
 
@@ -25,57 +26,66 @@ pub(super) fn flow_file(argument: &str) -> Option<&Path> {
     argument.strip_prefix('@').or(argument.ends_with(".toml").then_some(argument)).map(Path::new)
 }
 
-/// The one flow of a file that takes the topic; the only one where no topic is named.
+/// The flows of a file that take the topic; all of them where no topic is named, or there is only one.
 ///
 /// # Errors
-/// The file can't be read, or has no such flow, or several.
-pub(super) fn flow_of_file(file: &Path, topic: Option<&str>) -> anyhow::Result<FlowRow> {
+/// The file can't be read, or has no such flow.
+pub(super) fn flows_of_file(file: &Path, topic: Option<&str>) -> anyhow::Result<Vec<FlowRow>> {
     let rows = read_file(Some(file))?;
+    let is_only = rows.len() == 1;
     let takes = |row: &FlowRow| {
-        let Some(topic) = topic else { return true };
+        let Some(topic) = topic.filter(|_| !is_only) else { return true };
         compile_flow(row).is_ok_and(|flow| flow.topic.filter().matches(topic))
     };
-    let mut found: Vec<FlowRow> = rows.iter().filter(|row| rows.len() == 1 || takes(row)).cloned().collect();
-    match (found.pop(), found.is_empty()) {
-        (Some(row), true) => Ok(row),
-        (None, _) => Err(CommandFailure::Usage(format!("no flow of {} takes this topic", file.display())).into()),
-        (Some(_), false) => {
-            Err(CommandFailure::Usage(format!("several flows of {} take it; leave one in it", file.display())).into())
-        }
+    let found: Vec<FlowRow> = rows.into_iter().filter(takes).collect();
+    if found.is_empty() {
+        return Err(CommandFailure::Usage(format!("no flow of {} takes this topic", file.display())).into());
     }
+    Ok(found)
 }
 
-/// Says what would become of the payload, or of each line of standard input; nothing is written or counted.
+/// Says what would become of the payload, or of each line of standard input, in each of the flows; nothing is written or
+/// counted.
 ///
 /// # Errors
-/// The flow could not run, or does not listen to the topic.
+/// A flow could not run, or does not listen to the topic.
 pub(super) fn run(
-    row: &FlowRow,
+    rows: &[FlowRow],
     order: &TestOrder<'_>,
     settings: &GatewaySettings,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitStatus> {
-    let flow = compile_flow(row).map_err(CommandFailure::from)?;
-    let topic = topic_of(&flow, order.topic)?;
-    let mut number = row.last_msg_id;
-    if let Some(payload) = order.payload {
-        let answer = explain::of_flow(&flow, topic, &explain::payload_bytes(payload)?, number + 1, &settings.flows);
-        let is_taken = answer["valid"] == true;
-        match order.as_json {
-            true => writeln!(out, "{answer}")?,
-            false => explain::in_words(&[], &[answer], &[], out)?,
+    let flows = rows.iter().map(compile_flow).collect::<Result<Vec<_>, _>>().map_err(CommandFailure::from)?;
+    let topics = flows.iter().map(|flow| topic_of(flow, order.topic)).collect::<Result<Vec<_>, _>>()?;
+    let mut numbers: Vec<i64> = rows.iter().map(|row| row.last_msg_id).collect();
+    let mut answers_to = |payload: &[u8]| {
+        let mut answers = Vec::with_capacity(flows.len());
+        for ((flow, topic), number) in flows.iter().zip(&topics).zip(&mut numbers) {
+            let answer = explain::of_flow(flow, topic, payload, *number + 1, &settings.flows);
+            *number += i64::from(answer["valid"] == true);
+            answers.push(answer);
         }
-        return Ok(if is_taken { ExitStatus::Ok } else { ExitStatus::Findings });
-    }
-    for line in std::io::stdin().lock().split(b'\n') {
-        let line = line.context("reading standard input")?;
-        let answer = explain::of_flow(&flow, topic, &line, number + 1, &settings.flows);
-        if answer["valid"] == true {
-            number += 1;
+        answers
+    };
+    let Some(payload) = order.payload else {
+        for line in std::io::stdin().lock().split(b'\n') {
+            tell(&answers_to(&line.context("reading standard input")?), out)?;
         }
-        writeln!(out, "{answer}")?;
+        return Ok(ExitStatus::Ok);
+    };
+    let answers = answers_to(&explain::payload_bytes(payload)?);
+    match order.as_json {
+        true => tell(&answers, out)?,
+        false => explain::in_words(&[], &answers, &[], out)?,
     }
-    Ok(ExitStatus::Ok)
+    let is_taken = answers.iter().any(|answer| answer["valid"] == true);
+    let is_refused = answers.iter().any(|answer| answer["valid"] == false);
+    Ok(if is_taken && !is_refused { ExitStatus::Ok } else { ExitStatus::Findings })
+}
+
+/// A line for each answer.
+fn tell(answers: &[Value], out: &mut dyn Write) -> std::io::Result<()> {
+    answers.iter().try_for_each(|answer| writeln!(out, "{answer}"))
 }
 
 fn topic_of<'a>(flow: &'a Flow, topic: Option<&'a str>) -> Result<&'a str, CommandFailure> {

@@ -1,5 +1,7 @@
 //! Each preset takes what devices of its family send, in the shapes that their documentation shows.
 
+mod shapes;
+
 use super::*;
 use crate::commands::flow::checks::compile_flow;
 use crate::commands::flow::file::read_flows;
@@ -10,10 +12,12 @@ use hearthgate_storage::sql::TypedTable;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
+fn flows(preset: DevicePreset) -> Vec<Flow> {
+    read_flows(text(preset)).unwrap().iter().map(|row| compile_flow(row).unwrap()).collect()
+}
+
 fn flow(preset: DevicePreset) -> Flow {
-    let rows = read_flows(text(preset)).unwrap();
-    assert_eq!(rows.len(), 1);
-    compile_flow(&rows[0]).unwrap()
+    flows(preset).remove(0)
 }
 
 /// Every payload that some of the optional fields make, none, each alone, all but each, all, each null.
@@ -55,12 +59,14 @@ fn refused(flow: &Flow, payload: &str) {
 }
 
 #[test]
-fn each_preset_is_a_flow_with_a_table_and_says_what_it_is() {
+fn each_preset_is_named_in_its_flows_and_tables_and_says_what_it_is() {
     for preset in DevicePreset::value_variants() {
-        let flow = flow(*preset);
-        let name = preset.to_possible_value().unwrap().get_name().to_owned();
-        assert_eq!(flow.code.to_lowercase(), name);
-        assert_eq!(flow.store.as_ref().and_then(|store| store.table.as_deref()), Some(&*name));
+        let name = preset.to_possible_value().unwrap().get_name().replace('-', "_");
+        for (number, flow) in flows(*preset).iter().enumerate() {
+            let table = flow.store.as_ref().and_then(|store| store.table.as_deref()).unwrap();
+            assert!(table == name || number > 0 && table.starts_with(&format!("{name}_")), "{table}");
+            assert!(flow.code.to_lowercase().starts_with(&name), "{}", flow.code);
+        }
         assert!(text(*preset).starts_with("# "), "{name}");
     }
 }
