@@ -3,9 +3,9 @@
 use super::running::{Conditions, FlowCommands};
 use crate::database;
 use crate::exit::CommandFailure;
-use crate::wiring::options;
 use crate::wiring::slots::IntakeSlots;
 use crate::wiring::spawner::{ActorSlot, ActorSpawner};
+use crate::wiring::{options, secrets};
 use anyhow::Context as _;
 use hearthgate_actors::condition::Condition;
 use hearthgate_actors::flows::{catalog, commit, dead_letters, historian, poster, router, writer};
@@ -93,6 +93,7 @@ pub(super) async fn wire(
         trouble: trouble("historian"),
     })?;
     let catalog = starter.start("catalog", catalog::CatalogActor::new)?;
+    let allowed = settings.secrets.clone();
     let poster = starter.start("poster", poster::EndpointPosterActor::new)?;
     poster.fill(poster::PosterDeps {
         journal: handle.clone(),
@@ -107,7 +108,9 @@ pub(super) async fn wire(
             letters: dead_letters.clone(),
             database: database.clone(),
             publish: mqtt.addr.clone().recipient(),
-            secrets: Arc::new(|reference| options::secret(reference).map_err(|error| error.to_string())),
+            secrets: Arc::new(move |reference| {
+                secrets::find_secret(reference, &allowed).map_err(|error| error.to_string())
+            }),
             traffic: traffic.clone(),
         },
         in_hand,

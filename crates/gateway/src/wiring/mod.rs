@@ -7,6 +7,7 @@ mod mapping;
 pub(crate) mod options;
 mod private;
 mod running;
+pub(crate) mod secrets;
 mod session;
 mod slots;
 pub(crate) mod source;

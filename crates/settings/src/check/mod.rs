@@ -45,6 +45,7 @@ pub(crate) fn lookup<'a>(tree: &'a Value, key: &str) -> Option<&'a Value> {
 
 fn resolve_paths(settings: &mut GatewaySettings, base: &Path) {
     settings.gateway.state_dir = base.join(&settings.gateway.state_dir);
+    settings.secrets.folder = base.join(&settings.secrets.folder);
     settings.database.url.resolve(base);
     let GatewaySettings { log, broker, mqtt, http, database, .. } = settings;
     let paths: [&mut Option<PathBuf>; 10] = [

@@ -1,4 +1,4 @@
-//! `[flows]` and what delivers: `[journal]`, `[store]`, `[endpoints]`, `[dead_letters]`, `[database]`.
+//! `[flows]` and what delivers: `[journal]`, `[store]`, `[endpoints]`, `[secrets]`, `[dead_letters]`, `[database]`.
 
 use crate::types::{ByteSize, DurationText};
 use crate::urls::DatabaseUrl;
@@ -93,6 +93,16 @@ pub struct CircuitBreakerSettings {
     pub failures: u32,
     /// How long it rests.
     pub rest: DurationText,
+}
+
+/// `[secrets]`: what flows may name as secrets.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretSettings {
+    /// Folder of the files; after loading absolute.
+    pub folder: PathBuf,
+    /// How the names of the variables begin; empty: any variable.
+    pub env_prefix: String,
 }
 
 /// `[dead_letters]`.

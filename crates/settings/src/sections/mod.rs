@@ -55,6 +55,8 @@ pub struct GatewaySettings {
     pub store: StoreSettings,
     /// Calling HTTP endpoints.
     pub endpoints: EndpointSettings,
+    /// What flows may name as secrets.
+    pub secrets: SecretSettings,
     /// What could not be delivered.
     pub dead_letters: DeadLetterSettings,
     /// The database of flows and records.
