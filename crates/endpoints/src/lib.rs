@@ -8,6 +8,7 @@ mod client;
 mod error;
 mod hosts;
 mod outcome;
+mod reach;
 mod signing;
 pub mod template;
 
@@ -16,4 +17,5 @@ pub use client::{ClientOptions, DRAIN_TIME, EndpointClient};
 pub use error::{AddressError, EndpointClientError, HeaderError};
 pub use hosts::is_host_allowed;
 pub use outcome::CallOutcome;
+pub use reach::AddressSource;
 pub use signing::{SecretError, SigningSecret};

@@ -101,6 +101,7 @@ pub(super) async fn wire(
         endpoints: poster::DeliveryOptions {
             timeout: settings.endpoints.http_timeout.0,
             allowed_hosts: settings.endpoints.allow_hosts.clone(),
+            allowed_local_hosts: settings.endpoints.allow_local_hosts.clone(),
             retry: options::retry(settings)?,
             breaker: options::breaker(settings),
             parallel: settings.endpoints.parallel,

@@ -79,6 +79,8 @@ pub struct EndpointSettings {
     pub jitter: f64,
     /// Hosts that may be called; empty: any.
     pub allow_hosts: Vec<String>,
+    /// Hosts on this machine or its network that a message may name; empty: none.
+    pub allow_local_hosts: Vec<String>,
     /// Calls under way to one endpoint.
     pub parallel: usize,
     /// When an endpoint rests.
