@@ -4,11 +4,13 @@
 
 mod broker_away;
 mod brokers;
+mod certificates;
 mod clients;
 mod clock;
 mod crash;
 mod deadly;
 mod devices;
+mod encryption;
 mod endpoints;
 mod entry;
 mod first_run;

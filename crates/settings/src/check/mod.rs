@@ -29,6 +29,7 @@ pub(crate) fn complete(
     rules.broker(settings);
     rules.mqtt(settings);
     rules.group(settings);
+    rules.database(settings);
     rules.flows(settings);
     rules.operation(settings);
     fill_in(settings);
@@ -48,7 +49,7 @@ fn resolve_paths(settings: &mut GatewaySettings, base: &Path) {
     settings.secrets.folder = base.join(&settings.secrets.folder);
     settings.database.url.resolve(base);
     let GatewaySettings { log, broker, mqtt, http, database, .. } = settings;
-    let paths: [&mut Option<PathBuf>; 10] = [
+    let paths: [&mut Option<PathBuf>; 11] = [
         &mut log.file,
         &mut broker.tls.certificate,
         &mut broker.tls.key,
@@ -59,6 +60,7 @@ fn resolve_paths(settings: &mut GatewaySettings, base: &Path) {
         &mut mqtt.password_file,
         &mut http.token_file,
         &mut database.password_file,
+        &mut database.tls.ca,
     ];
     for path in paths.into_iter().flatten() {
         *path = base.join(&*path);

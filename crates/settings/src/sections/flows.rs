@@ -138,4 +138,43 @@ pub struct DatabaseSettings {
     pub connect_timeout: DurationText,
     /// Whether our tables are created and upgraded at start.
     pub migrate: bool,
+    /// How the connections to a server are encrypted.
+    pub tls: DatabaseTls,
+}
+
+/// `[database.tls]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseTls {
+    /// What is asked of the server; absent: what the URL says, or else `prefer`.
+    pub mode: Option<DatabaseTlsMode>,
+    /// An authority to trust besides the system's, PEM.
+    pub ca: Option<PathBuf>,
+}
+
+/// What is asked of the server of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DatabaseTlsMode {
+    /// No encryption.
+    Disable,
+    /// Encryption when it is offered.
+    Prefer,
+    /// Encryption.
+    Require,
+    /// A certificate of a trusted authority.
+    VerifyCa,
+    /// One with the server's name.
+    VerifyFull,
+}
+
+impl DatabaseTlsMode {
+    /// Whether the certificate is looked at.
+    #[must_use]
+    pub fn verifies(self) -> bool {
+        match self {
+            Self::VerifyCa | Self::VerifyFull => true,
+            Self::Disable | Self::Prefer | Self::Require => false,
+        }
+    }
 }

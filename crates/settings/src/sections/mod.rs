@@ -7,8 +7,8 @@ mod mqtt;
 mod operation;
 
 pub use flows::{
-    CircuitBreakerSettings, DatabaseSettings, DeadLetterSettings, EndpointSettings, FlowSettings, JournalSettings,
-    StoreSettings, ValueFormatSetting, WhenFullSetting,
+    CircuitBreakerSettings, DatabaseSettings, DatabaseTls, DatabaseTlsMode, DeadLetterSettings, EndpointSettings,
+    FlowSettings, JournalSettings, SecretSettings, StoreSettings, ValueFormatSetting, WhenFullSetting,
 };
 pub use mapper::MapperSettings;
 pub use mqtt::{

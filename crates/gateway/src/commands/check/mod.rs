@@ -1,15 +1,16 @@
 //! `check`: would the gateway start and do what is configured? One line for each thing, as it is found out.
 
+mod certificates;
+
 use super::report::{CheckReport, LineMark};
-use super::{control, expiry, parts, reach};
+use super::{control, parts, reach};
 use crate::commands::flow::checks::{self, FindingWeight, FlowFinding};
 use crate::commands::flow::sample::sample_findings;
-use crate::database;
+use crate::database::{self, StoredFlows};
 use crate::exit::{CommandFailure, ExitStatus};
 use crate::maps;
 use crate::telemetry;
 use crate::wiring::options;
-use chrono::{Local, TimeDelta, Utc};
 use hearthgate_actors::flows::catalog;
 use hearthgate_domain::flow::{Flow, FlowAction, FlowRow};
 use hearthgate_interfaces::DriverConfig;
@@ -21,8 +22,6 @@ use url::Url;
 
 /// With less than that nothing works for long.
 const DISK_MINIMUM: u64 = 64 << 20;
-/// What renews certificates by itself does so a month before they end, or earlier.
-const EXPIRES_SOON: TimeDelta = TimeDelta::days(21);
 
 /// Checks everything, or, `offline`, only what needs no network and no database. Each finding is a line as it comes, or,
 /// `as_json`, all of them are one object at the end.
@@ -34,7 +33,7 @@ pub fn run(loaded: &LoadedSettings, offline: bool, as_json: bool, out: &mut dyn 
     configuration(loaded, &mut report)?;
     state_dir(&loaded.settings.gateway.state_dir, &mut report)?;
     disk(&loaded.settings, &mut report)?;
-    certificates(&loaded.settings, &mut report)?;
+    certificates::check(&loaded.settings, &mut report)?;
     interfaces(loaded, &mut report)?;
     if offline {
         report.line(LineMark::Skipped, "network and database", "left out (--offline)")?;
@@ -107,19 +106,6 @@ fn disk(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Res
     }
 }
 
-/// A certificate that has ended lets nobody in, and one that ends soon is to be renewed.
-fn lifetime(key: &str, file: &Path, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
-    let Some(end) = expiry::end_of_file(file) else { return Ok(()) };
-    let (left, shown) = (end - Utc::now(), end.with_timezone(&Local).format("%Y-%m-%d %H:%M"));
-    if left < TimeDelta::zero() {
-        report.line(LineMark::Wrong, key, format!("{} has ended on {shown}; renew it", file.display()))
-    } else if left < EXPIRES_SOON {
-        report.line(LineMark::Warning, key, format!("{} ends on {shown}, in {} days", file.display(), left.num_days()))
-    } else {
-        Ok(())
-    }
-}
-
 /// Whether somebody answers where interfaces connect to.
 fn devices(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     if !settings.mapper.enabled {
@@ -136,45 +122,6 @@ fn devices(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::
             Err(error) => {
                 report.line(LineMark::Unreachable, subject, format!("{}: {error}; set `address`", tcp.address))?;
             }
-        }
-    }
-    Ok(())
-}
-
-/// The files of both ends of TLS, read as the running gateway reads them.
-fn certificates(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
-    if settings.broker.is_enabled()
-        && let Some(tls) = options::broker(&settings.broker, &settings.gateway.state_dir).tls
-    {
-        match tls.check() {
-            Ok(()) => {
-                report.line(LineMark::Ok, "broker.tls", tls.certificate.display())?;
-                lifetime("broker.tls.certificate", &tls.certificate, report)?;
-            }
-            Err(error) => report.line(
-                LineMark::Wrong,
-                "broker.tls",
-                format!("{error}; set broker.tls.certificate, broker.tls.key or broker.tls.client_ca"),
-            )?,
-        }
-    }
-    let mqtt = &settings.mqtt;
-    let is_named = mqtt.tls.ca.is_some() || mqtt.tls.certificate.is_some();
-    if mqtt.enabled && mqtt.server != BrokerUrl::Embedded && is_named {
-        match options::tls(settings).client_config() {
-            Ok(_) => {
-                report.line(LineMark::Ok, "mqtt.tls", "the certificates can be used")?;
-                for (key, file) in [("mqtt.tls.certificate", &mqtt.tls.certificate), ("mqtt.tls.ca", &mqtt.tls.ca)] {
-                    if let Some(file) = file {
-                        lifetime(key, file, report)?;
-                    }
-                }
-            }
-            Err(error) => report.line(
-                LineMark::Wrong,
-                "mqtt.tls",
-                format!("{error}; set mqtt.tls.ca, mqtt.tls.certificate or mqtt.tls.key"),
-            )?,
         }
     }
     Ok(())
@@ -296,8 +243,8 @@ fn tables(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::R
     if !settings.database.enabled {
         return report.line(LineMark::Skipped, "database", "database.enabled = false");
     }
-    let rows = match database::flow_rows(settings) {
-        Ok(Some(rows)) => rows,
+    let StoredFlows { rows, is_exposed } = match database::stored_flows(settings) {
+        Ok(Some(flows)) => flows,
         Ok(None) => {
             return report.line(
                 LineMark::Ok,
@@ -308,6 +255,11 @@ fn tables(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::R
         Err(error) => return report.line(LineMark::Unreachable, "database", format!("{error:#}")),
     };
     report.line(LineMark::Ok, "database", format!("{}, {} flows", settings.database.url, rows.len()))?;
+    if is_exposed {
+        let problem =
+            "the connection is not encrypted: who is in between can read and change all of it; set database.tls.mode";
+        report.line(LineMark::Warning, "database", problem)?;
+    }
     if settings.flows.enabled {
         flows(&rows, settings, report)?;
     }
