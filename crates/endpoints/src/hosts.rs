@@ -10,6 +10,12 @@ pub fn is_host_allowed(entries: &[String], url: &Url) -> bool {
     AllowedHosts::new("allowed_hosts", entries).is_ok_and(|hosts| hosts.allow(url))
 }
 
+/// The first entry that is no host, as the lists of [`crate::ClientOptions`] have them.
+#[must_use]
+pub fn find_unfit_host(entries: &[String]) -> Option<&str> {
+    entries.iter().find(|entry| Rule::parse(entry).is_none()).map(String::as_str)
+}
+
 /// The hosts that may be called. An entry is a host name or address (`example.org`, `10.0.0.5`, `[::1]`), with `:port`
 /// when only that port may be called, or `*.example.org` for every name below.
 #[derive(Clone, Debug, Default)]

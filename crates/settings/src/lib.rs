@@ -151,7 +151,8 @@ fn file_layer(
     origins: &mut ValueOrigins,
     findings: &mut Vec<ConfigFinding>,
 ) -> Map<String, Value> {
-    let name = file.strip_prefix(working_dir).unwrap_or(file).display().to_string();
+    let inside = file.strip_prefix(working_dir).ok().filter(|inside| !inside.as_os_str().is_empty());
+    let name = inside.unwrap_or(file).display().to_string();
     match read_text_file(file) {
         Ok(text) => file::parse(&text, file::NamedText::File(&name), environment, origins, findings),
         Err(error) => {

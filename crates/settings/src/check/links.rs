@@ -152,6 +152,24 @@ impl Rules<'_> {
         }
     }
 
+    /// Two listeners at one address: the second one could not be opened.
+    pub(super) fn listeners(&mut self, settings: &GatewaySettings) {
+        let GatewaySettings { broker, http, .. } = settings;
+        let is_on = broker.enabled == AutoSwitch::On
+            || broker.enabled == AutoSwitch::Auto && settings.mqtt.server == BrokerUrl::Embedded;
+        let listeners = [
+            ("broker.listen", Some(broker.listen).filter(|_| is_on)),
+            ("broker.tls.listen", broker.tls.listen.filter(|_| is_on)),
+            ("http.listen", Some(http.listen).filter(|_| http.enabled)),
+        ];
+        let listeners: Vec<_> = listeners.into_iter().filter_map(|(key, listen)| Some((key, listen?))).collect();
+        for (index, (key, listen)) in listeners.iter().enumerate() {
+            if let Some((other, _)) = listeners[..index].iter().find(|(_, other)| other.overlaps(*listen)) {
+                self.error(key, format!("{listen} is the address of {other}, too"), "give one of them another port");
+            }
+        }
+    }
+
     /// What is asked of the server of the database, where there is one.
     pub(super) fn database(&mut self, settings: &GatewaySettings) {
         let tls = &settings.database.tls;

@@ -27,6 +27,7 @@ pub(crate) fn complete(
     rules.interfaces(settings, base);
     rules.bounds(settings);
     rules.broker(settings);
+    rules.listeners(settings);
     rules.mqtt(settings);
     rules.group(settings);
     rules.database(settings);

@@ -4,9 +4,9 @@ use super::super::expiry;
 use super::super::report::{CheckReport, LineMark};
 use crate::wiring::options;
 use chrono::{Local, TimeDelta, Utc};
-use hearthgate_mqtt::session::TlsOptions;
-use hearthgate_settings::{BrokerUrl, GatewaySettings};
-use std::path::Path;
+use hearthgate_mqtt::session::{TlsError, TlsOptions};
+use hearthgate_settings::{BrokerUrl, GatewaySettings, MqttTls};
+use std::path::{Path, PathBuf};
 
 /// What renews certificates by itself does so a month before they end, or earlier.
 const EXPIRES_SOON: TimeDelta = TimeDelta::days(21);
@@ -19,16 +19,10 @@ pub(super) fn check(settings: &GatewaySettings, report: &mut CheckReport<'_>) ->
     if settings.broker.is_enabled()
         && let Some(tls) = options::broker(&settings.broker, &settings.gateway.state_dir).tls
     {
-        match tls.check() {
-            Ok(()) => {
-                report.line(LineMark::Ok, "broker.tls", tls.certificate.display())?;
-                lifetime("broker.tls.certificate", &tls.certificate, report)?;
-            }
-            Err(error) => report.line(
-                LineMark::Wrong,
-                "broker.tls",
-                format!("{error}; set broker.tls.certificate, broker.tls.key or broker.tls.client_ca"),
-            )?,
+        // What can't be used is told with the requirements.
+        if tls.check().is_ok() {
+            report.line(LineMark::Ok, "broker.tls", tls.certificate.display())?;
+            lifetime("broker.tls.certificate", &tls.certificate, report)?;
         }
     }
     mqtt(settings, report)?;
@@ -48,14 +42,23 @@ fn mqtt(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Res
                     }
                 }
             }
-            Err(error) => report.line(
-                LineMark::Wrong,
-                "mqtt.tls",
-                format!("{error}; set mqtt.tls.ca, mqtt.tls.certificate or mqtt.tls.key"),
-            )?,
+            Err(error) => {
+                let MqttTls { ca, certificate, key, .. } = &mqtt.tls;
+                let files = [("mqtt.tls.certificate", certificate), ("mqtt.tls.key", key), ("mqtt.tls.ca", ca)];
+                unusable(&error, &files, report)?;
+            }
         }
     }
     Ok(())
+}
+
+/// Certificates that can't be used, told with the key of the file that is to blame, or the first one.
+fn unusable(error: &TlsError, files: &[(&str, &Option<PathBuf>)], report: &mut CheckReport<'_>) -> anyhow::Result<()> {
+    let is_named =
+        |file: &&Option<PathBuf>| matches!(error, TlsError::File { path, .. } if file.as_ref() == Some(path));
+    let blamed = files.iter().find(|(_, file)| is_named(file)).or(files.first());
+    let key = blamed.map_or("", |(key, _)| key);
+    report.line(LineMark::Wrong, key, format!("{error}; set {key}, or mend the file"))
 }
 
 /// The authority of the database's server.
@@ -67,7 +70,7 @@ fn database(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow:
             report.line(LineMark::Ok, "database.tls", "the certificate can be used")?;
             lifetime("database.tls.ca", file, report)
         }
-        Err(error) => report.line(LineMark::Wrong, "database.tls", format!("{error}; set database.tls.ca")),
+        Err(error) => unusable(&error, &[("database.tls.ca", &settings.database.tls.ca)], report),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::commands::flow::sample::sample_findings;
 use crate::database::{self, StoredFlows};
 use crate::exit::{CommandFailure, ExitStatus};
 use crate::maps;
+use crate::requirements::{closed_listener, unmet_requirements};
 use crate::telemetry;
 use crate::wiring::options;
 use hearthgate_actors::flows::catalog;
@@ -17,7 +18,6 @@ use hearthgate_interfaces::DriverConfig;
 use hearthgate_mqtt::session::{BrokerAddress, ProbeError, try_connect};
 use hearthgate_settings::{BrokerUrl, GatewaySettings, LoadedSettings};
 use std::io::Write;
-use std::path::Path;
 use url::Url;
 
 /// With less than that nothing works for long.
@@ -31,14 +31,14 @@ const DISK_MINIMUM: u64 = 64 << 20;
 pub fn run(loaded: &LoadedSettings, offline: bool, as_json: bool, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let mut report = CheckReport::new(loaded, out, as_json);
     configuration(loaded, &mut report)?;
-    state_dir(&loaded.settings.gateway.state_dir, &mut report)?;
+    requirements(loaded, &mut report)?;
     disk(&loaded.settings, &mut report)?;
     certificates::check(&loaded.settings, &mut report)?;
     interfaces(loaded, &mut report)?;
     if offline {
         report.line(LineMark::Skipped, "network and database", "left out (--offline)")?;
     } else {
-        listeners(&loaded.settings, &mut report)?;
+        listeners(loaded, &mut report)?;
         broker(&loaded.settings, &mut report)?;
         devices(&loaded.settings, &mut report)?;
         tables(&loaded.settings, &mut report)?;
@@ -61,23 +61,12 @@ fn configuration(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyho
     Ok(())
 }
 
-/// Nothing is created here, so the nearest folder that exists must be writable.
-fn state_dir(folder: &Path, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
-    let shown = folder.display();
-    let existing = folder.ancestors().find(|folder| folder.exists());
-    let writable = existing.is_some_and(|folder| {
-        folder.is_dir()
-            && rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
-    });
-    match (writable, existing == Some(folder)) {
-        (true, true) => report.line(LineMark::Ok, "state", shown),
-        (true, false) => report.line(LineMark::Ok, "state", format!("{shown} will be created")),
-        (false, _) => report.line(
-            LineMark::Wrong,
-            "state",
-            format!("{shown} can't be written; set gateway.state_dir, or its owner"),
-        ),
+/// What keeps the gateway from starting, in the words in which `run` refuses.
+fn requirements(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
+    for finding in unmet_requirements(loaded) {
+        report.finding(&finding)?;
     }
+    Ok(())
 }
 
 /// Whether what may be written in the worst case fits on the disk.
@@ -138,15 +127,13 @@ fn interfaces(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyhow::
             report.line(LineMark::Skipped, subject, "disabled")?;
             continue;
         }
-        match maps::of(config) {
-            Ok(maps) => {
-                let topics: Vec<&str> = maps.topics().iter().map(|topic| topic.as_str()).collect();
-                report.line(LineMark::Ok, &subject, format!("{}, listens to {}", config.kind(), topics.join(", ")))?;
-                for warning in maps.warnings() {
-                    report.line(LineMark::Warning, &subject, warning)?;
-                }
+        // What is wrong with a map is told with the requirements.
+        if let Ok(maps) = maps::of(config) {
+            let topics: Vec<&str> = maps.topics().iter().map(|topic| topic.as_str()).collect();
+            report.line(LineMark::Ok, &subject, format!("{}, listens to {}", config.kind(), topics.join(", ")))?;
+            for warning in maps.warnings() {
+                report.line(LineMark::Warning, &subject, warning)?;
             }
-            Err(problem) => report.line(LineMark::Wrong, &subject, problem)?,
         }
         if let Some(problem) = parts::interface_problem(config, &loaded.base) {
             report.line(LineMark::Wrong, &subject, problem)?;
@@ -155,7 +142,8 @@ fn interfaces(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyhow::
     Ok(())
 }
 
-fn listeners(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
+fn listeners(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
+    let settings = &loaded.settings;
     let mut wanted = Vec::new();
     if settings.broker.is_enabled() {
         wanted.push(("broker.listen", settings.broker.listen));
@@ -175,14 +163,7 @@ fn listeners(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow
                     format!("{listen} is in use, and a gateway runs with this configuration"),
                 )?;
             }
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => report.line(
-                LineMark::Wrong,
-                key,
-                format!(
-                    "{listen} is in use by another program, and no gateway answers at http.listen; end it, or set {key}"
-                ),
-            )?,
-            Err(error) => report.line(LineMark::Wrong, key, format!("can't listen on {listen}: {error}"))?,
+            Err(error) => report.finding(&closed_listener(loaded, key, &listen, &error))?,
         }
     }
     Ok(())

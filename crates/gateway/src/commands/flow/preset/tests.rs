@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 fn flow(preset: DevicePreset) -> Flow {
-    let rows = read_flows(text(preset)).unwrap();
+    let rows: Vec<_> = read_flows(text(preset)).unwrap().into_iter().map(|written| written.row).collect();
     assert_eq!(rows.len(), 1);
     compile_flow(&rows[0]).unwrap()
 }
