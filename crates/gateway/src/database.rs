@@ -68,11 +68,13 @@ pub async fn connect(settings: &GatewaySettings) -> anyhow::Result<Option<Databa
 pub struct StoredFlows {
     /// All of them, disabled ones too.
     pub rows: Vec<FlowRow>,
+    /// Whether it is empty, and the first start fills it.
+    pub is_fresh: bool,
     /// Whether the server is on another machine and the connection is not encrypted.
     pub is_exposed: bool,
 }
 
-/// The flows; `None` when there is no database yet, or an empty one that the first start fills.
+/// The flows; `None` when there is no database yet.
 ///
 /// # Errors
 /// The database can't be reached or read.
@@ -82,13 +84,10 @@ pub fn stored_flows(settings: &GatewaySettings) -> anyhow::Result<Option<StoredF
     }
     block_on(async {
         let Some(database) = connect(settings).await? else { return Ok(None) };
-        if settings.database.migrate && database.is_fresh() {
-            database.close().await;
-            return Ok(None);
-        }
-        let (rows, is_exposed) = (database.load_flows().await, database.is_exposed());
+        let (is_fresh, is_exposed) = (settings.database.migrate && database.is_fresh(), database.is_exposed());
+        let rows = if is_fresh { Ok(Vec::new()) } else { database.load_flows().await };
         database.close().await;
         let rows = rows.map_err(|error| CommandFailure::Unavailable(error.to_string()))?;
-        Ok(Some(StoredFlows { rows, is_exposed }))
+        Ok(Some(StoredFlows { rows, is_fresh, is_exposed }))
     })
 }

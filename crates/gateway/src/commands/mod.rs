@@ -121,5 +121,5 @@ fn run_once(
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    crate::run::run(loaded, &telemetry.level, || load().map(drop))
+    crate::run::run(loaded, &telemetry.level, || Ok(require(&load()?)?))
 }

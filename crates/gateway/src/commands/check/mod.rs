@@ -224,18 +224,14 @@ fn tables(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::R
     if !settings.database.enabled {
         return report.line(LineMark::Skipped, "database", "database.enabled = false");
     }
-    let StoredFlows { rows, is_exposed } = match database::stored_flows(settings) {
+    let to_come = format!("{}: its tables will be created", settings.database.url);
+    let StoredFlows { rows, is_fresh, is_exposed } = match database::stored_flows(settings) {
         Ok(Some(flows)) => flows,
-        Ok(None) => {
-            return report.line(
-                LineMark::Ok,
-                "database",
-                format!("{}: its tables will be created", settings.database.url),
-            );
-        }
+        Ok(None) => return report.line(LineMark::Ok, "database", to_come),
         Err(error) => return report.line(LineMark::Unreachable, "database", format!("{error:#}")),
     };
-    report.line(LineMark::Ok, "database", format!("{}, {} flows", settings.database.url, rows.len()))?;
+    let found = format!("{}, {} flows", settings.database.url, rows.len());
+    report.line(LineMark::Ok, "database", if is_fresh { to_come } else { found })?;
     if is_exposed {
         let problem =
             "the connection is not encrypted: who is in between can read and change all of it; set database.tls.mode";
