@@ -2,11 +2,15 @@
 
 use crate::{PATIENCE, free_port};
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+const CERTIFICATE: &str = "server.pem";
+const KEY: &str = "server.key";
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +36,30 @@ impl Server {
     /// It is not installed, or does not start.
     #[must_use]
     pub fn start(kind: Kind) -> Self {
+        Self::start_with(kind, &[])
+    }
+
+    /// The same with TLS, with this certificate and its key, both PEM.
+    ///
+    /// # Panics
+    /// It is not installed, or does not start.
+    #[must_use]
+    pub fn start_encrypted(kind: Kind, certificate: &str, key: &str) -> Self {
+        Self::start_with(kind, &[(CERTIFICATE, certificate), (KEY, key)])
+    }
+
+    fn start_with(kind: Kind, files: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         if let Some((user, group)) = owner(kind) {
             std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).expect("giving it to the server's user");
+        }
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::write(&path, text).expect("writing a file of TLS");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("setting its mode");
+            if let Some((user, group)) = owner(kind) {
+                std::os::unix::fs::chown(&path, Some(user), Some(group)).expect("giving it to the server's user");
+            }
         }
         let mut server = Server { kind, folder, port: free_port(), child: None };
         server.initialise();
@@ -107,8 +132,16 @@ impl Server {
         }
     }
 
+    fn is_encrypted(&self) -> bool {
+        self.file(CERTIFICATE).is_file()
+    }
+
     fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.file("data")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     fn log(&self) -> String {
@@ -145,12 +178,27 @@ impl Server {
                 command.arg(format!("--socket={}", self.folder.path().join("s").display()));
                 // With io_uring it was seen to hang at its start now and then.
                 command.arg("--innodb-use-native-aio=0");
+                if self.is_encrypted() {
+                    command.arg(format!("--ssl-cert={}", self.file(CERTIFICATE).display()));
+                    command.arg(format!("--ssl-key={}", self.file(KEY).display()));
+                } else {
+                    command.arg("--skip-ssl");
+                }
                 command
             }
             Kind::Postgres => {
                 let mut command = self.command(&postgres("postgres"));
                 command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
                 command.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
+                if self.is_encrypted() {
+                    command.args([
+                        "-c",
+                        "ssl=on",
+                        "-c",
+                        &format!("ssl_cert_file={}", self.file(CERTIFICATE).display()),
+                    ]);
+                    command.args(["-c", &format!("ssl_key_file={}", self.file(KEY).display())]);
+                }
                 command
             }
         };

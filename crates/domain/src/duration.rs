@@ -1,14 +1,15 @@
 //! Lengths of time as people write them: `500ms`, `5s`, `2m`, `1h30m`, `1.5h`, `7d`.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::{self, Deserialize, Deserializer, Visitor};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 use thiserror::Error;
 
 /// A length of time with whole milliseconds, at most a hundred years: what can be added to any clock without overflow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct BoundedDuration(Duration);
 
 /// A text that is no length of time.
@@ -49,6 +50,22 @@ impl BoundedDuration {
     #[must_use]
     pub const fn duration(self) -> Duration {
         self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for BoundedDuration {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = BoundedDuration;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"5s\", \"500ms\" or \"1h30m\"")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<BoundedDuration, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        from.deserialize_str(Text)
     }
 }
 
@@ -122,14 +139,6 @@ impl fmt::Display for BoundedDuration {
 impl From<BoundedDuration> for String {
     fn from(span: BoundedDuration) -> String {
         span.to_string()
-    }
-}
-
-impl TryFrom<String> for BoundedDuration {
-    type Error = SpanError;
-
-    fn try_from(text: String) -> Result<Self, SpanError> {
-        text.parse()
     }
 }
 

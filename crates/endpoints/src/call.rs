@@ -35,6 +35,8 @@ pub struct EndpointAddress {
     pub(crate) url: Url,
     /// `Authorization` of a `user:password@` in the URL; a header of the endpoint's own comes before it.
     pub(crate) authorization: Option<HeaderValue>,
+    /// Whether only the public internet may be reached.
+    pub(crate) is_public_only: bool,
 }
 
 impl EndpointAddress {

@@ -2,12 +2,14 @@
 
 use crate::call::valid;
 use crate::hosts::AllowedHosts;
+use crate::reach::{AddressSource, PublicResolver, refuse_local};
 use crate::{AddressError, CallAuth, CallOutcome, EndpointAddress, EndpointCall, EndpointClientError, HeaderError};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Request, Response, redirect};
 use rustls::{ClientConfig, RootCertStore};
 use std::borrow::Cow;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use url::Url;
 
@@ -25,6 +27,8 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// Hosts that may be called: `host`, `host:port` or `*.domain`. Empty: all.
     pub allowed_hosts: Vec<String>,
+    /// Hosts in the same form that a message may name although they are on this machine or in its network. Empty: none.
+    pub allowed_local_hosts: Vec<String>,
     /// The `User-Agent` header.
     pub user_agent: String,
     /// Idle connections kept for each host; 8.
@@ -42,6 +46,7 @@ impl Default for ClientOptions {
         ClientOptions {
             connect_timeout: Duration::from_secs(5),
             allowed_hosts: Vec::new(),
+            allowed_local_hosts: Vec::new(),
             user_agent: concat!("hearthgate/", env!("CARGO_PKG_VERSION")).to_owned(),
             idle_per_host: 8,
             idle_timeout: Duration::from_secs(60),
@@ -55,7 +60,10 @@ impl Default for ClientOptions {
 #[derive(Clone, Debug)]
 pub struct EndpointClient {
     client: Client,
+    /// Reaches the public internet alone.
+    public_client: Client,
     hosts: AllowedHosts,
+    local_hosts: AllowedHosts,
 }
 
 impl EndpointClient {
@@ -65,32 +73,37 @@ impl EndpointClient {
     /// # Errors
     /// [`EndpointClientError`].
     pub fn new(options: ClientOptions) -> Result<Self, EndpointClientError> {
-        let hosts = AllowedHosts::new(&options.allowed_hosts)?;
+        let hosts = AllowedHosts::new("allowed_hosts", &options.allowed_hosts)?;
+        let local_hosts = AllowedHosts::new("allowed_local_hosts", &options.allowed_local_hosts)?;
+        let ClientOptions { user_agent, connect_timeout, idle_per_host, idle_timeout, .. } = options;
         let tls = match options.tls {
             Some(tls) => tls,
             None => system_tls()?,
         };
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .connect_timeout(options.connect_timeout)
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .user_agent(options.user_agent)
-            .pool_max_idle_per_host(options.idle_per_host)
-            .pool_idle_timeout(options.idle_timeout)
-            .tcp_nodelay(true);
-        if !options.proxy_from_environment {
-            builder = builder.no_proxy();
-        }
-        Ok(EndpointClient { client: builder.build()?, hosts })
+        let client = || {
+            Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .connect_timeout(connect_timeout)
+                .redirect(redirect::Policy::none())
+                .referer(false)
+                .retry(reqwest::retry::never())
+                .user_agent(&user_agent)
+                .pool_max_idle_per_host(idle_per_host)
+                .pool_idle_timeout(idle_timeout)
+                .tcp_nodelay(true)
+        };
+        // A proxy would resolve names by itself, and reach what it likes.
+        let public_client = client().no_proxy().dns_resolver(Arc::new(PublicResolver)).build()?;
+        let client = if options.proxy_from_environment { client() } else { client().no_proxy() }.build()?;
+        Ok(EndpointClient { client, public_client, hosts, local_hosts })
     }
 
     /// Checks a URL. A `user:password@` in it is taken off, and sent as Basic authentication (RFC 7617).
     ///
     /// # Errors
-    /// It is no URL, neither `http` nor `https`, or its host is not in [`ClientOptions::allowed_hosts`].
-    pub fn address(&self, url: &str) -> Result<EndpointAddress, AddressError> {
+    /// It is no URL, neither `http` nor `https`, its host is not in [`ClientOptions::allowed_hosts`], or a message names
+    /// an address of this machine or its network. A name that leads there is refused when it is called.
+    pub fn address(&self, url: &str, source: AddressSource) -> Result<EndpointAddress, AddressError> {
         let mut url = Url::parse(url)?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(AddressError::Scheme { scheme: url.scheme().to_owned() });
@@ -98,8 +111,12 @@ impl EndpointClient {
         if !self.hosts.allow(&url) {
             return Err(AddressError::Host { host: url.host_str().unwrap_or_default().to_owned() });
         }
+        let is_public_only = source == AddressSource::Message && !self.local_hosts.name(&url);
+        if is_public_only {
+            refuse_local(&url)?;
+        }
         let authorization = take_credentials(&mut url)?;
-        Ok(EndpointAddress { url, authorization })
+        Ok(EndpointAddress { url, authorization, is_public_only })
     }
 
     /// Makes one attempt, a POST, and tells what became of it. It ends within the call's timeout, and [`DRAIN_TIME`] more
@@ -109,7 +126,8 @@ impl EndpointClient {
             Ok(request) => request,
             Err(error) => return CallOutcome::Refused { status: None, reason: error.to_string() },
         };
-        match tokio::time::timeout(call.timeout, self.client.execute(request)).await {
+        let client = if call.address.is_public_only { &self.public_client } else { &self.client };
+        match tokio::time::timeout(call.timeout, client.execute(request)).await {
             Ok(Ok(response)) => read_answer(response, call.timestamp).await,
             Ok(Err(error)) => failure(error),
             Err(_) => {
@@ -213,6 +231,9 @@ fn failure(error: reqwest::Error) -> CallOutcome {
     let mut cause: &dyn Error = &error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
+        if let Some(refusal) = cause.downcast_ref::<AddressError>() {
+            return CallOutcome::Refused { status: None, reason: refusal.to_string() };
+        }
     }
     let reason = format!("{what}: {cause}");
     if unfit {

@@ -1,13 +1,19 @@
 //! Why an endpoint cannot be called at all.
 
+use std::net::IpAddr;
 use url::ParseError;
 
 /// Why a client could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointClientError {
-    /// An entry of the allow-list is no host.
-    #[error("allowed_hosts: {0:?} is no host, host:port or *.domain")]
-    Host(String),
+    /// An entry of an allow-list is no host.
+    #[error("{list}: {entry:?} is no host, host:port or *.domain")]
+    Host {
+        /// Which list.
+        list: &'static str,
+        /// As given.
+        entry: String,
+    },
     /// The process has no crypto provider.
     #[error("no crypto provider is installed in this process; install rustls's ring provider first")]
     Provider,
@@ -50,6 +56,14 @@ pub enum AddressError {
     Host {
         /// As given.
         host: String,
+    },
+    /// A message names a host of this machine or of its network.
+    #[error("the message leads to {host} ({address}), which is not of the public internet, nor in allowed_local_hosts")]
+    Local {
+        /// As given.
+        host: String,
+        /// Where it leads.
+        address: IpAddr,
     },
     /// User name and password decode to something other than text.
     #[error("the URL's user name or password is not UTF-8")]

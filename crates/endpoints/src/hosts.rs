@@ -7,7 +7,13 @@ use url::{Host, Url};
 /// allows nothing.
 #[must_use]
 pub fn is_host_allowed(entries: &[String], url: &Url) -> bool {
-    AllowedHosts::new(entries).is_ok_and(|hosts| hosts.allow(url))
+    AllowedHosts::new("allowed_hosts", entries).is_ok_and(|hosts| hosts.allow(url))
+}
+
+/// The first entry that is no host, as the lists of [`crate::ClientOptions`] have them.
+#[must_use]
+pub fn find_unfit_host(entries: &[String]) -> Option<&str> {
+    entries.iter().find(|entry| Rule::parse(entry).is_none()).map(String::as_str)
 }
 
 /// The hosts that may be called. An entry is a host name or address (`example.org`, `10.0.0.5`, `[::1]`), with `:port`
@@ -23,20 +29,24 @@ struct Rule {
 }
 
 impl AllowedHosts {
-    /// An empty list allows every host.
-    ///
     /// # Errors
-    /// The first entry that is no host.
-    pub(crate) fn new(entries: &[String]) -> Result<Self, EndpointClientError> {
+    /// The first entry that is no host, with the name of the list.
+    pub(crate) fn new(list: &'static str, entries: &[String]) -> Result<Self, EndpointClientError> {
         entries
             .iter()
-            .map(|entry| Rule::parse(entry).ok_or_else(|| EndpointClientError::Host(entry.clone())))
+            .map(|entry| Rule::parse(entry).ok_or_else(|| EndpointClientError::Host { list, entry: entry.clone() }))
             .collect::<Result<_, _>>()
             .map(AllowedHosts)
     }
 
+    /// An empty list allows every host.
     pub(crate) fn allow(&self, url: &Url) -> bool {
-        self.0.is_empty() || self.0.iter().any(|rule| rule.matches(url))
+        self.0.is_empty() || self.name(url)
+    }
+
+    /// Whether an entry names the host.
+    pub(crate) fn name(&self, url: &Url) -> bool {
+        self.0.iter().any(|rule| rule.matches(url))
     }
 }
 
@@ -74,7 +84,7 @@ mod tests {
 
     fn allowed(list: &[&str], url: &str) -> bool {
         let list: Vec<String> = list.iter().map(|entry| (*entry).to_owned()).collect();
-        AllowedHosts::new(&list).unwrap().allow(&Url::parse(url).unwrap())
+        AllowedHosts::new("allowed_hosts", &list).unwrap().allow(&Url::parse(url).unwrap())
     }
 
     #[test]
@@ -100,7 +110,7 @@ mod tests {
     #[test]
     fn what_is_no_host_is_refused() {
         for entry in ["", "http://example.org", "example.org/path", "user@example.org", "*.10.0.0.5", "a b"] {
-            let error = AllowedHosts::new(&[entry.to_owned()]).unwrap_err().to_string();
+            let error = AllowedHosts::new("allowed_hosts", &[entry.to_owned()]).unwrap_err().to_string();
             assert_eq!(error, format!("allowed_hosts: {entry:?} is no host, host:port or *.domain"));
         }
     }

@@ -8,12 +8,14 @@ mod client;
 mod error;
 mod hosts;
 mod outcome;
+mod reach;
 mod signing;
 pub mod template;
 
 pub use call::{CallAuth, CallHeaders, EndpointAddress, EndpointCall};
 pub use client::{ClientOptions, DRAIN_TIME, EndpointClient};
 pub use error::{AddressError, EndpointClientError, HeaderError};
-pub use hosts::is_host_allowed;
+pub use hosts::{find_unfit_host, is_host_allowed};
 pub use outcome::CallOutcome;
+pub use reach::AddressSource;
 pub use signing::{SecretError, SigningSecret};

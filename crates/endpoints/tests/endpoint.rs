@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use hearthgate_endpoints::{
-    CallAuth, CallHeaders, CallOutcome, ClientOptions, EndpointAddress, EndpointCall, EndpointClient, SigningSecret,
+    AddressSource, CallAuth, CallHeaders, CallOutcome, ClientOptions, EndpointAddress, EndpointCall, EndpointClient,
+    SigningSecret,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -128,7 +129,7 @@ fn call<'a>(address: &'a EndpointAddress, headers: &'a CallHeaders) -> EndpointC
 }
 
 async fn post(client: &EndpointClient, url: &str) -> CallOutcome {
-    client.call(&call(&client.address(url).unwrap(), &plain())).await
+    client.call(&call(&client.address(url, AddressSource::Flow).unwrap(), &plain())).await
 }
 
 #[tokio::test]
@@ -159,7 +160,7 @@ async fn a_call_carries_its_headers_signature_and_body() {
     let headers = [("X-Gateway".to_owned(), "home".to_owned()), ("content-type".to_owned(), "text/plain".to_owned())];
     let auth = CallAuth::Basic { user: "me".into(), password: "pass".to_owned().into() };
     let client = client(ClientOptions::default());
-    let address = client.address(&url).unwrap();
+    let address = client.address(&url, AddressSource::Flow).unwrap();
     let headers = CallHeaders::new(&headers, &auth).unwrap();
     client.call(&EndpointCall { secret: Some(&secret), ..call(&address, &headers) }).await;
     let bearer = CallHeaders::new(&[], &CallAuth::Bearer("token".to_owned().into())).unwrap();
@@ -188,7 +189,7 @@ async fn a_call_carries_its_headers_signature_and_body() {
 async fn a_user_and_password_in_the_url_are_sent_as_basic_authentication_and_shown_nowhere() {
     let server = Server::start();
     let client = client(ClientOptions::default());
-    let address = client.address(&server.url().replace("http://", "http://me:p%40ss@")).unwrap();
+    let address = client.address(&server.url().replace("http://", "http://me:p%40ss@"), AddressSource::Flow).unwrap();
     client.call(&call(&address, &CallHeaders::new(&[], &CallAuth::None).unwrap())).await;
     let own = CallHeaders::new(&[], &CallAuth::Bearer("token".to_owned().into())).unwrap();
     client.call(&call(&address, &own)).await;
@@ -214,7 +215,7 @@ async fn a_hanging_endpoint_is_given_up_and_tried_later() {
     let url = server.url();
     server.set(Answer::Hang);
     let client = client(ClientOptions::default());
-    let (address, headers) = (client.address(&url).unwrap(), plain());
+    let (address, headers) = (client.address(&url, AddressSource::Flow).unwrap(), plain());
     let outcome = client.call(&EndpointCall { timeout: Duration::from_millis(200), ..call(&address, &headers) }).await;
     let CallOutcome::RetryLater { status: None, after: None, reason } = outcome else { panic!("{outcome:?}") };
     assert!(reason.starts_with("no answer in time"), "{reason}");
@@ -258,9 +259,9 @@ fn what_must_not_or_can_not_be_called_is_refused_before_there_is_a_call() {
     let client = client(ClientOptions { allowed_hosts: allowed, ..ClientOptions::default() });
     let url = server.url();
     for url in [url.as_str(), "ftp://example.org/", "not a url", "http://example.org:99999/"] {
-        assert!(client.address(url).is_err(), "{url}");
+        assert!(client.address(url, AddressSource::Flow).is_err(), "{url}");
     }
-    assert!(client.address("http://example.org/").is_ok());
+    assert!(client.address("http://example.org/", AddressSource::Flow).is_ok());
     let headers = [("bad name".to_owned(), String::new())];
     assert_eq!(CallHeaders::new(&headers, &CallAuth::None).unwrap_err().to_string(), "\"bad name\" is no header name");
     let headers = [("x-token".to_owned(), "geheim\n".to_owned())];
@@ -269,4 +270,29 @@ fn what_must_not_or_can_not_be_called_is_refused_before_there_is_a_call() {
         "the value of header x-token is not valid"
     );
     assert_eq!(server.connections.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_message_reaches_this_machine_only_at_hosts_that_are_allowed() {
+    let server = Server::start();
+    let port = server.address.port();
+    let guarded = client(ClientOptions::default());
+    for host in ["127.0.0.1", "127.1", "0x7f000001", "2130706433", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"] {
+        let error = guarded.address(&format!("http://{host}:{port}/"), AddressSource::Message).unwrap_err();
+        assert!(error.to_string().contains("not of the public internet"), "{host}: {error}");
+    }
+    let by_name = format!("http://localhost:{port}/");
+    let address = guarded.address(&by_name, AddressSource::Message).unwrap();
+    let outcome = guarded.call(&call(&address, &plain())).await;
+    let CallOutcome::Refused { status: None, reason } = outcome else { panic!("{outcome:?}") };
+    assert!(reason.starts_with("the message leads to localhost (") && reason.contains("not of the public"), "{reason}");
+    assert_eq!(server.connections.load(Ordering::SeqCst), 0);
+
+    let local = vec![format!("localhost:{port}"), "127.0.0.1".to_owned()];
+    let allowing = client(ClientOptions { allowed_local_hosts: local, ..ClientOptions::default() });
+    for url in [server.url(), by_name] {
+        let address = allowing.address(&url, AddressSource::Message).unwrap();
+        assert_eq!(allowing.call(&call(&address, &plain())).await, CallOutcome::Delivered { status: 200 }, "{url}");
+    }
+    assert!(allowing.address("http://127.0.0.2/", AddressSource::Message).is_err());
 }

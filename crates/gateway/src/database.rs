@@ -3,15 +3,23 @@
 use crate::exit::CommandFailure;
 use anyhow::Context;
 use hearthgate_domain::flow::FlowRow;
-use hearthgate_settings::{DatabaseUrl, GatewaySettings};
+use hearthgate_settings::{DatabaseTlsMode, DatabaseUrl, GatewaySettings};
 use hearthgate_storage::dead_letters::DeadLetterOptions;
-use hearthgate_storage::sql::{Database, DatabaseOptions};
+use hearthgate_storage::sql::{Database, DatabaseOptions, EncryptionMode};
 use std::future::Future;
 
 /// How to reach the configured database.
 #[must_use]
 pub fn options(settings: &GatewaySettings) -> DatabaseOptions {
     let mut options = DatabaseOptions::new(settings.database.url.connection_url(), settings.gateway.state_dir.clone());
+    options.encryption = settings.database.tls.mode.map(|mode| match mode {
+        DatabaseTlsMode::Disable => EncryptionMode::Disable,
+        DatabaseTlsMode::Prefer => EncryptionMode::Prefer,
+        DatabaseTlsMode::Require => EncryptionMode::Require,
+        DatabaseTlsMode::VerifyCa => EncryptionMode::VerifyCa,
+        DatabaseTlsMode::VerifyFull => EncryptionMode::VerifyFull,
+    });
+    options.authority.clone_from(&settings.database.tls.ca);
     options.max_connections = settings.database.max_connections;
     options.connect_timeout = settings.database.connect_timeout.0;
     options.migrate = settings.database.migrate;
@@ -52,25 +60,34 @@ pub async fn connect(settings: &GatewaySettings) -> anyhow::Result<Option<Databa
         return Ok(None);
     }
     let database = Database::connect(&options(settings)).await;
-    database.map(Some).map_err(|error| CommandFailure::Unavailable(format!("{error} (database.url)")).into())
+    let keys = if settings.database.tls.mode.is_some() { "database.url, database.tls" } else { "database.url" };
+    database.map(Some).map_err(|error| CommandFailure::Unavailable(format!("{error} ({keys})")).into())
 }
 
-/// All flows, disabled ones too; `None` when there is no database yet, or an empty one that the first start fills.
+/// What a database holds of flows.
+pub struct StoredFlows {
+    /// All of them, disabled ones too.
+    pub rows: Vec<FlowRow>,
+    /// Whether it is empty, and the first start fills it.
+    pub is_fresh: bool,
+    /// Whether the server is on another machine and the connection is not encrypted.
+    pub is_exposed: bool,
+}
+
+/// The flows; `None` when there is no database yet.
 ///
 /// # Errors
 /// The database can't be reached or read.
-pub fn flow_rows(settings: &GatewaySettings) -> anyhow::Result<Option<Vec<FlowRow>>> {
+pub fn stored_flows(settings: &GatewaySettings) -> anyhow::Result<Option<StoredFlows>> {
     if !settings.database.enabled {
         return Ok(None);
     }
     block_on(async {
         let Some(database) = connect(settings).await? else { return Ok(None) };
-        if settings.database.migrate && database.is_fresh() {
-            database.close().await;
-            return Ok(None);
-        }
-        let rows = database.load_flows().await;
+        let (is_fresh, is_exposed) = (settings.database.migrate && database.is_fresh(), database.is_exposed());
+        let rows = if is_fresh { Ok(Vec::new()) } else { database.load_flows().await };
         database.close().await;
-        Ok(Some(rows.map_err(|error| CommandFailure::Unavailable(error.to_string()))?))
+        let rows = rows.map_err(|error| CommandFailure::Unavailable(error.to_string()))?;
+        Ok(Some(StoredFlows { rows, is_fresh, is_exposed }))
     })
 }

@@ -10,6 +10,7 @@ pub mod database;
 pub mod exit;
 mod fates;
 pub mod maps;
+pub(crate) mod requirements;
 pub mod run;
 pub mod telemetry;
 pub(crate) mod wiring;

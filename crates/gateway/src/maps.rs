@@ -3,8 +3,7 @@
 use hearthgate_domain::mapping::{KeywordMaps, MapError};
 use hearthgate_domain::topic::{FilterError, TopicFilter};
 use hearthgate_interfaces::InterfaceConfig;
-use hearthgate_settings::{BUILTIN_DUMMY, DUMMY_MAP};
-use std::io;
+use hearthgate_settings::{BUILTIN_DUMMY, DUMMY_MAP, TextFileError, read_text_file};
 use std::path::{Path, PathBuf};
 
 /// Why an interface has no usable map.
@@ -15,8 +14,8 @@ pub enum MapLoadError {
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// Why not.
+        source: TextFileError,
     },
     /// What the file says is wrong.
     #[error("{}: {problem}", file.display())]
@@ -64,7 +63,7 @@ pub fn read(file: &Path) -> Result<KeywordMaps, MapLoadError> {
 /// # Errors
 /// [`MapLoadError::Unreadable`].
 pub fn text(file: &Path) -> Result<String, MapLoadError> {
-    std::fs::read_to_string(file).map_err(|source| MapLoadError::Unreadable { file: file.to_owned(), source })
+    read_text_file(file).map_err(|source| MapLoadError::Unreadable { file: file.to_owned(), source })
 }
 
 /// The maps in the text of a file.

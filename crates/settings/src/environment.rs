@@ -2,6 +2,7 @@
 
 use super::finding::{ConfigFinding, SettingsError};
 use super::origin::{ValueOrigin, ValueOrigins};
+use super::text_file::{TextFileError, read_text_file};
 use config::{Map, Value, ValueKind};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,11 +48,12 @@ impl EnvironmentVariables {
 
     /// Adds the variables of a `.env` file that are not set yet. A missing file is none.
     pub(crate) fn add_dot_env(&mut self, path: &Path, findings: &mut Vec<ConfigFinding>) {
-        let text = match std::fs::read_to_string(path) {
+        let text = match read_text_file(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(TextFileError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => return,
             Err(error) => {
-                findings.push(ConfigFinding::error("", format!("can't read {}: {error}", path.display())));
+                let finding = ConfigFinding::error("", format!("can't read {}: {error}", path.display()));
+                findings.push(finding.remedy("mend it, or start the gateway in another folder"));
                 return;
             }
         };

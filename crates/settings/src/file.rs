@@ -30,7 +30,9 @@ pub(crate) fn parse(
         Err(error) => {
             let origin = reader.origin_at(error.span().map_or(0, |span| span.start), false);
             let message = format!("this is not TOML: {}", error.message().replace('\n', ", "));
-            reader.findings.push(ConfigFinding::error("", message).at(Some(&origin)));
+            let finding = ConfigFinding::error("", message).at(Some(&origin));
+            let is_repeated = error.message().starts_with("duplicate key");
+            reader.findings.push(if is_repeated { finding.remedy("remove one of the two") } else { finding });
             Map::new()
         }
     }

@@ -16,6 +16,7 @@ mod schema;
 mod secret_file;
 mod sections;
 mod show;
+mod text_file;
 mod types;
 mod urls;
 
@@ -24,9 +25,10 @@ pub use finding::{ConfigFinding, FindingSeverity, SettingsError};
 pub use masking::{MASK, mask_text, names_secret};
 pub use origin::ValueOrigin;
 pub use schema::schema;
-pub use secret_file::read_secret_file;
+pub use secret_file::{SecretFileError, read_secret_below, read_secret_file};
 pub use sections::*;
 pub use show::ShownValue;
+pub use text_file::{TextFileError, read_text_file};
 pub use types::{AutoSwitch, ByteSize, ByteSizeError, DurationText, ListenAddress, ListenAddressError};
 pub use urls::{BrokerUrl, BrokerUrlError, DatabaseEngine, DatabaseUrl, DatabaseUrlError, MqttTransport, RemoteBroker};
 
@@ -149,8 +151,9 @@ fn file_layer(
     origins: &mut ValueOrigins,
     findings: &mut Vec<ConfigFinding>,
 ) -> Map<String, Value> {
-    let name = file.strip_prefix(working_dir).unwrap_or(file).display().to_string();
-    match std::fs::read_to_string(file) {
+    let inside = file.strip_prefix(working_dir).ok().filter(|inside| !inside.as_os_str().is_empty());
+    let name = inside.unwrap_or(file).display().to_string();
+    match read_text_file(file) {
         Ok(text) => file::parse(&text, file::NamedText::File(&name), environment, origins, findings),
         Err(error) => {
             let finding = ConfigFinding::error("", format!("can't read the configuration file {name}: {error}"));

@@ -62,7 +62,13 @@ impl ReadProblem {
             What::UnknownChoice(found, known) => {
                 ConfigFinding::error(key, format!("unknown value \"{found}\"")).remedy(suggestion(&found, known))
             }
-            What::Missing(field) => ConfigFinding::error(key, format!("the key \"{field}\" is missing")),
+            What::Missing(field) => {
+                let remedy = match field {
+                    "password" => "make one with `hearthgate broker passwd NAME`",
+                    _ => "add it",
+                };
+                ConfigFinding::error(key, format!("the key \"{field}\" is missing")).remedy(remedy)
+            }
             What::Other(message) => ConfigFinding::error(key, message),
         };
         finding.at(origin.as_ref())

@@ -1,6 +1,7 @@
 //! `config show`: every value in force, with its origin and without its secrets.
 
 use super::LoadedSettings;
+use super::finding::ConfigFinding;
 use super::masking;
 use super::origin::ValueOrigin;
 use config::{Value, ValueKind};
@@ -38,6 +39,12 @@ impl LoadedSettings {
         let path: Vec<String> = key.split('.').map(str::to_owned).collect();
         let set = self.origin(key).filter(|origin| **origin != ValueOrigin::Default);
         set.or_else(|| (1..=path.len()).rev().find_map(|length| self.origins.header(&path[..length])))
+    }
+
+    /// What is wrong with a key beyond what loading can see, with its place.
+    #[must_use]
+    pub fn finding(&self, key: &str, message: impl Into<String>, remedy: impl Into<String>) -> ConfigFinding {
+        ConfigFinding::error(key, message).remedy(remedy).at(self.place(key))
     }
 
     fn walk(&self, value: &Value, path: &str, entries: &mut Vec<ShownValue>) {

@@ -159,6 +159,15 @@ read_from_text!(ByteSize, "Size", "a size such as \"64KiB\", \"16MiB\" or \"1GiB
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenAddress(pub SocketAddr);
 
+impl ListenAddress {
+    /// Whether two listeners can't be open at the same time. An unspecified address takes all of this machine.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        let takes_all = self.0.ip().is_unspecified() || other.0.ip().is_unspecified();
+        self.0.port() != 0 && self.0.port() == other.0.port() && (takes_all || self.0.ip() == other.0.ip())
+    }
+}
+
 /// A text that is no address with a port.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("expected an IP address and a port such as \"127.0.0.1:1883\" or \"[::]:1883\", found \"{0}\"")]

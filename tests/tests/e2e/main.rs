@@ -4,12 +4,14 @@
 
 mod broker_away;
 mod brokers;
+mod certificates;
 mod clients;
 mod clock;
 mod crash;
 mod damage;
 mod deadly;
 mod devices;
+mod encryption;
 mod endpoints;
 mod entry;
 mod first_run;

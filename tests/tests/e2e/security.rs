@@ -1,40 +1,25 @@
 //! Users, access lists and certificates: the gateway at a guarded Mosquitto, and clients at the guarded embedded broker.
 
+use crate::certificates::write_certificates;
 use hearthgate_tests::broker::Mosquitto;
 use hearthgate_tests::database::Database;
 use hearthgate_tests::gateway::Home;
 use hearthgate_tests::until;
 use hearthgate_tests::wire::{Connect, Wire};
 use hearthgate_tests::{free_port, gateway};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// Whom the certificates are for.
+const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
 const TOPIC: &str = "sensors/aht10";
 const READING: &str = r#"{"temperature":23.5,"humidity":65.2}"#;
 
-/// An authority, and a certificate for each name: `ca.pem`, `NAME.pem`, `NAME.key`.
-fn certificates(folder: &Path, names: &[&str]) {
-    let mut params = CertificateParams::new(vec![]).expect("parameters");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, "authority");
-    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
-    fs::write(folder.join("ca.pem"), ca.pem()).expect("writing");
-    for name in names {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(vec!["127.0.0.1".into(), "localhost".into()]).expect("parameters");
-        params.distinguished_name.push(DnType::CommonName, *name);
-        let certificate = params.signed_by(&key, &ca).expect("a certificate");
-        fs::write(folder.join(format!("{name}.pem")), certificate.pem()).expect("writing");
-        fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).expect("writing");
-    }
-}
-
 /// A Mosquitto that wants a certificate and a password, and lets each user do little.
 fn guarded_mosquitto(folder: &Path) -> Mosquitto {
-    certificates(folder, &["broker", "gateway", "sensor"]);
+    write_certificates(folder, &["broker", "gateway", "sensor"], &HOSTS);
     let passwords = folder.join("passwords");
     for (index, (name, password)) in [("gateway", "open sesame"), ("sensor", "tiny")].into_iter().enumerate() {
         let create: &[&str] = if index == 0 { &["-c", "-b"] } else { &["-b"] };
@@ -128,7 +113,7 @@ struct Guarded {
 /// The embedded broker with two users, of whom one may do little, and a TLS listener.
 fn guarded() -> Guarded {
     let home = Home::new();
-    certificates(home.path(), &["broker", "sensor"]);
+    write_certificates(home.path(), &["broker", "sensor"], &HOSTS);
     let tls = free_port();
     let sensor =
         section(&home, "sensor", "tiny") + "publish = [\"sensors/%u/#\", \"sensors/aht10\"]\nsubscribe = [\"to/%c\"]\n";

@@ -219,6 +219,12 @@ impl Work {
             match Database::open(&self.deps.options).await {
                 Ok(database) => {
                     info!(database = database.label(), "connected to the database");
+                    if database.is_exposed() {
+                        warn!(
+                            database = database.label(),
+                            "the connection to the database is not encrypted: who is in between can read and change all of it"
+                        );
+                    }
                     return Ok(database);
                 }
                 Err(reason) => {

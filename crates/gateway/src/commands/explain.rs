@@ -98,9 +98,9 @@ fn of_flows(settings: &GatewaySettings, topic: &str, payload: &[u8]) -> anyhow::
     if !settings.flows.enabled {
         return Ok((Vec::new(), vec!["flows are switched off (flows.enabled)".into()]));
     }
-    let rows = match database::flow_rows(settings)? {
-        Some(rows) => rows,
-        None => return Ok((Vec::new(), vec!["there is no database yet, so there are no flows".into()])),
+    let rows = match database::stored_flows(settings)? {
+        Some(flows) if !flows.is_fresh => flows.rows,
+        _ => return Ok((Vec::new(), vec!["there is no database yet, so there are no flows".into()])),
     };
     let mut notes = Vec::new();
     let mut found = Vec::new();

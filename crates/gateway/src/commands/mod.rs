@@ -28,6 +28,7 @@ pub mod token;
 pub mod trace;
 
 use crate::cli::{BrokerCommand, CliCommand, CommandLine, GlobalFlags, SchemaCommand, TopicCommand};
+use crate::requirements::require;
 use crate::telemetry;
 use anyhow::Context;
 use hearthgate_settings::{self, EnvironmentVariables, LoadedSettings, SettingsSources};
@@ -115,9 +116,10 @@ fn run_once(
     loaded: &LoadedSettings,
     load: impl Fn() -> anyhow::Result<LoadedSettings>,
 ) -> anyhow::Result<crate::run::AfterRun> {
+    require(loaded)?;
     let telemetry = telemetry::start(&loaded.settings.log)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    crate::run::run(loaded, &telemetry.level, || load().map(drop))
+    crate::run::run(loaded, &telemetry.level, || Ok(require(&load()?)?))
 }

@@ -1,7 +1,7 @@
 //! Findings of `check`, line by line as they come, or as one JSON object at the end.
 
 use crate::exit::ExitStatus;
-use hearthgate_settings::LoadedSettings;
+use hearthgate_settings::{ConfigFinding, LoadedSettings};
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -71,6 +71,15 @@ impl<'a> CheckReport<'a> {
         }
         self.out.flush()?;
         Ok(())
+    }
+
+    /// The same for what is wrong in the configuration.
+    ///
+    /// # Errors
+    /// Writing fails.
+    pub(super) fn finding(&mut self, finding: &ConfigFinding) -> anyhow::Result<()> {
+        let ConfigFinding { key, message, remedy, .. } = finding;
+        self.line(LineMark::Wrong, key, format!("{message}; {}", remedy.as_deref().unwrap_or_default()))
     }
 
     /// What is wrong counts more than what can't be reached.

@@ -6,10 +6,11 @@ mod shutdown;
 mod subjects;
 
 use crate::exit::{CommandFailure, ExitStatus};
+use crate::requirements::closed_listener;
 use crate::telemetry::LevelControl;
 use crate::wiring::RunningGateway;
 use anyhow::Context as _;
-use hearthgate_api::{ApiServer, MetricStore, ServerDeps};
+use hearthgate_api::{AdminError, ApiServer, MetricStore, ServerDeps};
 use hearthgate_settings::LoadedSettings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use service_manager::ServiceManager;
@@ -133,7 +134,9 @@ fn bind_http(loaded: &LoadedSettings) -> anyhow::Result<Option<ApiServer>> {
         .map_err(|error| CommandFailure::Config(error.to_string()))?
         .with_state_dir(loaded.settings.gateway.state_dir.clone())
         .with_frame_ancestors(http.frame_ancestors.clone());
-    let server = hearthgate_api::bind(settings).map_err(|error| CommandFailure::Unavailable(format!("{error:#}")))?;
+    let server = hearthgate_api::bind(settings).map_err(|AdminError::Bind(_, why)| {
+        CommandFailure::Unavailable(closed_listener(loaded, "http.listen", &http.listen, &why).to_string())
+    })?;
     Ok(Some(server))
 }
 

@@ -3,9 +3,9 @@
 use super::running::{Conditions, FlowCommands};
 use crate::database;
 use crate::exit::CommandFailure;
-use crate::wiring::options;
 use crate::wiring::slots::IntakeSlots;
 use crate::wiring::spawner::{ActorSlot, ActorSpawner};
+use crate::wiring::{options, secrets};
 use anyhow::Context as _;
 use hearthgate_actors::condition::Condition;
 use hearthgate_actors::flows::{catalog, commit, dead_letters, historian, poster, router, silence, writer};
@@ -101,10 +101,12 @@ pub(super) async fn wire(
         trouble: trouble("historian"),
     })?;
     let catalog = starter.start("catalog", catalog::CatalogActor::new)?;
+    let allowed = settings.secrets.clone();
     let poster = starter.start("poster", poster::EndpointPosterActor::new)?;
     let endpoints = poster::DeliveryOptions {
         timeout: settings.endpoints.http_timeout.0,
         allowed_hosts: settings.endpoints.allow_hosts.clone(),
+        allowed_local_hosts: settings.endpoints.allow_local_hosts.clone(),
         retry: options::retry(settings)?,
         breaker: options::breaker(settings),
         parallel: settings.endpoints.parallel,
@@ -112,7 +114,9 @@ pub(super) async fn wire(
         letters: dead_letters.clone(),
         database: database.clone(),
         publish: mqtt.addr.clone().recipient(),
-        secrets: Arc::new(|reference| options::secret(reference).map_err(|error| error.to_string())),
+        secrets: Arc::new(move |reference| {
+            secrets::find_secret(reference, &allowed).map_err(|error| error.to_string())
+        }),
         traffic: traffic.clone(),
     };
     poster.fill(poster::PosterDeps {

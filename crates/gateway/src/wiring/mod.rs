@@ -7,6 +7,7 @@ mod mapping;
 pub(crate) mod options;
 mod private;
 mod running;
+pub(crate) mod secrets;
 mod session;
 mod slots;
 pub(crate) mod source;
@@ -46,7 +47,7 @@ pub(crate) async fn start(loaded: &LoadedSettings) -> anyhow::Result<RunningGate
     private::tighten(state);
     let interfaces = if settings.mapper.enabled { interfaces::load(loaded)? } else { Vec::new() };
     let mut starter = ActorSpawner::new(settings);
-    let broker = crate::wiring::slots::start_broker(&mut starter, settings)?;
+    let broker = crate::wiring::slots::start_broker(&mut starter, loaded)?;
     let intake = IntakeSlots::start(&mut starter, settings, &interfaces)?;
     let (broker, broker_place) = broker.unzip();
 

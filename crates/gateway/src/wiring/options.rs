@@ -3,7 +3,6 @@
 use crate::exit::CommandFailure;
 use hearthgate_domain::delivery::QoS;
 use hearthgate_domain::duration::BoundedDuration;
-use hearthgate_domain::flow::SecretRef;
 use hearthgate_domain::payload;
 use hearthgate_domain::redelivery::{BROKER_WINDOW, CLIENT_WINDOW};
 use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
@@ -14,13 +13,11 @@ use hearthgate_mqtt::session::{
 };
 use hearthgate_settings::{
     self, BrokerSettings, GatewaySettings, MqttTransport, ProtocolSetting, RemoteBroker, ValueFormatSetting,
-    WhenFullSetting, read_secret_file,
+    WhenFullSetting,
 };
 use hearthgate_storage::journal;
 use hearthgate_storage::sql::MqttServer;
-use secrecy::{ExposeSecret, SecretString};
-use std::env::{self, VarError};
-use std::io;
+use secrecy::ExposeSecret;
 use std::path::Path;
 use std::time::Duration;
 
@@ -206,29 +203,6 @@ pub(crate) fn retry(settings: &GatewaySettings) -> anyhow::Result<RetrySchedule>
 pub(crate) fn breaker(settings: &GatewaySettings) -> BreakerSettings {
     let breaker = &settings.endpoints.breaker;
     BreakerSettings { failures: breaker.failures, pause: breaker.rest.0, ..BreakerSettings::default() }
-}
-
-/// Why a secret is not where a flow says that it is.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SecretLookupError {
-    #[error("{reference}: {source}")]
-    Variable { reference: SecretRef, source: VarError },
-    #[error("{reference}: {source}")]
-    File { reference: SecretRef, source: io::Error },
-}
-
-/// Finds a secret where a flow says that it is: in the environment, or in a file whose last line break does not count. A
-/// file that does not answer is given up soon.
-pub(crate) fn secret(reference: &SecretRef) -> Result<SecretString, SecretLookupError> {
-    let known_as = || reference.clone();
-    let text = match reference {
-        SecretRef::Env(name) => {
-            env::var(&**name).map_err(|source| SecretLookupError::Variable { reference: known_as(), source })?
-        }
-        SecretRef::File(path) => read_secret_file(Path::new(&**path))
-            .map_err(|source| SecretLookupError::File { reference: known_as(), source })?,
-    };
-    Ok(text.into())
 }
 
 fn size(bytes: u64) -> usize {

@@ -1,6 +1,7 @@
 //! The actors that others refer to, started before any of them is wired.
 
 use crate::exit::CommandFailure;
+use crate::requirements::closed_listener;
 use crate::wiring::homeassistant;
 use crate::wiring::homeassistant::DiscoveryState;
 use crate::wiring::interfaces::EnabledInterface;
@@ -14,8 +15,9 @@ use hearthgate_actors::mqtt::broker::BrokerActor;
 use hearthgate_actors::mqtt::subscription_ids::SubscriptionRegistry;
 use hearthgate_actors::operation::homeassistant::{HomeAssistantActor, HomeAssistantDeps};
 use hearthgate_actors::traffic::TrafficTap;
-use hearthgate_mqtt::broker::{BrokerInspector, EmbeddedBroker};
-use hearthgate_settings::{BrokerUrl, GatewaySettings};
+use hearthgate_mqtt::broker::{BrokerError, BrokerInspector, EmbeddedBroker};
+use hearthgate_settings::{BrokerUrl, GatewaySettings, LoadedSettings};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tracing::warn;
@@ -84,14 +86,20 @@ pub(crate) struct BrokerPlace {
 /// It can't listen there.
 pub(super) fn start_broker(
     starter: &mut ActorSpawner<'_>,
-    settings: &GatewaySettings,
+    loaded: &LoadedSettings,
 ) -> anyhow::Result<Option<(Addr<BrokerActor>, BrokerPlace)>> {
+    let settings = &loaded.settings;
     if !settings.broker.is_enabled() {
         return Ok(None);
     }
     let options = options::broker(&settings.broker, &settings.gateway.state_dir);
-    let bound =
-        EmbeddedBroker::bind(options.clone()).map_err(|error| CommandFailure::Unavailable(error.to_string()))?;
+    let refused = |error: BrokerError| match &error {
+        BrokerError::PortInUse { address, key } => {
+            closed_listener(loaded, &format!("broker.{key}"), address, &io::ErrorKind::AddrInUse.into()).to_string()
+        }
+        _ => error.to_string(),
+    };
+    let bound = EmbeddedBroker::bind(options.clone()).map_err(|error| CommandFailure::Unavailable(refused(error)))?;
     let listens = bound.addresses();
     let expects_port = settings.mqtt.enabled && settings.mqtt.server == BrokerUrl::Embedded;
     let inspector = BrokerInspector::default();

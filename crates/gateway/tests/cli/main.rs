@@ -273,7 +273,7 @@ fn check_tells_each_thing_and_a_broken_map_with_its_line() {
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{shown}");
     assert!(shown.contains("ok    interface good: dummy, listens to testmqttgtw/+/dummy/"), "{shown}");
-    assert!(shown.contains("WRONG interface bad: ") && shown.contains("bad.json: line 2"), "{shown}");
+    assert!(shown.contains("WRONG interfaces.bad.map: ") && shown.contains("bad.json: line 2"), "{shown}");
     assert!(!folder.path().join("data").exists(), "check has created something");
 }
 

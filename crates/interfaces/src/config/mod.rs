@@ -216,7 +216,9 @@ pub fn check_name(name: &str) -> Result<(), InterfaceNameError> {
 fn read<T: serde::de::DeserializeOwned>(table: Map<String, Value>) -> Result<T, InterfaceConfigError> {
     serde_path_to_error::deserialize(Value::Object(table)).map_err(|error| {
         let path = error.path().to_string();
-        InterfaceConfigError::new(if path == "." { String::new() } else { path }, error.into_inner().to_string())
+        // In the words of the file.
+        let problem = error.into_inner().to_string().replace("expected a sequence", "expected a list in brackets");
+        InterfaceConfigError::new(if path == "." { String::new() } else { path }, problem)
     })
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// The address is taken.
-    #[error("cannot listen on {address}: the port is in use; stop the other program or change broker.{key}")]
+    #[error("cannot listen on {address}: the port is in use; end the other program, or set broker.{key}")]
     PortInUse {
         /// As configured.
         address: String,
@@ -35,7 +35,7 @@ pub enum BrokerError {
         key: &'static str,
     },
     /// An option has an impossible value.
-    #[error("broker.{0}")]
+    #[error("broker.{key}: {0}; {remedy}", key = .0.key(), remedy = .0.remedy())]
     Options(#[from] BrokerOptionError),
     /// A certificate or key can't be used.
     #[error("cannot use {} for the broker's TLS listener: {why}", file.display())]
@@ -56,11 +56,11 @@ pub enum BrokerError {
     Task(String),
 }
 
-/// An option with an impossible value; begins with its key below `[broker]`.
+/// An option with an impossible value.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerOptionError {
     /// A limit under which nothing works.
-    #[error("limits.{key} is {value}, it must be at least {least}")]
+    #[error("{value} is too little")]
     TooSmall {
         /// The limit.
         key: &'static str,
@@ -70,10 +70,10 @@ pub enum BrokerOptionError {
         least: usize,
     },
     /// A packet that MQTT cannot carry.
-    #[error("limits.max_packet_size is over 256 MiB, more than MQTT can carry")]
+    #[error("MQTT can carry no more than 256 MiB")]
     PacketTooLarge,
     /// A password that is not a hash. It is not repeated.
-    #[error("users.{user}: password is not an argon2 PHC string ({problem}); make one with `hearthgate broker passwd`")]
+    #[error("this is no argon2 PHC string ({problem})")]
     Password {
         /// Whose.
         user: String,
@@ -81,11 +81,35 @@ pub enum BrokerOptionError {
         problem: phc::Error,
     },
     /// An entry of an access list is no topic filter.
-    #[error("{list}: {filter:?} is not a topic filter")]
+    #[error("{filter:?} is no topic filter")]
     Filter {
-        /// `anonymous`, or `users.NAME`.
+        /// The list's key below `[broker]`.
         list: String,
         /// As configured.
         filter: String,
     },
+}
+
+impl BrokerOptionError {
+    /// The key below `[broker]`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::TooSmall { key, .. } => format!("limits.{key}"),
+            Self::PacketTooLarge => "limits.max_packet_size".to_owned(),
+            Self::Password { user, .. } => format!("users.{user}.password"),
+            Self::Filter { list, .. } => list.clone(),
+        }
+    }
+
+    /// What helps.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::TooSmall { least, .. } => format!("use at least {least}"),
+            Self::PacketTooLarge => "use less".to_owned(),
+            Self::Password { .. } => "make one with `hearthgate broker passwd`".to_owned(),
+            Self::Filter { .. } => "+ stands for one whole level, and # for all that follow, at the end".to_owned(),
+        }
+    }
 }

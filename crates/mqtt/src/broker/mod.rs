@@ -123,6 +123,19 @@ impl EmbeddedBroker {
     }
 }
 
+impl BrokerOptions {
+    /// Looks at limits, users, their lists and the files of TLS as [`EmbeddedBroker::bind`]
+    /// will, without listening.
+    ///
+    /// # Errors
+    /// [`BrokerError::Options`] and [`BrokerError::Tls`].
+    pub fn check(&self) -> Result<(), BrokerError> {
+        self.limits.check()?;
+        server::auth::AccessControl::new(self)?;
+        self.tls.as_ref().map_or(Ok(()), BrokerTlsOptions::check)
+    }
+}
+
 fn listener(address: &str, key: &'static str, closed: bool) -> Result<std::net::TcpListener, BrokerError> {
     let listener = server::listen(address).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => BrokerError::PortInUse { address: address.to_owned(), key },

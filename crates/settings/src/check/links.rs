@@ -1,9 +1,9 @@
 //! The links to clients and brokers: who may connect, what is encrypted, and what several gateways share.
 
 use super::Rules;
-use crate::sections::{GatewaySettings, ProtocolSetting};
+use crate::sections::{DatabaseTlsMode, GatewaySettings, ProtocolSetting};
 use crate::types::AutoSwitch;
-use crate::urls::{BrokerUrl, DatabaseEngine};
+use crate::urls::{BrokerUrl, DatabaseEngine, DatabaseUrl};
 
 /// `gateway.name` in the defaults.
 const DEFAULT_NAME: &str = "hearthgate";
@@ -149,6 +149,46 @@ impl Rules<'_> {
                 "each member would store into a SQLite file of its own",
                 "set database.url to the MariaDB or PostgreSQL that the group shares",
             );
+        }
+    }
+
+    /// Two listeners at one address: the second one could not be opened.
+    pub(super) fn listeners(&mut self, settings: &GatewaySettings) {
+        let GatewaySettings { broker, http, .. } = settings;
+        let is_on = broker.enabled == AutoSwitch::On
+            || broker.enabled == AutoSwitch::Auto && settings.mqtt.server == BrokerUrl::Embedded;
+        let listeners = [
+            ("broker.listen", Some(broker.listen).filter(|_| is_on)),
+            ("broker.tls.listen", broker.tls.listen.filter(|_| is_on)),
+            ("http.listen", Some(http.listen).filter(|_| http.enabled)),
+        ];
+        let listeners: Vec<_> = listeners.into_iter().filter_map(|(key, listen)| Some((key, listen?))).collect();
+        for (index, (key, listen)) in listeners.iter().enumerate() {
+            if let Some((other, _)) = listeners[..index].iter().find(|(_, other)| other.overlaps(*listen)) {
+                self.error(key, format!("{listen} is the address of {other}, too"), "give one of them another port");
+            }
+        }
+    }
+
+    /// What is asked of the server of the database, where there is one.
+    pub(super) fn database(&mut self, settings: &GatewaySettings) {
+        let tls = &settings.database.tls;
+        if tls.ca.is_some() && !tls.mode.is_some_and(DatabaseTlsMode::verifies) {
+            let message = "no certificate is looked at, so it is of no effect";
+            self.error("database.tls.ca", message, "set database.tls.mode = \"verify-full\"");
+        }
+        if tls.mode.is_none() {
+            return;
+        }
+        match &settings.database.url {
+            DatabaseUrl::Sqlite(_) => {
+                self.error("database.tls.mode", "SQLite is a file, without a connection", "remove this line");
+            }
+            DatabaseUrl::Server { url, .. } => {
+                if url.query_pairs().any(|(name, _)| name.replace('-', "") == "sslmode") {
+                    self.error("database.tls.mode", "the URL says it, too", "remove the option from database.url");
+                }
+            }
         }
     }
 

@@ -27,8 +27,10 @@ pub(crate) fn complete(
     rules.interfaces(settings, base);
     rules.bounds(settings);
     rules.broker(settings);
+    rules.listeners(settings);
     rules.mqtt(settings);
     rules.group(settings);
+    rules.database(settings);
     rules.flows(settings);
     rules.operation(settings);
     fill_in(settings);
@@ -45,9 +47,10 @@ pub(crate) fn lookup<'a>(tree: &'a Value, key: &str) -> Option<&'a Value> {
 
 fn resolve_paths(settings: &mut GatewaySettings, base: &Path) {
     settings.gateway.state_dir = base.join(&settings.gateway.state_dir);
+    settings.secrets.folder = base.join(&settings.secrets.folder);
     settings.database.url.resolve(base);
     let GatewaySettings { log, broker, mqtt, http, database, .. } = settings;
-    let paths: [&mut Option<PathBuf>; 10] = [
+    let paths: [&mut Option<PathBuf>; 11] = [
         &mut log.file,
         &mut broker.tls.certificate,
         &mut broker.tls.key,
@@ -58,6 +61,7 @@ fn resolve_paths(settings: &mut GatewaySettings, base: &Path) {
         &mut mqtt.password_file,
         &mut http.token_file,
         &mut database.password_file,
+        &mut database.tls.ca,
     ];
     for path in paths.into_iter().flatten() {
         *path = base.join(&*path);

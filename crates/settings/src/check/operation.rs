@@ -18,6 +18,13 @@ impl Rules<'_> {
                 "set flows.enabled = false too, or switch the database on",
             );
         }
+        if settings.secrets.env_prefix.is_empty() {
+            self.warning(
+                "secrets.env_prefix",
+                "whoever may write flows to the database can send any variable of the gateway elsewhere",
+                "set a beginning that only variables for flows have",
+            );
+        }
         let journal = &settings.journal;
         if journal.segment_size.0 < 64 << 10 {
             self.error(

@@ -1,4 +1,4 @@
-//! `[flows]` and what delivers: `[journal]`, `[store]`, `[endpoints]`, `[dead_letters]`, `[database]`.
+//! `[flows]` and what delivers: `[journal]`, `[store]`, `[endpoints]`, `[secrets]`, `[dead_letters]`, `[database]`.
 
 use crate::types::{ByteSize, DurationText, TimeZoneName};
 use crate::urls::DatabaseUrl;
@@ -81,6 +81,8 @@ pub struct EndpointSettings {
     pub jitter: f64,
     /// Hosts that may be called; empty: any.
     pub allow_hosts: Vec<String>,
+    /// Hosts on this machine or its network that a message may name; empty: none.
+    pub allow_local_hosts: Vec<String>,
     /// Calls under way to one endpoint.
     pub parallel: usize,
     /// When an endpoint rests.
@@ -95,6 +97,16 @@ pub struct CircuitBreakerSettings {
     pub failures: u32,
     /// How long it rests.
     pub rest: DurationText,
+}
+
+/// `[secrets]`: what flows may name as secrets.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretSettings {
+    /// Folder of the files; after loading absolute.
+    pub folder: PathBuf,
+    /// How the names of the variables begin; empty: any variable.
+    pub env_prefix: String,
 }
 
 /// `[dead_letters]`.
@@ -128,4 +140,43 @@ pub struct DatabaseSettings {
     pub connect_timeout: DurationText,
     /// Whether our tables are created and upgraded at start.
     pub migrate: bool,
+    /// How the connections to a server are encrypted.
+    pub tls: DatabaseTls,
+}
+
+/// `[database.tls]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseTls {
+    /// What is asked of the server; absent: what the URL says, or else `prefer`.
+    pub mode: Option<DatabaseTlsMode>,
+    /// An authority to trust besides the system's, PEM.
+    pub ca: Option<PathBuf>,
+}
+
+/// What is asked of the server of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DatabaseTlsMode {
+    /// No encryption.
+    Disable,
+    /// Encryption when it is offered.
+    Prefer,
+    /// Encryption.
+    Require,
+    /// A certificate of a trusted authority.
+    VerifyCa,
+    /// One with the server's name.
+    VerifyFull,
+}
+
+impl DatabaseTlsMode {
+    /// Whether the certificate is looked at.
+    #[must_use]
+    pub fn verifies(self) -> bool {
+        match self {
+            Self::VerifyCa | Self::VerifyFull => true,
+            Self::Disable | Self::Prefer | Self::Require => false,
+        }
+    }
 }

@@ -7,8 +7,8 @@ mod mqtt;
 mod operation;
 
 pub use flows::{
-    CircuitBreakerSettings, DatabaseSettings, DeadLetterSettings, EndpointSettings, FlowSettings, JournalSettings,
-    StoreSettings, ValueFormatSetting, WhenFullSetting,
+    CircuitBreakerSettings, DatabaseSettings, DatabaseTls, DatabaseTlsMode, DeadLetterSettings, EndpointSettings,
+    FlowSettings, JournalSettings, SecretSettings, StoreSettings, ValueFormatSetting, WhenFullSetting,
 };
 pub use mapper::MapperSettings;
 pub use mqtt::{
@@ -55,6 +55,8 @@ pub struct GatewaySettings {
     pub store: StoreSettings,
     /// Calling HTTP endpoints.
     pub endpoints: EndpointSettings,
+    /// What flows may name as secrets.
+    pub secrets: SecretSettings,
     /// What could not be delivered.
     pub dead_letters: DeadLetterSettings,
     /// The database of flows and records.

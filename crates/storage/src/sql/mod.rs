@@ -7,7 +7,9 @@
 mod change_log;
 mod changes;
 mod copy;
+mod encryption;
 mod error;
+mod exposure;
 mod flows;
 mod grants;
 mod history;
@@ -27,6 +29,7 @@ mod typed;
 pub use change_log::FlowChange;
 pub use changes::{ChangeMark, ChangeNotifications};
 pub use copy::copy_sqlite;
+pub use encryption::EncryptionMode;
 pub use error::{DatabaseError, ErrorKind};
 pub use flows::MqttServer;
 pub use history::{
@@ -68,6 +71,7 @@ struct Inner {
     pools: ConnectionPools,
     target: DatabaseTarget,
     label: String,
+    is_exposed: bool,
     options: DatabaseOptions,
 }
 
@@ -110,7 +114,8 @@ impl Database {
         let label = target.label();
         let pools = ConnectionPools::connect(&target, options, &label).await?;
         let layout = schema::inspect(&pools, options.guest, &label).await?;
-        let inner = Inner { pools, target, label, options: options.clone() };
+        let is_exposed = exposure::is_exposed(&target, &pools).await;
+        let inner = Inner { pools, target, label, is_exposed, options: options.clone() };
         Ok(Self { inner: Arc::new(inner), layout: Arc::new(layout), author: OURSELVES.into() })
     }
 
@@ -122,6 +127,11 @@ impl Database {
     /// How the database is called in messages: its kind, host and name.
     pub fn label(&self) -> &str {
         &self.inner.label
+    }
+
+    /// Whether it is on another machine and the connection is not encrypted: who is in between reads and changes all of it.
+    pub fn is_exposed(&self) -> bool {
+        self.inner.is_exposed
     }
 
     /// Which SQL it speaks.

@@ -1,5 +1,6 @@
 //! Where the database is and how to talk to it.
 
+use super::encryption::{EncryptionMode, encrypted_mysql, encrypted_postgres};
 use super::error::DatabaseError;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::ConnectOptions as _;
@@ -18,6 +19,10 @@ pub struct DatabaseOptions {
     /// `sqlite:PATH`, `mysql://…`, `mariadb://…` or `postgres://USER:PASSWORD@HOST:PORT/NAME`; special characters of
     /// user and password percent-encoded (see [`mysql_url`]).
     pub url: SecretString,
+    /// How the connections to a server are encrypted; none: as the URL says, or else [`EncryptionMode::Prefer`].
+    pub encryption: Option<EncryptionMode>,
+    /// PEM file of an authority that is trusted besides those of the system.
+    pub authority: Option<PathBuf>,
     /// Connections for everything but the record writer, which has one of its own; at least 1.
     pub max_connections: u32,
     /// How long a connection may take to come about.
@@ -39,6 +44,8 @@ impl DatabaseOptions {
     pub fn new(url: impl Into<SecretString>, state_dir: impl Into<PathBuf>) -> Self {
         Self {
             url: url.into(),
+            encryption: None,
+            authority: None,
             max_connections: 4,
             connect_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(60),
@@ -72,17 +79,19 @@ pub(crate) enum DatabaseTarget {
 impl DatabaseTarget {
     pub(crate) fn parse(options: &DatabaseOptions) -> Result<Self, DatabaseError> {
         let url = options.url.expose_secret().trim();
+        let authority = options.authority.as_deref();
         let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
         match scheme {
             "sqlite" => Ok(Self::Sqlite(Box::new(sqlite(rest, options)?))),
             "mysql" | "mariadb" => {
-                let options = parse_url::<MySqlConnectOptions>(&format!("mysql:{rest}"))?;
-                Ok(Self::MySql(Box::new(options.statement_cache_capacity(STATEMENT_CACHE).disable_statement_logging())))
+                let server = encrypted_mysql(parse_url(&format!("mysql:{rest}"))?, options.encryption, authority);
+                Ok(Self::MySql(Box::new(server.statement_cache_capacity(STATEMENT_CACHE).disable_statement_logging())))
             }
             "postgres" | "postgresql" => {
-                let options = parse_url::<PgConnectOptions>(url)?.application_name("hearthgate");
+                let server =
+                    encrypted_postgres(parse_url(url)?, options.encryption, authority).application_name("hearthgate");
                 Ok(Self::Postgres(Box::new(
-                    options.statement_cache_capacity(STATEMENT_CACHE).disable_statement_logging(),
+                    server.statement_cache_capacity(STATEMENT_CACHE).disable_statement_logging(),
                 )))
             }
             _ => Err(DatabaseError::Options(

@@ -26,6 +26,8 @@ pub struct DeliveryOptions {
     pub timeout: Duration,
     /// Hosts that may be called; empty: any.
     pub allowed_hosts: Vec<String>,
+    /// Hosts on this machine or its network that a message may name; empty: none.
+    pub allowed_local_hosts: Vec<String>,
     /// When to try again, unless the flow says otherwise.
     pub retry: RetrySchedule,
     /// When an endpoint is left alone for a while.

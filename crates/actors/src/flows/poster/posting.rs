@@ -12,8 +12,8 @@ use hearthgate_domain::reading::ReadingProblem;
 use hearthgate_domain::retry::{CallPermission, CircuitBreaker};
 use hearthgate_endpoints::template::{BodyTemplate, TemplateError, TemplatePurpose};
 use hearthgate_endpoints::{
-    AddressError, CallAuth, CallHeaders, CallOutcome, ClientOptions, EndpointAddress, EndpointCall, EndpointClient,
-    EndpointClientError, HeaderError, SecretError, SigningSecret,
+    AddressError, AddressSource, CallAuth, CallHeaders, CallOutcome, ClientOptions, EndpointAddress, EndpointCall,
+    EndpointClient, EndpointClientError, HeaderError, SecretError, SigningSecret,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::cell::RefCell;
@@ -96,7 +96,7 @@ struct Target {
 enum To {
     Fixed(Place),
     /// Each message makes its own.
-    Made(BodyTemplate),
+    Made(BodyTemplate, AddressSource),
 }
 
 /// Where a call goes.
@@ -118,6 +118,7 @@ impl EndpointCaller {
         let options = ClientOptions {
             connect_timeout: endpoints.timeout,
             allowed_hosts: endpoints.allowed_hosts.clone(),
+            allowed_local_hosts: endpoints.allowed_local_hosts.clone(),
             ..ClientOptions::default()
         };
         let client = EndpointClient::new(options)?;
@@ -203,7 +204,7 @@ impl EndpointCaller {
         let message = job.rendered(flow, message_id);
         let place = match &target.place {
             To::Fixed(place) => place.clone(),
-            To::Made(template) => self.place(&message.fill(template)?)?,
+            To::Made(template, source) => self.place(&message.fill(template)?, *source)?,
         };
         let body = match &target.body {
             Some(template) => message.fill(template)?.into(),
@@ -250,8 +251,11 @@ impl EndpointCaller {
         });
         let signing = signing.transpose()?;
         let place = match &endpoint.url_template {
-            Some(template) => To::Made(BodyTemplate::new(template, TemplatePurpose::Url)?),
-            None => To::Fixed(self.place(&endpoint.url)?),
+            Some(template) => {
+                let source = AddressSource::of_template(template);
+                To::Made(BodyTemplate::new(template, TemplatePurpose::Url)?, source)
+            }
+            None => To::Fixed(self.place(&endpoint.url, AddressSource::Flow)?),
         };
         let body = endpoint
             .body_template
@@ -268,8 +272,8 @@ impl EndpointCaller {
         })
     }
 
-    fn place(&self, url: &str) -> Result<Place, PreparationFailure> {
-        let address = self.client.address(url)?;
+    fn place(&self, url: &str, source: AddressSource) -> Result<Place, PreparationFailure> {
+        let address = self.client.address(url, source)?;
         let mut origins = self.origins.borrow_mut();
         let origin = match origins.get(address.origin()) {
             Some(origin) => Rc::clone(origin),

@@ -3,7 +3,7 @@
 
 use crate::commands::flow::listeners::topic_doubts;
 use crate::exit::CommandFailure;
-use crate::wiring::options;
+use crate::wiring::secrets::find_secret;
 use hearthgate_actors::flows::poster::body_purpose;
 use hearthgate_actors::flows::{FlowCompileError, catalog};
 use hearthgate_domain::flow::{EndpointAuth, Flow, FlowAction, FlowRow, HeaderValue, SecretRef};
@@ -118,7 +118,7 @@ pub(crate) fn findings_of_flow(flow: &Flow, settings: &GatewaySettings) -> Vec<F
     let mut findings: Vec<FlowFinding> =
         template_problems(flow).into_iter().map(finding(FindingWeight::Broken)).collect();
     findings.extend(host_problem(flow, settings).map(finding(FindingWeight::Missing)));
-    findings.extend(secret_problems(flow).into_iter().map(finding(FindingWeight::Missing)));
+    findings.extend(secret_problems(flow, settings).into_iter().map(finding(FindingWeight::Missing)));
     findings.extend(topic_doubts(flow, settings).into_iter().map(finding(FindingWeight::Doubtful)));
     findings.extend(flow.schema.warnings().iter().cloned().map(finding(FindingWeight::Doubtful)));
     findings
@@ -195,8 +195,8 @@ fn template_problems(flow: &Flow) -> Vec<String> {
     problems
 }
 
-/// The secrets of the flow that are not where it says.
-fn secret_problems(flow: &Flow) -> Vec<String> {
+/// The secrets of the flow that are not where it says, or that flows may not have.
+fn secret_problems(flow: &Flow, settings: &GatewaySettings) -> Vec<String> {
     let Some(endpoint) = &flow.endpoint else { return Vec::new() };
     let mut secrets: Vec<&SecretRef> = endpoint.webhook_secret.iter().collect();
     secrets.extend(endpoint.auth.iter().map(|auth| match auth {
@@ -206,7 +206,7 @@ fn secret_problems(flow: &Flow) -> Vec<String> {
         HeaderValue::Secret { secret } => Some(secret),
         HeaderValue::Text(_) => None,
     }));
-    let problem = |secret| options::secret(secret).err().map(|why| format!("the secret can't be read: {why}"));
+    let problem = |secret| find_secret(secret, &settings.secrets).err().map(|error| error.to_string());
     secrets.into_iter().filter_map(problem).collect()
 }
 

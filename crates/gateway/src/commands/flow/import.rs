@@ -1,8 +1,9 @@
 //! `flow import` and `flow diff`: what a file says, beside what is there.
 
+use super::checks::compile_flow;
 use super::difference::{data_consequences, with_old_words};
 use super::edit::{confirm, tell_differences};
-use super::file::read_flows;
+use super::file::{WrittenFlow, read_flows};
 use super::intake::FlowIntake;
 use crate::exit::{CommandFailure, ExitStatus};
 use anyhow::Context;
@@ -76,5 +77,9 @@ pub(super) fn read_file(file: Option<&Path>) -> anyhow::Result<Vec<FlowRow>> {
             ("standard input".to_owned(), text)
         }
     };
-    Ok(read_flows(&text).map_err(|error| CommandFailure::Refused(format!("{name}: {error}")))?)
+    let written = read_flows(&text).map_err(|error| CommandFailure::Refused(format!("{name}:{error}")))?;
+    for WrittenFlow { line, row } in &written {
+        compile_flow(row).map_err(|refusal| CommandFailure::Refused(format!("{name}:{line}: {refusal}")))?;
+    }
+    Ok(written.into_iter().map(|written| written.row).collect())
 }

@@ -1,11 +1,8 @@
 //! A configuration file of the Python library, as its parser reads it.
 
 use crate::exit::CommandFailure;
-use std::fs;
+use hearthgate_settings::read_text_file;
 use std::path::{Path, PathBuf};
-
-/// No file of the library is longer.
-const SIZE_LIMIT: u64 = 1 << 20;
 
 /// One file: what stands in which section.
 #[derive(Debug)]
@@ -59,18 +56,10 @@ impl LibraryFile {
     }
 }
 
-/// The text of a regular file of a bounded size, without its byte order mark.
+/// The text of a file.
 pub(super) fn read_text(path: &Path) -> Result<String, CommandFailure> {
     let failed = |problem: String| CommandFailure::Config(format!("can't read {}: {problem}", path.display()));
-    let metadata = fs::metadata(path).map_err(|error| failed(error.to_string()))?;
-    if !metadata.is_file() || metadata.len() > SIZE_LIMIT {
-        return Err(failed("it is no regular file of at most 1 MiB".into()));
-    }
-    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    Ok(match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    })
+    read_text_file(path).map_err(|error| failed(error.to_string()))
 }
 
 fn parse(text: &str) -> Result<Vec<LibraryEntry>, (usize, String)> {

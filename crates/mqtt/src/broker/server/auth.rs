@@ -189,12 +189,18 @@ impl ClientRights {
     }
 }
 
-fn check_filters(list: &str, acl: &AclOptions) -> Result<(), BrokerOptionError> {
-    let allowed = [&acl.publish, &acl.subscribe].into_iter().flatten().flatten();
-    match allowed.chain(&acl.forbidden).find(|filter| !topic::is_filter(filter)) {
-        Some(filter) => Err(BrokerOptionError::Filter { list: list.to_owned(), filter: filter.clone() }),
-        None => Ok(()),
+fn check_filters(owner: &str, acl: &AclOptions) -> Result<(), BrokerOptionError> {
+    let lists = [
+        ("publish", acl.publish.as_deref().unwrap_or_default()),
+        ("subscribe", acl.subscribe.as_deref().unwrap_or_default()),
+        ("forbidden", &acl.forbidden),
+    ];
+    for (name, filters) in lists {
+        if let Some(filter) = filters.iter().find(|filter| !topic::is_filter(filter)) {
+            return Err(BrokerOptionError::Filter { list: format!("{owner}.{name}"), filter: filter.clone() });
+        }
     }
+    Ok(())
 }
 
 /// A name that would change a filter's meaning is left out of it: it allows nothing.

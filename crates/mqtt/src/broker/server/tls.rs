@@ -41,7 +41,10 @@ pub(crate) fn acceptor(options: &BrokerTlsOptions) -> Result<TlsAcceptor, Broker
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let config = builder.with_single_cert(chain, key).map_err(|error| unusable(&options.certificate, &error))?;
+    let config = builder.with_single_cert(chain, key).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => unusable(&options.certificate, &"the key is that of another certificate"),
+        error => unusable(&options.certificate, &error),
+    })?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -7,20 +7,42 @@ mod write;
 pub(crate) use read::read_flows;
 pub(crate) use write::write_flows;
 
+use hearthgate_domain::flow::FlowRow;
+use hearthgate_domain::suggestion::nearest_word;
+
 /// What a `[[flow]]` may hold.
 const KEYS: [&str; 8] = ["code", "description", "topic", "action", "schema", "endpoint_url", "enabled", "options"];
 
+/// A flow of a file, and where it begins.
+#[derive(Debug)]
+pub(crate) struct WrittenFlow {
+    /// The line of its `[[flow]]`, counted from 1.
+    pub(crate) line: usize,
+    /// The flow; its id and numbers are 0.
+    pub(crate) row: FlowRow,
+}
+
 /// Why a text is no file of flows.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FlowFileError {
+#[error("{line}: {problem}")]
+pub(crate) struct FlowFileError {
+    /// The line, counted from 1.
+    pub(crate) line: usize,
+    /// What is wrong there.
+    pub(crate) problem: FlowFileProblem,
+}
+
+/// What is wrong with a file of flows.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FlowFileProblem {
     /// It is no TOML.
-    #[error("{0}")]
-    Syntax(#[from] toml_edit::TomlError),
+    #[error("this is not TOML: {0}")]
+    Syntax(String),
     /// Something else than `[[flow]]` stands there.
     #[error("{0:?} has no place here; each flow begins with [[flow]]")]
     NoFlow(String),
     /// A key that a flow does not have.
-    #[error("flow {flow}: there is no {key:?}; a flow has {}", KEYS.join(", "))]
+    #[error("flow {flow}: there is no {key:?}; {}", nearest_key(key))]
     Key {
         /// Its code, or its place.
         flow: String,
@@ -28,7 +50,7 @@ pub(crate) enum FlowFileError {
         key: String,
     },
     /// A key that a flow needs.
-    #[error("flow {flow}: {key} is missing")]
+    #[error("flow {flow}: {key} is missing; add it")]
     Missing {
         /// Its code, or its place.
         flow: String,
@@ -50,6 +72,13 @@ pub(crate) enum FlowFileError {
     /// Two flows of one code.
     #[error("there are two flows {0}; remove one of them")]
     Repeated(String),
+}
+
+fn nearest_key(key: &str) -> String {
+    match nearest_word(key, KEYS) {
+        Some(word) => format!("did you mean {word:?}?"),
+        None => format!("a flow has {}", KEYS.join(", ")),
+    }
 }
 
 #[cfg(test)]

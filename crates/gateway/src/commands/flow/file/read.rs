@@ -1,52 +1,78 @@
 //! From TOML to rows.
 
-use super::{FlowFileError, KEYS};
+use super::{FlowFileError, FlowFileProblem, KEYS, WrittenFlow};
 use hearthgate_domain::flow::FlowRow;
 use serde_json::{Map, Number, Value};
-use toml_edit::{DocumentMut, Item, Table, TableLike};
+use std::ops::Range;
+use toml_edit::{Document, Item, Table, TableLike};
 
 const JSON_PART: &str = "a table, or JSON in a string";
 
-/// The flows of a file, in its order; ids and numbers are 0.
+/// The flows of a file, in its order. A byte order mark before the text is passed over.
 ///
 /// # Errors
 /// The text is no TOML, or says something that a flow does not have.
-pub(crate) fn read_flows(text: &str) -> Result<Vec<FlowRow>, FlowFileError> {
-    let document: DocumentMut = text.parse()?;
-    if let Some((key, _)) = document.iter().find(|(key, _)| *key != "flow") {
-        return Err(FlowFileError::NoFlow(key.to_owned()));
+pub(crate) fn read_flows(text: &str) -> Result<Vec<WrittenFlow>, FlowFileError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let line = |span: Option<Range<usize>>| line_of(text, span);
+    let document = Document::parse(text).map_err(|error| FlowFileError {
+        line: line(error.span()),
+        problem: FlowFileProblem::Syntax(error.message().replace('\n', ", ")),
+    })?;
+    let root = document.as_table();
+    let no_flow =
+        |key: &str| FlowFileError { line: line(key_span(root, key)), problem: FlowFileProblem::NoFlow(key.to_owned()) };
+    if let Some((key, _)) = root.iter().find(|(key, _)| *key != "flow") {
+        return Err(no_flow(key));
     }
-    let mut rows: Vec<FlowRow> = Vec::new();
-    let tables = match document.get("flow") {
-        None => return Ok(rows),
+    let mut flows: Vec<WrittenFlow> = Vec::new();
+    let tables = match root.get("flow") {
+        None => return Ok(flows),
         Some(Item::ArrayOfTables(tables)) => tables,
-        Some(_) => return Err(FlowFileError::NoFlow("flow".to_owned())),
+        Some(_) => return Err(no_flow("flow")),
     };
     for (index, table) in tables.iter().enumerate() {
-        let row = FlowReader::new(index, table).read()?;
-        if rows.iter().any(|known| known.code == row.code) {
-            return Err(FlowFileError::Repeated(row.code));
+        let row = FlowReader::new(text, index, table).read()?;
+        let line = line(table.span());
+        if flows.iter().any(|known| known.row.code == row.code) {
+            return Err(FlowFileError { line, problem: FlowFileProblem::Repeated(row.code) });
         }
-        rows.push(row);
+        flows.push(WrittenFlow { line, row });
     }
-    Ok(rows)
+    Ok(flows)
+}
+
+fn key_span(table: &Table, key: &str) -> Option<Range<usize>> {
+    table.get_key_value(key).and_then(|(key, _)| key.span())
+}
+
+/// Counted from 1.
+fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
+    let before = &text.as_bytes()[..span.map_or(0, |span| span.start).min(text.len())];
+    1 + before.iter().filter(|&&byte| byte == b'\n').count()
 }
 
 struct FlowReader<'a> {
+    text: &'a str,
     /// For messages.
     flow: String,
     table: &'a Table,
 }
 
 impl<'a> FlowReader<'a> {
-    fn new(index: usize, table: &'a Table) -> Self {
+    fn new(text: &'a str, index: usize, table: &'a Table) -> Self {
         let code = table.get("code").and_then(Item::as_str);
-        FlowReader { flow: code.map_or_else(|| format!("#{}", index + 1), str::to_owned), table }
+        FlowReader { text, flow: code.map_or_else(|| format!("#{}", index + 1), str::to_owned), table }
+    }
+
+    fn error(&self, span: Option<Range<usize>>, problem: FlowFileProblem) -> FlowFileError {
+        FlowFileError { line: line_of(self.text, span.or_else(|| self.table.span())), problem }
     }
 
     fn read(&self) -> Result<FlowRow, FlowFileError> {
         if let Some((key, _)) = self.table.iter().find(|(key, _)| !KEYS.contains(key)) {
-            return Err(FlowFileError::Key { flow: self.flow.clone(), key: key.to_owned() });
+            let problem = FlowFileProblem::Key { flow: self.flow.clone(), key: key.to_owned() };
+            return Err(self.error(key_span(self.table, key), problem));
         }
         Ok(FlowRow {
             code: self.required("code", self.text("code")?)?,
@@ -62,7 +88,8 @@ impl<'a> FlowReader<'a> {
     }
 
     fn required<T>(&self, key: &'static str, value: Option<T>) -> Result<T, FlowFileError> {
-        value.ok_or_else(|| FlowFileError::Missing { flow: self.flow.clone(), key })
+        let missing = || FlowFileProblem::Missing { flow: self.flow.clone(), key };
+        value.ok_or_else(|| self.error(None, missing()))
     }
 
     fn text(&self, key: &str) -> Result<Option<String>, FlowFileError> {
@@ -121,6 +148,7 @@ impl<'a> FlowReader<'a> {
     }
 
     fn kind(&self, key: &str, item: &Item, expected: &'static str) -> FlowFileError {
-        FlowFileError::Kind { flow: self.flow.clone(), key: key.to_owned(), found: item.type_name(), expected }
+        let (flow, key) = (self.flow.clone(), key.to_owned());
+        self.error(item.span(), FlowFileProblem::Kind { flow, key, found: item.type_name(), expected })
     }
 }

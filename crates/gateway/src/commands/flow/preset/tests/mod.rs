@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 fn flows(preset: DevicePreset) -> Vec<Flow> {
-    read_flows(text(preset)).unwrap().iter().map(|row| compile_flow(row).unwrap()).collect()
+    read_flows(text(preset)).unwrap().iter().map(|written| compile_flow(&written.row).unwrap()).collect()
 }
 
 fn flow(preset: DevicePreset) -> Flow {

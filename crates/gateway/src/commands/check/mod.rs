@@ -1,28 +1,27 @@
 //! `check`: would the gateway start and do what is configured? One line for each thing, as it is found out.
 
+mod certificates;
+
 use super::report::{CheckReport, LineMark};
-use super::{control, expiry, parts, reach};
+use super::{control, parts, reach};
 use crate::commands::flow::checks::{self, FindingWeight, FlowFinding};
 use crate::commands::flow::sample::sample_findings;
-use crate::database;
+use crate::database::{self, StoredFlows};
 use crate::exit::{CommandFailure, ExitStatus};
 use crate::maps;
+use crate::requirements::{closed_listener, unmet_requirements};
 use crate::telemetry;
 use crate::wiring::options;
-use chrono::{Local, TimeDelta, Utc};
 use hearthgate_actors::flows::catalog;
 use hearthgate_domain::flow::{Flow, FlowAction, FlowRow};
 use hearthgate_interfaces::DriverConfig;
 use hearthgate_mqtt::session::{BrokerAddress, ProbeError, try_connect};
 use hearthgate_settings::{BrokerUrl, GatewaySettings, LoadedSettings};
 use std::io::Write;
-use std::path::Path;
 use url::Url;
 
 /// With less than that nothing works for long.
 const DISK_MINIMUM: u64 = 64 << 20;
-/// What renews certificates by itself does so a month before they end, or earlier.
-const EXPIRES_SOON: TimeDelta = TimeDelta::days(21);
 
 /// Checks everything, or, `offline`, only what needs no network and no database. Each finding is a line as it comes, or,
 /// `as_json`, all of them are one object at the end.
@@ -32,14 +31,14 @@ const EXPIRES_SOON: TimeDelta = TimeDelta::days(21);
 pub fn run(loaded: &LoadedSettings, offline: bool, as_json: bool, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let mut report = CheckReport::new(loaded, out, as_json);
     configuration(loaded, &mut report)?;
-    state_dir(&loaded.settings.gateway.state_dir, &mut report)?;
+    requirements(loaded, &mut report)?;
     disk(&loaded.settings, &mut report)?;
-    certificates(&loaded.settings, &mut report)?;
+    certificates::check(&loaded.settings, &mut report)?;
     interfaces(loaded, &mut report)?;
     if offline {
         report.line(LineMark::Skipped, "network and database", "left out (--offline)")?;
     } else {
-        listeners(&loaded.settings, &mut report)?;
+        listeners(loaded, &mut report)?;
         broker(&loaded.settings, &mut report)?;
         devices(&loaded.settings, &mut report)?;
         tables(&loaded.settings, &mut report)?;
@@ -62,23 +61,12 @@ fn configuration(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyho
     Ok(())
 }
 
-/// Nothing is created here, so the nearest folder that exists must be writable.
-fn state_dir(folder: &Path, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
-    let shown = folder.display();
-    let existing = folder.ancestors().find(|folder| folder.exists());
-    let writable = existing.is_some_and(|folder| {
-        folder.is_dir()
-            && rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
-    });
-    match (writable, existing == Some(folder)) {
-        (true, true) => report.line(LineMark::Ok, "state", shown),
-        (true, false) => report.line(LineMark::Ok, "state", format!("{shown} will be created")),
-        (false, _) => report.line(
-            LineMark::Wrong,
-            "state",
-            format!("{shown} can't be written; set gateway.state_dir, or its owner"),
-        ),
+/// What keeps the gateway from starting, in the words in which `run` refuses.
+fn requirements(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
+    for finding in unmet_requirements(loaded) {
+        report.finding(&finding)?;
     }
+    Ok(())
 }
 
 /// Whether what may be written in the worst case fits on the disk.
@@ -107,19 +95,6 @@ fn disk(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Res
     }
 }
 
-/// A certificate that has ended lets nobody in, and one that ends soon is to be renewed.
-fn lifetime(key: &str, file: &Path, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
-    let Some(end) = expiry::end_of_file(file) else { return Ok(()) };
-    let (left, shown) = (end - Utc::now(), end.with_timezone(&Local).format("%Y-%m-%d %H:%M"));
-    if left < TimeDelta::zero() {
-        report.line(LineMark::Wrong, key, format!("{} has ended on {shown}; renew it", file.display()))
-    } else if left < EXPIRES_SOON {
-        report.line(LineMark::Warning, key, format!("{} ends on {shown}, in {} days", file.display(), left.num_days()))
-    } else {
-        Ok(())
-    }
-}
-
 /// Whether somebody answers where interfaces connect to.
 fn devices(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     if !settings.mapper.enabled {
@@ -141,45 +116,6 @@ fn devices(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::
     Ok(())
 }
 
-/// The files of both ends of TLS, read as the running gateway reads them.
-fn certificates(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
-    if settings.broker.is_enabled()
-        && let Some(tls) = options::broker(&settings.broker, &settings.gateway.state_dir).tls
-    {
-        match tls.check() {
-            Ok(()) => {
-                report.line(LineMark::Ok, "broker.tls", tls.certificate.display())?;
-                lifetime("broker.tls.certificate", &tls.certificate, report)?;
-            }
-            Err(error) => report.line(
-                LineMark::Wrong,
-                "broker.tls",
-                format!("{error}; set broker.tls.certificate, broker.tls.key or broker.tls.client_ca"),
-            )?,
-        }
-    }
-    let mqtt = &settings.mqtt;
-    let is_named = mqtt.tls.ca.is_some() || mqtt.tls.certificate.is_some();
-    if mqtt.enabled && mqtt.server != BrokerUrl::Embedded && is_named {
-        match options::tls(settings).client_config() {
-            Ok(_) => {
-                report.line(LineMark::Ok, "mqtt.tls", "the certificates can be used")?;
-                for (key, file) in [("mqtt.tls.certificate", &mqtt.tls.certificate), ("mqtt.tls.ca", &mqtt.tls.ca)] {
-                    if let Some(file) = file {
-                        lifetime(key, file, report)?;
-                    }
-                }
-            }
-            Err(error) => report.line(
-                LineMark::Wrong,
-                "mqtt.tls",
-                format!("{error}; set mqtt.tls.ca, mqtt.tls.certificate or mqtt.tls.key"),
-            )?,
-        }
-    }
-    Ok(())
-}
-
 fn interfaces(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
     let settings = &loaded.settings;
     if !settings.mapper.enabled {
@@ -191,15 +127,13 @@ fn interfaces(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyhow::
             report.line(LineMark::Skipped, subject, "disabled")?;
             continue;
         }
-        match maps::of(config) {
-            Ok(maps) => {
-                let topics: Vec<&str> = maps.topics().iter().map(|topic| topic.as_str()).collect();
-                report.line(LineMark::Ok, &subject, format!("{}, listens to {}", config.kind(), topics.join(", ")))?;
-                for warning in maps.warnings() {
-                    report.line(LineMark::Warning, &subject, warning)?;
-                }
+        // What is wrong with a map is told with the requirements.
+        if let Ok(maps) = maps::of(config) {
+            let topics: Vec<&str> = maps.topics().iter().map(|topic| topic.as_str()).collect();
+            report.line(LineMark::Ok, &subject, format!("{}, listens to {}", config.kind(), topics.join(", ")))?;
+            for warning in maps.warnings() {
+                report.line(LineMark::Warning, &subject, warning)?;
             }
-            Err(problem) => report.line(LineMark::Wrong, &subject, problem)?,
         }
         if let Some(problem) = parts::interface_problem(config, &loaded.base) {
             report.line(LineMark::Wrong, &subject, problem)?;
@@ -208,7 +142,8 @@ fn interfaces(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyhow::
     Ok(())
 }
 
-fn listeners(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
+fn listeners(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyhow::Result<()> {
+    let settings = &loaded.settings;
     let mut wanted = Vec::new();
     if settings.broker.is_enabled() {
         wanted.push(("broker.listen", settings.broker.listen));
@@ -228,14 +163,7 @@ fn listeners(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow
                     format!("{listen} is in use, and a gateway runs with this configuration"),
                 )?;
             }
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => report.line(
-                LineMark::Wrong,
-                key,
-                format!(
-                    "{listen} is in use by another program, and no gateway answers at http.listen; end it, or set {key}"
-                ),
-            )?,
-            Err(error) => report.line(LineMark::Wrong, key, format!("can't listen on {listen}: {error}"))?,
+            Err(error) => report.finding(&closed_listener(loaded, key, &listen, &error))?,
         }
     }
     Ok(())
@@ -296,18 +224,19 @@ fn tables(settings: &GatewaySettings, report: &mut CheckReport<'_>) -> anyhow::R
     if !settings.database.enabled {
         return report.line(LineMark::Skipped, "database", "database.enabled = false");
     }
-    let rows = match database::flow_rows(settings) {
-        Ok(Some(rows)) => rows,
-        Ok(None) => {
-            return report.line(
-                LineMark::Ok,
-                "database",
-                format!("{}: its tables will be created", settings.database.url),
-            );
-        }
+    let to_come = format!("{}: its tables will be created", settings.database.url);
+    let StoredFlows { rows, is_fresh, is_exposed } = match database::stored_flows(settings) {
+        Ok(Some(flows)) => flows,
+        Ok(None) => return report.line(LineMark::Ok, "database", to_come),
         Err(error) => return report.line(LineMark::Unreachable, "database", format!("{error:#}")),
     };
-    report.line(LineMark::Ok, "database", format!("{}, {} flows", settings.database.url, rows.len()))?;
+    let found = format!("{}, {} flows", settings.database.url, rows.len());
+    report.line(LineMark::Ok, "database", if is_fresh { to_come } else { found })?;
+    if is_exposed {
+        let problem =
+            "the connection is not encrypted: who is in between can read and change all of it; set database.tls.mode";
+        report.line(LineMark::Warning, "database", problem)?;
+    }
     if settings.flows.enabled {
         flows(&rows, settings, report)?;
     }
