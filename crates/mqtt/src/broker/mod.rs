@@ -46,13 +46,12 @@ mod topic;
 
 pub use inspect::{BrokerInspector, BrokerSnapshot, ClientState, NoAnswer, RightsQuestion, TopicRights};
 pub use loss::{BrokerLoss, LossObserver};
-pub use options::{AclOptions, BrokerOptions, BrokerTlsOptions, LimitOptions, UserOptions};
+pub use options::{AclOptions, BrokerOptions, BrokerTlsOptions, LimitOptions, UserOptions, WebSocketOptions};
 
 use crate::link::LinkPort;
 pub use error::{BrokerError, BrokerOptionError};
 use server::BoundBroker;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 
 /// A broker that is bound to its port, and not yet running. It may be moved to the thread that runs it.
@@ -73,14 +72,7 @@ impl EmbeddedBroker {
     pub fn bind(options: BrokerOptions) -> Result<EmbeddedBroker, BrokerError> {
         options.limits.check()?;
         let gatekeeper = crate::broker::server::auth::AccessControl::new(&options)?;
-        let certified = options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        let mut listeners = Vec::new();
-        listeners.push((listener(&options.listen, "listen", !gatekeeper.is_open())?, None));
-        if let Some(tls) = &options.tls {
-            let acceptor = crate::broker::server::tls::acceptor(tls)?;
-            let closed = certified || !gatekeeper.is_open();
-            listeners.push((listener(&tls.listen, "tls.listen", closed)?, Some(acceptor)));
-        }
+        let listeners = server::listeners::bind(&options, &gatekeeper)?;
         Ok(EmbeddedBroker(BoundBroker {
             options,
             listeners,
@@ -106,10 +98,11 @@ impl EmbeddedBroker {
         self.0.observer = Some(observer);
     }
 
-    /// The addresses that it listens on: the plain one, then the one with TLS.
+    /// The addresses that it listens on: the plain one, then of those that there are the one with TLS, the WebSocket's, and
+    /// the WebSocket's with TLS.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect()
+        self.0.listeners.iter().filter_map(|bound| bound.listener.local_addr().ok()).collect()
     }
 
     /// Runs until the gateway closes its link, and ends in order: clients are told, the store is written. Needs a
@@ -119,18 +112,6 @@ impl EmbeddedBroker {
     /// # Errors
     /// When the store can't be opened, the gateway is gone without a word, or a part of the broker has failed.
     pub async fn run(self) -> Result<(), BrokerError> {
-        server::run(self.0).await
+        Box::pin(server::run(self.0)).await
     }
-}
-
-fn listener(address: &str, key: &'static str, closed: bool) -> Result<std::net::TcpListener, BrokerError> {
-    let listener = server::listen(address).map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => BrokerError::PortInUse { address: address.to_owned(), key },
-        _ => BrokerError::Listen { address: address.to_owned(), error },
-    })?;
-    let local = listener.local_addr().map_err(|error| BrokerError::Listen { address: address.to_owned(), error })?;
-    if !closed && !local.ip().is_loopback() {
-        return Err(BrokerError::OpenToAll { address: address.to_owned(), key });
-    }
-    Ok(listener)
 }

@@ -13,4 +13,5 @@ mod publishing;
 mod security;
 mod sessions;
 mod shared;
+mod websockets;
 mod wills;

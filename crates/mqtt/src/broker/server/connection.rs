@@ -74,6 +74,8 @@ enum Event {
     Resume,
     /// The client is gone.
     Closed,
+    /// The client did something that its connection does not allow, below MQTT.
+    Broken(ProtocolViolation),
     /// The broker has ended the connection, and said so.
     Ended,
     Timeout,
@@ -129,6 +131,7 @@ impl ClientConnection {
                 Event::Timeout => {
                     Err(ProtocolViolation { reason: ReasonCode::KeepAliveTimeout, what: "nothing came in time" })
                 }
+                Event::Broken(violation) => Err(violation),
                 Event::Closed => return,
                 Event::Ended => return self.linger().await,
             };
@@ -197,7 +200,10 @@ impl ClientConnection {
         }
         if !self.is_hold_full() && !crowded {
             match self.poll_input(cx) {
-                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Event::Closed),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Event::Closed),
+                Poll::Ready(Err(_)) => {
+                    return Poll::Ready(self.stream.violation().map_or(Event::Closed, Event::Broken));
+                }
                 Poll::Ready(Ok(_)) => return Poll::Ready(Event::Read),
                 Poll::Pending => {}
             }
@@ -274,7 +280,8 @@ impl ClientConnection {
         let count = into.filled().len();
         // SAFETY: `poll_read` has initialised the first `count` bytes of the spare capacity.
         unsafe { self.buffer.set_len(self.buffer.len() + count) };
-        if count == room {
+        // The headers of a WebSocket's frames are read along, and not counted.
+        if count + count / 4 >= room {
             self.read_size = (self.read_size * 4).min(LARGE_READ);
         } else if count < room / 8 && self.read_size > SMALL_READ {
             self.read_size /= 2;
