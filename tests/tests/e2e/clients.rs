@@ -1,8 +1,10 @@
 //! Clients of the embedded broker, as they are in the field.
 
 use hearthgate_tests::browser::{Browser, WIDE};
+use hearthgate_tests::client::Client;
 use hearthgate_tests::database::Database;
 use hearthgate_tests::gateway::{Gateway, Home};
+use hearthgate_tests::http::request;
 use hearthgate_tests::wire::{Connect, Wire, packet, text};
 use hearthgate_tests::{free_port, until};
 use std::ffi::OsStr;
@@ -67,6 +69,22 @@ async fn an_equal_reading_after_a_reconnect_is_stored_and_a_repetition_is_not() 
     let records = database.records().await;
     let values: Vec<&str> = records.iter().filter(|it| it.name == "temperature").map(|it| it.value.as_str()).collect();
     assert_eq!(values, ["1", "2", "3", "4", "1", "99"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_brokers_figures_are_topics_and_metrics() {
+    let (home, _gateway, _) = start().await;
+    let mut client = Client::connect(home.mqtt, "monitor").await;
+    client.subscribe("$SYS/broker/clients/connected").await;
+    assert_eq!(client.next().await, ("$SYS/broker/clients/connected".to_owned(), "1".to_owned()));
+    let (_, metrics) = request(home.http, "GET", "/metrics").expect("the metrics");
+    for line in
+        ["# TYPE hearthgate_broker_clients gauge", "hearthgate_broker_clients 1", "hearthgate_broker_subscriptions 1"]
+    {
+        assert!(metrics.lines().any(|shown| shown == line), "{line} in {metrics}");
+    }
+    let sent = metrics.lines().find_map(|line| line.strip_prefix("hearthgate_broker_sent_messages_total "));
+    assert!(sent.and_then(|count| count.parse().ok()) >= Some(1), "{metrics}");
 }
 
 /// A broker that takes a few more clients than the default's 1,000.

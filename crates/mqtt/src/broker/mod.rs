@@ -12,8 +12,8 @@
 //! Never in here: what a message means.
 //!
 //! # What is decided where the specifications leave it open
-//! - Not offered: enhanced authentication (AUTH is refused with 0x8C), `$SYS` topics. Clients can't publish to a topic
-//!   that begins with `$` (reason 0x87).
+//! - Not offered: enhanced authentication (AUTH is refused with 0x8C). Clients can't publish to a topic that begins with
+//!   `$` (reason 0x87). Below `$SYS` there are the broker's own figures, see [`BrokerFigures`].
 //! - QoS 2, retained messages, wildcards, subscription identifiers and shared subscriptions are available, so CONNACK
 //!   names none of them.
 //! - Overlapping subscriptions of a client deliver one copy, with the highest QoS and all identifiers.
@@ -35,6 +35,7 @@
 //!   session, connected or not.
 
 mod error;
+mod figures;
 mod inspect;
 mod loss;
 mod options;
@@ -44,6 +45,7 @@ mod state;
 mod store;
 mod topic;
 
+pub use figures::{BrokerFigures, matches_figures};
 pub use inspect::{BrokerInspector, BrokerSnapshot, ClientState, NoAnswer, RightsQuestion, TopicRights};
 pub use loss::{BrokerLoss, LossObserver};
 pub use options::{AclOptions, BrokerOptions, BrokerTlsOptions, LimitOptions, UserOptions, WebSocketOptions};

@@ -7,6 +7,7 @@ mod bounds;
 mod clients;
 mod connecting;
 mod durability;
+mod figures;
 mod harness;
 mod protocol;
 mod publishing;

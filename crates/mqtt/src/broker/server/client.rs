@@ -29,21 +29,30 @@ impl ClientConnection {
         while at < packets.len() {
             let Ok(PacketFrame::Whole { header, body, end }) = frame(&packets[at..], usize::MAX) else { break };
             let (body, end) = (at + body, at + end);
-            match ClientPacket::read(self.version, header, &packets[body..end])? {
+            let is_held = match ClientPacket::read(self.version, header, &packets[body..end])? {
                 ClientPacket::Publish(publish) => {
-                    if self.stalled || !self.publish(hub, &publish, &packets, received_at)? {
+                    let is_held = self.stalled || !self.publish(hub, &publish, &packets, received_at)?;
+                    if is_held {
                         self.stalled = true;
                         hub.stall(self.link);
-                        self.held.extend_from_slice(&packets[at..end]);
                     }
+                    is_held
                 }
                 ClientPacket::Disconnect { reason, session_expiry } if self.stalled => {
                     // What came before it is taken first; if the client goes at once, it has gone in order.
                     self.disconnect(reason, session_expiry)?;
-                    self.held.extend_from_slice(&packets[at..end]);
+                    true
                 }
                 ClientPacket::Disconnect { reason, session_expiry } => return self.disconnect(reason, session_expiry),
-                other => self.other(hub, other)?,
+                other => {
+                    self.other(hub, other)?;
+                    false
+                }
+            };
+            if is_held {
+                self.held.extend_from_slice(&packets[at..end]);
+            } else {
+                hub.traffic.packets_received += 1;
             }
             at = end;
         }
@@ -63,7 +72,7 @@ impl ClientConnection {
             }
             ClientPacket::Ping => {
                 if let Some(link) = hub.links.get_mut(self.link) {
-                    outgoing::pingresp(link.out.tail());
+                    outgoing::pingresp(link.out.begin_packet());
                 }
             }
             ClientPacket::Publish(_) | ClientPacket::Disconnect { .. } => {}
@@ -131,6 +140,7 @@ impl ClientConnection {
         if hub.must_wait(&route) {
             return Ok(false);
         }
+        hub.traffic.messages_received += 1;
         self.check_receive_maximum(hub, publish)?;
         let refused = self.judge(&route, publish)?;
         let origin = MessageOrigin { session: self.origin, packet_id: publish.packet_id, dup: publish.dup };

@@ -98,8 +98,16 @@ impl BrokerState {
         }
         let announcement = self.announcement(&connect, assigned, expiry, keep_alive);
         let present = is_known && connect.version != ProtocolLevel::V31;
-        outgoing::connack(self.links[link].out.tail(), connect.version, present, ReasonCode::Success, &announcement);
+        outgoing::connack(
+            self.links[link].out.begin_packet(),
+            connect.version,
+            present,
+            ReasonCode::Success,
+            &announcement,
+        );
         self.pump(key, link);
+        self.traffic.most_links = self.traffic.most_links.max(self.links.len());
+        self.follow_figures_for(key);
         let session = &mut self.sessions[key];
         if !is_known {
             session.stored = stored;
@@ -261,7 +269,7 @@ impl BrokerState {
     pub(crate) fn end_link(&mut self, key: LinkKey, reason: ReasonCode) {
         let Some(link) = self.links.get_mut(key) else { return };
         if !link.closing {
-            outgoing::disconnect(link.out.tail(), link.version, reason);
+            outgoing::disconnect(link.out.begin_packet(), link.version, reason);
             link.closing = true;
             link.wake();
         }

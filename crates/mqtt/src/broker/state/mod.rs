@@ -10,6 +10,7 @@
 
 mod clients;
 mod delivery;
+mod figures;
 pub(crate) mod gateway;
 mod link;
 mod losses;
@@ -27,6 +28,7 @@ pub(crate) mod session;
 mod subscriptions;
 pub(crate) mod timer_queue;
 mod timers;
+mod traffic;
 pub(crate) mod tree;
 mod wills;
 
@@ -36,6 +38,7 @@ pub(crate) use link::{ClientLink, PendingAck, ReplyBody, SOFT_OUTPUT};
 pub(crate) use losses::LossCounters;
 pub(crate) use publish::{MessagePublisher, PublishedMessage};
 
+use super::figures::matches_figures;
 use super::options::LimitOptions;
 use super::packets::connect::ConnectWill;
 use super::store::RestoredState;
@@ -58,6 +61,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use traffic::{ToldFigures, TrafficCounters};
 
 /// Bytes that may wait for the store before publishers do.
 const MAX_UNSTORED_BYTES: usize = 8 * 1024 * 1024;
@@ -110,6 +114,8 @@ pub(crate) struct BrokerState {
     pub(crate) timers: TimerQueue,
     pub(crate) counters: BrokerCounters,
     pub(crate) losses: LossCounters,
+    pub(crate) traffic: TrafficCounters,
+    told_figures: ToldFigures,
     /// Wakes the task that writes the store; the second one when someone waits for it.
     pub(crate) dirty: Rc<Notify>,
     pub(crate) urgent: Rc<Notify>,
@@ -149,6 +155,8 @@ impl BrokerState {
             timers: TimerQueue::default(),
             counters: BrokerCounters::default(),
             losses: LossCounters::default(),
+            traffic: TrafficCounters::default(),
+            told_figures: ToldFigures::default(),
             dirty: Rc::default(),
             urgent: Rc::default(),
             room: Rc::default(),
@@ -234,6 +242,9 @@ impl BrokerState {
                 self.tree.set_gateway(&filter, Some(qos));
             }
             if known.is_none() {
+                if matches_figures(&filter) {
+                    self.follow_figures();
+                }
                 self.send_retained_to_gateway(&filter, qos);
             }
         }
