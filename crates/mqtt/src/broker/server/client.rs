@@ -5,7 +5,8 @@ use crate::broker::packets::incoming::{ClientPacket, SubscribeRequest};
 use crate::broker::packets::outgoing;
 use crate::broker::packets::publish::ClientPublish;
 use crate::broker::server::work::PacketWork;
-use crate::broker::state::session::{AckCondition, ReceivedMessage};
+use crate::broker::state::holdings::IDENTIFIER_BYTES;
+use crate::broker::state::received::{AckCondition, ReceivedMessage};
 use crate::broker::state::tree::DeliveryRoute;
 use crate::broker::state::{BrokerState, ClientDeparture, MessagePublisher, PendingAck, PublishedMessage, ReplyBody};
 use crate::broker::topic;
@@ -142,7 +143,10 @@ impl ClientConnection {
         }
         hub.traffic.messages_received += 1;
         self.check_receive_maximum(hub, publish)?;
-        let refused = self.judge(&route, publish)?;
+        let refused = match self.judge(&route, publish)? {
+            None => self.check_room(hub, publish)?,
+            refused => refused,
+        };
         let origin = MessageOrigin { session: self.origin, packet_id: publish.packet_id, dup: publish.dup };
         let publisher = MessagePublisher { link: self.link, session: self.session, origin };
         let properties = match &publish.properties {
@@ -203,15 +207,41 @@ impl ClientConnection {
         if publish.qos == QoS::AtMostOnce || self.version != ProtocolLevel::V5 {
             return Ok(());
         }
-        let open = hub.sessions[self.session].received.len();
-        let again =
-            publish.qos == QoS::ExactlyOnce && hub.sessions[self.session].received.contains_key(&publish.packet_id);
+        let open = hub.sessions[self.session].holdings.unreleased();
+        let again = publish.qos == QoS::ExactlyOnce
+            && hub.sessions[self.session].holdings.received(publish.packet_id).is_some();
         let unacknowledged = hub.links.get(self.link).map_or(0, |link| link.pubacks) + open;
         if !again && unacknowledged >= usize::from(hub.limits.receive_maximum) {
             let what = "more messages at a time than the receive maximum";
             return Err(ProtocolViolation { reason: ReasonCode::ReceiveMaximumExceeded, what });
         }
         Ok(())
+    }
+
+    /// Whether there is room to remember another QoS 2 message until it is released.
+    fn check_room(
+        &self,
+        hub: &mut BrokerState,
+        publish: &ClientPublish<'_>,
+    ) -> Result<Option<ReasonCode>, ProtocolViolation> {
+        let Some(session) = hub.sessions.get(self.session).filter(|_| publish.qos == QoS::ExactlyOnce) else {
+            return Ok(None);
+        };
+        let user = session.identity.user.clone();
+        if session.holdings.received(publish.packet_id).is_some()
+            || hub.make_room_to_hold(Some(self.session), user.as_ref(), IDENTIFIER_BYTES)
+        {
+            return Ok(None);
+        }
+        let reason = ReasonCode::QuotaExceeded;
+        match self.version {
+            ProtocolLevel::V5 => Ok(Some(reason)),
+            // The older protocols have no way to refuse a message.
+            ProtocolLevel::V31 | ProtocolLevel::V311 => Err(ProtocolViolation {
+                reason,
+                what: "more messages of QoS 2 without PUBREL than there is memory for",
+            }),
+        }
     }
 
     /// Why a message is not passed on, if it is not. At QoS 0 there is no answer; it is dropped.
@@ -239,7 +269,7 @@ impl ClientConnection {
         published: &PublishedMessage,
     ) -> AckCondition {
         let packet_id = publisher.origin.packet_id;
-        let wait = match hub.sessions[self.session].received.get(&packet_id).copied() {
+        let wait = match hub.sessions[self.session].holdings.received(packet_id) {
             Some(ReceivedMessage { wait, restored: false }) => return wait,
             Some(ReceivedMessage { restored: true, .. }) => hub.publish_to_gateway_only(publisher, route, published),
             None => hub.publish(Some(publisher), route, published),

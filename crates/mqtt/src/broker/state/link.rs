@@ -2,7 +2,7 @@
 
 use super::output::OutputBuffer;
 use crate::broker::packets::outgoing;
-use crate::broker::state::session::AckCondition;
+use crate::broker::state::received::AckCondition;
 use crate::broker::state::tree::SessionKey;
 use crate::codec::ProtocolLevel;
 use crate::codec::reason::ReasonCode;

@@ -12,6 +12,8 @@ mod clients;
 mod delivery;
 mod figures;
 pub(crate) mod gateway;
+mod give_way;
+pub(crate) mod holdings;
 mod link;
 mod losses;
 pub(crate) mod message;
@@ -23,6 +25,7 @@ mod publish;
 pub(crate) mod pull;
 pub(crate) mod pull_position;
 pub(crate) mod queued;
+pub(crate) mod received;
 pub(crate) mod retained;
 pub(crate) mod session;
 mod subscriptions;
@@ -44,6 +47,7 @@ use super::packets::connect::ConnectWill;
 use super::store::RestoredState;
 use crate::broker::server::auth::AccessControl;
 use crate::broker::state::gateway::GatewayQueue;
+use crate::broker::state::holdings::{HoldingPool, SessionHoldings};
 use crate::broker::state::partial_packets::PartialPackets;
 use crate::broker::state::retained::RetainedMessages;
 use crate::broker::state::session::{ClientIdentity, ClientSession, DeliveryQueue, LinkKey};
@@ -108,6 +112,7 @@ pub(crate) struct BrokerState {
     /// Connections whose next payload waits for room among them.
     crowded: BTreeSet<LinkKey>,
     queued: Rc<QueuePool>,
+    holdings: Rc<HoldingPool>,
     /// Of all sessions.
     subscription_bytes: usize,
     next_number: u64,
@@ -150,6 +155,7 @@ impl BrokerState {
             payloads: Rc::default(),
             crowded: BTreeSet::new(),
             queued: Rc::default(),
+            holdings: Rc::default(),
             subscription_bytes: 0,
             next_number: 1,
             timers: TimerQueue::default(),
@@ -193,8 +199,7 @@ impl BrokerState {
                 subscriptions: HashMap::new(),
                 subscription_bytes: 0,
                 outgoing,
-                received: stored.received,
-                will: None,
+                holdings: SessionHoldings::restored(self.holdings.clone(), stored.received),
                 keep_alive: 0,
                 dropped: 0,
             };
