@@ -10,6 +10,17 @@ const TICKS: f64 = 100.0;
 
 static STARTED: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 
+/// A metric without labels whose value is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExposedFigure {
+    /// Begins with `hearthgate_`; a counter's ends with `_total`.
+    pub name: &'static str,
+    /// In a few words.
+    pub help: &'static str,
+    /// Its value now.
+    pub value: u64,
+}
+
 /// A figure of an actor's health.
 type Figure = fn(&ActorHealth) -> u64;
 
@@ -46,6 +57,13 @@ fn failures(text: &mut String, actors: &[ActorHealth]) {
             let labels = format!("actor=\"{}\",kind=\"{}\"", escaped(&health.name), kind.as_str());
             sample(text, name, &labels, health.failures.of(kind));
         }
+    }
+}
+
+/// Counters are known by their names.
+pub(crate) fn figures(text: &mut String, figures: &[ExposedFigure]) {
+    for ExposedFigure { name, help, value } in figures {
+        gauge(text, name, if name.ends_with("_total") { "counter" } else { "gauge" }, help, value);
     }
 }
 

@@ -38,6 +38,7 @@ pub use api::{
     ReadinessAnswer, VersionAnswer,
 };
 pub use client::{ApiClient, ApiClientError};
+pub use exposition::ExposedFigure;
 pub use metrics::{InstallError, MetricStore};
 pub use scope::AccessScope;
 pub use server::{AdminError, ApiServer, bind};

@@ -49,6 +49,12 @@ fn verdict(good: bool) -> actix_web::HttpResponseBuilder {
 pub(crate) async fn metrics(parts: Data<ServerDeps>) -> HttpResponse {
     let mut text = parts.metrics.render();
     exposition::actors(&mut text, &parts.registry.list());
+    // A broker that is down or busy has none.
+    if let Some(broker) = &parts.subjects.broker
+        && let Ok(figures) = broker.figures().await
+    {
+        exposition::figures(&mut text, &figures);
+    }
     exposition::process(&mut text);
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
 }

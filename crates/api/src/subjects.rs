@@ -1,5 +1,6 @@
 //! What the views show and what they order, as others fill it in: the wiring knows the parts, the API only asks.
 
+use crate::exposition::ExposedFigure;
 use crate::problem::RequestRefusal;
 use crate::wire::*;
 use hearthgate_domain::fate::MessageFate;
@@ -91,6 +92,8 @@ pub trait RecordStore: Send + Sync {
 pub trait BrokerView: Send + Sync {
     /// Who is or was connected.
     fn clients(&self) -> SubjectAnswer<BrokerSummary>;
+    /// What the broker counts, as metrics.
+    fn figures(&self) -> SubjectAnswer<Vec<ExposedFigure>>;
     /// What a client may do with a topic.
     fn rights(&self, question: RightsQuery) -> SubjectAnswer<BrokerRights>;
     /// Ends the connection of this client id.

@@ -315,6 +315,24 @@ fn a_listener_for_everyone_needs_authentication() {
 }
 
 #[test]
+fn a_websocket_is_open_to_nobody_unknown_and_to_listed_origins_alone() {
+    let findings = |keys: &str| Home::with(&format!("[broker.websocket]\n{keys}")).findings();
+    let found = findings("listen = \"0.0.0.0:9001\"\ntls_listen = \"127.0.0.1:9002\"\n");
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("hearthgate.toml:2: broker.websocket.listen"), "{found:?}");
+    assert!(found[1].starts_with("hearthgate.toml:3: broker.websocket.tls_listen: TLS needs"), "{found:?}");
+    let found = findings("path = \"mqtt\"\norigins = [\"*\"]\n");
+    assert!(found.len() == 2 && found[0].contains("begin it with /") && found[1].contains("of no effect"), "{found:?}");
+    let origins = |origin: &str| findings(&format!("listen = \"127.0.0.1:9001\"\norigins = [\"{origin}\"]\n"));
+    for origin in ["https://dash.lan", "http://[::1]:8080", "null", "*"] {
+        assert_eq!(origins(origin), Vec::<String>::new(), "{origin}");
+    }
+    for origin in ["dash.lan", "https://dash.lan/", "https://*.lan", "https://", "://x", ""] {
+        assert!(origins(origin).concat().contains("is no origin"), "{origin}");
+    }
+}
+
+#[test]
 fn supervision_is_set_for_all_and_for_one_component() {
     let settings =
         Home::with("[supervision]\nmax_restarts = 3\n[supervision.writer]\nessential = true\nbackoff = \"1s\"\n")

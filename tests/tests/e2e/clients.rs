@@ -1,11 +1,16 @@
 //! Clients of the embedded broker, as they are in the field.
 
+use hearthgate_tests::browser::{Browser, WIDE};
+use hearthgate_tests::client::Client;
 use hearthgate_tests::database::Database;
 use hearthgate_tests::gateway::{Gateway, Home};
-use hearthgate_tests::until;
+use hearthgate_tests::http::request;
 use hearthgate_tests::wire::{Connect, Wire, packet, text};
+use hearthgate_tests::{free_port, until};
 use std::ffi::OsStr;
-use std::path::Path;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const TOPIC: &str = "sensors/aht10";
@@ -64,6 +69,22 @@ async fn an_equal_reading_after_a_reconnect_is_stored_and_a_repetition_is_not() 
     let records = database.records().await;
     let values: Vec<&str> = records.iter().filter(|it| it.name == "temperature").map(|it| it.value.as_str()).collect();
     assert_eq!(values, ["1", "2", "3", "4", "1", "99"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_brokers_figures_are_topics_and_metrics() {
+    let (home, _gateway, _) = start().await;
+    let mut client = Client::connect(home.mqtt, "monitor").await;
+    client.subscribe("$SYS/broker/clients/connected").await;
+    assert_eq!(client.next().await, ("$SYS/broker/clients/connected".to_owned(), "1".to_owned()));
+    let (_, metrics) = request(home.http, "GET", "/metrics").expect("the metrics");
+    for line in
+        ["# TYPE hearthgate_broker_clients gauge", "hearthgate_broker_clients 1", "hearthgate_broker_subscriptions 1"]
+    {
+        assert!(metrics.lines().any(|shown| shown == line), "{line} in {metrics}");
+    }
+    let sent = metrics.lines().find_map(|line| line.strip_prefix("hearthgate_broker_sent_messages_total "));
+    assert!(sent.and_then(|count| count.parse().ok()) >= Some(1), "{metrics}");
 }
 
 /// A broker that takes a few more clients than the default's 1,000.
@@ -189,16 +210,21 @@ fn raise_file_limit() {
     setrlimit(Resource::Nofile, raised).expect("more open files");
 }
 
-/// Runs a script when its switch is set, with what it needs installed under the target folder.
-fn script(switch: &str, port: u16, prepare: impl FnOnce(&Path) -> Command) {
+/// A folder under the target folder for what a registry gives, when the switch for it is set.
+fn folder_of(switch: &str) -> Option<PathBuf> {
     if std::env::var_os(switch).is_none() {
         eprintln!("not run: {switch} is not set");
-        return;
+        return None;
     }
     let target = std::env::current_exe().expect("the test's own path");
     let folder = target.ancestors().nth(3).expect("target/PROFILE/deps/TEST").join(switch.to_lowercase());
     std::fs::create_dir_all(&folder).expect("a folder");
-    let output = prepare(&folder).arg(port.to_string()).output().expect("running the client");
+    Some(folder)
+}
+
+/// The script says that all went well.
+fn says_ok(script: &mut Command) {
+    let output = script.output().expect("running the client");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && out.trim() == "ok", "{out}\n{err}");
 }
@@ -210,26 +236,79 @@ fn run(program: impl AsRef<OsStr>, arguments: &[&str], folder: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pahos_python_client_works() {
+    let Some(folder) = folder_of("HEARTHGATE_TEST_PYPI") else { return };
     let (home, _gateway, _) = start().await;
-    script("HEARTHGATE_TEST_PYPI", home.mqtt, |folder| {
-        run("python3", &["-m", "venv", "venv"], folder);
-        run(folder.join("venv/bin/pip"), &["install", "--quiet", "paho-mqtt==2.1.0"], folder);
-        std::fs::write(folder.join("paho_client.py"), include_str!("clients/paho.py")).expect("the script");
-        let mut command = Command::new(folder.join("venv/bin/python"));
-        command.arg(folder.join("paho_client.py"));
-        command
-    });
+    run("python3", &["-m", "venv", "venv"], &folder);
+    run(folder.join("venv/bin/pip"), &["install", "--quiet", "paho-mqtt==2.1.0"], &folder);
+    std::fs::write(folder.join("paho_client.py"), include_str!("clients/paho.py")).expect("the script");
+    let python = folder.join("venv/bin/python");
+    says_ok(Command::new(python).arg(folder.join("paho_client.py")).arg(home.mqtt.to_string()));
+}
+
+/// Puts MQTT.js into the folder.
+fn install_mqtt_js(folder: &Path) {
+    std::fs::write(folder.join("package.json"), "{\"private\": true}").expect("a package");
+    run("npm", &["install", "--silent", "--no-audit", "--no-fund", "mqtt@5"], folder);
+}
+
+/// A gateway whose broker takes WebSockets of pages of one origin; its port.
+fn start_with_websocket(home: &Home, origin: &str) -> (Gateway, u16) {
+    let port = free_port();
+    home.configure(&format!("[broker.websocket]\nlisten = \"127.0.0.1:{port}\"\norigins = [\"{origin}\"]\n"));
+    let mut gateway = home.start();
+    gateway.wait_for_log(&["the embedded broker runs"]);
+    gateway.wait_for_log(&["connected to the broker"]);
+    (gateway, port)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mqtt_js_works() {
-    let (home, _gateway, _) = start().await;
-    script("HEARTHGATE_TEST_NPM", home.mqtt, |folder| {
-        std::fs::write(folder.join("package.json"), "{\"private\": true}").expect("a package");
-        run("npm", &["install", "--silent", "--no-audit", "--no-fund", "mqtt@5"], folder);
-        std::fs::write(folder.join("mqttjs.mjs"), include_str!("clients/mqttjs.mjs")).expect("the script");
-        let mut command = Command::new("node");
-        command.arg(folder.join("mqttjs.mjs"));
-        command
+async fn mqtt_js_works_over_tcp_and_websocket() {
+    let Some(folder) = folder_of("HEARTHGATE_TEST_NPM") else { return };
+    install_mqtt_js(&folder);
+    std::fs::write(folder.join("mqttjs.mjs"), include_str!("clients/mqttjs.mjs")).expect("the script");
+    let home = Home::new();
+    let (_gateway, websocket) = start_with_websocket(&home, "https://dashboard.lan");
+    for url in [format!("mqtt://127.0.0.1:{}", home.mqtt), format!("ws://127.0.0.1:{websocket}/mqtt")] {
+        says_ok(Command::new("node").arg(folder.join("mqttjs.mjs")).arg(url));
+    }
+}
+
+/// Serves an empty page for ever; its origin.
+fn serve_page() -> String {
+    const PAGE: &[u8] =
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<p>hi\n";
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let origin = format!("http://{}", listener.local_addr().expect("its address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // Browsers open connections that they do not use.
+            let _ = stream.and_then(|mut stream| {
+                let request = BufReader::new(stream.try_clone()?).lines();
+                request.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
+                stream.write_all(PAGE)
+            });
+        }
     });
+    origin
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mqtt_js_in_a_browser_works_for_pages_of_a_listed_origin_alone() {
+    let Some(folder) = folder_of("HEARTHGATE_TEST_NPM") else { return };
+    let Some(browser) = Browser::start(WIDE).await else { return };
+    install_mqtt_js(&folder);
+    let library = std::fs::read_to_string(folder.join("node_modules/mqtt/dist/mqtt.min.js")).expect("MQTT.js");
+    let (listed, other) = (serve_page(), serve_page());
+    let home = Home::new();
+    let (mut gateway, port) = start_with_websocket(&home, &listed);
+    let begin = format!("{library}; window.mqtt = mqtt; {}", include_str!("clients/page.js"));
+    let begin = begin.replace("URL_OF_BROKER", &format!("ws://127.0.0.1:{port}/mqtt"));
+    browser.open(&listed).await;
+    browser.run(&begin).await;
+    browser.wait_for("messages at every QoS", "window.received.join() === 'at 0,at 1,at 2'").await;
+    browser.open(&other).await;
+    browser.run(&begin).await;
+    browser.wait_for("a refusal", "window.failed").await;
+    gateway.wait_for_log(&["refused a WebSocket", &other]);
+    assert_eq!(browser.run("return window.received").await, serde_json::json!([]));
 }

@@ -6,14 +6,16 @@ use hearthgate_domain::duration::BoundedDuration;
 use hearthgate_domain::payload;
 use hearthgate_domain::redelivery::{BROKER_WINDOW, CLIENT_WINDOW};
 use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
-use hearthgate_mqtt::broker::{AclOptions, BrokerOptions, BrokerTlsOptions, LimitOptions, UserOptions};
+use hearthgate_mqtt::broker::{
+    AclOptions, BrokerOptions, BrokerTlsOptions, LimitOptions, UserOptions, WebSocketOptions,
+};
 use hearthgate_mqtt::session::{
     self, BrokerAddress, BrokerCredentials, BrokerServer, ClientCertificate, ReconnectDelay, SessionOptions,
     TlsOptions, WillMessage,
 };
 use hearthgate_settings::{
-    self, BrokerSettings, GatewaySettings, MqttTransport, ProtocolSetting, RemoteBroker, ValueFormatSetting,
-    WhenFullSetting,
+    self, BrokerSettings, BrokerWebSocket, GatewaySettings, ListenAddress, MqttTransport, ProtocolSetting,
+    RemoteBroker, ValueFormatSetting, WhenFullSetting,
 };
 use hearthgate_storage::journal;
 use hearthgate_storage::sql::MqttServer;
@@ -171,9 +173,12 @@ pub(crate) fn broker(broker: &BrokerSettings, state_dir: &Path) -> BrokerOptions
         let options = UserOptions { password: user.password.expose_secret().to_owned(), acl };
         (name.clone(), options)
     });
-    let tls = match (&broker.tls.listen, &broker.tls.certificate, &broker.tls.key) {
-        (Some(listen), Some(certificate), Some(key)) => Some(BrokerTlsOptions {
-            listen: listen.0.to_string(),
+    let address = |listen: Option<ListenAddress>| listen.map(|listen| listen.0.to_string());
+    let BrokerWebSocket { listen, tls_listen, path, origins } = &broker.websocket;
+    let has_tls = broker.tls.listen.is_some() || tls_listen.is_some();
+    let tls = match (&broker.tls.certificate, &broker.tls.key) {
+        (Some(certificate), Some(key)) if has_tls => Some(BrokerTlsOptions {
+            listen: address(broker.tls.listen),
             certificate: certificate.clone(),
             key: key.clone(),
             client_ca: broker.tls.client_ca.clone(),
@@ -183,6 +188,12 @@ pub(crate) fn broker(broker: &BrokerSettings, state_dir: &Path) -> BrokerOptions
     BrokerOptions {
         listen: broker.listen.0.to_string(),
         tls,
+        websocket: (listen.is_some() || tls_listen.is_some()).then(|| WebSocketOptions {
+            listen: address(*listen),
+            tls_listen: address(*tls_listen),
+            path: path.clone(),
+            origins: origins.clone(),
+        }),
         users: users.collect(),
         allow_anonymous: broker.allow_anonymous,
         anonymous: AclOptions {

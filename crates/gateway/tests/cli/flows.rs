@@ -74,7 +74,7 @@ fn add_and_check_find_the_same_fault_with_a_flow() {
     let add =
         |code: &str, topic: &str| told(0, &["flow", "add", code, "--topic", topic, "--schema", "{\"t\":\"int\"}"]);
     let lines = [
-        (add("LOAD", "$SYS/broker/load"), "no topics below $SYS"),
+        (add("LOAD", "$SYS/broker/load"), "has nothing at $SYS/broker/load"),
         (add("TWICE", "sensors/+/temp"), "both store them in data"),
         (
             told(

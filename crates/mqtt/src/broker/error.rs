@@ -23,6 +23,12 @@ pub enum BrokerError {
         /// What the system said.
         error: io::Error,
     },
+    /// A listener with TLS, and no certificate.
+    #[error("broker.{key} needs a certificate and its key")]
+    NoCertificate {
+        /// The key below `[broker]`.
+        key: &'static str,
+    },
     /// Open to the network without users.
     #[error(
         "broker.{key} = {address:?} is open to the network, but there are no users: add one (`hearthgate broker passwd` \
@@ -38,7 +44,7 @@ pub enum BrokerError {
     #[error("broker.{key}: {0}; {remedy}", key = .0.key(), remedy = .0.remedy())]
     Options(#[from] BrokerOptionError),
     /// A certificate or key can't be used.
-    #[error("cannot use {} for the broker's TLS listener: {why}", file.display())]
+    #[error("cannot use {} for the broker's TLS: {why}", file.display())]
     Tls {
         /// The PEM file.
         file: PathBuf,

@@ -1,5 +1,6 @@
 //! Looking into a running broker from another thread: who is or was connected, and an end to a connection.
 
+use super::figures::BrokerFigures;
 use super::loss::BrokerLoss;
 use super::server::auth::AccessControl;
 use super::server::shared::ServerState;
@@ -83,6 +84,7 @@ pub struct RightsQuestion {
 pub struct NoAnswer;
 
 pub(super) enum InspectorQuestion {
+    Figures(oneshot::Sender<BrokerFigures>),
     Snapshot(oneshot::Sender<BrokerSnapshot>),
     Disconnect(String, oneshot::Sender<bool>),
     Rights(RightsQuestion, oneshot::Sender<TopicRights>),
@@ -99,6 +101,14 @@ impl BrokerInspector {
     /// [`NoAnswer`].
     pub async fn snapshot(&self) -> Result<BrokerSnapshot, NoAnswer> {
         self.ask(InspectorQuestion::Snapshot).await
+    }
+
+    /// What the broker counts.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub async fn figures(&self) -> Result<BrokerFigures, NoAnswer> {
+        self.ask(InspectorQuestion::Figures).await
     }
 
     /// Ends the connection of this client; tells whether it had one.
@@ -138,6 +148,7 @@ pub(super) async fn answer(server: &ServerState, mut questions: mpsc::Receiver<I
     while let Some(question) = questions.recv().await {
         // Whoever asked may be gone.
         match question {
+            InspectorQuestion::Figures(answer) => drop(answer.send(hub.borrow().figures())),
             InspectorQuestion::Snapshot(answer) => drop(answer.send(snapshot(&hub.borrow()))),
             InspectorQuestion::Disconnect(id, answer) => drop(answer.send(disconnect(&mut hub.borrow_mut(), &id))),
             InspectorQuestion::Rights(question, answer) => drop(answer.send(rights(gatekeeper, &question))),

@@ -12,8 +12,8 @@
 //! Never in here: what a message means.
 //!
 //! # What is decided where the specifications leave it open
-//! - Not offered: enhanced authentication (AUTH is refused with 0x8C), `$SYS` topics. Clients can't publish to a topic
-//!   that begins with `$` (reason 0x87).
+//! - Not offered: enhanced authentication (AUTH is refused with 0x8C). Clients can't publish to a topic that begins with
+//!   `$` (reason 0x87). Below `$SYS` there are the broker's own figures, see [`BrokerFigures`].
 //! - QoS 2, retained messages, wildcards, subscription identifiers and shared subscriptions are available, so CONNACK
 //!   names none of them.
 //! - Overlapping subscriptions of a client deliver one copy, with the highest QoS and all identifiers.
@@ -35,6 +35,7 @@
 //!   session, connected or not.
 
 mod error;
+mod figures;
 mod inspect;
 mod loss;
 mod options;
@@ -44,15 +45,15 @@ mod state;
 mod store;
 mod topic;
 
+pub use figures::{BrokerFigures, matches_figures};
 pub use inspect::{BrokerInspector, BrokerSnapshot, ClientState, NoAnswer, RightsQuestion, TopicRights};
 pub use loss::{BrokerLoss, LossObserver};
-pub use options::{AclOptions, BrokerOptions, BrokerTlsOptions, LimitOptions, UserOptions};
+pub use options::{AclOptions, BrokerOptions, BrokerTlsOptions, LimitOptions, UserOptions, WebSocketOptions};
 
 use crate::link::LinkPort;
 pub use error::{BrokerError, BrokerOptionError};
 use server::BoundBroker;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 
 /// A broker that is bound to its port, and not yet running. It may be moved to the thread that runs it.
@@ -73,14 +74,7 @@ impl EmbeddedBroker {
     pub fn bind(options: BrokerOptions) -> Result<EmbeddedBroker, BrokerError> {
         options.limits.check()?;
         let gatekeeper = crate::broker::server::auth::AccessControl::new(&options)?;
-        let certified = options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        let mut listeners = Vec::new();
-        listeners.push((listener(&options.listen, "listen", !gatekeeper.is_open())?, None));
-        if let Some(tls) = &options.tls {
-            let acceptor = crate::broker::server::tls::acceptor(tls)?;
-            let closed = certified || !gatekeeper.is_open();
-            listeners.push((listener(&tls.listen, "tls.listen", closed)?, Some(acceptor)));
-        }
+        let listeners = server::listeners::bind(&options, &gatekeeper)?;
         Ok(EmbeddedBroker(BoundBroker {
             options,
             listeners,
@@ -106,10 +100,11 @@ impl EmbeddedBroker {
         self.0.observer = Some(observer);
     }
 
-    /// The addresses that it listens on: the plain one, then the one with TLS.
+    /// The addresses that it listens on: the plain one, then of those that there are the one with TLS, the WebSocket's, and
+    /// the WebSocket's with TLS.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect()
+        self.0.listeners.iter().filter_map(|bound| bound.listener.local_addr().ok()).collect()
     }
 
     /// Runs until the gateway closes its link, and ends in order: clients are told, the store is written. Needs a
@@ -119,7 +114,7 @@ impl EmbeddedBroker {
     /// # Errors
     /// When the store can't be opened, the gateway is gone without a word, or a part of the broker has failed.
     pub async fn run(self) -> Result<(), BrokerError> {
-        server::run(self.0).await
+        Box::pin(server::run(self.0)).await
     }
 }
 
@@ -134,16 +129,4 @@ impl BrokerOptions {
         server::auth::AccessControl::new(self)?;
         self.tls.as_ref().map_or(Ok(()), BrokerTlsOptions::check)
     }
-}
-
-fn listener(address: &str, key: &'static str, closed: bool) -> Result<std::net::TcpListener, BrokerError> {
-    let listener = server::listen(address).map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => BrokerError::PortInUse { address: address.to_owned(), key },
-        _ => BrokerError::Listen { address: address.to_owned(), error },
-    })?;
-    let local = listener.local_addr().map_err(|error| BrokerError::Listen { address: address.to_owned(), error })?;
-    if !closed && !local.ip().is_loopback() {
-        return Err(BrokerError::OpenToAll { address: address.to_owned(), key });
-    }
-    Ok(listener)
 }

@@ -13,8 +13,10 @@ use std::time::Duration;
 pub struct BrokerOptions {
     /// Address and port of the plain listener. Anything but loopback needs users, see [`BrokerOptions::users`].
     pub listen: String,
-    /// A second listener, with TLS.
+    /// Certificate and key, and a second listener with TLS.
     pub tls: Option<BrokerTlsOptions>,
+    /// Listeners for MQTT over WebSocket.
+    pub websocket: Option<WebSocketOptions>,
     /// Who may connect. With users everybody has to be one of them.
     pub users: BTreeMap<String, UserOptions>,
     /// Whether everyone on this machine may connect as long as there are no users. If not, only who shows a certificate
@@ -34,6 +36,7 @@ impl Default for BrokerOptions {
         BrokerOptions {
             listen: "127.0.0.1:1883".into(),
             tls: None,
+            websocket: None,
             users: BTreeMap::new(),
             allow_anonymous: true,
             anonymous: AclOptions::default(),
@@ -43,18 +46,39 @@ impl Default for BrokerOptions {
     }
 }
 
-/// The TLS listener.
+/// TLS of all listeners that have it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerTlsOptions {
-    /// Address and port, such as `0.0.0.0:8883`.
-    pub listen: String,
+    /// Address and port of the listener for MQTT over TLS, such as `0.0.0.0:8883`, if there is one.
+    pub listen: Option<String>,
     /// PEM file with the certificate chain.
     pub certificate: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
     /// PEM file with the authorities whose client certificates are required; without it none is asked for.
     pub client_ca: Option<PathBuf>,
+}
+
+/// MQTT over WebSocket, for dashboards in browsers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebSocketOptions {
+    /// Address and port of the listener without TLS, if there is one.
+    pub listen: Option<String>,
+    /// Address and port of the listener with TLS, if there is one. It needs [`BrokerOptions::tls`].
+    pub tls_listen: Option<String>,
+    /// The path of the URL, such as `/mqtt`.
+    pub path: String,
+    /// The origins whose pages may connect, such as `https://dashboard.lan`; `*` is all of them. Clients that are no
+    /// browsers state none, and always may.
+    pub origins: Vec<String>,
+}
+
+impl Default for WebSocketOptions {
+    fn default() -> Self {
+        WebSocketOptions { listen: None, tls_listen: None, path: "/mqtt".into(), origins: Vec::new() }
+    }
 }
 
 /// A user.

@@ -244,3 +244,83 @@ fn packets_that_do_not_end_make_room_for_those_that_do() {
     newest.expect_acknowledgement(4, 1);
     clients[0].expect_end(0x97);
 }
+
+/// A kept session with a delayed will of so many bytes.
+fn with_will(broker: &Running, id: &str, bytes: usize) -> (Client, u8) {
+    // For an hour.
+    let delay = property_u32(0x18, 3600);
+    let will = Some((0, format!("will/{id}"), vec![0; bytes], delay));
+    let (client, connack) = broker.connect(&Connect { will, ..Connect::kept(5, id) });
+    (client, connack.code)
+}
+
+/// A broker whose sessions may hold 64 KiB.
+fn holding() -> Running {
+    let mut options = options();
+    options.limits.max_total_queued_bytes = 256 * KIB;
+    start_with(options, Gateway::Absent)
+}
+
+#[test]
+fn delayed_wills_of_clients_that_are_away_give_way_and_are_published() {
+    let broker = holding();
+    let mut observer = broker.v5("observer");
+    observer.subscribe("will/#", 0);
+    for id in ["a", "b", "c", "d"] {
+        let (client, code) = with_will(&broker, id, 20 * KIB + id.len());
+        assert_eq!(code, 0, "{id}");
+        // Without a goodbye.
+        drop(client);
+        // A connection that is answered is younger than the end of the one before.
+        broker.v4("next").disconnect();
+    }
+    // Three fit.
+    assert!(observer.message().topic.starts_with("will/"));
+    observer.expect_nothing();
+    assert_eq!(*broker.losses.lock().unwrap(), [BrokerLoss::SessionEvicted]);
+}
+
+#[test]
+fn wills_of_connected_clients_are_bounded_and_small_ones_always_taken() {
+    let broker = holding();
+    let _clients: Vec<Client> = ["a", "b", "c"].map(|id| with_will(&broker, id, 20 * KIB).0).into();
+    assert_eq!(with_will(&broker, "d", 20 * KIB).1, 0x97);
+    assert_eq!(with_will(&broker, "e", 100).1, 0);
+    // Who holds more gives way to who holds less.
+    let (mut large, code) = with_will(&broker, "a", 21 * KIB);
+    assert_eq!(code, 0, "its own one is free");
+    assert_eq!(with_will(&broker, "f", 10 * KIB).1, 0);
+    large.expect_end(0x97);
+}
+
+#[test]
+fn messages_of_qos_2_that_are_not_released_are_bounded() {
+    let broker = holding();
+    let open = |client: &mut Client, from: u16, count: u16| {
+        (from..from + count).for_each(|id| client.publish(4, "t", id, "x"));
+    };
+    let mut hoarder = broker.v5("hoarder");
+    open(&mut hoarder, 1, 1024);
+    (1..=1024).for_each(|id| hoarder.expect_acknowledgement(5, id));
+    hoarder.publish(4, "t", 1025, "x");
+    hoarder.expect(&[0x50, 3, 4, 1, 0x97]);
+    // A repetition takes no room.
+    hoarder.publish(0xc, "t", 1024, "x");
+    hoarder.expect_acknowledgement(5, 1024);
+    // What is released is free.
+    hoarder.acknowledge(6, 1);
+    hoarder.expect_acknowledgement(7, 1);
+    hoarder.publish(4, "t", 1025, "x");
+    hoarder.expect_acknowledgement(5, 1025);
+    let mut other = broker.v4("other");
+    open(&mut other, 1, 100);
+    (1..=100).for_each(|id| other.expect_acknowledgement(5, id));
+    hoarder.expect_end(0x97);
+    // MQTT 3.1.1 can't refuse.
+    open(&mut other, 101, 1000);
+    let mut answers = 0;
+    while let Ok(Some(_)) = other.next(PATIENCE) {
+        answers += 1;
+    }
+    assert_eq!(answers, 924);
+}

@@ -18,8 +18,8 @@ pub(crate) const SILENCE: Duration = Duration::from_millis(150);
 /// A running broker, ended in order when it is dropped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
-    /// Of the TLS listener, if there is one.
-    pub(crate) tls: Option<SocketAddr>,
+    /// Of the TLS listener, if there is one, and of the WebSocket's.
+    pub(crate) others: Vec<SocketAddr>,
     pub(crate) handle: LinkHandle,
     pub(crate) received: Arc<Mutex<Vec<(DeliveryTag, InboundMessage)>>>,
     /// What became known of publishers, before which ticket.
@@ -65,7 +65,8 @@ pub(crate) fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
     let losses: Arc<Mutex<Vec<BrokerLoss>>> = Arc::default();
     let lost = losses.clone();
     broker.observe_losses(Box::new(move |loss| lost.lock().unwrap().push(loss)));
-    let (address, tls) = (broker.addresses()[0], broker.addresses().get(1).copied());
+    let mut others = broker.addresses();
+    let address = others.remove(0);
     let (crash, crashed) = oneshot::channel();
     let (ready, is_ready) = std::sync::mpsc::channel();
     let server = std::thread::spawn(move || {
@@ -85,7 +86,7 @@ pub(crate) fn start_with(options: BrokerOptions, gateway: Gateway) -> Running {
     if gateway != Gateway::Undecided {
         is_ready.recv_timeout(PATIENCE).unwrap();
     }
-    Running { address, tls, handle, received, news, losses, crash: Some(crash), server: Some(server) }
+    Running { address, others, handle, received, news, losses, crash: Some(crash), server: Some(server) }
 }
 
 type Kept = Mutex<Vec<(DeliveryTag, InboundMessage)>>;

@@ -152,7 +152,7 @@ fn a_password_that_is_no_hash_is_refused_at_start() {
 }
 
 /// Writes ca.pem and {server,client}.{pem,key}.
-fn certificates(folder: &Path) {
+pub(crate) fn certificates(folder: &Path) {
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -174,7 +174,7 @@ fn a_tls_listener_with_client_certificates_serves_those_who_have_one() {
     let file = |name: &str| folder.path().join(name);
     let mut options = options();
     options.tls = Some(BrokerTlsOptions {
-        listen: "127.0.0.1:0".into(),
+        listen: Some("127.0.0.1:0".into()),
         certificate: file("server.pem"),
         key: file("server.key"),
         client_ca: Some(file("ca.pem")),
@@ -183,7 +183,7 @@ fn a_tls_listener_with_client_certificates_serves_those_who_have_one() {
     let broker = start_with(options, Gateway::Prompt);
     let plain = |level| broker.connect(&login(level, "plain", Some("somebody"), Some("x"))).1.code;
     assert_eq!((plain(4), plain(5)), (5, 0x87), "without a certificate");
-    let port = broker.tls.unwrap().port().to_string();
+    let port = broker.others[0].port().to_string();
     let publish = |certified: bool| {
         let mut publisher = Command::new("mosquitto_pub");
         publisher.args(["-h", "localhost", "-p", &port, "-q", "1", "-t", "secret", "-m", "x", "--cafile"]);
@@ -218,7 +218,7 @@ fn an_unusable_certificate_is_named() {
     let mut options = options();
     let file = |name: &str| std::path::PathBuf::from(name);
     let (certificate, key) = (file("/nonexistent/server.pem"), file("/nonexistent/server.key"));
-    options.tls = Some(BrokerTlsOptions { listen: "127.0.0.1:0".into(), certificate, key, client_ca: None });
+    options.tls = Some(BrokerTlsOptions { listen: Some("127.0.0.1:0".into()), certificate, key, client_ca: None });
     let error = EmbeddedBroker::bind(options).unwrap_err().to_string();
     assert!(error.contains("/nonexistent/server"), "{error}");
 }

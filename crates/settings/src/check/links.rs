@@ -1,7 +1,7 @@
 //! The links to clients and brokers: who may connect, what is encrypted, and what several gateways share.
 
 use super::Rules;
-use crate::sections::{DatabaseTlsMode, GatewaySettings, ProtocolSetting};
+use crate::sections::{BrokerWebSocket, DatabaseTlsMode, GatewaySettings, ProtocolSetting};
 use crate::types::AutoSwitch;
 use crate::urls::{BrokerUrl, DatabaseEngine, DatabaseUrl};
 
@@ -19,10 +19,15 @@ impl Rules<'_> {
             );
         }
         if broker.allow_anonymous {
-            let listeners = [("broker.listen", Some(broker.listen)), ("broker.tls.listen", broker.tls.listen)];
-            for (key, listen) in listeners {
+            let listeners = [
+                ("broker.listen", Some(broker.listen), false),
+                ("broker.tls.listen", broker.tls.listen, true),
+                ("broker.websocket.listen", broker.websocket.listen, false),
+                ("broker.websocket.tls_listen", broker.websocket.tls_listen, true),
+            ];
+            for (key, listen, is_encrypted) in listeners {
                 // A client certificate is an authentication, too.
-                let certified = key == "broker.tls.listen" && broker.tls.client_ca.is_some();
+                let certified = is_encrypted && broker.tls.client_ca.is_some();
                 if let Some(listen) = listen.filter(|listen| !listen.0.ip().is_loopback() && !certified) {
                     self.error(
                         key,
@@ -58,8 +63,37 @@ impl Rules<'_> {
             }
         }
         self.pair("broker.tls", broker.tls.certificate.is_some(), broker.tls.key.is_some());
-        if broker.tls.listen.is_some() && broker.tls.certificate.is_none() {
-            self.error("broker.tls.listen", "TLS needs a certificate", "set broker.tls.certificate and broker.tls.key");
+        let encrypted =
+            [("broker.tls.listen", broker.tls.listen), ("broker.websocket.tls_listen", broker.websocket.tls_listen)];
+        for (key, listen) in encrypted {
+            if listen.is_some() && broker.tls.certificate.is_none() {
+                self.error(key, "TLS needs a certificate", "set broker.tls.certificate and broker.tls.key");
+            }
+        }
+        self.websocket(&broker.websocket);
+    }
+
+    fn websocket(&mut self, websocket: &BrokerWebSocket) {
+        if !websocket.path.starts_with('/') || websocket.path.contains(['?', '#', ' ']) {
+            self.error("broker.websocket.path", "this is no path of a URL", "begin it with /, as in \"/mqtt\"");
+        }
+        for origin in &websocket.origins {
+            let host = origin.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, host)| host);
+            let is_origin = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '*', '@', ' ']));
+            if !is_origin && !matches!(origin.as_str(), "*" | "null") {
+                self.error(
+                    "broker.websocket.origins",
+                    format!("\"{origin}\" is no origin"),
+                    "write scheme, host and port as the browser shows them, without a path: \"https://dashboard.lan\"",
+                );
+            }
+        }
+        if websocket.listen.is_none() && websocket.tls_listen.is_none() && !websocket.origins.is_empty() {
+            self.error(
+                "broker.websocket.origins",
+                "without a listener they are of no effect",
+                "set broker.websocket.listen or broker.websocket.tls_listen, or remove this line",
+            );
         }
     }
 

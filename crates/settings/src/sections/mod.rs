@@ -12,8 +12,8 @@ pub use flows::{
 };
 pub use mapper::MapperSettings;
 pub use mqtt::{
-    BrokerLimits, BrokerSettings, BrokerTls, BrokerUser, MqttLimits, MqttSettings, MqttTls, ProtocolSetting,
-    ReconnectSettings,
+    BrokerLimits, BrokerSettings, BrokerTls, BrokerUser, BrokerWebSocket, MqttLimits, MqttSettings, MqttTls,
+    ProtocolSetting, ReconnectSettings,
 };
 pub use operation::{
     GeneralSettings, HomeAssistant, HttpSettings, LogFormat, LogSettings, PolicyOverride, SupervisionSettings,

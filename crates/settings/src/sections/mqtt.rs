@@ -28,6 +28,8 @@ pub struct BrokerSettings {
     pub users: BTreeMap<String, BrokerUser>,
     /// Second listener, with TLS.
     pub tls: BrokerTls,
+    /// Listeners for browsers.
+    pub websocket: BrokerWebSocket,
     /// Bounds.
     pub limits: BrokerLimits,
 }
@@ -81,6 +83,20 @@ pub struct BrokerTls {
     pub key: Option<PathBuf>,
     /// Authority of the clients' certificates; absent: none are asked for.
     pub client_ca: Option<PathBuf>,
+}
+
+/// `[broker.websocket]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerWebSocket {
+    /// Where to listen without TLS; absent: nowhere.
+    pub listen: Option<ListenAddress>,
+    /// Where to listen with the certificate of `[broker.tls]`; absent: nowhere.
+    pub tls_listen: Option<ListenAddress>,
+    /// Path of the URL.
+    pub path: String,
+    /// Origins of the pages that may connect; `*` is all of them.
+    pub origins: Vec<String>,
 }
 
 /// `[broker.limits]`.

@@ -146,8 +146,14 @@ fn listeners(loaded: &LoadedSettings, report: &mut CheckReport<'_>) -> anyhow::R
     let settings = &loaded.settings;
     let mut wanted = Vec::new();
     if settings.broker.is_enabled() {
-        wanted.push(("broker.listen", settings.broker.listen));
-        wanted.extend(settings.broker.tls.listen.map(|listen| ("broker.tls.listen", listen)));
+        let broker = &settings.broker;
+        let others = [
+            ("broker.tls.listen", broker.tls.listen),
+            ("broker.websocket.listen", broker.websocket.listen),
+            ("broker.websocket.tls_listen", broker.websocket.tls_listen),
+        ];
+        wanted.push(("broker.listen", broker.listen));
+        wanted.extend(others.into_iter().filter_map(|(key, listen)| Some((key, listen?))));
     }
     if settings.http.enabled {
         wanted.push(("http.listen", settings.http.listen));

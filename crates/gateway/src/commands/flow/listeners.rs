@@ -2,6 +2,7 @@
 
 use hearthgate_domain::flow::Flow;
 use hearthgate_domain::topic::TopicFilter;
+use hearthgate_mqtt::broker::matches_figures;
 use hearthgate_settings::{BrokerUrl, GatewaySettings};
 
 /// Why the flow's filter may match nothing that is ever published.
@@ -19,9 +20,11 @@ pub(super) fn topic_doubts(flow: &Flow, settings: &GatewaySettings) -> Vec<Strin
         return doubts;
     }
     if text.starts_with("$SYS/") || text == "$SYS" {
-        doubts.push(
-            "topic: the embedded broker has no topics below $SYS; `hearthgate status` tells how it is".to_owned(),
-        );
+        if !matches_figures(text) {
+            doubts.push(format!(
+                "topic: the embedded broker has nothing at {text}; `mosquitto_sub -v -t '$SYS/#'` shows what it has"
+            ));
+        }
     } else if !is_open(filter, settings) {
         doubts.push(format!("topic: no user of the embedded broker may publish to {text}; see broker.users"));
     }

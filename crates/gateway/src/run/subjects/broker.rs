@@ -2,8 +2,8 @@
 
 use crate::wiring::BrokerPlace;
 use hearthgate_api::wire::{BrokerRights, BrokerSummary, ClientView, RightsQuery};
-use hearthgate_api::{BrokerView, SubjectAnswer, SubjectFailure};
-use hearthgate_mqtt::broker::{ClientState, RightsQuestion, TopicRights};
+use hearthgate_api::{BrokerView, ExposedFigure, SubjectAnswer, SubjectFailure};
+use hearthgate_mqtt::broker::{BrokerFigures, ClientState, RightsQuestion, TopicRights};
 
 pub(super) struct BrokerSubject(pub(super) BrokerPlace);
 
@@ -19,6 +19,14 @@ impl BrokerView for BrokerSubject {
                 retained: snapshot.retained as u64,
                 dropped: snapshot.dropped,
             })
+        })
+    }
+
+    fn figures(&self) -> SubjectAnswer<Vec<ExposedFigure>> {
+        let inspector = self.0.inspector.clone();
+        Box::pin(async move {
+            let figures = inspector.figures().await.map_err(crate::run::subjects::common::unavailable)?;
+            Ok(exposed(&figures))
         })
     }
 
@@ -41,6 +49,23 @@ impl BrokerView for BrokerSubject {
             }
         })
     }
+}
+
+fn exposed(figures: &BrokerFigures) -> Vec<ExposedFigure> {
+    let all = [
+        ("hearthgate_broker_clients", "clients with a connection", figures.clients_connected),
+        ("hearthgate_broker_sessions", "sessions, connected or kept", figures.clients_total),
+        ("hearthgate_broker_subscriptions", "subscriptions of all sessions", figures.subscriptions),
+        ("hearthgate_broker_retained_messages", "retained messages", figures.retained),
+        ("hearthgate_broker_queued_messages", "messages that wait for clients", figures.messages_queued),
+        ("hearthgate_broker_received_packets_total", "packets of clients", figures.packets_received),
+        ("hearthgate_broker_sent_packets_total", "packets to clients", figures.packets_sent),
+        ("hearthgate_broker_received_bytes_total", "bytes of clients", figures.bytes_received),
+        ("hearthgate_broker_sent_bytes_total", "bytes to clients", figures.bytes_sent),
+        ("hearthgate_broker_received_messages_total", "messages that clients published", figures.messages_received),
+        ("hearthgate_broker_sent_messages_total", "messages that were sent to clients", figures.messages_sent),
+    ];
+    all.into_iter().map(|(name, help, value)| ExposedFigure { name, help, value }).collect()
 }
 
 fn rights_view(topic: String, rights: TopicRights) -> BrokerRights {

@@ -1,6 +1,7 @@
 //! How a client gets in: its CONNECT is read, judged, and answered.
 
 use super::connection::{ClientConnection, FAREWELL_TIMEOUT, SMALL_READ};
+use super::log_head;
 use super::stream::ClientStream;
 use crate::broker::packets::connect::{ConnectRequest, UnreadableConnect};
 use crate::broker::packets::outgoing;
@@ -19,8 +20,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// CONNECT may hold four strings of 64 KiB.
 const MAX_CONNECT: usize = 300 * 1024;
-/// Letters of a name in the log.
-const MAX_LOGGED: usize = 64;
 
 /// Serves one client until its connection ends.
 pub(crate) async fn serve(
@@ -35,7 +34,8 @@ pub(crate) async fn serve(
     let connect = match first {
         Ok(Ok(Some(Ok(connect)))) => connect,
         Ok(Ok(Some(Err(unreadable)))) => return refuse_unreadable(stream, unreadable).await,
-        Ok(Ok(None) | Err(_)) | Err(_) => return,
+        Ok(Err(_)) => return refuse_frames(stream, address).await,
+        Ok(Ok(None)) | Err(_) => return,
     };
     let (client, user) = (connect.client_id.clone(), connect.user.clone());
     let admission = {
@@ -56,9 +56,8 @@ pub(crate) async fn serve(
             connection.run().await;
         }
         Err((version, reason)) => {
-            // Without the port, and only the head of what the client says, so that repeats are folded.
-            let head = |text: &str| text.chars().take(MAX_LOGGED).collect::<String>();
-            let (client, user) = (head(&client), user.as_deref().map(head));
+            // Without the port, so that repeats are folded.
+            let (client, user) = (log_head(&client), user.as_deref().map(log_head));
             let address = address.ip();
             tracing::warn!(%address, client, user, ?reason, "refused a client");
             refuse(stream, version, reason).await;
@@ -134,6 +133,15 @@ async fn read_connect(
         if stream.read_buf(buffer).await? == 0 {
             return Ok(None);
         }
+    }
+}
+
+/// Lets a client that does not know how to speak WebSocket hear so.
+async fn refuse_frames(mut stream: ClientStream, address: SocketAddr) {
+    if let Some(violation) = stream.violation() {
+        tracing::debug!(%address, %violation, "refused a WebSocket");
+        // Whether the refused one hears it is its own affair.
+        let _ = tokio::time::timeout(FAREWELL_TIMEOUT, stream.shutdown()).await;
     }
 }
 

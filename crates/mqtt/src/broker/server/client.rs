@@ -5,7 +5,8 @@ use crate::broker::packets::incoming::{ClientPacket, SubscribeRequest};
 use crate::broker::packets::outgoing;
 use crate::broker::packets::publish::ClientPublish;
 use crate::broker::server::work::PacketWork;
-use crate::broker::state::session::{AckCondition, ReceivedMessage};
+use crate::broker::state::holdings::IDENTIFIER_BYTES;
+use crate::broker::state::received::{AckCondition, ReceivedMessage};
 use crate::broker::state::tree::DeliveryRoute;
 use crate::broker::state::{BrokerState, ClientDeparture, MessagePublisher, PendingAck, PublishedMessage, ReplyBody};
 use crate::broker::topic;
@@ -29,21 +30,30 @@ impl ClientConnection {
         while at < packets.len() {
             let Ok(PacketFrame::Whole { header, body, end }) = frame(&packets[at..], usize::MAX) else { break };
             let (body, end) = (at + body, at + end);
-            match ClientPacket::read(self.version, header, &packets[body..end])? {
+            let is_held = match ClientPacket::read(self.version, header, &packets[body..end])? {
                 ClientPacket::Publish(publish) => {
-                    if self.stalled || !self.publish(hub, &publish, &packets, received_at)? {
+                    let is_held = self.stalled || !self.publish(hub, &publish, &packets, received_at)?;
+                    if is_held {
                         self.stalled = true;
                         hub.stall(self.link);
-                        self.held.extend_from_slice(&packets[at..end]);
                     }
+                    is_held
                 }
                 ClientPacket::Disconnect { reason, session_expiry } if self.stalled => {
                     // What came before it is taken first; if the client goes at once, it has gone in order.
                     self.disconnect(reason, session_expiry)?;
-                    self.held.extend_from_slice(&packets[at..end]);
+                    true
                 }
                 ClientPacket::Disconnect { reason, session_expiry } => return self.disconnect(reason, session_expiry),
-                other => self.other(hub, other)?,
+                other => {
+                    self.other(hub, other)?;
+                    false
+                }
+            };
+            if is_held {
+                self.held.extend_from_slice(&packets[at..end]);
+            } else {
+                hub.traffic.packets_received += 1;
             }
             at = end;
         }
@@ -63,7 +73,7 @@ impl ClientConnection {
             }
             ClientPacket::Ping => {
                 if let Some(link) = hub.links.get_mut(self.link) {
-                    outgoing::pingresp(link.out.tail());
+                    outgoing::pingresp(link.out.begin_packet());
                 }
             }
             ClientPacket::Publish(_) | ClientPacket::Disconnect { .. } => {}
@@ -131,8 +141,12 @@ impl ClientConnection {
         if hub.must_wait(&route) {
             return Ok(false);
         }
+        hub.traffic.messages_received += 1;
         self.check_receive_maximum(hub, publish)?;
-        let refused = self.judge(&route, publish)?;
+        let refused = match self.judge(&route, publish)? {
+            None => self.check_room(hub, publish)?,
+            refused => refused,
+        };
         let origin = MessageOrigin { session: self.origin, packet_id: publish.packet_id, dup: publish.dup };
         let publisher = MessagePublisher { link: self.link, session: self.session, origin };
         let properties = match &publish.properties {
@@ -193,15 +207,41 @@ impl ClientConnection {
         if publish.qos == QoS::AtMostOnce || self.version != ProtocolLevel::V5 {
             return Ok(());
         }
-        let open = hub.sessions[self.session].received.len();
-        let again =
-            publish.qos == QoS::ExactlyOnce && hub.sessions[self.session].received.contains_key(&publish.packet_id);
+        let open = hub.sessions[self.session].holdings.unreleased();
+        let again = publish.qos == QoS::ExactlyOnce
+            && hub.sessions[self.session].holdings.received(publish.packet_id).is_some();
         let unacknowledged = hub.links.get(self.link).map_or(0, |link| link.pubacks) + open;
         if !again && unacknowledged >= usize::from(hub.limits.receive_maximum) {
             let what = "more messages at a time than the receive maximum";
             return Err(ProtocolViolation { reason: ReasonCode::ReceiveMaximumExceeded, what });
         }
         Ok(())
+    }
+
+    /// Whether there is room to remember another QoS 2 message until it is released.
+    fn check_room(
+        &self,
+        hub: &mut BrokerState,
+        publish: &ClientPublish<'_>,
+    ) -> Result<Option<ReasonCode>, ProtocolViolation> {
+        let Some(session) = hub.sessions.get(self.session).filter(|_| publish.qos == QoS::ExactlyOnce) else {
+            return Ok(None);
+        };
+        let user = session.identity.user.clone();
+        if session.holdings.received(publish.packet_id).is_some()
+            || hub.make_room_to_hold(Some(self.session), user.as_ref(), IDENTIFIER_BYTES)
+        {
+            return Ok(None);
+        }
+        let reason = ReasonCode::QuotaExceeded;
+        match self.version {
+            ProtocolLevel::V5 => Ok(Some(reason)),
+            // The older protocols have no way to refuse a message.
+            ProtocolLevel::V31 | ProtocolLevel::V311 => Err(ProtocolViolation {
+                reason,
+                what: "more messages of QoS 2 without PUBREL than there is memory for",
+            }),
+        }
     }
 
     /// Why a message is not passed on, if it is not. At QoS 0 there is no answer; it is dropped.
@@ -229,7 +269,7 @@ impl ClientConnection {
         published: &PublishedMessage,
     ) -> AckCondition {
         let packet_id = publisher.origin.packet_id;
-        let wait = match hub.sessions[self.session].received.get(&packet_id).copied() {
+        let wait = match hub.sessions[self.session].holdings.received(packet_id) {
             Some(ReceivedMessage { wait, restored: false }) => return wait,
             Some(ReceivedMessage { restored: true, .. }) => hub.publish_to_gateway_only(publisher, route, published),
             None => hub.publish(Some(publisher), route, published),

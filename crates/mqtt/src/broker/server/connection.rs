@@ -57,6 +57,8 @@ pub(crate) struct ClientConnection {
     pub(crate) held: BytesMut,
     buffer: BytesMut,
     read_size: usize,
+    /// Bytes that were read and not counted yet.
+    uncounted: usize,
     pub(crate) stalled: bool,
     /// What was written may still lie in the stream's own buffer, as it does with TLS.
     is_unflushed: bool,
@@ -74,6 +76,8 @@ enum Event {
     Resume,
     /// The client is gone.
     Closed,
+    /// The client did something that its connection does not allow, below MQTT.
+    Broken(ProtocolViolation),
     /// The broker has ended the connection, and said so.
     Ended,
     Timeout,
@@ -108,6 +112,7 @@ impl ClientConnection {
             held: BytesMut::new(),
             buffer,
             read_size: SMALL_READ,
+            uncounted: 0,
             stalled: false,
             is_unflushed: false,
             max_packet_size: shared.max_packet_size,
@@ -129,6 +134,7 @@ impl ClientConnection {
                 Event::Timeout => {
                     Err(ProtocolViolation { reason: ReasonCode::KeepAliveTimeout, what: "nothing came in time" })
                 }
+                Event::Broken(violation) => Err(violation),
                 Event::Closed => return,
                 Event::Ended => return self.linger().await,
             };
@@ -197,7 +203,10 @@ impl ClientConnection {
         }
         if !self.is_hold_full() && !crowded {
             match self.poll_input(cx) {
-                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Event::Closed),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Event::Closed),
+                Poll::Ready(Err(_)) => {
+                    return Poll::Ready(self.stream.violation().map_or(Event::Closed, Event::Broken));
+                }
                 Poll::Ready(Ok(_)) => return Poll::Ready(Event::Read),
                 Poll::Pending => {}
             }
@@ -223,6 +232,7 @@ impl ClientConnection {
                 self.last_active = Instant::now();
             }
             link.out.advance(count);
+            hub.traffic.note_sent(count, std::mem::take(&mut link.out.tally));
             link.last_written = Instant::now();
             self.is_unflushed = true;
             // There is room again for what waits.
@@ -274,7 +284,9 @@ impl ClientConnection {
         let count = into.filled().len();
         // SAFETY: `poll_read` has initialised the first `count` bytes of the spare capacity.
         unsafe { self.buffer.set_len(self.buffer.len() + count) };
-        if count == room {
+        self.uncounted += count;
+        // The headers of a WebSocket's frames are read along, and not counted.
+        if count + count / 4 >= room {
             self.read_size = (self.read_size * 4).min(LARGE_READ);
         } else if count < room / 8 && self.read_size > SMALL_READ {
             self.read_size /= 2;
@@ -317,6 +329,7 @@ impl ClientConnection {
         if hub.links.get(self.link).is_none_or(|link| link.closing) {
             return Ok(PacketWork::More);
         }
+        hub.traffic.bytes_received += std::mem::take(&mut self.uncounted) as u64;
         let received_at = now_micros();
         self.stalled = hub.is_stalled(self.link);
         if !self.stalled && !self.held.is_empty() {

@@ -4,9 +4,12 @@ pub(crate) mod admission;
 pub(crate) mod auth;
 pub(crate) mod client;
 pub(crate) mod connection;
+pub(crate) mod listeners;
 pub(crate) mod shared;
+pub(crate) mod socket;
 pub(crate) mod stream;
 pub(crate) mod tls;
+mod websocket;
 mod work;
 use super::inspect::{self, BrokerInspector};
 use super::loss::LossObserver;
@@ -14,31 +17,27 @@ use super::options::BrokerOptions;
 use super::store::{SessionStore, opening};
 use crate::broker::error::BrokerError;
 use crate::broker::server::auth::AccessControl;
+use crate::broker::server::listeners::BoundListener;
 use crate::broker::server::shared::ServerState;
-use crate::broker::server::stream::ClientStream;
 use crate::broker::state::{BrokerState, LossCounters};
 use crate::link::{LinkEvent, LinkPort};
-use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet, LocalSet};
-use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinSet, LocalSet};
 
 /// So long, changes that nobody waits for are collected before they are written.
 const LINGER: Duration = Duration::from_millis(200);
 /// Time for the connections to end at shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+/// Letters in the log of what a client calls itself.
+const MAX_LOGGED: usize = 64;
 
 /// A broker that has its ports, and does not run yet.
 pub(crate) struct BoundBroker {
     pub(crate) options: BrokerOptions,
-    pub(crate) listeners: Vec<(std::net::TcpListener, Option<TlsAcceptor>)>,
+    pub(crate) listeners: Vec<BoundListener>,
     pub(crate) gatekeeper: AccessControl,
     pub(crate) port: Option<LinkPort>,
     pub(crate) inspector: BrokerInspector,
@@ -72,7 +71,7 @@ async fn run_here(broker: BoundBroker) -> Result<(), BrokerError> {
     let (finish, finished) = watch::channel(false);
     let mut keep = std::pin::pin!(keep_stored(hub.clone(), store, finished));
     let ended = {
-        let accept = accept_all(&listeners, &shared, &options.limits, &mut connections);
+        let accept = listeners::accept_all(&listeners, &shared, &options.limits, &mut connections);
         tokio::select! {
             ended = accept => ended,
             ended = serve_gateway(hub.clone(), port.as_mut()) => ended,
@@ -91,143 +90,6 @@ async fn run_here(broker: BoundBroker) -> Result<(), BrokerError> {
     finish.send_replace(true);
     let stored = if matches!(ended, Err(BrokerError::Store(_))) { Ok(()) } else { keep.await };
     ended.and(stored)
-}
-
-type Listeners = [(std::net::TcpListener, Option<TlsAcceptor>)];
-
-/// Takes connections in, at a bounded rate, and watches their tasks.
-async fn accept_all(
-    listeners: &Listeners,
-    shared: &Rc<ServerState>,
-    limits: &super::LimitOptions,
-    connections: &mut JoinSet<()>,
-) -> Result<(), BrokerError> {
-    let (taken, mut incoming) = mpsc::channel(16);
-    let mut accepting = JoinSet::new();
-    for (listener, acceptor) in listeners {
-        let listen = || TcpListener::from_std(listener.try_clone()?);
-        let listener = listen().map_err(|error| BrokerError::Listen { address: "listener".into(), error })?;
-        accepting.spawn_local(accept(listener, acceptor.clone(), taken.clone(), limits.connections_per_second));
-    }
-    let mut waiting = Waiting::default();
-    loop {
-        tokio::select! {
-            Some((stream, acceptor, address)) = incoming.recv() => {
-                if connections.len() >= limits.max_connections && !waiting.make_room() {
-                    tracing::warn!(limit = limits.max_connections, "refused a connection: limits.max_connections is reached");
-                    continue;
-                }
-                let admitted = Rc::new(Cell::new(false));
-                let task = connections.spawn_local(serve(stream, acceptor, shared.clone(), address, admitted.clone()));
-                waiting.push(Guest { address: address.ip(), admitted, task });
-            }
-            Some(ended) = connections.join_next() => {
-                if let Err(error) = ended && error.is_panic() {
-                    tracing::error!(%error, "a connection's task has panicked; the connection is closed, the others go on");
-                    shared.hub.borrow_mut().bury_lost_links();
-                }
-            }
-            Some(ended) = accepting.join_next() => {
-                return Err(BrokerError::Task(ended.err().map_or_else(|| "a listener has ended".into(), |error| error.to_string())));
-            }
-        }
-    }
-}
-
-/// A connection whose client has not been let in when it was last looked at.
-struct Guest {
-    address: IpAddr,
-    admitted: Rc<Cell<bool>>,
-    task: AbortHandle,
-}
-
-/// Connections without a client yet, the oldest first. They give way to new ones.
-#[derive(Default)]
-struct Waiting {
-    guests: VecDeque<Guest>,
-    /// From so many on, those that wait no more are looked for.
-    look_at: usize,
-}
-
-impl Waiting {
-    fn push(&mut self, guest: Guest) {
-        self.guests.push_back(guest);
-        if self.guests.len() >= self.look_at {
-            self.forget_settled();
-            self.look_at = 2 * self.guests.len() + 64;
-        }
-    }
-
-    fn forget_settled(&mut self) {
-        self.guests.retain(|guest| !guest.admitted.get() && !guest.task.is_finished());
-    }
-
-    /// Ends the oldest connection of the address that has most of them waiting; `false` when none waits.
-    fn make_room(&mut self) -> bool {
-        self.forget_settled();
-        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        for guest in &self.guests {
-            *counts.entry(guest.address).or_default() += 1;
-        }
-        let Some((&crowd, _)) = counts.iter().max_by_key(|(_, count)| **count) else { return false };
-        let oldest = self.guests.iter().position(|guest| guest.address == crowd);
-        let Some(guest) = oldest.and_then(|index| self.guests.remove(index)) else { return false };
-        guest.task.abort();
-        tracing::warn!(address = %crowd, "closed a connection that has not sent a CONNECT that was accepted: its place is needed");
-        true
-    }
-}
-
-type Taken = (tokio::net::TcpStream, Option<TlsAcceptor>, SocketAddr);
-
-async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, taken: mpsc::Sender<Taken>, rate: u32) {
-    let burst = f64::from(rate) * 2.0;
-    let (mut allowance, mut last) = (burst, Instant::now());
-    loop {
-        let now = Instant::now();
-        allowance = (allowance + (now - last).as_secs_f64() * f64::from(rate)).min(burst);
-        last = now;
-        if allowance < 1.0 {
-            tokio::time::sleep(
-                Duration::from_secs_f64((1.0 - allowance) / f64::from(rate)).max(Duration::from_millis(1)),
-            )
-            .await;
-            continue;
-        }
-        match listener.accept().await {
-            Ok((stream, address)) => {
-                allowance -= 1.0;
-                // A client that is gone already is found out when it is read.
-                let _ = stream.set_nodelay(true);
-                if taken.send((stream, acceptor.clone(), address)).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                // Out of file descriptors, as a rule: it passes when a client leaves.
-                tracing::warn!(%error, "could not accept a connection");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        }
-    }
-}
-
-async fn serve(
-    stream: tokio::net::TcpStream,
-    acceptor: Option<TlsAcceptor>,
-    shared: Rc<ServerState>,
-    address: SocketAddr,
-    admitted: Rc<Cell<bool>>,
-) {
-    let stream = match acceptor {
-        None => ClientStream::Plain(stream),
-        Some(acceptor) => match tokio::time::timeout(shared.connect_timeout, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => ClientStream::Tls(Box::new(stream)),
-            Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
-            Err(_) => return,
-        },
-    };
-    admission::serve(stream, shared, address, &admitted).await;
 }
 
 /// The gateway's link: its filters, its messages, its acknowledgements; and what it gets.
@@ -395,9 +257,7 @@ async fn keep_time(hub: Rc<RefCell<BrokerState>>) {
     }
 }
 
-/// Binds a listener; the address may be a name.
-pub(crate) fn listen(address: &str) -> io::Result<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+/// The head of what a client says, so that repeats are folded.
+pub(crate) fn log_head(text: &str) -> String {
+    text.chars().take(MAX_LOGGED).collect()
 }

@@ -1,53 +1,48 @@
-//! A connection's byte stream, plain or TLS.
+//! The bytes of a client, whichever way they come.
 
+use super::socket::SocketStream;
+use super::websocket::FramedStream;
+use crate::codec::ProtocolViolation;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How often it is looked whether a client that is not read has gone.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-/// One type for both, so that a connection's code exists once.
+/// One type for all, so that a connection's code exists once.
 #[derive(Debug)]
 pub(crate) enum ClientStream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Bytes(SocketStream),
+    WebSocket(Box<FramedStream>),
 }
 
 impl ClientStream {
     /// Waits until the other side has closed the connection; what it sent before stays unread.
     pub(crate) async fn gone(&self) {
-        while let Ok(ready) = self.tcp().ready(Interest::READABLE).await {
-            if ready.is_read_closed() {
-                return;
-            }
-            // Unread input makes it ready all the time.
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
+        self.socket().gone().await;
     }
 
     /// Whether the other side has closed the connection, unread input or not. Does not wake the task later.
     pub(crate) fn is_gone(&self, cx: &mut Context<'_>) -> bool {
-        let readiness = std::pin::pin!(self.tcp().ready(Interest::READABLE));
-        matches!(readiness.poll(cx), Poll::Ready(Ok(ready)) if ready.is_read_closed())
-    }
-
-    fn tcp(&self) -> &TcpStream {
-        match self {
-            ClientStream::Plain(stream) => stream,
-            ClientStream::Tls(stream) => stream.get_ref().0,
-        }
+        self.socket().is_gone(cx)
     }
 
     /// Whether the other side has shown a certificate; one that is not valid would have ended the handshake.
     pub(crate) fn is_certified(&self) -> bool {
+        self.socket().is_certified()
+    }
+
+    /// What the client did wrong below MQTT, if that is why reading failed.
+    pub(crate) fn violation(&self) -> Option<ProtocolViolation> {
         match self {
-            ClientStream::Plain(_) => false,
-            ClientStream::Tls(stream) => stream.get_ref().1.peer_certificates().is_some(),
+            ClientStream::Bytes(_) => None,
+            ClientStream::WebSocket(framed) => framed.violation(),
+        }
+    }
+
+    fn socket(&self) -> &SocketStream {
+        match self {
+            ClientStream::Bytes(socket) => socket,
+            ClientStream::WebSocket(framed) => framed.socket(),
         }
     }
 }
@@ -55,8 +50,8 @@ impl ClientStream {
 impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            ClientStream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            ClientStream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            ClientStream::Bytes(socket) => Pin::new(socket).poll_read(cx, buf),
+            ClientStream::WebSocket(framed) => Pin::new(framed).poll_read(cx, buf),
         }
     }
 }
@@ -64,22 +59,22 @@ impl AsyncRead for ClientStream {
 impl AsyncWrite for ClientStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            ClientStream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            ClientStream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            ClientStream::Bytes(socket) => Pin::new(socket).poll_write(cx, buf),
+            ClientStream::WebSocket(framed) => Pin::new(framed).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            ClientStream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            ClientStream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            ClientStream::Bytes(socket) => Pin::new(socket).poll_flush(cx),
+            ClientStream::WebSocket(framed) => Pin::new(framed).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            ClientStream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            ClientStream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            ClientStream::Bytes(socket) => Pin::new(socket).poll_shutdown(cx),
+            ClientStream::WebSocket(framed) => Pin::new(framed).poll_shutdown(cx),
         }
     }
 }

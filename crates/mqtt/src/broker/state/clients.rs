@@ -7,6 +7,7 @@ use crate::broker::packets::connect::ConnectRequest;
 use crate::broker::packets::outgoing;
 use crate::broker::packets::outgoing::ConnackProperties;
 use crate::broker::server::auth::ClientRights;
+use crate::broker::state::holdings::{SessionHoldings, weigh_will};
 use crate::broker::state::session::{ClientIdentity, ClientSession, DeliveryQueue, LinkKey};
 use crate::broker::state::tree::SessionKey;
 use crate::codec::ProtocolLevel;
@@ -66,6 +67,11 @@ impl BrokerState {
         }
         let known = self.by_identity.get(&identity).copied();
         let expiry = self.session_expiry(&connect);
+        let replaced = known.and_then(|key| self.sessions[key].holdings.will()).map_or(0, weigh_will);
+        let more = connect.will.as_ref().map_or(0, weigh_will).saturating_sub(replaced);
+        if !self.make_room_to_hold(known, identity.user.as_ref(), more) {
+            return Err(ReasonCode::QuotaExceeded);
+        }
         let (key, is_known) = match known {
             Some(key) => (key, true),
             None if expiry > 0 && !self.make_room_for_session() => return Err(ReasonCode::QuotaExceeded),
@@ -80,8 +86,8 @@ impl BrokerState {
         session.expiry = expiry;
         session.link = Some(link);
         session.left = None;
-        let had_will = std::mem::replace(&mut session.will, connect.will.take()).is_some();
-        let has_will = session.will.is_some();
+        let had_will = session.holdings.set_will(connect.will.take()).is_some();
+        let has_will = session.holdings.will().is_some();
         session.keep_alive = keep_alive;
         session.outgoing.begin_connection();
         self.cancel_timers(key);
@@ -98,8 +104,16 @@ impl BrokerState {
         }
         let announcement = self.announcement(&connect, assigned, expiry, keep_alive);
         let present = is_known && connect.version != ProtocolLevel::V31;
-        outgoing::connack(self.links[link].out.tail(), connect.version, present, ReasonCode::Success, &announcement);
+        outgoing::connack(
+            self.links[link].out.begin_packet(),
+            connect.version,
+            present,
+            ReasonCode::Success,
+            &announcement,
+        );
         self.pump(key, link);
+        self.traffic.most_links = self.traffic.most_links.max(self.links.len());
+        self.follow_figures_for(key);
         let session = &mut self.sessions[key];
         if !is_known {
             session.stored = stored;
@@ -207,7 +221,9 @@ impl BrokerState {
 
     fn new_session(&mut self, identity: ClientIdentity) -> SessionKey {
         let (number, outgoing) = (self.number(), DeliveryQueue::new(self.queued.clone(), self.sessions.vacant_key()));
-        let key = self.sessions.insert(ClientSession::new(identity.clone(), number, ClientRights::default(), outgoing));
+        let holdings = SessionHoldings::new(self.holdings.clone());
+        let session = ClientSession::new(identity.clone(), number, ClientRights::default(), outgoing, holdings);
+        let key = self.sessions.insert(session);
         self.by_identity.insert(identity, key);
         key
     }
@@ -236,15 +252,11 @@ impl BrokerState {
 
     /// Another connection comes for a session that exists.
     fn take_over(&mut self, key: SessionKey, clean_start: bool) {
-        if let Some(link) = self.sessions[key].link {
+        if self.sessions[key].link.is_some() {
             let client = &self.sessions[key].identity.client_id;
             tracing::info!(%client, "another connection has taken over the client id; do two clients share it?");
-            self.end_link(link, ReasonCode::SessionTakenOver);
-            if let Some(link) = self.links.get_mut(link) {
-                link.session = None;
-            }
-            self.sessions[key].link = None;
-            let delay = self.sessions[key].will.as_ref().map_or(0, |will| will.delay);
+            self.detach(key, ReasonCode::SessionTakenOver);
+            let delay = self.sessions[key].holdings.will().map_or(0, |will| will.delay);
             if delay == 0 || clean_start || self.sessions[key].expiry == 0 {
                 self.publish_will(key);
             }
@@ -257,11 +269,20 @@ impl BrokerState {
         }
     }
 
+    /// Ends a session's connection, if there is one; the session no longer has anything to do with it.
+    pub(super) fn detach(&mut self, key: SessionKey, reason: ReasonCode) {
+        let Some(link) = self.sessions.get_mut(key).and_then(|session| session.link.take()) else { return };
+        self.end_link(link, reason);
+        if let Some(link) = self.links.get_mut(link) {
+            link.session = None;
+        }
+    }
+
     /// Says goodbye to a connection; its task closes it once that is written.
     pub(crate) fn end_link(&mut self, key: LinkKey, reason: ReasonCode) {
         let Some(link) = self.links.get_mut(key) else { return };
         if !link.closing {
-            outgoing::disconnect(link.out.tail(), link.version, reason);
+            outgoing::disconnect(link.out.begin_packet(), link.version, reason);
             link.closing = true;
             link.wake();
         }
@@ -295,9 +316,9 @@ impl BrokerState {
             self.forget_will(session_key);
         } else if self.closing {
             // We end the connection, not the client: the store keeps its will for the next start.
-            session.will = None;
+            session.holdings.set_will(None);
         }
-        let delay = self.sessions[session_key].will.as_ref().map(|will| will.delay.min(expiry));
+        let delay = self.sessions[session_key].holdings.will().map(|will| will.delay.min(expiry));
         match delay {
             Some(0) => self.publish_will(session_key),
             Some(seconds) => {

@@ -421,9 +421,13 @@ fn send(
         expiry,
         alias,
     };
-    let is_sent = outgoing::publish_header(link.out.tail(), link.version, &owed.message, &how, link.limit);
+    let is_sent = outgoing::publish_header(link.out.begin_packet(), link.version, &owed.message, &how, link.limit);
     if is_sent {
+        link.out.tally.messages += 1;
         link.out.put_payload(&owed.message.payload, payloads);
+    }
+    if !is_sent {
+        link.out.tally.packets -= 1;
     }
     if !is_sent && matches!(alias, Some((_, false))) {
         // The client has not been told of it: identifiers can make the packet larger than the message.

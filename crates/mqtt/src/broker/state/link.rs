@@ -2,7 +2,7 @@
 
 use super::output::OutputBuffer;
 use crate::broker::packets::outgoing;
-use crate::broker::state::session::AckCondition;
+use crate::broker::state::received::AckCondition;
 use crate::broker::state::tree::SessionKey;
 use crate::codec::ProtocolLevel;
 use crate::codec::reason::ReasonCode;
@@ -107,7 +107,7 @@ impl ClientLink {
     }
 
     pub(crate) fn acknowledge(&mut self, kind: u8, packet_id: u16, reason: ReasonCode) {
-        outgoing::acknowledgement(self.out.tail(), self.version, kind, packet_id, reason);
+        outgoing::acknowledgement(self.out.begin_packet(), self.version, kind, packet_id, reason);
     }
 
     /// Bytes that wait to be written, or to be allowed to.
@@ -133,8 +133,12 @@ impl ClientLink {
             let PendingReply { packet_id, answer, generation: _ } = reply;
             match answer {
                 ReplyBody::Acknowledgement { kind, reason } => self.acknowledge(kind, packet_id, reason),
-                ReplyBody::Subscribed(codes) => outgoing::suback(self.out.tail(), self.version, packet_id, &codes),
-                ReplyBody::Unsubscribed(codes) => outgoing::unsuback(self.out.tail(), self.version, packet_id, &codes),
+                ReplyBody::Subscribed(codes) => {
+                    outgoing::suback(self.out.begin_packet(), self.version, packet_id, &codes)
+                }
+                ReplyBody::Unsubscribed(codes) => {
+                    outgoing::unsuback(self.out.begin_packet(), self.version, packet_id, &codes)
+                }
             }
         }
         !self.replies.is_empty()

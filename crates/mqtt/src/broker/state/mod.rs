@@ -10,7 +10,10 @@
 
 mod clients;
 mod delivery;
+mod figures;
 pub(crate) mod gateway;
+mod give_way;
+pub(crate) mod holdings;
 mod link;
 mod losses;
 pub(crate) mod message;
@@ -22,11 +25,13 @@ mod publish;
 pub(crate) mod pull;
 pub(crate) mod pull_position;
 pub(crate) mod queued;
+pub(crate) mod received;
 pub(crate) mod retained;
 pub(crate) mod session;
 mod subscriptions;
 pub(crate) mod timer_queue;
 mod timers;
+mod traffic;
 pub(crate) mod tree;
 mod wills;
 
@@ -36,11 +41,13 @@ pub(crate) use link::{ClientLink, PendingAck, ReplyBody, SOFT_OUTPUT};
 pub(crate) use losses::LossCounters;
 pub(crate) use publish::{MessagePublisher, PublishedMessage};
 
+use super::figures::matches_figures;
 use super::options::LimitOptions;
 use super::packets::connect::ConnectWill;
 use super::store::RestoredState;
 use crate::broker::server::auth::AccessControl;
 use crate::broker::state::gateway::GatewayQueue;
+use crate::broker::state::holdings::{HoldingPool, SessionHoldings};
 use crate::broker::state::partial_packets::PartialPackets;
 use crate::broker::state::retained::RetainedMessages;
 use crate::broker::state::session::{ClientIdentity, ClientSession, DeliveryQueue, LinkKey};
@@ -58,6 +65,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use traffic::{ToldFigures, TrafficCounters};
 
 /// Bytes that may wait for the store before publishers do.
 const MAX_UNSTORED_BYTES: usize = 8 * 1024 * 1024;
@@ -104,12 +112,15 @@ pub(crate) struct BrokerState {
     /// Connections whose next payload waits for room among them.
     crowded: BTreeSet<LinkKey>,
     queued: Rc<QueuePool>,
+    holdings: Rc<HoldingPool>,
     /// Of all sessions.
     subscription_bytes: usize,
     next_number: u64,
     pub(crate) timers: TimerQueue,
     pub(crate) counters: BrokerCounters,
     pub(crate) losses: LossCounters,
+    pub(crate) traffic: TrafficCounters,
+    told_figures: ToldFigures,
     /// Wakes the task that writes the store; the second one when someone waits for it.
     pub(crate) dirty: Rc<Notify>,
     pub(crate) urgent: Rc<Notify>,
@@ -144,11 +155,14 @@ impl BrokerState {
             payloads: Rc::default(),
             crowded: BTreeSet::new(),
             queued: Rc::default(),
+            holdings: Rc::default(),
             subscription_bytes: 0,
             next_number: 1,
             timers: TimerQueue::default(),
             counters: BrokerCounters::default(),
             losses: LossCounters::default(),
+            traffic: TrafficCounters::default(),
+            told_figures: ToldFigures::default(),
             dirty: Rc::default(),
             urgent: Rc::default(),
             room: Rc::default(),
@@ -185,8 +199,7 @@ impl BrokerState {
                 subscriptions: HashMap::new(),
                 subscription_bytes: 0,
                 outgoing,
-                received: stored.received,
-                will: None,
+                holdings: SessionHoldings::restored(self.holdings.clone(), stored.received),
                 keep_alive: 0,
                 dropped: 0,
             };
@@ -234,6 +247,9 @@ impl BrokerState {
                 self.tree.set_gateway(&filter, Some(qos));
             }
             if known.is_none() {
+                if matches_figures(&filter) {
+                    self.follow_figures();
+                }
                 self.send_retained_to_gateway(&filter, qos);
             }
         }

@@ -1,5 +1,6 @@
 //! What is to be written to a connection. Large payloads are shared by all connections that they go to, and counted.
 
+use super::traffic::PacketTally;
 use bytes::{Buf, Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -81,6 +82,8 @@ pub(crate) struct OutputBuffer {
     ahead: usize,
     /// Behind all segments.
     tail: BytesMut,
+    /// What was begun since it was taken last.
+    pub(crate) tally: PacketTally,
 }
 
 impl OutputBuffer {
@@ -92,8 +95,9 @@ impl OutputBuffer {
         self.len() == 0
     }
 
-    /// Where packets are appended.
-    pub(crate) fn tail(&mut self) -> &mut BytesMut {
+    /// Where the next packet is appended. It is counted.
+    pub(crate) fn begin_packet(&mut self) -> &mut BytesMut {
+        self.tally.packets += 1;
         &mut self.tail
     }
 
@@ -148,9 +152,9 @@ mod tests {
         let payload = Bytes::from(vec![7; SHARED_FROM]);
         let mut outputs: Vec<OutputBuffer> = (0..3).map(|_| OutputBuffer::default()).collect();
         for output in &mut outputs {
-            output.tail().extend_from_slice(b"head");
+            output.begin_packet().extend_from_slice(b"head");
             output.put_payload(&payload, &payloads);
-            output.tail().extend_from_slice(b"next");
+            output.begin_packet().extend_from_slice(b"next");
             assert_eq!(output.len(), SHARED_FROM + 8);
         }
         assert_eq!(payloads.bytes.get(), SHARED_FROM);

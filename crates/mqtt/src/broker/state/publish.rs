@@ -3,8 +3,10 @@
 use super::{BrokerState, ClientLink};
 use crate::broker::BrokerLoss;
 use crate::broker::packets::connect::ConnectWill;
+use crate::broker::state::holdings::weigh_will;
 use crate::broker::state::message::BrokerMessage;
-use crate::broker::state::session::{AckCondition, LinkKey, ReceivedMessage};
+use crate::broker::state::received::{AckCondition, ReceivedMessage};
+use crate::broker::state::session::LinkKey;
 use crate::broker::state::tree::{DeliveryRoute, SessionKey};
 use crate::link::{OutgoingPublish, PublishOutcome, SenderEvent};
 use bytes::Bytes;
@@ -57,7 +59,7 @@ impl BrokerState {
     /// A QoS 2 message came in; its packet id is taken until PUBREL.
     pub(crate) fn note_received(&mut self, session: SessionKey, packet_id: u16, wait: AckCondition) {
         let Some(session) = self.sessions.get_mut(session) else { return };
-        session.received.insert(packet_id, ReceivedMessage { wait, restored: false });
+        session.holdings.receive(packet_id, ReceivedMessage { wait, restored: false });
         if session.is_persistent() {
             let number = session.number;
             self.store(|delta| delta.receive(number, packet_id, true));
@@ -67,7 +69,7 @@ impl BrokerState {
     /// PUBREL came; returns whether the packet id was taken.
     pub(crate) fn forget_received(&mut self, session: SessionKey, packet_id: u16) -> bool {
         let Some(session) = self.sessions.get_mut(session) else { return false };
-        let Some(ReceivedMessage { wait, restored }) = session.received.remove(&packet_id) else { return false };
+        let Some(ReceivedMessage { wait, restored }) = session.holdings.release(packet_id) else { return false };
         if let Some(gateway) = self.gateway.as_mut().filter(|_| wait.ticket > 0 || restored) {
             gateway.hear(session.origin, SenderEvent::Released { packet_id });
         }
@@ -226,9 +228,13 @@ impl BrokerState {
 
     /// Publishes a session's will, if it still has one.
     pub(super) fn publish_will(&mut self, session: SessionKey) {
-        let Some(will) = self.sessions.get_mut(session).and_then(|session| session.will.take()) else { return };
+        let Some(will) = self.sessions.get_mut(session).and_then(|session| session.holdings.set_will(None)) else {
+            return;
+        };
         self.store_will(session, None);
-        if self.awaits_filters && self.early_wills.len() < MAX_EARLY_WILLS {
+        let early_bytes: usize = self.early_wills.iter().map(weigh_will).sum();
+        let has_room = self.early_wills.len() < MAX_EARLY_WILLS && early_bytes <= self.holding_limit();
+        if self.awaits_filters && has_room {
             return self.early_wills.push(will);
         }
         self.send_will(will);

@@ -32,6 +32,7 @@ impl BrokerState {
         if !wanted || topic::shared(filter).is_some() {
             return;
         }
+        self.send_figures(key, filter, identifier);
         // One that has not ended yet begins anew.
         self.end_pull(key, filter);
         self.begin_pull(key, filter.into(), options.qos, identifier, false);

@@ -2,8 +2,8 @@
 
 use super::pool::QueuePool;
 use super::tree::{SessionKey, SubscriptionMember};
-use crate::broker::packets::connect::ConnectWill;
 use crate::broker::server::auth::ClientRights;
+use crate::broker::state::holdings::SessionHoldings;
 use crate::broker::state::pull_position::PullPosition;
 use crate::broker::state::queued::QueuedDelivery;
 use crate::codec::ProtocolLevel;
@@ -17,23 +17,6 @@ use tokio::time::Instant;
 
 /// Index of a connection in the hub.
 pub(crate) type LinkKey = usize;
-
-/// What must have happened before a publisher gets its acknowledgement.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct AckCondition {
-    /// The gateway has acknowledged this ticket number; 0 for none.
-    pub(crate) ticket: u64,
-    /// The store has committed this generation; 0 for none.
-    pub(crate) generation: u64,
-}
-
-/// A QoS 2 message that came in and is not yet released.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ReceivedMessage {
-    pub(crate) wait: AckCondition,
-    /// Known from before a restart only: the gateway may not have it, see [`crate::broker::state`].
-    pub(crate) restored: bool,
-}
 
 /// Whose session it is. Client ids are each user's own: who may log in must neither see nor end another's session, nor
 /// keep another out by taking its client id first.
@@ -81,8 +64,7 @@ pub(crate) struct ClientSession {
     pub(crate) subscriptions: HashMap<Arc<str>, SubscriptionMember>,
     pub(crate) subscription_bytes: usize,
     pub(crate) outgoing: DeliveryQueue,
-    pub(crate) received: HashMap<u16, ReceivedMessage>,
-    pub(crate) will: Option<ConnectWill>,
+    pub(crate) holdings: SessionHoldings,
     /// Seconds that the client may be silent; 0 is off.
     pub(crate) keep_alive: u16,
     /// Messages dropped for it since its client was last here.
@@ -91,7 +73,13 @@ pub(crate) struct ClientSession {
 
 impl ClientSession {
     /// A session that ends with its connection, of a client that is not there yet.
-    pub(crate) fn new(identity: ClientIdentity, number: u64, rights: ClientRights, outgoing: DeliveryQueue) -> Self {
+    pub(crate) fn new(
+        identity: ClientIdentity,
+        number: u64,
+        rights: ClientRights,
+        outgoing: DeliveryQueue,
+        holdings: SessionHoldings,
+    ) -> Self {
         ClientSession {
             number,
             origin: identity.origin(),
@@ -105,8 +93,7 @@ impl ClientSession {
             subscriptions: HashMap::new(),
             subscription_bytes: 0,
             outgoing,
-            received: HashMap::new(),
-            will: None,
+            holdings,
             keep_alive: 0,
             dropped: 0,
         }

@@ -1,6 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
 use super::BrokerState;
+use super::figures::asks_for_figures;
 use crate::broker::BrokerLoss;
 use crate::broker::packets::incoming::SubscriptionOptions;
 use crate::broker::state::session::ClientSession;
@@ -63,6 +64,9 @@ impl BrokerState {
         }
         let name: Arc<str> = filter.into();
         self.add_subscription(key, &name, options, identifier);
+        if asks_for_figures(filter) {
+            self.follow_figures();
+        }
         if self.sessions[key].is_persistent() {
             let number = self.sessions[key].number;
             self.store(|delta| delta.subscribe(number, name, Some((options, identifier))));

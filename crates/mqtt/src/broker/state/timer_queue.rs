@@ -13,6 +13,9 @@ pub(super) const SWEEP: Duration = Duration::from_secs(60);
 /// How often it is looked who keeps the others' payloads waiting.
 pub(super) const LOOK_AT_OUTPUTS: Duration = Duration::from_secs(1);
 
+/// How often the broker's figures are published while somebody subscribes to them.
+const PUBLISH_FIGURES: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum DueTimer {
     Will,
@@ -34,6 +37,7 @@ pub(crate) struct TimerQueue {
     pub(super) counter: u64,
     pub(super) sweep: Option<Instant>,
     pub(super) outputs: Option<Instant>,
+    pub(super) figures: Option<Instant>,
     /// Tells the task that waits for the first timer that there is an earlier one.
     pub(crate) changed: Rc<Notify>,
 }
@@ -42,7 +46,7 @@ impl TimerQueue {
     /// When to look again.
     pub(crate) fn next(&self) -> Option<Instant> {
         let first = self.timers.first_key_value().map(|((at, _), _)| *at);
-        [first, self.sweep, self.outputs].into_iter().flatten().min()
+        [first, self.sweep, self.outputs, self.figures].into_iter().flatten().min()
     }
 
     pub(super) fn add(&mut self, at: Instant, timer: SessionTimer) {
@@ -55,6 +59,14 @@ impl TimerQueue {
     pub(crate) fn look_at_outputs(&mut self) {
         if self.outputs.is_none() {
             self.outputs = Some(Instant::now() + LOOK_AT_OUTPUTS);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Publishes the broker's figures before long.
+    pub(super) fn look_at_figures(&mut self) {
+        if self.figures.is_none() {
+            self.figures = Some(Instant::now() + PUBLISH_FIGURES);
             self.changed.notify_one();
         }
     }

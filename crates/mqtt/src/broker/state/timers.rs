@@ -53,6 +53,12 @@ impl BrokerState {
                 self.timers.sweep_retained();
             }
         }
+        if self.timers.figures.is_some_and(|at| at <= now) {
+            self.timers.figures = None;
+            if self.publish_figures() {
+                self.timers.look_at_figures();
+            }
+        }
         while let Some(entry) = self.timers.timers.first_entry().filter(|entry| entry.key().0 <= now) {
             let timer = entry.remove();
             let current = self.sessions.get(timer.session).filter(|session| session.number == timer.number);

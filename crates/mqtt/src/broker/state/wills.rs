@@ -1,6 +1,7 @@
 //! Wills that a stop or a crash of the broker must not swallow.
 
 use super::BrokerState;
+use super::holdings::SessionHoldings;
 use super::session::{ClientSession, DeliveryQueue};
 use super::tree::SessionKey;
 use crate::broker::server::auth::AccessControl;
@@ -27,7 +28,7 @@ impl BrokerState {
     pub(super) fn store_will(&mut self, key: SessionKey, due: Option<Instant>) {
         let Some(session) = self.sessions.get(key) else { return };
         let number = session.number;
-        let kept = session.will.as_ref().map(|will| KeptWill {
+        let kept = session.holdings.will().map(|will| KeptWill {
             identity: session.identity.clone(),
             will: will.clone(),
             keep_alive: session.keep_alive,
@@ -38,7 +39,7 @@ impl BrokerState {
 
     /// A client has said goodbye, or is there again.
     pub(super) fn forget_will(&mut self, key: SessionKey) {
-        if self.sessions.get_mut(key).and_then(|session| session.will.take()).is_some() {
+        if self.sessions.get_mut(key).and_then(|session| session.holdings.set_will(None)).is_some() {
             self.store_will(key, None);
         }
     }
@@ -61,7 +62,9 @@ impl BrokerState {
                 None => {
                     // Its session ended with its connection; it stays until the will is published.
                     let outgoing = DeliveryQueue::new(self.queued.clone(), self.sessions.vacant_key());
-                    let key = self.sessions.insert(ClientSession::new(identity.clone(), number, rights, outgoing));
+                    let holdings = SessionHoldings::new(self.holdings.clone());
+                    let session = ClientSession::new(identity.clone(), number, rights, outgoing, holdings);
+                    let key = self.sessions.insert(session);
                     self.by_identity.insert(identity, key);
                     key
                 }
@@ -69,7 +72,7 @@ impl BrokerState {
             let session = &mut self.sessions[key];
             let expiry = Duration::from_secs(session.expiry.into());
             let delay = Duration::from_secs(will.delay.into()).min(expiry).max(grace(keep_alive));
-            session.will = Some(will);
+            session.holdings.set_will(Some(will));
             session.keep_alive = keep_alive;
             let delay = remaining.unwrap_or(delay);
             self.send_will_in(key, delay);
