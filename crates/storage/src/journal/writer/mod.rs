@@ -187,7 +187,9 @@ impl Journal {
     /// # Errors
     /// A failed file operation.
     pub fn keep_latest(&mut self) -> Result<(), JournalError> {
-        self.keep_snapshot(self.next_seq)
+        // What a failed sync took back may be on the disk all the same until the next segment says that it is void.
+        let through = if self.active.is_some() { self.next_seq } else { self.voids_from };
+        self.keep_snapshot(through)
     }
 
     pub(in crate::journal) fn keep_snapshot(&mut self, through: Seq) -> Result<(), JournalError> {
