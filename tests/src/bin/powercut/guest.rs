@@ -59,6 +59,11 @@ impl GuestImage {
         Ok(GuestImage { folder, kernel })
     }
 
+    /// What the machine has said since it booted last.
+    pub(crate) fn console(&self) -> String {
+        fs::read_to_string(self.folder.path().join("console")).unwrap_or_default()
+    }
+
     /// Takes a file off the disk of a machine that was shut down.
     pub(crate) fn take_file(&self, path: &str) -> anyhow::Result<PathBuf> {
         let taken = self.folder.path().join("taken");

@@ -107,7 +107,7 @@ async fn boot(image: &GuestImage, port: u16, publisher: &Publisher) -> anyhow::R
     let guest = Guest::boot(image, port)?;
     let since = Instant::now();
     while publisher.account().connections == before {
-        ensure!(since.elapsed() < PATIENCE, "the gateway in the machine does not answer");
+        ensure!(since.elapsed() < PATIENCE, "the gateway in the machine does not answer:\n{}", image.console());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(guest)
