@@ -19,6 +19,7 @@ pub mod nginx;
 pub mod proxy;
 pub mod publisher;
 pub mod server;
+pub mod snapshot;
 pub mod tmpfs;
 pub mod torture;
 pub mod wire;

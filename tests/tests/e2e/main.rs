@@ -36,3 +36,4 @@ mod supervision;
 mod switches;
 mod ten_interfaces;
 mod torture;
+mod words;
