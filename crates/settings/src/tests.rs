@@ -323,12 +323,13 @@ fn a_websocket_is_open_to_nobody_unknown_and_to_listed_origins_alone() {
     assert!(found[1].starts_with("hearthgate.toml:3: broker.websocket.tls_listen: TLS needs"), "{found:?}");
     let found = findings("path = \"mqtt\"\norigins = [\"*\"]\n");
     assert!(found.len() == 2 && found[0].contains("begin it with /") && found[1].contains("of no effect"), "{found:?}");
-    let origins = |origin: &str| findings(&format!("listen = \"127.0.0.1:9001\"\norigins = [\"{origin}\"]\n"));
+    let keys = |origin: &str| format!("listen = \"127.0.0.1:9001\"\norigins = [\"{origin}\"]\n");
     for origin in ["https://dash.lan", "http://[::1]:8080", "null", "*"] {
-        assert_eq!(origins(origin), Vec::<String>::new(), "{origin}");
+        let settings = Home::with(&format!("[broker.websocket]\n{}", keys(origin))).settings();
+        assert_eq!(settings.broker.websocket.origins, [origin]);
     }
     for origin in ["dash.lan", "https://dash.lan/", "https://*.lan", "https://", "://x", ""] {
-        assert!(origins(origin).concat().contains("is no origin"), "{origin}");
+        assert!(findings(&keys(origin)).concat().contains("is no origin"), "{origin}");
     }
 }
 
