@@ -7,6 +7,15 @@ use std::path::{Path, PathBuf};
 /// Files that SQLite keeps beside a database, by what their names end with.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
+/// What SQLite calls a file that is none of its own, and a malformed one (`SQLITE_NOTADB`, `SQLITE_CORRUPT`).
+const DAMAGE_CODES: [&str; 2] = ["26", "11"];
+
+/// Whether this result code of SQLite says that the database is damaged.
+#[must_use]
+pub fn is_damage_code(code: &str) -> bool {
+    DAMAGE_CODES.contains(&code)
+}
+
 /// Renames a file to `NAME.damaged`, in place of an earlier one of that name, and answers the new path.
 ///
 /// # Errors

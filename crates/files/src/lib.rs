@@ -6,5 +6,5 @@ mod aside;
 pub mod disk;
 mod replaced;
 
-pub use aside::{set_aside, set_database_aside};
+pub use aside::{is_damage_code, set_aside, set_database_aside};
 pub use replaced::replace_file;

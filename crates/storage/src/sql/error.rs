@@ -95,7 +95,7 @@ impl DatabaseError {
     pub(crate) fn is_damage(&self) -> bool {
         let Self::Sql { source, .. } = self else { return false };
         let code = source.as_database_error().and_then(|error| error.code());
-        code.is_some_and(|code| ["26", "11"].contains(&&*code))
+        code.is_some_and(|code| hearthgate_files::is_damage_code(&code))
     }
 }
 

@@ -1,12 +1,9 @@
 //! Opening the store, also when what is there is damaged.
 
 use super::{RestoredState, SessionStore};
-use hearthgate_files::set_database_aside;
+use hearthgate_files::{is_damage_code, set_database_aside};
 use std::path::Path;
 use tracing::error;
-
-/// What SQLite says of a file that is none of its own, or a malformed one.
-const DAMAGE_CODES: [&str; 2] = ["26", "11"];
 
 /// Opens the store in this folder and reads what it holds. One that is damaged keeps nobody out: it is set aside.
 pub(crate) async fn open(folder: &Path) -> Result<(SessionStore, RestoredState), sqlx::Error> {
@@ -30,5 +27,5 @@ async fn read(file: &Path) -> Result<(SessionStore, RestoredState), sqlx::Error>
 }
 
 fn is_damage(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| DAMAGE_CODES.contains(&&*code))
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| is_damage_code(&code))
 }
