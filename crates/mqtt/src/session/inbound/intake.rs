@@ -96,7 +96,7 @@ impl InboundWindow {
         }
         self.newest += 1;
         let bytes = topic.len() + payload.len() + OVERHEAD;
-        self.owe(self.newest, bytes, packet_id, qos);
+        self.owe(bytes, packet_id, AckPacket::of(qos));
         let origin = (qos != QoS::AtMostOnce).then_some(MessageOrigin { session: self.session, packet_id, dup });
         let begins = origin.is_some() && !std::mem::replace(&mut self.has_begun, true);
         Some((
@@ -124,23 +124,16 @@ impl InboundWindow {
             }
             Some(Stage::Received) => true,
             Some(Stage::Recorded) => {
-                self.owe(self.newest, 0, packet_id, QoS::ExactlyOnce);
+                self.owe(0, packet_id, Some(AckPacket::PubRec));
                 true
             }
         }
     }
 
-    fn owe(&mut self, number: u64, bytes: usize, packet_id: u16, qos: QoS) {
-        let reply = match qos {
-            QoS::AtMostOnce => None,
-            QoS::AtLeastOnce => Some(AckPacket::PubAck),
-            QoS::ExactlyOnce => Some(AckPacket::PubRec),
-        };
-        if bytes == 0 && reply.is_none() {
-            return;
-        }
+    /// With the newest message, or in its wake.
+    fn owe(&mut self, bytes: usize, packet_id: u16, reply: Option<AckPacket>) {
         self.unacknowledged += bytes;
-        self.owed.push_back(Owed { number, bytes, packet_id, reply });
+        self.owed.push_back(Owed { number: self.newest, bytes, packet_id, reply });
     }
 
     /// Writes what may be acknowledged by now, in order of arrival; returns how many acknowledgements that were.
@@ -167,8 +160,7 @@ impl InboundWindow {
     pub(crate) fn release(&mut self, packet_id: u16, received_at: UnixMicros) -> InboundMessage {
         self.unreleased.remove(&packet_id);
         self.newest += 1;
-        self.unacknowledged += OVERHEAD;
-        self.owed.push_back(Owed { number: self.newest, bytes: OVERHEAD, packet_id, reply: Some(AckPacket::PubComp) });
+        self.owe(OVERHEAD, packet_id, Some(AckPacket::PubComp));
         InboundMessage {
             topic: "".into(),
             payload: Bytes::new(),

@@ -35,6 +35,17 @@ pub(crate) enum AckPacket {
     PubComp = 0x70,
 }
 
+impl AckPacket {
+    /// What a PUBLISH is answered with first.
+    pub(crate) fn of(qos: QoS) -> Option<Self> {
+        match qos {
+            QoS::AtMostOnce => None,
+            QoS::AtLeastOnce => Some(AckPacket::PubAck),
+            QoS::ExactlyOnce => Some(AckPacket::PubRec),
+        }
+    }
+}
+
 pub(crate) fn ack(out: &mut BytesMut, ack: AckPacket, packet_id: u16) {
     let [high, low] = packet_id.to_be_bytes();
     out.extend_from_slice(&[ack as u8, 2, high, low]);
