@@ -20,11 +20,14 @@ pub mod proxy;
 pub mod publisher;
 pub mod server;
 pub mod snapshot;
+pub mod subscriber;
 pub mod tmpfs;
 pub mod torture;
 pub mod wire;
 
 use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a condition may take to come true. Generous: the machine may be busy; a test never waits this long when
@@ -42,6 +45,15 @@ pub fn free_port() -> u16 {
 #[must_use]
 pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0)
+}
+
+/// A copy of a folder, with owners, modes and times as they are.
+///
+/// # Panics
+/// It cannot be made.
+pub fn copy_folder(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().expect("running cp");
+    assert!(copied.success(), "copying {} to {}", from.display(), to.display());
 }
 
 /// Asks again and again until there is an answer.

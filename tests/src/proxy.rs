@@ -20,7 +20,8 @@ const SAME_MESSAGE: u64 = 32_767;
 /// What the client, a subscriber, has received and acknowledged. It outlives connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Messages at QoS 1 and 2 that the broker has sent; one sent again counts once.
+    /// Messages at QoS 1 and 2 that the broker has sent as they came; one sent again counts once. What it sends because it
+    /// is retained does not count.
     pub delivered: u64,
     /// Of those, the ones that the client has acknowledged by PUBACK or PUBREC: the client answers for them.
     pub taken: u64,
@@ -110,19 +111,19 @@ impl Shared {
 #[derive(Default)]
 struct Account {
     seen: Seen,
-    /// By packet identifier: which delivery it stands for, and whether that was acknowledged.
+    /// By packet identifier: which delivery it stands for, and whether that was acknowledged, or does not count.
     messages: HashMap<u16, (u64, bool)>,
 }
 
 impl Account {
-    fn delivered(&mut self, packet_id: u16, dup: bool) {
+    fn delivered(&mut self, packet_id: u16, dup: bool, is_retained: bool) {
         self.seen.sent_again += u64::from(dup);
         let known = self.messages.get(&packet_id).map(|(number, _)| self.seen.delivered - number);
         if dup && known.is_some_and(|age| age < SAME_MESSAGE) {
             return;
         }
-        self.seen.delivered += 1;
-        self.messages.insert(packet_id, (self.seen.delivered, false));
+        self.seen.delivered += u64::from(!is_retained);
+        self.messages.insert(packet_id, (self.seen.delivered, is_retained));
     }
 
     fn acknowledged(&mut self, packet_id: u16) {
@@ -141,7 +142,9 @@ impl Account {
 
     fn broker_sent(&mut self, packet: &Packet) {
         match packet {
-            Packet::Publish(publish) if publish.pkid != 0 => self.delivered(publish.pkid, publish.dup),
+            Packet::Publish(publish) if publish.pkid != 0 => {
+                self.delivered(publish.pkid, publish.dup, publish.retain);
+            }
             Packet::SubAck(_) => self.seen.subscribed += 1,
             _ => {}
         }
@@ -211,11 +214,11 @@ mod tests {
     #[test]
     fn a_message_that_is_sent_again_counts_once() {
         let mut account = Account::default();
-        account.delivered(1, false);
-        account.delivered(2, false);
+        account.delivered(1, false, false);
+        account.delivered(2, false, false);
         account.acknowledged(1);
-        account.delivered(1, true);
-        account.delivered(2, true);
+        account.delivered(1, true, false);
+        account.delivered(2, true, false);
         account.acknowledged(1);
         account.acknowledged(2);
         let Seen { delivered, taken, sent_again, .. } = account.seen;
@@ -225,8 +228,18 @@ mod tests {
     #[test]
     fn a_first_delivery_that_was_lost_before_us_counts_when_it_is_sent_again() {
         let mut account = Account::default();
-        account.delivered(7, true);
+        account.delivered(7, true, false);
         account.acknowledged(7);
+        assert_eq!((account.seen.delivered, account.seen.taken), (1, 1));
+    }
+
+    #[test]
+    fn what_is_sent_because_it_is_retained_does_not_count() {
+        let mut account = Account::default();
+        account.delivered(1, false, true);
+        account.acknowledged(1);
+        account.delivered(2, false, false);
+        account.acknowledged(2);
         assert_eq!((account.seen.delivered, account.seen.taken), (1, 1));
     }
 }

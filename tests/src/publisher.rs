@@ -9,7 +9,7 @@ use rumqttc::mqttbytes::v4::{ConnAck, Connect, ConnectReturnCode, Packet, PubRel
 use rumqttc::{Error as WireError, QoS};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -80,7 +80,15 @@ impl Publisher {
 
     /// Hands over a message; waits while too many wait already.
     pub async fn publish(&self, topic: &str, payload: impl Into<Bytes>) {
-        let message = Message { topic: topic.to_owned(), payload: payload.into() };
+        self.hand_over(Message { topic: topic.to_owned(), payload: payload.into(), retain: false }).await;
+    }
+
+    /// As [`Publisher::publish`]; the broker is to keep the message as the last one of its topic.
+    pub async fn publish_retained(&self, topic: &str, payload: impl Into<Bytes>) {
+        self.hand_over(Message { topic: topic.to_owned(), payload: payload.into(), retain: true }).await;
+    }
+
+    async fn hand_over(&self, message: Message) {
         loop {
             let room = self.shared.progress.notified();
             {
@@ -100,6 +108,12 @@ impl Publisher {
     #[must_use]
     pub fn account(&self) -> Account {
         self.shared.lock().account
+    }
+
+    /// When each message that has been sent was sent first, in the order of publishing.
+    #[must_use]
+    pub fn first_sent(&self) -> Vec<SystemTime> {
+        self.shared.lock().first_sent.clone()
     }
 
     /// Waits until everything published is acknowledged.
@@ -139,6 +153,7 @@ struct Shared {
 struct State {
     backlog: VecDeque<Message>,
     account: Account,
+    first_sent: Vec<SystemTime>,
 }
 
 impl Shared {
@@ -150,6 +165,7 @@ impl Shared {
 struct Message {
     topic: String,
     payload: Bytes,
+    retain: bool,
 }
 
 struct InFlight {
@@ -305,7 +321,10 @@ impl Session {
     fn fill_window(&mut self, outgoing: &mut BytesMut) -> anyhow::Result<()> {
         // What is written and not yet sent must stay small, or the window would be all in our own memory.
         while self.in_flight.len() < self.options.window && outgoing.len() < 64 << 10 {
-            let Some(message) = self.shared.lock().backlog.pop_front() else { break };
+            let mut state = self.shared.lock();
+            let Some(message) = state.backlog.pop_front() else { break };
+            state.first_sent.push(SystemTime::now());
+            drop(state);
             self.shared.progress.notify_waiters();
             let one = InFlight { packet_id: self.next_id(), message, released: false };
             write_publish(self.options.qos, &one, false, outgoing)?;
@@ -328,11 +347,13 @@ fn write_publish(qos: QoS, one: &InFlight, dup: bool, outgoing: &mut BytesMut) -
     let mut publish = Publish::from_bytes(one.message.topic.as_str(), qos, one.message.payload.clone());
     publish.pkid = one.packet_id;
     publish.dup = dup;
+    publish.retain = one.message.retain;
     publish.write(outgoing)?;
     Ok(())
 }
 
-fn next_packet(incoming: &mut BytesMut) -> anyhow::Result<Option<Packet>> {
+/// The next packet that is whole.
+pub(crate) fn next_packet(incoming: &mut BytesMut) -> anyhow::Result<Option<Packet>> {
     match Packet::read(incoming, MAX_PACKET) {
         Ok(packet) => Ok(Some(packet)),
         Err(WireError::InsufficientBytes(_)) => Ok(None),

@@ -98,6 +98,30 @@ impl Server {
         self.end("KILL");
     }
 
+    /// Its data as it is now, taken while it does not run.
+    ///
+    /// # Panics
+    /// The data cannot be copied.
+    #[must_use]
+    pub fn save(&mut self) -> TempDir {
+        self.stop();
+        let copy = TempDir::new().expect("a temporary folder");
+        crate::copy_folder(&self.data(), &copy.path().join("data"));
+        self.resume();
+        copy
+    }
+
+    /// Goes on with data that were [saved](Server::save).
+    ///
+    /// # Panics
+    /// The data cannot be copied.
+    pub fn restore(&mut self, copy: &TempDir) {
+        self.stop();
+        fs::remove_dir_all(self.data()).expect("removing its data");
+        crate::copy_folder(&copy.path().join("data"), &self.data());
+        self.resume();
+    }
+
     fn end(&mut self, signal: &str) {
         let Some(mut child) = self.child.take() else { return };
         let asked = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();

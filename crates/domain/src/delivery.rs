@@ -105,6 +105,10 @@ pub struct InboundMessage {
     pub qos: QoS,
     /// Set on a message that was retained when we subscribed.
     pub retain: bool,
+    /// Set on a retained one that the embedded broker had from before its process. It may be older than what came last, since
+    /// the broker keeps what is retained beside the journal, and its publisher may send it again, since it may not have been
+    /// acknowledged.
+    pub is_restored: bool,
     /// When it was read from the network.
     pub received_at: UnixMicros,
     /// Present at QoS 1 and 2, unless nobody could send it again: it is of the embedded broker itself.

@@ -21,6 +21,7 @@ fn entries(count: usize) -> Vec<JournalEntry<'static>> {
         received_at: 1_700_000_000_000_000,
         qos: QoS::AtLeastOnce,
         retain: false,
+        is_restored: false,
         origin: Some(MessageOrigin { session: 1, packet_id: (number % 65_535) as u16 + 1, dup: false }),
         targets: TARGETS,
     };

@@ -12,9 +12,10 @@ use std::process::ExitCode;
 ///
 /// A run begins with fresh services and a fresh gateway. A publisher with a persistent session publishes without pause;
 /// meanwhile the faults come in random order, the lasting ones (database, endpoint, full disk) overlapping the others.
-/// Of twenty messages one is also posted to an endpoint, and one is refused by the flows' schemas. In the end every
-/// message must be stored once, in order, posted under one webhook-id, or be a dead letter. The exit status is 1 if any
-/// was lost or duplicated, or the gateway ended by itself.
+/// Of twenty messages one each is also posted to an endpoint, published once more, stored by a second flow, retained; one is
+/// refused by the flows' schemas, two are held back or not, one is a command for an interface, and one a status. In the end
+/// every message must be stored once, in order, posted under one webhook-id, have reached a subscriber, or be a dead letter;
+/// no command may have been executed late or twice. The exit status is 1 if that does not hold, or the gateway ended by itself.
 ///
 /// The gateway is the binary that HEARTHGATE_BIN names. Only a test build (target/debug after `cargo test --no-run`) can
 /// make its actors fail; with another one those faults are counted as skipped.

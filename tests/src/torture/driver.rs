@@ -1,6 +1,7 @@
 //! Carries a plan out: injects its faults one after the other, some of which last while others happen.
 
 use super::load::Load;
+use super::lots;
 use super::plan::{BrokerKind, Fault, Plan};
 use super::report::{Outcome, Times};
 use super::site::Site;
@@ -19,6 +20,8 @@ use tokio::task::block_in_place;
 const PARTS: [&str; 7] = ["mqtt", "mapper", "router", "writer", "poster", "dead_letters", "supervisor"];
 /// Nothing moves for so long: it is stuck.
 const STUCK: Duration = Duration::from_secs(30);
+/// Longer than the age at which a command is carried out.
+const AWAY: Duration = Duration::from_secs(4);
 
 pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     let mut random = Rng::with_seed(plan.seed);
@@ -102,8 +105,7 @@ impl Driver<'_> {
             }
         }
         self.end_windows(|_| true).await?;
-        self.revive().await?;
-        self.site.wait_until_ready().await?;
+        self.wait_until_ready().await?;
         self.load.pause(STUCK).await.context("the publisher waits in vain")?;
         let mut outcome = verdict::wait_and_count(self).await?;
         self.site.terminate_gateway()?;
@@ -153,6 +155,17 @@ impl Driver<'_> {
             self.start_gateway();
         }
         Ok(())
+    }
+
+    /// Until messages can go end to end; a gateway that was started on a full disk, and ends, is started again.
+    async fn wait_until_ready(&mut self) -> anyhow::Result<Duration> {
+        let since = Instant::now();
+        while !self.site.is_ready() {
+            ensure!(since.elapsed() < PATIENCE, "not ready after {PATIENCE:?}: {}", self.site.why_not_ready());
+            self.revive().await?;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(since.elapsed())
     }
 
     fn start_gateway(&mut self) {
@@ -227,9 +240,13 @@ impl Driver<'_> {
         self.end_windows(|end| ends.contains(&end)).await
     }
 
-    /// Now and then once more while it starts. How long it takes to be back is told only when nothing else is wrong.
+    /// Now and then once more while it starts, or for longer than a command may wait. How long it takes to be back is told
+    /// only when nothing else is wrong.
     async fn kill(&mut self) -> anyhow::Result<()> {
         self.site.kill_gateway()?;
+        if self.random.u8(0..20) == 0 {
+            tokio::time::sleep(AWAY).await;
+        }
         while self.random.u8(0..5) == 0 {
             self.start_gateway();
             let pause = self.millis(0..300);
@@ -240,7 +257,8 @@ impl Driver<'_> {
         }
         self.start_gateway();
         if self.windows.is_empty() && self.random.u8(0..10) > 0 {
-            self.restarts.push(self.site.wait_until_ready().await?);
+            let restart = self.wait_until_ready().await?;
+            self.restarts.push(restart);
         }
         Ok(())
     }
@@ -304,14 +322,14 @@ impl Driver<'_> {
     async fn forget_session(&mut self) -> anyhow::Result<()> {
         ensure!(self.plan.broker == BrokerKind::Mosquitto, "only Mosquitto can forget us");
         self.end_windows(|_| true).await?;
-        self.revive().await?;
-        self.site.wait_until_ready().await?;
+        self.wait_until_ready().await?;
         let published = self.load.pause(STUCK).await?;
         self.site.proxy.close();
         let accounted = verdict::wait_until_settled(self).await?;
-        if accounted < published {
-            self.forgotten.push(accounted..published);
+        if accounted < lots::accounted_before(published) {
+            self.forgotten.push(lots::index_behind(accounted)..published);
         }
+        let before = self.site.subscriber.received(|received| received.subscribed);
         let broker = self.site.mosquitto.as_mut().context("no Mosquitto")?;
         block_in_place(|| {
             broker.stop();
@@ -319,6 +337,7 @@ impl Driver<'_> {
             broker.resume();
         });
         self.site.proxy.forget_session();
+        self.site.wait_until_subscribed(before).await?;
         let subscribed = self.site.proxy.seen().subscribed;
         self.site.proxy.open();
         let since = Instant::now();
@@ -326,7 +345,7 @@ impl Driver<'_> {
             ensure!(since.elapsed() < PATIENCE, "it does not subscribe again");
             self.wait(Duration::from_millis(10)).await?;
         }
-        self.site.wait_until_ready().await?;
+        self.wait_until_ready().await?;
         self.load.resume();
         Ok(())
     }

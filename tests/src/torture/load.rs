@@ -1,5 +1,6 @@
-//! The messages: which they are, and the task that publishes them.
+//! The task that publishes the messages.
 
+use super::lots::Message;
 use super::plan::{Payloads, Plan};
 use crate::publisher::Publisher;
 use std::sync::Arc;
@@ -8,51 +9,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-/// The flow that stores all messages.
-pub(super) const STORED: &str = "TORTURE_STORED";
-/// The flow that posts some of them.
-pub(super) const POSTED: &str = "TORTURE_POSTED";
-/// Of each so many messages one is also posted, and another one is refused by both flows' schemas.
-const EACH: u64 = 20;
 const TICK: Duration = Duration::from_millis(10);
-
-/// What is due to a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lot {
-    Stored,
-    StoredAndPosted,
-    DeadLetter,
-}
-
-/// By its place in the order of publishing.
-pub(super) fn lot(index: u64) -> Lot {
-    match index % EACH {
-        0 => Lot::StoredAndPosted,
-        7 => Lot::DeadLetter,
-        _ => Lot::Stored,
-    }
-}
-
-/// SQL that makes the two flows, at once: no reload sees only one.
-pub(super) fn flows(endpoint: &str) -> String {
-    format!(
-        r#"INSERT INTO flows (code, description, topic, action, payload_schema, endpoint_url) VALUES
-           ('{STORED}', '', 'torture/#', 'STORE_DB', '{{"n":"int","v":"float"}}', NULL),
-           ('{POSTED}', '', 'torture/posted', 'POST_ENDPOINT', '{{"n":"int"}}', '{endpoint}')"#
-    )
-}
-
-fn message(index: u64, payloads: Payloads) -> (&'static str, String) {
-    let number = match payloads {
-        Payloads::Distinct => index,
-        Payloads::Equal => 0,
-    };
-    match lot(index) {
-        Lot::Stored => ("torture/stored", format!(r#"{{"n":{number},"v":21.5}}"#)),
-        Lot::StoredAndPosted => ("torture/posted", format!(r#"{{"n":{number},"v":21.5}}"#)),
-        Lot::DeadLetter => ("torture/refused", format!(r#"{{"n":"{number}","v":21.5}}"#)),
-    }
-}
 
 /// Publishes at an even rate until it is told to stop.
 pub(super) struct Load {
@@ -110,8 +67,12 @@ async fn publish(
         let _handing_over = burst.lock().await;
         due += rate as f64 * TICK.as_secs_f64();
         while due >= 1.0 && *may_go.borrow() {
-            let (topic, payload) = message(index, payloads);
-            to.publish(topic, payload).await;
+            let message = Message::of(index, payloads);
+            if message.retain {
+                to.publish_retained(&message.topic, message.payload).await;
+            } else {
+                to.publish(&message.topic, message.payload).await;
+            }
             index += 1;
             due -= 1.0;
         }

@@ -26,7 +26,21 @@ pub struct Outcome {
     pub delivered: usize,
     /// Calls with a webhook-id that had been answered with 200 before.
     pub repeated_calls: usize,
-    /// Messages that both flows' schemas refuse.
+    /// Messages that the subscriber has received, with repetitions.
+    pub received: usize,
+    /// Messages that a flow was to publish, and that the subscriber has not.
+    pub published_lost: usize,
+    /// Messages that flows have held back.
+    pub held_back: usize,
+    /// Commands published.
+    pub commands: usize,
+    /// Commands that the interface's program has been given.
+    pub executed: usize,
+    /// Of those, the ones that it was given too late.
+    pub executed_late: usize,
+    /// Of those, the ones that it was given twice.
+    pub executed_twice: usize,
+    /// Messages that the flows' schemas refuse.
     pub dead: usize,
     /// Dead letters of messages that were good.
     pub unexpected_letters: usize,
@@ -65,6 +79,9 @@ impl Outcome {
         self.lost == 0
             && self.duplicated == 0
             && self.misordered == 0
+            && self.published_lost == 0
+            && self.executed_late == 0
+            && self.executed_twice == 0
             && self.unexpected_ends == 0
             && self.complaints.is_empty()
     }
@@ -140,12 +157,20 @@ impl Outcome {
             counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
         };
         let mut text = format!(
-            "{} (seed {}): {}; {} packets came again, {} calls were repeated\n",
+            "{} (seed {}): {}; {} packets came again, {} calls were repeated, {} messages held back\n  \
+             {} of {} commands executed, LATE {}, TWICE {}; {} published messages received, LOST {}\n",
             self.plan,
             self.seed,
             counts(&self.injected),
             self.redelivered,
-            self.repeated_calls
+            self.repeated_calls,
+            self.held_back,
+            self.executed,
+            self.commands,
+            self.executed_late,
+            self.executed_twice,
+            self.received,
+            self.published_lost
         );
         if !self.skipped.is_empty() {
             text.push_str(&format!(

@@ -1,6 +1,7 @@
 //! What a run works with: the gateway, what it lives on, and what looks at it from outside.
 
-use super::load;
+use super::commands;
+use super::lots;
 use super::plan::{BrokerKind, DatabaseKind, Plan};
 use crate::broker::Mosquitto;
 use crate::database::Database;
@@ -9,6 +10,7 @@ use crate::gateway::{Gateway, Home};
 use crate::proxy::Proxy;
 use crate::publisher::{Options, Publisher};
 use crate::server::{Kind, Server};
+use crate::subscriber::Subscriber;
 use crate::tmpfs::Tmpfs;
 use crate::{PATIENCE, http, until};
 use anyhow::{Context, ensure};
@@ -30,6 +32,8 @@ pub(super) struct Site {
     pub(super) server: Option<Server>,
     pub(super) database: Database,
     pub(super) endpoint: Endpoint,
+    /// Of what a flow publishes.
+    pub(super) subscriber: Subscriber,
     pub(super) disk: Option<Tmpfs>,
     pub(super) home: Home,
     memory: Memory,
@@ -53,6 +57,7 @@ impl Site {
         };
         let broker = mosquitto.as_ref().map(|_| proxy.port);
         home.configure(&configuration(broker, created.as_ref().map(|database| database.url.as_str())));
+        fs::write(home.path().join("bell.sh"), commands::PROGRAM)?;
         let mut gateway = home.start();
         gateway.wait_for_log(&["flows loaded"]);
         let database = match created {
@@ -60,12 +65,28 @@ impl Site {
             None => Database::sqlite(home.path()).await,
         };
         let endpoint = Endpoint::start(Answer::Status(200));
-        database.execute(&load::flows(&endpoint.url)).await;
+        for statement in lots::flows(&endpoint.url) {
+            database.execute(&statement).await;
+        }
         gateway.signal("HUP");
-        gateway.wait_for_log(&["flows reloaded", "added=2"]);
+        gateway.wait_for_log(&["flows reloaded", &format!("added={}", lots::FLOWS)]);
         let memory = Memory::watch(gateway.pid());
-        let site = Site { gateway: Some(gateway), proxy, mosquitto, server, database, endpoint, disk, home, memory };
-        site.wait_until_ready().await?;
+        let port = mosquitto.as_ref().map_or(home.mqtt, |broker| broker.port);
+        let subscriber = Subscriber::start(port, "service", lots::OUT);
+        let site = Site {
+            gateway: Some(gateway),
+            proxy,
+            mosquitto,
+            server,
+            database,
+            endpoint,
+            subscriber,
+            disk,
+            home,
+            memory,
+        };
+        until("the gateway is ready", async || site.is_ready().then_some(())).await;
+        site.wait_until_subscribed(0).await?;
         Ok(site)
     }
 
@@ -120,17 +141,22 @@ impl Site {
         Ok(())
     }
 
-    /// Time until messages can go end to end.
-    pub(super) async fn wait_until_ready(&self) -> anyhow::Result<Duration> {
-        let since = Instant::now();
-        while !block_in_place(|| http::is_ready(self.home.http)) {
-            ensure!(since.elapsed() < PATIENCE, "not ready after {PATIENCE:?}: {}", self.why_not_ready());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Ok(since.elapsed())
+    /// Whether messages can go end to end.
+    pub(super) fn is_ready(&self) -> bool {
+        block_in_place(|| http::is_ready(self.home.http))
     }
 
-    fn why_not_ready(&self) -> String {
+    /// Waits until the subscriber has subscribed more often than that.
+    pub(super) async fn wait_until_subscribed(&self, before: u64) -> anyhow::Result<()> {
+        let since = Instant::now();
+        while self.subscriber.received(|received| received.subscribed) <= before {
+            ensure!(since.elapsed() < PATIENCE, "the subscriber does not subscribe");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    pub(super) fn why_not_ready(&self) -> String {
         let answer = http::request(self.home.http, "GET", "/readyz");
         let log = self.gateway.as_ref().map(Gateway::log).unwrap_or_default();
         format!("{answer:?}\n{log}")
@@ -177,7 +203,8 @@ fn configuration(broker: Option<u16>, database: Option<&str>) -> String {
          [journal]\nsegment_size = \"4MiB\"\n\
          [endpoints]\nhttp_timeout = \"500ms\"\nretry = [\"0s\", {pauses}]\n[endpoints.breaker]\nrest = \"300ms\"\n\
          [dead_letters]\nmax_messages = 1000000\nmax_size = \"1GiB\"\n\
-         [supervision]\nbackoff = \"20ms\"\nmax_backoff = \"200ms\"\nmax_restarts = 100000\n"
+         [supervision]\nbackoff = \"20ms\"\nmax_backoff = \"200ms\"\nmax_restarts = 100000\n{}",
+        commands::SECTION
     )
 }
 

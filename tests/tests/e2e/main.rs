@@ -28,6 +28,7 @@ mod page;
 mod proxied;
 mod python;
 mod readings;
+mod restores;
 mod security;
 mod servers;
 mod sharing;

@@ -200,6 +200,7 @@ mod tests {
             received_at: 0,
             qos: QoS::AtLeastOnce,
             retain: false,
+            is_restored: false,
             origin: None,
             targets: &targets,
         };

@@ -489,6 +489,7 @@ fn replayed(
         via: SubscriptionIds::Any,
         unusable: None,
         kept_since: None,
+        is_restored: false,
         is_release: false,
     };
     let decisions = decide(&message, &found);

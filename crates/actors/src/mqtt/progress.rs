@@ -111,6 +111,7 @@ mod tests {
             via: SubscriptionIds::Any,
             unusable: None,
             kept_since: None,
+            is_restored: false,
             is_release: false,
         };
         MessageBatch { first: DeliveryTag { connection, number: first }, messages: vec![message; count], news: vec![] }

@@ -314,6 +314,7 @@ mod tests {
             via: hearthgate_domain::delivery::SubscriptionIds::Any,
             unusable: None,
             kept_since: None,
+            is_restored: false,
             is_release: false,
         };
         change(&mut message);

@@ -157,6 +157,7 @@ pub(super) mod tests {
             via: SubscriptionIds::Any,
             unusable: None,
             kept_since: None,
+            is_restored: false,
             is_release: false,
         }
     }

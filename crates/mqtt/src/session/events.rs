@@ -135,6 +135,7 @@ mod tests {
             via,
             unusable: None,
             kept_since: None,
+            is_restored: false,
             is_release: false,
         }
     }

@@ -73,6 +73,18 @@ impl JournalHandle {
         lock(&self.shared.runs).bound(position, left_by)
     }
 
+    /// Whether a run is one of this journal.
+    #[must_use]
+    pub fn knows_run(&self, run: Uuid) -> bool {
+        lock(&self.shared.runs).knows(run)
+    }
+
+    /// Whether a later run than this one was noted elsewhere: who knows this one alone is older than the journal.
+    #[must_use]
+    pub fn has_noted_after(&self, run: Uuid) -> bool {
+        lock(&self.shared.runs).has_noted_after(run)
+    }
+
     /// Whether somebody else has this journal too, a copy of it: we have noted our run elsewhere, and find there one that
     /// we do not know.
     #[must_use]

@@ -107,7 +107,7 @@ pub use crate::journal::handle::{ConsumerUsage, JournalHandle, JournalUsage};
 pub use crate::journal::recovery::report::{DamageKind, JournalDamage, JournalRecovery};
 pub use crate::journal::recovery::salvage::SalvagedEntry;
 pub use crate::journal::state::consumers::ConsumerStart;
-pub use crate::journal::state::latest::{FlowKey, LatestDigests};
+pub use crate::journal::state::latest::{FlowKey, LatestDigest, LatestDigests};
 pub use error::JournalError;
 pub use hold::SegmentHold;
 pub use reader::{EntryBatch, JournalReader, SkipReason, SkippedEntries};

@@ -27,6 +27,7 @@ fn append(journal: &mut Journal, count: usize) {
         received_at: 1,
         qos: QoS::AtLeastOnce,
         retain: false,
+        is_restored: false,
         origin: None,
         targets: &[],
     };

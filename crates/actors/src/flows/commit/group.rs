@@ -61,6 +61,17 @@ impl RouteDecision {
         }
     }
 
+    /// The payload that it is of.
+    pub(super) fn payload_of<'a>(&'a self, message: &'a InboundMessage) -> &'a [u8] {
+        match self {
+            RouteDecision::Element { payload, .. } => payload,
+            RouteDecision::Accepted(_)
+            | RouteDecision::KeptBack
+            | RouteDecision::Refused { .. }
+            | RouteDecision::Skipped { .. } => &message.payload,
+        }
+    }
+
     /// Whether the flow takes it, or this record of it.
     pub(crate) fn is_accepted(&self) -> bool {
         match self {

@@ -5,6 +5,7 @@
 //! the router's incarnations; whatever job runs here when the router dies is finished.
 
 mod group;
+mod retained;
 
 pub use group::{CommitGroup, CommitOutcome, RouteDecision, SettledMessage};
 
@@ -18,9 +19,10 @@ use hearthgate_domain::payload::JsonPayload;
 use hearthgate_domain::redelivery::{RedeliveryVerdict as Delivery, SenderNote};
 use hearthgate_mqtt::link::{DeliveryTag, SenderEvent, SenderNews};
 use hearthgate_storage::journal::{
-    DroppedEntries, EntryTarget, Journal, JournalEntry, JournalError, JournalUsage, LatestDigests, Seq, TargetVerdict,
-    UnstoredNote, content_hash, topic_hash,
+    DroppedEntries, EntryTarget, Journal, JournalEntry, JournalError, JournalUsage, Seq, TargetVerdict, UnstoredNote,
+    content_hash,
 };
+use retained::{LastStored, digests};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -133,6 +135,7 @@ impl JournalCommitter {
                 received_at: message.received_at,
                 qos: message.qos,
                 retain: message.retain,
+                is_restored: message.is_restored,
                 // What a sender may send again is the whole message: a note tells of it.
                 origin: message.origin.filter(|_| element.is_none()),
                 targets: &targets[range],
@@ -163,10 +166,8 @@ impl JournalCommitter {
         let mut has_new_flow = false;
         for prepared in messages.iter().filter(|prepared| !prepared.passed_over) {
             let message = group.inbound(prepared);
-            for decision in &group.decisions[prepared.decisions.clone()] {
-                let Some(flow) = decision.flow_key() else { continue };
-                let content = content_hash(&message.topic, payload_of(message, decision));
-                has_new_flow |= self.journal.latest().put(flow, topic_hash(&message.topic), content);
+            for (flow, topic, digest) in digests(message, &group.decisions[prepared.decisions.clone()]) {
+                has_new_flow |= self.journal.latest().put(flow, topic, digest);
             }
         }
         if has_new_flow && let Err(reason) = self.journal.keep_latest() {
@@ -313,23 +314,18 @@ impl JournalCommitter {
         self.is_waiting = true;
         let mut seq = self.journal.next_seq();
         let mut heard = Hearing::default();
-        let mut retained = HashMap::new();
-        for (index, prepared) in messages.iter_mut().enumerate() {
+        let has_retained = batches.iter().any(|part| part.batch.messages.iter().any(|message| message.retain));
+        let mut last_stored = LastStored::new(has_retained);
+        for prepared in messages.iter_mut() {
             heard.until(batches, prepared.batch, prepared.message, |news| self.hear(news));
             let message = &batches[prepared.batch].batch.messages[prepared.message];
             let decisions = &mut decisions[prepared.decisions.clone()];
             let gates = &mut self.gates;
-            let latest = self.journal.latest();
-            // The others cost nothing.
-            let retained_ones = decisions.iter().filter(|_| message.retain);
-            let known: Vec<bool> = retained_ones
-                .map(|decision| is_known(message, decision, decisions, latest, (&mut retained, index)))
-                .collect();
+            let known = last_stored.known(self.journal.latest(), message, decisions);
             let mut take = || {
-                for (decision, _) in decisions.iter_mut().zip(&known).filter(|(_, is_known)| **is_known) {
-                    *decision = RouteDecision::KeptBack;
-                }
+                known.iter().for_each(|index| decisions[*index] = RouteDecision::KeptBack);
                 gates.keep_back(message, decisions);
+                last_stored.follow(message, decisions);
                 let is_kept_back = |decision: &RouteDecision| matches!(decision, RouteDecision::KeptBack);
                 let entries = count_entries(decisions);
                 written.kept_back += usize::from(entries == 0 && decisions.iter().any(is_kept_back));
@@ -399,6 +395,7 @@ impl JournalCommitter {
             received_at: message.received_at,
             qos: message.qos,
             retain: message.retain,
+            is_restored: message.is_restored,
             origin: None,
             targets,
         };
@@ -447,49 +444,11 @@ impl JournalCommitter {
     }
 }
 
-/// In a group, which message was the first of a flow with a topic and content.
-type FirstOfGroup = HashMap<(Option<i64>, u64, u64), usize>;
-
-/// Whether a retained message has come before and the flow has stored it then, or will do so with this group; or, where the
-/// flow wants the first one only, whether there was one.
-fn is_known(
-    message: &InboundMessage,
-    decision: &RouteDecision,
-    decisions: &[RouteDecision],
-    latest: &LatestDigests,
-    (group, index): (&mut FirstOfGroup, usize),
-) -> bool {
-    let Some(flow) = decision.flow_key() else { return false };
-    // Of several records the journal knows the last one.
-    let is_same = |other: &&RouteDecision| other.flow_key() == Some(flow);
-    let last = decisions.iter().rev().find(is_same).unwrap_or(decision);
-    let (topic, content) = (topic_hash(&message.topic), content_hash(&message.topic, payload_of(message, last)));
-    let known = latest.get(flow, topic);
-    let is_first_only = matches!(decision, RouteDecision::Accepted(flow) if flow.retained == RetainedPolicy::FirstOnly && !has_key(flow));
-    let first = *group.entry((flow.id, topic, content)).or_insert(index);
-    known == Some(content) || (is_first_only && known.is_some()) || first != index
-}
-
 /// A target of which only a part is due again, if it says which.
 fn only_part(target: EntryTarget<'_>, part: Option<ActionKind>) -> EntryTarget<'_> {
     match (target.verdict, part) {
         (TargetVerdict::Accepted(_), Some(part)) => EntryTarget { verdict: TargetVerdict::Replayed(part), ..target },
         _ => target,
-    }
-}
-
-fn has_key(flow: &Flow) -> bool {
-    flow.reading.as_ref().is_some_and(|reading| reading.has_key())
-}
-
-/// The payload that a decision is of.
-fn payload_of<'a>(message: &'a InboundMessage, decision: &'a RouteDecision) -> &'a [u8] {
-    match decision {
-        RouteDecision::Element { payload, .. } => payload,
-        RouteDecision::Accepted(_)
-        | RouteDecision::KeptBack
-        | RouteDecision::Refused { .. }
-        | RouteDecision::Skipped { .. } => &message.payload,
     }
 }
 
@@ -538,7 +497,7 @@ impl Gates {
     /// Turns the decision of each flow that keeps this message, or this record of it, back.
     fn keep_back(&mut self, message: &InboundMessage, decisions: &mut [RouteDecision]) {
         for decision in decisions {
-            let payload = payload_of(message, decision);
+            let payload = decision.payload_of(message);
             let passes = match &*decision {
                 RouteDecision::Accepted(flow) => self.passes(flow, message, payload),
                 RouteDecision::Element { decision: inner, .. } => match &**inner {

@@ -28,6 +28,7 @@ fn message(packet_id: u16, bytes: usize) -> InboundMessage {
         via: SubscriptionIds::Any,
         unusable: None,
         kept_since: None,
+        is_restored: false,
         is_release: false,
     }
 }
@@ -278,6 +279,43 @@ fn a_retained_message_is_stored_once_by_each_flow_and_by_a_new_one_too() {
     let changed = InboundMessage { payload: Bytes::from_static(br#"{"n":1}"#), ..again };
     assert_eq!(appended(vec![(changed.clone(), vec![first])]), 1);
     assert_eq!(appended(vec![(changed, vec![flow(1, "FIRST", r#"{"retained":"first_only"}"#)])]), 0);
+}
+
+#[test]
+fn a_retained_message_that_comes_with_the_one_that_was_published_is_stored_once() {
+    let folder = TempDir::new().unwrap();
+    let flows = || vec![flow(1, "FIRST", "{}")];
+    let live =
+        |payload: &'static [u8]| InboundMessage { payload: Bytes::from_static(payload), origin: None, ..message(1, 0) };
+    let kept = |payload| InboundMessage { retain: true, ..live(payload) };
+    let sent = [live(b"{}"), live(br#"{"n":1}"#), kept(br#"{"n":1}"#), live(br#"{"n":1}"#)];
+    let sent = sent.into_iter().map(|message| (message, flows())).collect();
+    assert_eq!(open_desk(folder.path()).write(&mut batch(1, sent)).unwrap().appended, 3, "equal readings are two");
+}
+
+#[test]
+fn what_the_broker_had_from_before_its_process_is_stored_once_whichever_comes_first() {
+    let flows = || vec![flow(1, "FIRST", "{}")];
+    let live = |payload: &'static [u8], dup| {
+        let origin = Some(MessageOrigin { session: 1, packet_id: 1, dup });
+        InboundMessage { payload: Bytes::from_static(payload), origin, ..message(1, 0) }
+    };
+    let restored = |payload| InboundMessage { retain: true, is_restored: true, origin: None, ..live(payload, false) };
+    // Each line is a process of its own.
+    let appended = |lines: &[InboundMessage]| {
+        let folder = TempDir::new().unwrap();
+        let write = |(index, line): (usize, &InboundMessage)| {
+            let mut group = batch(index as u64 + 1, vec![(line.clone(), flows())]);
+            open_desk(folder.path()).write(&mut group).unwrap().appended
+        };
+        lines.iter().enumerate().map(write).collect::<Vec<_>>()
+    };
+    // The store was ahead of the journal: the publisher has no acknowledgement, and sends it again.
+    assert_eq!(appended(&[restored(b"{}"), restored(b"{}"), live(b"{}", true)]), [1, 0, 0]);
+    assert_eq!(appended(&[restored(b"{}"), live(b"{}", true), live(b"{}", false)]), [1, 0, 1], "another reading");
+    assert_eq!(appended(&[restored(b"{}"), live(b"{}", false), live(b"{}", true)]), [1, 1, 0], "of the second");
+    // The journal was ahead of the store.
+    assert_eq!(appended(&[live(b"{}", false), live(br#"{"n":1}"#, false), restored(b"{}")]), [1, 1, 0]);
 }
 
 #[test]

@@ -205,6 +205,7 @@ mod tests {
             via,
             unusable: None,
             kept_since: None,
+            is_restored: false,
             is_release: false,
         }
     }

@@ -175,6 +175,7 @@ impl BrokerState {
         for message in restored.retained {
             self.retained.set(message, usize::MAX, usize::MAX);
         }
+        self.retained.set_restored();
         self.next_number = restored.next_number;
         for stored in restored.sessions {
             let ClientIdentity { user, client_id } = &stored.identity;
@@ -270,7 +271,7 @@ impl BrokerState {
     fn send_retained_to_gateway(&mut self, filter: &str, qos: QoS) {
         let received_at = now_micros();
         for message in self.retained.matching(filter, Instant::now()) {
-            let qos = message.qos.min(qos);
+            let (qos, is_restored) = (message.qos.min(qos), self.retained.is_restored(&message.topic));
             let Some(gateway) = &mut self.gateway else { return };
             let (topic, payload) = (message.topic.clone(), message.payload.clone());
             let inbound = InboundMessage {
@@ -278,6 +279,7 @@ impl BrokerState {
                 payload,
                 qos,
                 retain: true,
+                is_restored,
                 received_at,
                 origin: None,
                 via: SubscriptionIds::Any,

@@ -135,6 +135,7 @@ impl BrokerState {
             via: SubscriptionIds::Any,
             unusable: None,
             kept_since: None,
+            is_restored: false,
             is_release: false,
         };
         let ticket = gateway.push(inbound, waits, begins);

@@ -13,6 +13,8 @@ pub(crate) struct RetainedMessages {
     messages: BTreeMap<Arc<str>, Entry>,
     bytes: usize,
     last: u64,
+    /// The last one that came from the store.
+    restored: u64,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,16 @@ impl RetainedMessages {
         self.last += 1;
         self.messages.insert(message.topic.clone(), Entry { message, sequence: self.last });
         true
+    }
+
+    /// All that is there came from the store.
+    pub(crate) fn set_restored(&mut self) {
+        self.restored = self.last;
+    }
+
+    /// Whether a topic's message came from the store, and nothing since.
+    pub(crate) fn is_restored(&self, topic: &str) -> bool {
+        self.messages.get(topic).is_some_and(|entry| entry.sequence <= self.restored)
     }
 
     /// How many there are.

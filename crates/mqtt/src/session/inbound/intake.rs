@@ -110,6 +110,7 @@ impl InboundWindow {
                 via,
                 unusable: None,
                 kept_since: None,
+                is_restored: false,
                 is_release: false,
             },
             begins,
@@ -171,6 +172,7 @@ impl InboundWindow {
             via: SubscriptionIds::Any,
             unusable: None,
             kept_since: None,
+            is_restored: false,
             is_release: true,
         }
     }

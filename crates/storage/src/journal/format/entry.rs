@@ -16,6 +16,8 @@ const ENTRY_LIMIT: u64 = 300 << 20;
 const RETAIN: u8 = 1 << 2;
 const DUP: u8 = 1 << 3;
 const HAS_ORIGIN: u8 = 1 << 4;
+/// Not set in what earlier versions wrote.
+const IS_RESTORED: u8 = 1 << 5;
 const REFUSED: u8 = 1;
 const HAS_FLOW: u8 = 2;
 /// Which part of an accepted message is replayed; none for an ordinary one.
@@ -37,6 +39,8 @@ pub struct JournalEntry<'a> {
     pub qos: QoS,
     /// Whether it was a retained one.
     pub retain: bool,
+    /// Whether it was a retained one that the embedded broker had from before its process.
+    pub is_restored: bool,
     /// Who may send it again; absent at QoS 0.
     pub origin: Option<MessageOrigin>,
     /// Whom it is for, and what was decided.
@@ -112,6 +116,8 @@ pub struct StoredEntry<'a> {
     pub qos: QoS,
     /// Whether it was a retained one.
     pub retain: bool,
+    /// Whether it was a retained one that the embedded broker had from before its process.
+    pub is_restored: bool,
     /// Who may send it again.
     pub origin: Option<MessageOrigin>,
     /// Whom it is for.
@@ -190,6 +196,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, entry: &JournalEntry<'_>, length: usize)
     let origin = entry.origin.unwrap_or(MessageOrigin { session: 0, packet_id: 0, dup: false });
     let mut flags = u8::from(entry.qos);
     flags |= if entry.retain { RETAIN } else { 0 };
+    flags |= if entry.is_restored { IS_RESTORED } else { 0 };
     flags |= if origin.dup { DUP } else { 0 };
     flags |= if entry.origin.is_some() { HAS_ORIGIN } else { 0 };
     let mut header = [0; ENTRY_HEADER];
@@ -271,8 +278,8 @@ pub(crate) fn decode(body: &[u8], seq: Seq) -> Option<(StoredEntry<'_>, usize)> 
     let topic = std::str::from_utf8(fields.take(topic_len)?).ok()?;
     let payload = fields.take(payload_len)?;
     let origin = (flags & HAS_ORIGIN != 0).then_some(MessageOrigin { session, packet_id, dup: flags & DUP != 0 });
-    let (qos, retain) = (QoS::try_from(flags & 3).ok()?, flags & RETAIN != 0);
-    Some((StoredEntry { seq, topic, payload, received_at, qos, retain, origin, targets }, length))
+    let (qos, retain, is_restored) = (QoS::try_from(flags & 3).ok()?, flags & RETAIN != 0, flags & IS_RESTORED != 0);
+    Some((StoredEntry { seq, topic, payload, received_at, qos, retain, is_restored, origin, targets }, length))
 }
 
 /// As [`decode`], for bytes that may be damaged: an entry's parts must fill it to the last byte.

@@ -189,6 +189,7 @@ impl CommitDraft {
                 received_at: 1,
                 qos: QoS::AtLeastOnce,
                 retain: false,
+                is_restored: false,
                 origin: Some(*origin),
                 targets: TARGETS,
             })

@@ -38,7 +38,7 @@ impl SegmentFile {
     }
 
     pub(super) fn created_at(&self) -> UnixMicros {
-        self.header.map_or(UnixMicros::MIN, |header| header.created_at)
+        self.header.map_or(0, |header| header.created_at)
     }
 
     pub(super) fn failed(&self, attempted: &'static str) -> impl Fn(io::Error) -> JournalError {

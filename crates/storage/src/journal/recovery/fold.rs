@@ -9,7 +9,7 @@ use crate::journal::format::scan::{FoundGroup, ScanWindow};
 use crate::journal::format::{FieldReader, GroupHeader, GroupKind, SEGMENT_HEADER, SegmentSalt};
 use crate::journal::state::redelivery::WindowSnapshot;
 use crate::journal::state::{SegmentIndex, SegmentView};
-use crate::journal::{FlowKey, JournalError, LatestDigests, Seq, content_hash, topic_hash};
+use crate::journal::{FlowKey, JournalError, LatestDigest, LatestDigests, Seq, content_hash, topic_hash};
 use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::redelivery::RedeliveryWindow;
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ pub(super) struct FoldedState {
     pub(super) latest: LatestDigests,
     /// Notes that belong before entries that are still to come.
     pending: VecDeque<UnstoredNote>,
-    /// When the last segment was begun, by the journal's clock.
+    /// When the segment that was read last was begun, by the journal's clock; 0 if none says so.
     pub(super) newest: UnixMicros,
 }
 
@@ -61,11 +61,11 @@ pub(super) fn read_owed(
     let from = index.place_of(through).min(files.len() - 1);
     for (place, file) in files.iter().enumerate().skip(from) {
         let SegmentView { bytes, end, .. } = index.segments[place];
+        folded.newest = folded.newest.max(file.created_at());
         fold(file, file.salt(id), bytes, end, &mut folded, &mut index)?;
         folded.play_before(Seq::MAX);
     }
     if let Some(last) = index.segments.back_mut() {
-        folded.newest = folded.newest.max(last.newest);
         last.newest = folded.newest;
     }
     Ok((index, folded))
@@ -119,7 +119,9 @@ fn apply(header: &GroupHeader, body: &[u8], folded: &mut FoldedState, index: &mu
                 if seq >= folded.from {
                     for target in entry.targets.iter().filter(|target| target.is_fresh()) {
                         let flow = FlowKey { id: target.flow_id, code: None };
-                        folded.latest.put(flow, topic_hash(entry.topic), content_hash(entry.topic, entry.payload));
+                        let content = content_hash(entry.topic, entry.payload);
+                        let digest = LatestDigest::new(content, entry.is_restored);
+                        folded.latest.put(flow, topic_hash(entry.topic), digest);
                     }
                 }
                 if let Some(origin) = entry.origin.filter(|_| seq >= folded.from) {

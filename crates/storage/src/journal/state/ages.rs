@@ -15,8 +15,11 @@ pub(crate) struct SegmentAges {
 }
 
 impl SegmentAges {
-    /// The entry `seq` came in at `at`.
+    /// The entry `seq` came in at `at`. A time from before 1970 is none: of a segment whose header was damaged.
     pub(crate) fn note(&mut self, seq: Seq, at: UnixMicros) {
+        if at <= 0 {
+            return;
+        }
         let due = self.samples.back().is_none_or(|(last, when)| *last < seq && at - when >= self.spacing.max(SPACING));
         if !due {
             return;

@@ -10,12 +10,17 @@ use std::collections::HashMap;
 /// Topics that are remembered at least; at most twice as many, in 8 MB at most.
 const TOPICS: usize = 50_000;
 
+/// In the file: the flow has a number.
+const FILE_HAS_ID: u8 = 1;
+/// In the file: see [`LatestDigest::is_restored`]. Earlier versions did not write it.
+const FILE_IS_RESTORED: u8 = 2;
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct LatestDigests {
     /// Two generations: when the young one is full it becomes the old one, and what was old and not stored since is gone.
-    young: HashMap<Place, u64>,
-    old: HashMap<Place, u64>,
+    young: HashMap<Place, LatestDigest>,
+    old: HashMap<Place, LatestDigest>,
     /// Digests of the codes that flows had: a number may be given to another flow.
     codes: HashMap<i64, u64>,
 }
@@ -32,10 +37,38 @@ pub struct FlowKey {
     pub code: Option<u64>,
 }
 
-impl LatestDigests {
-    /// Digest of what the flow stored last of a topic.
+/// What a flow stored last of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LatestDigest(u64);
+
+/// Whether it was a restored one; the content's own lowest bit is not kept.
+const IS_RESTORED: u64 = 1;
+
+impl LatestDigest {
+    /// Of a message with this digest. `is_restored` says that it came because the embedded broker had kept it since before
+    /// this process, so that its publisher may yet send it again.
     #[must_use]
-    pub fn get(&self, flow: FlowKey, topic: u64) -> Option<u64> {
+    pub fn new(content: u64, is_restored: bool) -> Self {
+        LatestDigest((content & !IS_RESTORED) | u64::from(is_restored))
+    }
+
+    /// Whether it had this content.
+    #[must_use]
+    pub fn has(self, content: u64) -> bool {
+        (self.0 ^ content) & !IS_RESTORED == 0
+    }
+
+    /// See [`LatestDigest::new`].
+    #[must_use]
+    pub fn is_restored(self) -> bool {
+        self.0 & IS_RESTORED != 0
+    }
+}
+
+impl LatestDigests {
+    /// What the flow stored last of a topic.
+    #[must_use]
+    pub fn get(&self, flow: FlowKey, topic: u64) -> Option<LatestDigest> {
         if self.is_other(flow) {
             return None;
         }
@@ -43,9 +76,9 @@ impl LatestDigests {
         self.young.get(&place).or_else(|| self.old.get(&place)).copied()
     }
 
-    /// The flow has stored a message of this topic with this content. Tells whether its code is new, which the entries of the
-    /// journal do not tell: see [`Journal::keep_latest`](super::super::Journal::keep_latest).
-    pub fn put(&mut self, flow: FlowKey, topic: u64, content: u64) -> bool {
+    /// The flow has stored a message of this topic. Tells whether its code is new, which the entries of the journal do not
+    /// tell: see [`Journal::keep_latest`](super::super::Journal::keep_latest).
+    pub fn put(&mut self, flow: FlowKey, topic: u64, content: LatestDigest) -> bool {
         if self.is_other(flow) {
             self.young.retain(|(id, _), _| *id != flow.id);
             self.old.retain(|(id, _), _| *id != flow.id);
@@ -85,10 +118,12 @@ impl LatestDigests {
         }
         out.extend_from_slice(&((self.old.len() + self.young.len()) as u32).to_le_bytes());
         for ((id, topic), content) in self.old.iter().chain(&self.young) {
-            out.push(u8::from(id.is_some()));
+            let has_id = if id.is_some() { FILE_HAS_ID } else { 0 };
+            let is_restored = if content.is_restored() { FILE_IS_RESTORED } else { 0 };
+            out.push(has_id | is_restored);
             out.extend_from_slice(&id.unwrap_or_default().to_le_bytes());
             out.extend_from_slice(&topic.to_le_bytes());
-            out.extend_from_slice(&content.to_le_bytes());
+            out.extend_from_slice(&content.0.to_le_bytes());
         }
     }
 
@@ -99,9 +134,10 @@ impl LatestDigests {
             latest.codes.insert(fields.i64()?, fields.u64()?);
         }
         for _ in 0..fields.u32()? {
-            let (has_id, id) = (fields.u8()? != 0, fields.i64()?);
-            let flow = FlowKey { id: has_id.then_some(id), code: None };
-            latest.put(flow, fields.u64()?, fields.u64()?);
+            let (flags, id) = (fields.u8()?, fields.i64()?);
+            let flow = FlowKey { id: (flags & FILE_HAS_ID != 0).then_some(id), code: None };
+            let (topic, content) = (fields.u64()?, fields.u64()?);
+            latest.put(flow, topic, LatestDigest::new(content, flags & FILE_IS_RESTORED != 0));
         }
         Some(latest)
     }
@@ -111,39 +147,43 @@ impl LatestDigests {
 mod tests {
     use super::*;
 
+    fn live(content: u64) -> LatestDigest {
+        LatestDigest::new(content, false)
+    }
+
     const FLOW: FlowKey = FlowKey { id: Some(1), code: Some(70) };
 
     #[test]
     fn the_last_of_each_topic_is_known_to_its_flow_and_comes_back_from_a_file() {
         let mut latest = LatestDigests::default();
-        latest.put(FLOW, 5, 50);
-        latest.put(FLOW, 5, 51);
-        latest.put(FlowKey { id: None, code: None }, 5, 52);
+        latest.put(FLOW, 5, live(50));
+        latest.put(FLOW, 5, LatestDigest::new(51, true));
+        latest.put(FlowKey { id: None, code: None }, 5, live(52));
         let mut bytes = Vec::new();
         latest.encode(&mut bytes);
         let latest = LatestDigests::decode(&mut FieldReader(&bytes)).unwrap();
-        assert_eq!((latest.get(FLOW, 5), latest.get(FLOW, 6)), (Some(51), None));
+        assert_eq!((latest.get(FLOW, 5), latest.get(FLOW, 6)), (Some(LatestDigest::new(51, true)), None));
         assert_eq!(latest.get(FlowKey { id: Some(2), code: None }, 5), None);
-        assert_eq!(latest.get(FlowKey { id: None, code: None }, 5), Some(52));
+        assert_eq!(latest.get(FlowKey { id: None, code: None }, 5), Some(live(52)));
     }
 
     #[test]
     fn a_flow_that_has_the_number_of_another_one_knows_nothing_of_it() {
         let mut latest = LatestDigests::default();
-        latest.put(FLOW, 5, 50);
+        latest.put(FLOW, 5, live(50));
         let other = FlowKey { code: Some(71), ..FLOW };
         assert_eq!(latest.get(other, 5), None);
-        latest.put(other, 6, 60);
-        assert_eq!((latest.get(other, 5), latest.get(other, 6)), (None, Some(60)));
+        latest.put(other, 6, live(60));
+        assert_eq!((latest.get(other, 5), latest.get(other, 6)), (None, Some(live(60))));
     }
 
     #[test]
     fn the_memory_is_bounded() {
         let mut latest = LatestDigests::default();
         for topic in 0..TOPICS as u64 * 3 {
-            latest.put(FlowKey { id: Some((topic % 700) as i64), code: Some(1) }, topic, 1);
+            latest.put(FlowKey { id: Some((topic % 700) as i64), code: Some(1) }, topic, live(1));
         }
         assert!(latest.young.len() + latest.old.len() <= 2 * TOPICS && latest.codes.len() <= 700);
-        assert_eq!(latest.get(FlowKey { id: Some(149_999 % 700), code: Some(1) }, 149_999), Some(1));
+        assert_eq!(latest.get(FlowKey { id: Some(149_999 % 700), code: Some(1) }, 149_999), Some(live(1)));
     }
 }

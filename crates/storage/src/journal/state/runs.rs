@@ -119,6 +119,12 @@ impl JournalRuns {
         parted.map_or(position, |parted| position.min(parted.first - 1))
     }
 
+    /// Whether a later run than this one was noted elsewhere.
+    pub(in crate::journal) fn has_noted_after(&self, run: Uuid) -> bool {
+        let at = |id: Uuid| self.runs.iter().position(|run| run.id == id);
+        at(run).is_some_and(|known| self.noted.and_then(at).is_some_and(|noted| noted > known))
+    }
+
     /// Whether this is a run of this journal.
     pub(in crate::journal) fn knows(&self, run: Uuid) -> bool {
         self.runs.iter().any(|known| known.id == run)
@@ -168,7 +174,9 @@ mod tests {
         first.note().unwrap();
         copy(dir.path(), older.path());
         let mut second = JournalRuns::open(dir.path(), 11, 1);
+        assert!(!second.has_noted_after(first.current().unwrap()));
         second.note().unwrap();
+        assert!(second.has_noted_after(first.current().unwrap()), "who has the first one is older");
         let left_by = second.current();
         assert_eq!(second.bound(1_010, left_by), 1_010, "its own");
 

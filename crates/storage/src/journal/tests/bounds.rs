@@ -102,6 +102,19 @@ fn old_entries_make_a_journal_full_or_go_by_policy() {
 }
 
 #[test]
+fn what_waits_over_a_restart_is_no_older_than_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || JournalOptions { max_age: Some(Duration::from_secs(100)), ..small() };
+    let mut journal = fresh(dir.path(), options());
+    append_numbered(&mut journal, 3);
+    drop(journal);
+    let (mut journal, _) = Journal::open(dir.path(), options()).unwrap();
+    assert_eq!(append_numbered(&mut journal, 1), 4..5, "it is not full");
+    journal.clock.advance(101 * 1_000_000);
+    assert!(matches!(journal.append(&[entry("a", b"", 0)]), Err(JournalError::Full { too_old: true, .. })));
+}
+
+#[test]
 fn options_that_make_no_sense_are_refused_in_words() {
     let dir = tempfile::tempdir().unwrap();
     for options in [

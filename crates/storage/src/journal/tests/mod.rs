@@ -37,7 +37,16 @@ fn origin(session: u64, packet_id: u16) -> Option<MessageOrigin> {
 }
 
 fn entry<'a>(topic: &'a str, payload: &'a [u8], received_at: UnixMicros) -> JournalEntry<'a> {
-    JournalEntry { topic, payload, received_at, qos: QoS::AtLeastOnce, retain: false, origin: None, targets: ACCEPTED }
+    JournalEntry {
+        topic,
+        payload,
+        received_at,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        is_restored: false,
+        origin: None,
+        targets: ACCEPTED,
+    }
 }
 
 /// Appends entries whose payloads are their numbers, and syncs.

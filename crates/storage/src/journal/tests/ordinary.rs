@@ -22,6 +22,7 @@ fn an_entry_comes_back_as_it_was_appended() {
         received_at: -5,
         qos: QoS::ExactlyOnce,
         retain: true,
+        is_restored: true,
         origin,
         targets: &targets,
     };

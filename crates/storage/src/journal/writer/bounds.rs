@@ -61,7 +61,8 @@ impl Journal {
         let limit = micros(limit);
         self.drop_while(now, |journal| {
             let index = lock(&journal.shared.index);
-            index.segments.front().is_some_and(|front| front.end > front.base && now - front.newest > limit)
+            let is_old = |front: &SegmentView| front.newest > 0 && now - front.newest > limit;
+            index.segments.front().is_some_and(|front| front.end > front.base && is_old(front))
         })
     }
 

@@ -49,12 +49,19 @@ impl FollowedPosition {
                 "the journal is older than the database, or a copy: its entries from that number on are other ones than \
                  those that the database has, and are written"
             );
-        } else if position < self.released() {
+        } else if position < self.released() || left_by.is_some_and(|run| self.journal.has_noted_after(run)) {
             tracing::warn!(
                 database = label,
                 position,
                 written = self.released(),
                 "the database is older than the journal: what the journal still has of the entries since then is written again"
+            );
+        } else if left_by.is_some_and(|run| !self.journal.knows_run(run)) {
+            tracing::warn!(
+                database = label,
+                position,
+                "the database was last written with another copy of this journal: what each of the two has from before \
+                 stays as it is, and what comes in from now on is written"
             );
         }
         holds
