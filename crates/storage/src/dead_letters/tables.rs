@@ -1,4 +1,5 @@
-//! The tables of the file of dead letters.
+//! The tables of the file of dead letters. Where they are as they should be, nothing of this writes: a full disk keeps no
+//! gateway from starting.
 
 pub(super) const LETTERS: &str = "
 CREATE TABLE IF NOT EXISTS dead_letters (
@@ -28,7 +29,6 @@ CREATE TABLE IF NOT EXISTS totals (
     evicted INTEGER NOT NULL
 );
 INSERT OR IGNORE INTO totals VALUES (1, 0, 0, 0);
-PRAGMA user_version = 3;
 ";
 
 /// What messages were accepted for, which version 2 did not keep.
