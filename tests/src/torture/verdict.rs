@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// Nothing more comes for so long: all that comes has come.
 const QUIET: Duration = Duration::from_millis(700);
+/// The same where it must be certain: what waits for a database that was away is tried again after pauses.
+const SETTLED: Duration = Duration::from_secs(4);
 /// Rows that are read at once.
 const PAGE: i64 = 50_000;
 
@@ -44,7 +46,7 @@ pub(super) async fn wait_until_settled(driver: &Driver<'_>) -> anyhow::Result<u6
         if now != last {
             (last, since) = (now, Instant::now());
         }
-        if now.0 >= taken && since.elapsed() > QUIET {
+        if now.0 >= taken && since.elapsed() > SETTLED {
             return Ok(now.0);
         }
         // What it has acknowledged and is not there in the end, is counted in the end.
