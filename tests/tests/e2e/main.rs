@@ -5,6 +5,7 @@
 mod broker_away;
 mod brokers;
 mod certificates;
+mod changed_tables;
 mod clients;
 mod clock;
 mod crash;

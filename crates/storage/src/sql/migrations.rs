@@ -28,7 +28,8 @@ pub struct MigrationReport {
 }
 
 impl Database {
-    /// Applies the migrations that this database lacks. Base tables that exist are left as they are.
+    /// Applies the migrations that this database lacks, and makes base tables anew that somebody dropped. Those that exist are
+    /// left as they are.
     ///
     /// # Errors
     /// The account may not create tables (kind `Permission`), or a statement failed.
@@ -51,6 +52,8 @@ impl Database {
         })?;
         if created {
             self.note_samples_due().await?;
+        } else if !self.layout.base_is_complete() {
+            self.restore_base().await?;
         }
         self.reinspect().await?;
         if created {
@@ -58,6 +61,21 @@ impl Database {
             self.make_index().await?;
         }
         Ok(MigrationReport { applied: self.layout.applied.difference(&before).copied().collect(), created })
+    }
+
+    /// Somebody dropped a base table: migrations that were applied are not applied again. Those of base tables are safe to
+    /// repeat, and leave what is there.
+    async fn restore_base(&self) -> Result<(), DatabaseError> {
+        let last = match &self.inner.pools {
+            ConnectionPools::MySql(_) => 3,
+            ConnectionPools::Sqlite { .. } | ConnectionPools::Postgres(_) => 1,
+        };
+        for migration in migrator(&self.inner.pools).iter().filter(|migration| migration.version <= last) {
+            let statements = sqlx::AssertSqlSafe(migration.sql.as_str().to_owned());
+            on_pool!(&self.inner.pools, pool => sqlx::raw_sql(statements).execute(pool).await.map(drop))
+                .attempted(format!("make the base tables of {} anew", self.label()))?;
+        }
+        Ok(())
     }
 
     /// All migrations that this program knows, and which of them this database has.

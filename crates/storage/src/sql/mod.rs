@@ -6,6 +6,7 @@
 
 mod change_log;
 mod changes;
+mod column_fit;
 mod copy;
 mod encryption;
 mod error;
@@ -156,16 +157,13 @@ impl Database {
         self.layout.is_empty()
     }
 
-    /// Looks whether a flow's own table is there with every column that is written.
+    /// Looks whether a flow's own table can take its rows; none when it can, or will once the gateway has made what is
+    /// missing; or else what is wrong and what helps.
     ///
     /// # Errors
-    /// What the database says is missing, or it can't be asked.
-    pub async fn check_table(&self, table: &TypedTable) -> Result<(), DatabaseError> {
-        let query = table.probe(self.dialect());
-        pools::on_pool!(&self.inner.pools, pool => {
-            let asked = sqlx::raw_sql(sqlx::AssertSqlSafe(query)).execute(pool).await;
-            asked.map(drop).attempted(format!("look at the table {}", table.name()))
-        })
+    /// The database can't be asked.
+    pub async fn check_table(&self, table: &TypedTable) -> Result<Option<String>, DatabaseError> {
+        self.table_problem(table, self.makes_tables()).await
     }
 
     /// Closes the connections once those in use are given back.

@@ -31,8 +31,9 @@ const INDEXED_LEVELS: usize = 4;
 /// Columns beyond which no database takes a row of this kind.
 const COLUMN_LIMIT: usize = 500;
 
+/// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ColumnKind {
+pub(crate) enum ColumnKind {
     Text,
     Real,
     Integer,
@@ -243,6 +244,16 @@ impl TypedTable {
         })
     }
 
+    /// Each column that is written beside the named ones: those that every table has.
+    pub(crate) fn own_columns<'a>() -> impl Iterator<Item = &'a str> {
+        OWN_COLUMNS.into_iter().skip(1)
+    }
+
+    /// The columns of the schema and the named levels, with what they hold.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (&str, ColumnKind)> {
+        self.columns.iter().map(|column| (&*column.name, column.kind))
+    }
+
     /// Whether rows may have a time of their event.
     pub(crate) fn has_event_time(&self) -> bool {
         self.has_event_time
@@ -264,17 +275,9 @@ impl TypedTable {
         TypedRow { table: Arc::clone(self), event_time, values }
     }
 
-    /// A query that fails unless the table has every column that is written. The names are qualified: SQLite takes an
-    /// unknown quoted name for a text.
-    pub(crate) fn probe(&self, dialect: SqlDialect) -> String {
-        let names = OWN_COLUMNS.into_iter().skip(1).chain(self.columns.iter().map(|column| &*column.name));
-        let names: Vec<String> = names.map(|name| format!("t.{}", quote(dialect, name))).collect();
-        format!("SELECT {} FROM {} t WHERE 1 = 0", names.join(", "), quote(dialect, &self.name))
-    }
-
     /// A multi-row INSERT; the values are in the order flow code, time of receipt, event time, number, fields.
     pub(crate) fn insert(&self, dialect: SqlDialect, rows: usize) -> String {
-        let names = OWN_COLUMNS.into_iter().skip(1).chain(self.columns.iter().map(|column| &*column.name));
+        let names = Self::own_columns().chain(self.columns.iter().map(|column| &*column.name));
         let names: Vec<String> = names.map(|name| quote(dialect, name)).collect();
         let insert = format!("INSERT INTO {} ({})", quote(dialect, &self.name), names.join(", "));
         match dialect {
@@ -323,7 +326,7 @@ fn kind(kind: Option<FieldType>) -> ColumnKind {
     }
 }
 
-fn sql_type(dialect: SqlDialect, kind: ColumnKind) -> &'static str {
+pub(crate) fn sql_type(dialect: SqlDialect, kind: ColumnKind) -> &'static str {
     match (dialect, kind) {
         (SqlDialect::MySql, ColumnKind::Text) => "MEDIUMTEXT",
         (_, ColumnKind::Text) => "TEXT",

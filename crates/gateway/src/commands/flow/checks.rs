@@ -152,15 +152,15 @@ pub(crate) fn findings_among(rows: &[FlowRow]) -> Vec<FlowFinding> {
     findings
 }
 
-/// What is missing of the flow's own table, if it has one and the gateway may not make it.
+/// What keeps readings out of the flow's own table, if it has one and the gateway can't mend it.
 pub(crate) async fn table_finding(database: &Database, flow: &Flow) -> Option<FlowFinding> {
     // A table that can't be was refused before.
     let Ok(Some(table)) = TypedTable::of(flow) else { return None };
-    if database.makes_tables() {
-        return None;
-    }
-    let why = database.check_table(&table).await.err()?;
-    let text = format!("options.table: {why}; `hearthgate flow ddl {} --apply` creates it", flow.code);
+    let why = match database.check_table(&table).await {
+        Ok(problem) => problem?.replace("CODE", &flow.code),
+        Err(error) => error.to_string(),
+    };
+    let text = format!("options.table: {}: {why}", table.name());
     Some(FlowFinding::of(flow, FindingWeight::Missing, text))
 }
 

@@ -2,6 +2,7 @@
 //! rollups, and reading it all back.
 
 mod compute;
+mod fault;
 mod flow;
 mod index;
 mod query;
@@ -12,12 +13,12 @@ pub(crate) mod statement;
 mod tables;
 mod window;
 
+pub(crate) use fault::{TableFault, column_types};
 pub use flow::FlowHistory;
 pub use index::IndexState;
 pub use query::{DataAnswer, DataError, DataQuery, MOST_POINTS};
 pub use retention::PrunableRows;
 pub use rollup::RollupStep;
 pub use size::TableSize;
-pub(crate) use tables::MissingTable;
 pub use tables::TableChange;
 pub use window::{BooleanSummary, NumberSummary, WindowSum};

@@ -11,7 +11,9 @@
 use super::flow::{
     FlowHistory, HistoryReading, WindowRange, create_windows, reading_columns, sums, window_columns, with_key,
 };
-use super::statement::{HistoryStatement, StatementValue, StatementWork, WindowCell, integer_of, micros_of, real_of};
+use super::statement::{
+    HistoryStatement, StatementValue, StatementWork, WindowCell, integer_of, micros_of, real_of,
+};
 use super::window::{BooleanSummary, NUMBER_COLUMNS, NumberSummary, WindowSum, window_start};
 use crate::sql::error::DatabaseError;
 use crate::sql::typed::quote;
@@ -50,11 +52,16 @@ impl Database {
     /// The database fails, or a table may not be made.
     pub async fn roll_up(&self, history: &FlowHistory, now: UnixMicros) -> Result<RollupStep, DatabaseError> {
         let Some(table) = &history.table else { return Ok(RollupStep::Idle) };
-        if history.rollups.is_empty() || !self.has_table(table.name()).await? {
+        if history.rollups.is_empty() {
+            return Ok(RollupStep::Idle);
+        }
+        if !self.has_table(table.name()).await? {
+            self.note_from_the_start(table.name()).await?;
             return Ok(RollupStep::Idle);
         }
         let mut done = RollupStep::Idle;
         for windows in &history.rollups {
+            self.keep_windows(history, table, windows).await?;
             if self.notice(history, table, windows).await? == RollupStep::Done
                 || self.compute_next(history, table, windows, now).await? == RollupStep::Done
             {
@@ -81,9 +88,6 @@ impl Database {
         let is_new = is_new.push(" WHERE id > ").bind(position).push(" AND flow_code = ").bind(code).push(" LIMIT 1");
         if self.ask(is_new).await?.is_empty() {
             return self.follow_back(table, code, windows, known).await;
-        }
-        if known.is_none() {
-            self.make_windows(table, windows).await?;
         }
         let mut work = StatementWork::begin(self).await?;
         let RollupProgress { position, pruned_before } =
@@ -112,7 +116,8 @@ impl Database {
         Ok(if reached > position { RollupStep::Done } else { RollupStep::Idle })
     }
 
-    /// Somebody removed the newest rows: their ids may come back, and must be noticed then.
+    /// Somebody removed the newest rows, or made the table anew: ids may come back, and must be noticed then. From the first
+    /// one on, unless a row that is about to be pruned could be added to its window a second time.
     async fn follow_back(
         &self,
         table: &TypedTable,
@@ -121,15 +126,16 @@ impl Database {
         known: Option<RollupProgress>,
     ) -> Result<RollupStep, DatabaseError> {
         let dialect = self.dialect();
-        let Some(RollupProgress { position, .. }) = known.filter(|known| known.position > 0) else {
+        let Some(RollupProgress { position, pruned_before }) = known.filter(|known| known.position > 0) else {
             return Ok(RollupStep::Idle);
         };
         let highest = HistoryStatement::new(dialect, "SELECT ").push(integer_of(dialect, "max(id)")).push(" FROM ");
         let rows = self.ask(highest.name(table.name())).await?;
         let highest = rows.first().and_then(|row| row[0].integer()).unwrap_or(0);
         if highest < position {
+            let back_to = if pruned_before == UnixMicros::MIN { 0 } else { highest };
             let mut work = StatementWork::begin(self).await?;
-            let update = HistoryStatement::new(dialect, "UPDATE hearthgate_rollups SET position = ").bind(highest);
+            let update = HistoryStatement::new(dialect, "UPDATE hearthgate_rollups SET position = ").bind(back_to);
             let update = of_rollup(update.push(" WHERE "), table.name(), code, windows.length);
             work.execute(update.push(" AND position = ").bind(position)).await?;
             work.commit().await?;
@@ -184,15 +190,39 @@ impl Database {
         Ok(rows.first().and_then(|row| read_progress(row)))
     }
 
-    /// The table of windows and the note how far it has come, made when the first row comes.
-    async fn make_windows(&self, table: &TypedTable, windows: &WindowRange) -> Result<(), DatabaseError> {
+    /// Makes the table of windows, and the columns that it lacks: the flow has got more fields, or somebody dropped some.
+    /// One that was dropped is filled again from the rows that are there.
+    async fn keep_windows(
+        &self,
+        history: &FlowHistory,
+        table: &TypedTable,
+        windows: &WindowRange,
+    ) -> Result<(), DatabaseError> {
         let dialect = self.dialect();
         let there = self.columns(&windows.table).await?;
+        let is_new = there.is_empty();
+        let statements = if is_new {
+            create_windows(dialect, table, &windows.table)
+        } else {
+            let missing = window_columns(table).into_iter().filter(|column| !there.contains(&column.to_lowercase()));
+            let add = |column: String| {
+                let (windows, column) = (quote(dialect, &windows.table), quote(dialect, &column));
+                format!("ALTER TABLE {windows} ADD COLUMN {column} DOUBLE PRECISION NULL")
+            };
+            missing.map(add).collect()
+        };
+        if statements.is_empty() {
+            return Ok(());
+        }
         let mut work = StatementWork::begin(self).await?;
-        if there.is_empty() {
-            for statement in create_windows(dialect, table, &windows.table) {
-                work.execute(HistoryStatement::new(dialect, statement)).await?;
-            }
+        // First, since MySQL commits with each change of a table.
+        let again = HistoryStatement::new(dialect, "UPDATE hearthgate_rollups SET position = 0 WHERE ");
+        let again = of_rollup(again, table.name(), &history.code, windows.length);
+        // A row from before what was pruned would be added a second time to a window that is there.
+        let again = if is_new { again } else { again.push(" AND pruned_before = ").bind(UnixMicros::MIN) };
+        work.execute(again).await?;
+        for statement in statements {
+            work.execute(HistoryStatement::new(dialect, statement)).await?;
         }
         work.commit().await
     }

@@ -93,6 +93,11 @@ impl HistoryStatement {
         self
     }
 
+    /// As it is sent, with placeholders.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// A name as it is, whatever is in it.
     pub(crate) fn name(self, name: &str) -> Self {
         let quoted = quote(self.dialect, name);

@@ -5,27 +5,6 @@ use crate::sql::error::DatabaseError;
 use crate::sql::typed::quote;
 use crate::sql::{Database, SqlDialect, TypedTable};
 use std::collections::BTreeSet;
-use std::sync::Arc;
-
-/// A flow's table, or a column of it, is not there: its rows wait until it is.
-#[derive(Debug, thiserror::Error)]
-#[error("table {}: {problem}; create it with `hearthgate flow ddl CODE --apply`", table.name())]
-pub(crate) struct MissingTable {
-    pub(crate) table: Arc<TypedTable>,
-    pub(crate) problem: String,
-}
-
-impl MissingTable {
-    /// The table that an error says is missing.
-    pub(crate) fn of(error: &DatabaseError) -> Option<&Arc<TypedTable>> {
-        match error {
-            DatabaseError::Sql { source: sqlx::Error::AnyDriverError(cause), .. } => {
-                cause.downcast_ref::<MissingTable>().map(|missing| &missing.table)
-            }
-            _ => None,
-        }
-    }
-}
 
 /// What was done to a flow's table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +25,7 @@ impl Database {
     pub async fn make_table(&self, table: &TypedTable) -> Result<TableChange, DatabaseError> {
         let there = self.columns(table.name()).await?;
         let change = if there.is_empty() {
+            self.note_from_the_start(table.name()).await?;
             // With its indexes or not at all.
             let mut work = StatementWork::begin(self).await?;
             for statement in table.create(self.dialect()) {
@@ -74,6 +54,18 @@ impl Database {
             tracing::info!(table = table.name(), ?change, database = self.label(), "the table of a flow was made");
         }
         Ok(change)
+    }
+
+    /// A table is not there: the ids of the next one begin anew, and its rollups have to notice them from the first.
+    pub(crate) async fn note_from_the_start(&self, table: &str) -> Result<(), DatabaseError> {
+        if self.layout.is_guest() {
+            return Ok(());
+        }
+        let update =
+            HistoryStatement::new(self.dialect(), "UPDATE hearthgate_rollups SET position = 0 WHERE table_name = ");
+        let mut work = StatementWork::begin(self).await?;
+        work.execute(update.bind(table).push(" AND position > 0")).await?;
+        work.commit().await
     }
 
     /// Whether tables of flows are made without being asked for.

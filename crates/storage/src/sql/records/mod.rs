@@ -9,6 +9,7 @@
 
 mod batch;
 pub(crate) mod dialects;
+mod faults;
 mod follow;
 mod intent;
 mod numbering;
@@ -20,7 +21,7 @@ pub use batch::{CommitCounts, FlowNumbers, FlowRecord, RecordBatch, RejectReason
 
 use super::Database;
 use super::error::{DatabaseError, ErrorKind};
-use super::history::MissingTable;
+use super::history::TableFault;
 use super::typed::TypedTable;
 use crate::journal::JournalHandle;
 use follow::FollowedPosition;
@@ -181,17 +182,24 @@ impl RecordWriter {
                 }
                 Err(error) => error,
             };
-            if let WriteError::Database(error) = &error
-                && let Some(table) = MissingTable::of(error)
-                && self.database.makes_tables()
-                && !made.contains(table)
+            if let WriteError::Database(database) = &error
+                && let Some(TableFault { table, problem }) = TableFault::of(database)
             {
-                self.database.make_table(table).await?;
+                if made.contains(table) || !self.database.makes_tables() {
+                    return Err(self.explain(table, problem.clone()).await);
+                }
                 made.push(Arc::clone(table));
+                match self.database.make_table(table).await {
+                    Err(error) if !error.is_temporary() => return Err(self.explain(table, error.to_string()).await),
+                    done => done?,
+                };
                 continue;
             }
             match error.kind() {
-                ErrorKind::Row if !careful => careful = true,
+                ErrorKind::Row if !careful => {
+                    self.refuse_changed_tables(batch).await?;
+                    careful = true;
+                }
                 ErrorKind::Contention if contended < CONTENTION_RETRIES => {
                     contended += 1;
                     let pause = Duration::from_millis(u64::from(contended) * (5 + fastrand::u64(..20)));
@@ -201,6 +209,34 @@ impl RecordWriter {
                 _ => return Err(error),
             }
         }
+    }
+
+    /// What keeps rows out of a flow's table, told by its columns as they are now, or else by these words.
+    async fn explain(&self, table: &Arc<TypedTable>, words: String) -> WriteError {
+        let looked = async {
+            if !self.database.has_table(table.name()).await? {
+                self.database.note_from_the_start(table.name()).await?;
+            }
+            self.database.table_problem(table, false).await
+        };
+        let problem = looked.await.ok().flatten().unwrap_or(words);
+        let source = TableFault { table: Arc::clone(table), problem }.into();
+        DatabaseError::Sql { attempted: format!("write records to {}", self.label).into(), source }.into()
+    }
+
+    /// Values were refused: unless somebody has changed the table, it is their fault.
+    async fn refuse_changed_tables(&self, batch: &RecordBatch) -> Result<(), WriteError> {
+        let mut seen: Vec<&Arc<TypedTable>> = Vec::new();
+        for table in batch.records.iter().filter_map(|record| record.typed.as_ref()).map(|row| &row.table) {
+            if seen.contains(&table) {
+                continue;
+            }
+            seen.push(table);
+            if let Some(problem) = self.database.table_problem(table, false).await? {
+                return Err(self.explain(table, problem).await);
+            }
+        }
+        Ok(())
     }
 
     /// One try. `None`: the position has moved.

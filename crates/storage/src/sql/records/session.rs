@@ -1,13 +1,13 @@
 //! The writer's connection, and a transaction on it, whichever database it is.
 
-use super::FlowNumbers;
+use super::{FlowNumbers, faults};
 use crate::sql::error::classify;
 use crate::sql::options::DatabaseTarget;
 use crate::sql::pools::{ConnectionPools, begin_immediate, connect_mysql, connect_postgres};
 use crate::sql::records::dialects::{mysql, postgres, sqlite};
 use crate::sql::records::rows::{DataRow, LockedFlow};
 use crate::sql::records::rows::{FoundRow, IntentAnchor};
-use crate::sql::{Database, ErrorKind};
+use crate::sql::{Database, ErrorKind, SqlDialect};
 use sqlx::{MySqlConnection, PgConnection, Sqlite, SqlitePool, Transaction};
 use std::time::Duration;
 use uuid::Uuid;
@@ -279,6 +279,15 @@ impl OpenTransaction {
             Self::Sqlite(t) => sqlite::insert(t, rows).await,
             Self::MySql(c) => c.insert(rows).await,
             Self::Postgres(c) => postgres::insert(c, rows, anchor).await,
+        }
+        .map_err(faults::name_data)
+    }
+
+    pub(crate) fn dialect(&self) -> SqlDialect {
+        match self {
+            Self::Sqlite(_) => SqlDialect::Sqlite,
+            Self::MySql(_) => SqlDialect::MySql,
+            Self::Postgres(_) => SqlDialect::Postgres,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Rows of typed tables, in the same transaction as the rest.
 
+use super::faults;
 use super::session::OpenTransaction;
-use crate::sql::history::MissingTable;
+use crate::sql::history::{TableFault, column_types};
 use crate::sql::records::dialects::sqlite;
 use crate::sql::records::rows::SHAPES;
 use crate::sql::records::rows::TypedRowPlan;
@@ -36,6 +37,7 @@ pub(crate) async fn insert(session: &mut OpenTransaction, rows: &[TypedRowPlan<'
             insert_chunk(session, table, chunk).await.map_err(|error| name_the_table(table, error))?;
             rest = after;
         }
+        refuse_rounding(session, table).await?;
     }
     Ok(())
 }
@@ -117,22 +119,36 @@ fn bind_postgres(table: &TypedTable, rows: &[TypedRowPlan<'_>]) -> Result<PgArgu
     Ok(arguments)
 }
 
+/// Somebody may have changed a type, and the database rounds without a word. Asked after the rows were inserted: until the
+/// transaction ends nobody changes the table.
+async fn refuse_rounding(session: &mut OpenTransaction, table: &Arc<TypedTable>) -> Result<(), sqlx::Error> {
+    let dialect = session.dialect();
+    if !table.may_round(dialect) {
+        return Ok(());
+    }
+    let query = column_types(dialect, table.name());
+    let query = AssertSqlSafe(query.text().to_owned());
+    let found: Vec<(String, String)> = match session {
+        OpenTransaction::Sqlite(_) => Vec::new(),
+        OpenTransaction::MySql(connection) => {
+            sqlx::query_as(query).bind(table.name()).fetch_all(&mut connection.wire).await?
+        }
+        OpenTransaction::Postgres(connection) => {
+            sqlx::query_as(query).bind(table.name()).fetch_all(&mut **connection).await?
+        }
+    };
+    let found: Vec<_> = found.into_iter().map(|(name, kind)| (name.to_lowercase(), kind.to_lowercase())).collect();
+    match table.rounding_column(dialect, &found) {
+        Some(problem) => Err(TableFault { table: Arc::clone(table), problem }.into()),
+        None => Ok(()),
+    }
+}
+
 /// An error that lies in the table says which one, and what to do.
 fn name_the_table(table: &Arc<TypedTable>, error: sqlx::Error) -> sqlx::Error {
-    let sqlx::Error::Database(database) = &error else { return error };
-    let lies_in_table = if let Some(error) = database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
-        // no such table, unknown column, INSERT denied
-        matches!(error.number(), 1146 | 1054 | 1142)
-    } else if let Some(error) = database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
-        // undefined_table, undefined_column, insufficient_privilege, datatype_mismatch
-        matches!(error.code(), "42P01" | "42703" | "42501" | "42804")
-    } else {
-        let text = database.message();
-        text.contains("no such table") || text.contains("has no column named")
-    };
-    if !lies_in_table {
-        return error;
+    let is_written = |column: &str| table.kinds().any(|(known, _)| known.eq_ignore_ascii_case(column));
+    match faults::of_table(&error, is_written) {
+        Some(problem) => TableFault { table: Arc::clone(table), problem }.into(),
+        None => error,
     }
-    let problem = database.message().to_owned();
-    sqlx::Error::AnyDriverError(Box::new(MissingTable { table: Arc::clone(table), problem }))
 }
