@@ -10,6 +10,7 @@ mod flows;
 mod history;
 mod letters;
 mod records;
+mod retention;
 mod support;
 mod takeover;
 mod typed;

@@ -233,7 +233,7 @@ impl Drop for TestDatabase {
     }
 }
 
-async fn sqlite(url: &str) -> SqliteConnection {
+pub(crate) async fn sqlite(url: &str) -> SqliteConnection {
     let path = url.trim_start_matches("sqlite:");
     std::fs::create_dir_all(Path::new(path).parent().unwrap()).unwrap();
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
