@@ -125,8 +125,11 @@ fn sqlite(rest: &str, options: &DatabaseOptions) -> Result<SqliteConnectOptions,
     if path.is_empty() || path.contains(":memory:") || path.contains('?') {
         return Err(DatabaseError::Options(format!("sqlite:{rest} is not the path of a file; write sqlite:PATH")));
     }
-    // In a new file, space that rows leave can be given back to the system.
+    // In a new file, space that rows leave can be given back to the system. The pages at the end of each table and index
+    // change with each batch: the rarer the checkpoints, the less often they are written into the file. The log stays
+    // within its size limit.
     let file = sqlite_file(Path::new(path)).auto_vacuum(SqliteAutoVacuum::Incremental);
+    let file = file.pragma("wal_autocheckpoint", "16000");
     Ok(file.busy_timeout(options.busy_timeout))
 }
 
