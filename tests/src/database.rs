@@ -141,6 +141,8 @@ impl Database {
         if self.url.starts_with("sqlite:") {
             let patience = format!("PRAGMA busy_timeout = {}", PATIENCE.as_millis());
             connection.execute(sqlx::AssertSqlSafe(patience)).await.expect("setting the patience");
+            // A table that somebody else has changed is known by its old columns until something is asked.
+            connection.execute("SELECT COUNT(*) FROM sqlite_master").await.expect("looking at the tables");
         }
         let statement = sqlx::AssertSqlSafe(statement.to_owned());
         sqlx::query(statement).execute(&mut *connection).await.expect("running a statement");

@@ -123,7 +123,7 @@ async fn changed_tables_keep_readings_waiting_until_they_are_mended(dialect: Dia
     site.publish().await;
     site.is_stored("weather", EACH).await;
     site.gateway.wait_for_log(&["the table of a flow was made", "weather", "Created"]);
-    site.database.execute("ALTER TABLE weather RENAME COLUMN t TO before").await;
+    site.database.execute("ALTER TABLE weather RENAME COLUMN t TO t_old").await;
     site.publish().await;
     site.is_stored("weather", EACH).await;
     site.gateway.wait_for_log(&["the table of a flow was made", "weather", "Grown", "t"]);

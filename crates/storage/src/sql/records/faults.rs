@@ -3,7 +3,7 @@
 /// The table `data` does not take rows.
 #[derive(Debug, thiserror::Error)]
 #[error("table data: {0}")]
-struct DataTableFault(String);
+pub(super) struct DataTableFault(String);
 
 /// The database's words, when an error lies in the table; `is_written` tells which columns get a value.
 pub(super) fn of_table(error: &sqlx::Error, is_written: impl Fn(&str) -> bool) -> Option<String> {

@@ -220,8 +220,7 @@ impl RecordWriter {
             self.database.table_problem(table, false).await
         };
         let problem = looked.await.ok().flatten().unwrap_or(words);
-        let source = TableFault { table: Arc::clone(table), problem }.into();
-        DatabaseError::Sql { attempted: format!("write records to {}", self.label).into(), source }.into()
+        DatabaseError::Schema(format!("write records to {}: table {}: {problem}", self.label, table.name())).into()
     }
 
     /// Values were refused: unless somebody has changed the table, it is their fault.
@@ -345,6 +344,11 @@ trait IntoWriteError {
 
 impl IntoWriteError for sqlx::Error {
     fn into_write_error(self, attempted: String) -> WriteError {
+        if let sqlx::Error::AnyDriverError(cause) = &self
+            && let Some(fault) = cause.downcast_ref::<faults::DataTableFault>()
+        {
+            return DatabaseError::Schema(format!("{attempted}: {fault}")).into();
+        }
         DatabaseError::Sql { attempted: attempted.into(), source: self }.into()
     }
 }
