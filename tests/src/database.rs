@@ -135,6 +135,17 @@ impl Database {
         Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
     }
 
+    /// Rows of a text and of numbers, all of them doubles.
+    ///
+    /// # Panics
+    /// The database does not answer so.
+    pub async fn reals(&self, query: &str) -> Vec<(String, Vec<f64>)> {
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query.to_owned())).fetch_all(&self.pool).await;
+        let rows = rows.unwrap_or_else(|error| panic!("{query}: {error}"));
+        let row = |row: &AnyRow| (row.get(0), (1..row.len()).map(|column| row.get(column)).collect());
+        rows.iter().map(row).collect()
+    }
+
     /// Runs a statement. Under load the gateway leaves little room between its own, which SQLite gives to nobody in turn.
     pub async fn execute(&self, statement: &str) {
         let mut connection = self.pool.acquire().await.expect("a connection");

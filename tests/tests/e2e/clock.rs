@@ -6,26 +6,30 @@ use hearthgate_tests::gateway::{Gateway, Home};
 use hearthgate_tests::publisher::{Options, Publisher};
 use hearthgate_tests::{PATIENCE, http, until};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const EACH: usize = 100;
 
 /// Debian's package `libfaketime`; it is asked for the time in the place of the system.
-fn library() -> Option<PathBuf> {
+pub(crate) fn library() -> Option<PathBuf> {
     let folders = fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
     let mut files = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
     files.find(|file| file.is_file())
 }
 
-fn start(home: &Home, library: &PathBuf) -> Gateway {
-    home.start_with(|command| {
-        command
-            .env("LD_PRELOAD", library)
-            .env("FAKETIME_TIMESTAMP_FILE", home.path().join("clock"))
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .env("DONT_FAKE_MONOTONIC", "1");
-    })
+/// Lets a command of this folder live by the offset in its file `clock`.
+pub(crate) fn under_clock(command: &mut Command, home: &Home, library: &Path) {
+    command
+        .env("LD_PRELOAD", library)
+        .env("FAKETIME_TIMESTAMP_FILE", home.path().join("clock"))
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .env("DONT_FAKE_MONOTONIC", "1");
+}
+
+fn start(home: &Home, library: &Path) -> Gateway {
+    home.start_with(|command| under_clock(command, home, library))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,4 +38,5 @@ mod supervision;
 mod switches;
 mod ten_interfaces;
 mod torture;
+mod windows;
 mod words;
