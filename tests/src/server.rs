@@ -272,8 +272,9 @@ pub(crate) fn find(program: &str) -> PathBuf {
     installed(program).unwrap_or_else(missing)
 }
 
-/// The same, if it is there.
-pub(crate) fn installed(program: &str) -> Option<PathBuf> {
+/// A program, if it is there.
+#[must_use]
+pub fn installed(program: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let mut found = std::env::split_paths(&folders).chain([PathBuf::from("/usr/sbin")]).map(|dir| dir.join(program));
     found.find(|path| path.is_file())

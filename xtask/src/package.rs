@@ -64,7 +64,13 @@ fn stage(root: &Path, binary: &Path, tree: &Path) -> anyhow::Result<()> {
     for (from, to) in files {
         put(&root.join(from), &tree.join(to), 0o644)?;
     }
-    for (from, to) in [("docs", "docs"), ("config/examples", "examples"), ("config/maps", "examples/maps")] {
+    for (from, to) in [
+        ("docs", "docs"),
+        ("config/examples", "examples"),
+        ("config/maps", "examples/maps"),
+        ("config/grafana", "examples/grafana"),
+        ("config/prometheus", "examples/prometheus"),
+    ] {
         copy_folder(&root.join(from), &tree.join("usr/share/doc/hearthgate").join(to))?;
     }
     folder(&tree.join("etc/hearthgate/secrets"))?;

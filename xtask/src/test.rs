@@ -44,6 +44,7 @@ pub(crate) fn tests(workspace: &Workspace, filter: Option<&str>, count: &mut Cou
     tests.envs(environment.variables);
     tests.env("HEARTHGATE_TEST_REQUIRE_DB", "1");
     tests.env("HEARTHGATE_TEST_REQUIRE_BROWSER", "1");
+    tests.env("HEARTHGATE_TEST_REQUIRE_PROMTOOL", "1");
     tests.env("HEARTHGATE_BIN", workspace.target().join("debug/hearthgate"));
     if pypi_answers(workspace) {
         tests.env("HEARTHGATE_TEST_PYPI", "1");

@@ -10,6 +10,7 @@ mod clients;
 mod clock;
 mod crash;
 mod damage;
+mod dashboards;
 mod deadly;
 mod devices;
 mod encryption;

@@ -21,6 +21,7 @@ pub(super) fn missing() -> anyhow::Result<()> {
         (present("chromium"), "chromium"),
         (present("chromedriver"), "chromium-driver"),
         (present("nginx"), "nginx-light"),
+        (present("promtool"), "prometheus"),
     ];
     let packages: Vec<&str> = wanted.iter().filter(|(present, _)| !present).map(|(_, package)| *package).collect();
     if packages.is_empty() {
