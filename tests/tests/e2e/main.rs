@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test has no actor that its tasks could belong to")]
 
+mod backfill;
 mod broker_away;
 mod brokers;
 mod certificates;

@@ -1,5 +1,6 @@
 //! The command line: what can be said, and the help that teaches it.
 
+mod backfill;
 mod data;
 mod dlq;
 mod flow;
@@ -7,6 +8,7 @@ mod import;
 mod token;
 mod trace;
 
+pub use backfill::BackfillArgs;
 pub use data::{DataArgs, DataFormat};
 pub use dlq::{DeadLetterChoice, DlqCommand};
 pub use flow::{ActionName, DevicePreset, FlowCommand, FlowFields, LearnArgs};
@@ -143,6 +145,13 @@ pub enum CliCommand {
         hearthgate data CLIMATE --key room=kitchen --since 7d --field temperature --format chart\n  \
         hearthgate data CLIMATE --since 1y --every 1d --format csv > year.csv")]
     Data(DataArgs),
+    /// Take old messages through a flow as it is now, into the flow's own table
+    #[command(after_help = "Examples:\n  \
+        hearthgate backfill CLIMATE --since 90d --dry-run\n  \
+        hearthgate backfill CLIMATE --since 90d --yes\n\n\
+        The source is the table data. Says first what would be done. Cut off, it goes on where it was when it is \
+        called again.")]
+    Backfill(BackfillArgs),
     /// Review and drop what could not be delivered
     #[command(subcommand)]
     Dlq(DlqCommand),

@@ -1,5 +1,6 @@
 //! What each command does.
 
+pub mod backfill;
 pub mod backup;
 pub mod check;
 pub mod config;
@@ -78,6 +79,7 @@ pub fn dispatch(cli: CommandLine) -> anyhow::Result<ExitCode> {
         CliCommand::Man { folder } => manual::pages(folder.as_deref(), &mut out)?,
         CliCommand::Db(command) => db::run(&load()?.settings, &command, &mut out)?,
         CliCommand::Data(args) => data::run(&load()?.settings, &args, &mut out)?,
+        CliCommand::Backfill(args) => backfill::run(&load()?.settings, &args, &mut out)?,
         CliCommand::Dlq(command) => dlq::run(&load()?.settings, &command, &mut out)?,
         CliCommand::Flow(command) => flow::run(&load()?, &command, &mut out)?,
     };

@@ -1,5 +1,6 @@
 //! Whether the columns of a table that is there can hold what a flow writes into them.
 
+use super::history::WindowCell;
 use super::typed::{ColumnKind, SqlDialect, TypedTable, quote, sql_type};
 
 const WHOLE_NUMBERS: [&str; 7] = ["smallint", "integer", "bigint", "tinyint", "mediumint", "int", "bit"];
@@ -24,6 +25,21 @@ fn is_unfit(kind: ColumnKind, found: &str) -> bool {
         ColumnKind::Integer => is_other,
         ColumnKind::Boolean => TIMES.contains(&found),
         ColumnKind::Text | ColumnKind::Json => is_whole || is_other || NUMBERS.contains(&found),
+    }
+}
+
+/// Whether a column holds what this text would be in it.
+pub(crate) fn is_same_value(kind: ColumnKind, cell: &WindowCell, text: &str) -> bool {
+    match (kind, cell) {
+        (_, WindowCell::Null) => false,
+        (ColumnKind::Real, cell) => text.parse().ok() == cell.real(),
+        (ColumnKind::Integer, cell) => text.parse().ok() == cell.integer(),
+        (ColumnKind::Boolean, cell) => Some(text == "1") == cell.integer().map(|number| number != 0),
+        (ColumnKind::Text, cell) => cell.text() == Some(text),
+        (ColumnKind::Json, cell) => {
+            let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+            cell.text().is_some_and(|known| known == text || (json(known).is_some() && json(known) == json(text)))
+        }
     }
 }
 

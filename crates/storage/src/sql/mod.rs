@@ -34,8 +34,9 @@ pub use encryption::EncryptionMode;
 pub use error::{DatabaseError, ErrorKind};
 pub use flows::MqttServer;
 pub use history::{
-    BooleanSummary, DataAnswer, DataError, DataQuery, FlowHistory, IndexState, MOST_POINTS, NumberSummary,
-    PrunableRows, RollupStep, TableChange, TableSize, WindowSum,
+    BackfillCounts, BackfillExample, BackfillOrder, BackfillPreview, BackfillWork, BooleanSummary, DataAnswer,
+    DataError, DataQuery, FlowHistory, IndexState, MOST_POINTS, NumberSummary, PrunableRows, RollupStep, TableChange,
+    TableSize, WindowSum,
 };
 pub use migrations::{MigrationReport, MigrationState};
 pub use options::{DatabaseOptions, mysql_url};

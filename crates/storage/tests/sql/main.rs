@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
 
+mod backfill;
 mod copies;
 mod crashes;
 mod flows;

@@ -105,7 +105,7 @@ pub(super) fn tell_differences(old: &FlowRow, new: &FlowRow, out: &mut dyn Write
 ///
 /// # Errors
 /// The answer is not yes, or nobody is there to ask.
-pub(super) fn confirm(consequences: &[String], is_agreed: bool) -> anyhow::Result<()> {
+pub(crate) fn confirm(consequences: &[String], is_agreed: bool) -> anyhow::Result<()> {
     if consequences.is_empty() {
         return Ok(());
     }

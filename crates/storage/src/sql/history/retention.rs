@@ -120,7 +120,7 @@ impl Database {
         let mut through = i64::MAX;
         let mut work = StatementWork::begin(self).await?;
         for windows in &history.rollups {
-            let progress = lock(&mut work, dialect, table.name(), code, windows.length).await?;
+            let progress = lock(&mut work.target(), dialect, table.name(), code, windows.length).await?;
             let marked = HistoryStatement::new(dialect, "SELECT 1 FROM hearthgate_rollup_windows WHERE ");
             let marked = of_rollup(marked, table.name(), code, windows.length);
             let marked = marked.push(" AND window_start < ").bind(before).push(" LIMIT 1");

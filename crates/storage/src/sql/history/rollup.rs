@@ -12,7 +12,7 @@ use super::flow::{
     FlowHistory, HistoryReading, WindowRange, create_windows, reading_columns, sums, window_columns, with_key,
 };
 use super::statement::{
-    HistoryStatement, StatementValue, StatementWork, WindowCell, integer_of, micros_of, real_of,
+    HistoryStatement, StatementTarget, StatementValue, StatementWork, WindowCell, integer_of, micros_of, real_of,
 };
 use super::window::{BooleanSummary, NUMBER_COLUMNS, NumberSummary, WindowSum, window_start};
 use crate::sql::error::DatabaseError;
@@ -91,7 +91,7 @@ impl Database {
         }
         let mut work = StatementWork::begin(self).await?;
         let RollupProgress { position, pruned_before } =
-            lock(&mut work, dialect, table.name(), code, windows.length).await?;
+            lock(&mut work.target(), dialect, table.name(), code, windows.length).await?;
         let rows = HistoryStatement::new(dialect, "SELECT ").push(reading_columns(dialect, table)).push(" FROM ");
         let rows = rows.name(table.name()).push(" WHERE id > ").bind(position).push(" AND flow_code = ").bind(code);
         let rows = work.fetch(rows.push(" ORDER BY id LIMIT ").bind(NOTICED)).await?;
@@ -162,7 +162,7 @@ impl Database {
         };
         let computed = self.compute(code, table, windows, start).await?;
         let mut work = StatementWork::begin(self).await?;
-        lock(&mut work, dialect, table.name(), code, windows.length).await?;
+        lock(&mut work.target(), dialect, table.name(), code, windows.length).await?;
         let remove = HistoryStatement::new(dialect, "DELETE FROM hearthgate_rollup_windows WHERE ");
         let remove = of_rollup(remove, table.name(), code, windows.length).push(" AND window_start = ").bind(start);
         let is_current = work.execute(remove.push(" AND mark = ").bind(mark)).await? == 1;
@@ -240,7 +240,7 @@ pub(crate) fn of_rollup(statement: HistoryStatement, table: &str, code: &str, le
 
 /// Locks a rollup, so that no other gateway works on it, and answers how far it has come. It begins here if it is new.
 pub(crate) async fn lock(
-    work: &mut StatementWork,
+    work: &mut StatementTarget<'_>,
     dialect: SqlDialect,
     table: &str,
     code: &str,
@@ -269,6 +269,21 @@ pub(crate) async fn lock(
     let rows = work.fetch(query).await?;
     let gone = || DatabaseError::Schema(format!("the rollup of {table} for {code} is gone from hearthgate_rollups"));
     rows.first().and_then(|row| read_progress(row)).ok_or_else(gone)
+}
+
+/// Locks a flow's rollups; rows from before the answer may be gone, and are in their windows.
+pub(crate) async fn pruned_before(
+    work: &mut StatementTarget<'_>,
+    dialect: SqlDialect,
+    table: &TypedTable,
+    history: &FlowHistory,
+) -> Result<UnixMicros, DatabaseError> {
+    let mut before = UnixMicros::MIN;
+    for windows in &history.rollups {
+        let progress = lock(work, dialect, table.name(), &history.code, windows.length).await?;
+        before = before.max(progress.pruned_before);
+    }
+    Ok(before)
 }
 
 async fn mark(

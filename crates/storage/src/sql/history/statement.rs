@@ -11,7 +11,8 @@ use sqlx::mysql::MySqlArguments;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{
-    Arguments as _, AssertSqlSafe, MySql, Postgres, Row as _, Sqlite, Transaction, TypeInfo as _, ValueRef as _,
+    Arguments as _, AssertSqlSafe, MySql, MySqlConnection, PgConnection, Postgres, Row as _, Sqlite, SqliteConnection,
+    Transaction, TypeInfo as _, ValueRef as _,
 };
 
 /// A value of a statement.
@@ -166,18 +167,25 @@ pub(crate) enum StatementWork {
     Postgres(Transaction<'static, Postgres>),
 }
 
-macro_rules! on_work {
-    ($work:expr, $transaction:ident, $arguments:ident => $body:expr) => {
-        match $work {
-            StatementWork::Sqlite($transaction) => {
+/// A connection in a transaction.
+pub(crate) enum StatementTarget<'c> {
+    Sqlite(&'c mut SqliteConnection),
+    MySql(&'c mut MySqlConnection),
+    Postgres(&'c mut PgConnection),
+}
+
+macro_rules! on_target {
+    ($target:expr, $connection:ident, $arguments:ident => $body:expr) => {
+        match $target {
+            StatementTarget::Sqlite($connection) => {
                 let $arguments = sqlite_arguments;
                 $body
             }
-            StatementWork::MySql($transaction) => {
+            StatementTarget::MySql($connection) => {
                 let $arguments = mysql_arguments;
                 $body
             }
-            StatementWork::Postgres($transaction) => {
+            StatementTarget::Postgres($connection) => {
                 let $arguments = postgres_arguments;
                 $body
             }
@@ -233,20 +241,22 @@ impl StatementWork {
         begun.attempted(format!("begin a transaction on {}", database.label()))
     }
 
+    pub(crate) fn target(&mut self) -> StatementTarget<'_> {
+        match self {
+            StatementWork::Sqlite(transaction) => StatementTarget::Sqlite(transaction),
+            StatementWork::MySql(transaction) => StatementTarget::MySql(transaction),
+            StatementWork::Postgres(transaction) => StatementTarget::Postgres(transaction),
+        }
+    }
+
     /// Runs a statement; answers how many rows it touched.
     pub(crate) async fn execute(&mut self, statement: HistoryStatement) -> Result<u64, DatabaseError> {
-        let HistoryStatement { text, values, .. } = statement;
-        on_work!(self, transaction, arguments => {
-            let arguments = arguments(&values).attempted("bind the values of a statement")?;
-            let done = sqlx::query_with(AssertSqlSafe(text.clone()), arguments).execute(&mut **transaction).await;
-            done.map(|done| done.rows_affected()).attempted(text)
-        })
+        self.target().execute(statement).await
     }
 
     /// Runs a query within the transaction.
     pub(crate) async fn fetch(&mut self, statement: HistoryStatement) -> Result<Vec<Vec<WindowCell>>, DatabaseError> {
-        let HistoryStatement { text, values, .. } = statement;
-        on_work!(self, transaction, arguments => fetch_cells!(text, arguments(&values), &mut **transaction))
+        self.target().fetch(statement).await
     }
 
     pub(crate) async fn commit(self) -> Result<(), DatabaseError> {
@@ -256,6 +266,24 @@ impl StatementWork {
             StatementWork::Postgres(transaction) => transaction.commit().await,
         }
         .attempted("commit a transaction of the history")
+    }
+}
+
+impl StatementTarget<'_> {
+    /// Runs a statement; answers how many rows it touched.
+    pub(crate) async fn execute(&mut self, statement: HistoryStatement) -> Result<u64, DatabaseError> {
+        let HistoryStatement { text, values, .. } = statement;
+        on_target!(self, connection, arguments => {
+            let arguments = arguments(&values).attempted("bind the values of a statement")?;
+            let done = sqlx::query_with(AssertSqlSafe(text.clone()), arguments).execute(&mut **connection).await;
+            done.map(|done| done.rows_affected()).attempted(text)
+        })
+    }
+
+    /// Runs a query.
+    pub(crate) async fn fetch(&mut self, statement: HistoryStatement) -> Result<Vec<Vec<WindowCell>>, DatabaseError> {
+        let HistoryStatement { text, values, .. } = statement;
+        on_target!(self, connection, arguments => fetch_cells!(text, arguments(&values), &mut **connection))
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! As a guest there is no table for the position; see [`intent`] for what stands in for it and what that promises.
 
+mod backfill;
 mod batch;
 pub(crate) mod dialects;
 mod faults;
@@ -17,6 +18,7 @@ mod rows;
 mod session;
 mod typed_rows;
 
+pub(crate) use backfill::{BackfillLink, BackfillRow, BackfillSession};
 pub use batch::{CommitCounts, FlowNumbers, FlowRecord, RecordBatch, RejectReason, RejectedRecord, WriteError};
 
 use super::Database;
