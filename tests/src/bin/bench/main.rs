@@ -71,6 +71,8 @@ enum Scenario {
     Fields,
     /// Ten flows against many
     Flows,
+    /// What indexes, retention and rollups cost, and a year of readings
+    History,
     /// At a fixed rate
     Latency,
     /// From the start to ready

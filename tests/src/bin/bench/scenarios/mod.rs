@@ -2,6 +2,7 @@
 
 mod fields;
 mod flows;
+mod history;
 mod latency;
 mod mapping;
 mod operation;
@@ -27,6 +28,7 @@ pub(crate) async fn run(scenario: Scenario, plan: &Plan, report: &mut Report) ->
             Scenario::Post => posting::round(plan).await?,
             Scenario::Fields => fields::round(plan).await?,
             Scenario::Flows => flows::round(plan).await?,
+            Scenario::History => history::round(plan).await?,
             Scenario::Latency => latency::round(plan).await?,
             Scenario::Start => operation::start().await?,
             Scenario::Idle => operation::idle().await?,

@@ -14,8 +14,8 @@ const TOPIC: &str = "bench/storing";
 pub(super) async fn sqlite(plan: &Plan) -> anyhow::Result<Vec<Figure>> {
     let broker = Mosquitto::start();
     let limit = limits::bare_subscriber(&broker, plan.messages, 1, readings(TOPIC, plan.payload)).await?;
-    let stored = store(plan, Some(&broker), None).await?;
-    let embedded = store(plan, None, None).await?;
+    let stored = store(plan, Some(&broker), None, &[]).await?;
+    let embedded = store(plan, None, None, &[]).await?;
     let mut with_mosquitto = Figure::new("STORE_DB to SQLite, Mosquitto", "/s", Some(Target::OfLimit(0.85)));
     with_mosquitto.rounds.push(Round { limit: Some(limit), ..stored });
     let name = "STORE_DB to SQLite, embedded broker (of Mosquitto's)";
@@ -39,7 +39,7 @@ pub(super) async fn postgres(plan: &Plan) -> anyhow::Result<Vec<Figure>> {
 async fn server(plan: &Plan, name: &str, database: Database) -> anyhow::Result<Vec<Figure>> {
     let url = database.url.clone();
     let broker = Mosquitto::start();
-    let stored = store(plan, Some(&broker), Some(database)).await?;
+    let stored = store(plan, Some(&broker), Some(database), &[]).await?;
     // Into the same table with the same index, after the gateway has ended.
     let limit = limits::bare_inserts(&url, plan.messages, plan.payload).await?;
     let mut figure = Figure::new(format!("STORE_DB to {name}, Mosquitto"), "/s", Some(Target::OfLimit(0.8)));
@@ -49,8 +49,14 @@ async fn server(plan: &Plan, name: &str, database: Database) -> anyhow::Result<V
     Ok(vec![bare, figure])
 }
 
-async fn store(plan: &Plan, broker: Option<&Mosquitto>, database: Option<Database>) -> anyhow::Result<Round> {
-    let flows = vec![flow("BENCH", TOPIC, "STORE_DB", "")];
+/// Messages a second into `data`, after these statements.
+pub(super) async fn store(
+    plan: &Plan,
+    broker: Option<&Mosquitto>,
+    database: Option<Database>,
+    statements: &[String],
+) -> anyhow::Result<Round> {
+    let flows = [&[flow("BENCH", TOPIC, "STORE_DB", "")], statements].concat();
     let subject = Subject::start(Setup { broker, tap: None, database, toml: String::new(), flows }).await?;
     let load =
         |messages| Load { port: subject.port, messages, qos: 1, rate: None, content: readings(TOPIC, plan.payload) };
