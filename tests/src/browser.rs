@@ -3,7 +3,10 @@
 use crate::http::request;
 use crate::server::installed;
 use crate::{PATIENCE, free_port};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -88,8 +91,21 @@ impl Browser {
     }
 
     /// A command of the browser's own protocol.
-    async fn command(&self, name: &str, parameters: Value) {
-        self.ask("POST", "/goog/cdp/execute", json!({"cmd": name, "params": parameters})).await;
+    pub async fn command(&self, name: &str, parameters: Value) -> Value {
+        self.ask("POST", "/goog/cdp/execute", json!({"cmd": name, "params": parameters})).await
+    }
+
+    /// Writes a picture of the whole page as PNG; the window is as high as the page from then on.
+    ///
+    /// # Panics
+    /// When the file can't be written.
+    pub async fn picture(&self, file: &Path) {
+        let size = self.run("return [innerWidth, Math.max(innerHeight, document.documentElement.scrollHeight)]").await;
+        let whole = json!({"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": false});
+        self.command("Emulation.setDeviceMetricsOverride", whole).await;
+        let taken = self.command("Page.captureScreenshot", json!({"format": "png"})).await;
+        let bytes = BASE64_STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64");
+        std::fs::write(file, bytes).expect("writing a picture");
     }
 
     /// Opens an address.

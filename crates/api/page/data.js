@@ -5,12 +5,12 @@ import { get, segment } from "./api.js";
 import { link, note } from "./main.js";
 import { chart } from "./chart.js";
 
-const RANGES = [["1h", "1 hour", 3600], ["6h", "6 hours", 21600], ["24h", "24 hours", 86400], ["7d", "7 days", 604800], ["30d", "30 days", 2592000], ["1y", "1 year", 31536000]];
+const RANGES = [["10m", "10 minutes", 600], ["1h", "1 hour", 3600], ["6h", "6 hours", 21600], ["24h", "24 hours", 86400], ["7d", "7 days", 604800], ["30d", "30 days", 2592000], ["1y", "1 year", 31536000]];
 
 export async function view(frame) {
   const { flows } = await get("flows");
   const stores = flows.filter((flow) => flow.action === "STORE_DB" || JSON.stringify(flow.options || "").includes("STORE_DB"));
-  if (!stores.length) { put(frame.body, empty("data", "No flow stores anything yet.", h("a.button.main", { href: link("flows", ["new"]) }, "Make a flow"))); return undefined; }
+  if (!stores.length) { put(frame.body, empty("data", "No flow stores anything yet.", h("a.button.main", { href: link("start") }, "First steps"))); return undefined; }
   let [code, attribute] = frame.rest, range = frame.query.get("range"), to = frame.query.get("to");
   const busiest = [...stores].sort((a, b) => b.last_msg_id - a.last_msg_id)[0].code;
   const flow = select(stores.map((one) => [one.code, one.code]), code || busiest);
@@ -22,7 +22,7 @@ export async function view(frame) {
   async function choose() {
     try {
       const { attributes } = await get(`data/${segment(flow.value)}`);
-      if (!attributes.length) { put(picture, empty("data", `${flow.value} has stored nothing among the newest rows.`)); put(values); put(name); return; }
+      if (!attributes.length) { put(picture, empty("data", `${flow.value} has stored nothing among the newest rows. Does anything pass on its topic?`, h("a.button", { href: link("live", [], { flow: flow.value }) }, "Watch it"))); put(values); put(name); return; }
       put(name, attributes.map((one) => h("option", { value: one.name }, one.name)));
       const first = attributes.find((one) => !Number.isNaN(Number(one.value))) || attributes[0];
       name.value = attributes.some((one) => one.name === attribute) ? attribute : first.name;
@@ -37,16 +37,20 @@ export async function view(frame) {
 
   /** The shortest range that shows all of the last month. */
   async function fitting() {
-    const from = new Date(Date.now() - 30 * 86400000).toISOString();
-    const { points } = await get(`data/${segment(flow.value)}/${segment(name.value)}`, { from, points: 500 });
-    const age = points.length ? (Date.now() - new Date(points[0].at)) / 1000 - 5184 : 0;
-    return (RANGES.find(([, , seconds]) => seconds >= age) || RANGES[4])[0];
+    for (const days of [0.25, 30]) {
+      const from = new Date(Date.now() - days * 86400000).toISOString();
+      const { points, window } = await get(`data/${segment(flow.value)}/${segment(name.value)}`, { from, points: 500 });
+      const age = points.length ? (Date.now() - new Date(points[0].at)) / 1000 - window : 0;
+      // Values as old as all that was asked for: there may be older ones.
+      if (points.length && (days === 30 || age < days * 86400 - 2 * window)) return RANGES.find(([, , seconds]) => seconds >= age)[0];
+    }
+    return "24h";
   }
 
   async function draw() {
     attribute = name.value;
     note("data", [flow.value, attribute], { range, to: to || "" });
-    const [, , seconds] = RANGES.find(([key]) => key === range) || RANGES[2];
+    const [, , seconds] = RANGES.find(([key]) => key === range) || RANGES[3];
     const end = to ? new Date(to) : new Date(), begin = new Date(end - seconds * 1000);
     RANGES.forEach(([key], index) => ranges[index].setAttribute("aria-pressed", String(key === range)));
     const move = (steps) => { to = new Date(+end + steps * seconds * 1000); to = to >= new Date() ? null : to.toISOString(); draw(); };

@@ -76,7 +76,7 @@ function wiring(nodes, edges, isNarrow) {
       for (let index = 0; index < level.length; index += 2) {
         const pair = level.slice(index, index + 2);
         pair.forEach((node, place) => at.set(node.id, [pair.length === 1 ? (width - WIDTH) / 2 : place * (WIDTH + 20) + 2, y]));
-        y += HEIGHT + (index + 2 < level.length ? 16 : 46);
+        y += HEIGHT + (index + 2 < level.length && pair.length === 2 && level.length - index > 3 ? 16 : 46);
       }
     }
     height = y - 40;
@@ -123,8 +123,8 @@ function drawNode(node, [x, y]) {
   return s("a", { href: link("overview", [], { part: node.id }), "data-part": node.id },
     s(`g.node.${node.state}`, { transform: `translate(${x} ${y})` },
       s("rect", { width: WIDTH, height: HEIGHT }),
-      s("text.name", { x: 13, y: 23 }, cut(node.label, 19)), s("text.sub", { x: 13, y: 40 }, cut(node.detail, 24)),
-      s("text.state", { x: 13, y: 56 }, `${sign} ${cut(node.state === "ok" ? word : node.reason || word, 23)}`)));
+      s("text.name", { x: 13, y: 23 }, cut(node.label, 19)), s("text.sub", { x: 13, y: 40 }, cut(node.detail, 23)),
+      s("text.state", { x: 13, y: 56 }, `${sign} ${cut(node.state === "ok" ? word : node.reason || word, 20)}`)));
 }
 
 const cut = (text, length) => (text.length > length ? text.slice(0, length - 1) + "…" : text);

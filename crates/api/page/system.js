@@ -59,16 +59,17 @@ async function configuration(frame) {
   let state;
   try { state = await get("configuration"); } catch (error) { return put(card, problem(error)); }
   const find = h("input", { type: "search", placeholder: "mqtt", value: frame.query.get("find") || "", "aria-label": "Find settings" });
-  const changed = h("input", { type: "checkbox", checked: frame.query.get("changed") === "1" });
+  const changed = h("input", { type: "checkbox", checked: frame.query.get("changed") !== "0" });
   const draw = () => {
     const text = find.value.toLowerCase();
-    const shown = state.settings.filter((one) => (!changed.checked || one.changed) && (!text || one.key.toLowerCase().includes(text)));
-    note("system", [], { find: find.value, changed: changed.checked ? "1" : "" });
+    const shown = state.settings.filter((one) => (!changed.checked || one.changed || text) && (!text || one.key.toLowerCase().includes(text)));
+    note("system", [], { find: find.value, changed: changed.checked ? "" : "0" });
     put(rows, shown.length ? table([
-      ["Key", (one) => h(one.changed ? "strong" : "span", {}, h("code.wrap", {}, one.key))],
+      ["Key", (one) => h(one.changed ? "strong" : "span", {}, h("code.wrap", {}, one.key)), "topic"],
       ["Value", (one) => (one.value === "***" ? chip("tag", "secret") : h("code.wrap", {}, JSON.stringify(one.value)))],
       ["From", (one) => [h("span.small.muted.wrap", {}, one.origin), one.locked && [" ", chip("tag", "locked", "The environment or a flag rules: changing the file changes nothing")]]],
-    ], shown, "Settings in force") : h("p.muted", {}, "No setting is like that."));
+    ], shown, "Settings in force") : h("p.muted", {}, text ? "No setting is like that." : "Nothing differs from what the program brings along."),
+      changed.checked && !text && h("p.small.muted", {}, `${state.settings.length - shown.length} more are as the program brings them along; search finds them too.`));
   };
   find.addEventListener("input", draw);
   changed.addEventListener("change", draw);

@@ -211,7 +211,7 @@ fn raise_file_limit() {
 }
 
 /// A folder under the target folder for what a registry gives, when the switch for it is set.
-fn folder_of(switch: &str) -> Option<PathBuf> {
+pub(crate) fn folder_of(switch: &str) -> Option<PathBuf> {
     if std::env::var_os(switch).is_none() {
         eprintln!("not run: {switch} is not set");
         return None;
@@ -229,7 +229,7 @@ fn says_ok(script: &mut Command) {
     assert!(output.status.success() && out.trim() == "ok", "{out}\n{err}");
 }
 
-fn run(program: impl AsRef<OsStr>, arguments: &[&str], folder: &Path) {
+pub(crate) fn run(program: impl AsRef<OsStr>, arguments: &[&str], folder: &Path) {
     let done = Command::new(program).args(arguments).current_dir(folder).output().expect("a program");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }

@@ -19,6 +19,7 @@ mod endpoints;
 mod entry;
 mod first_run;
 mod flows;
+mod gallery;
 mod homeassistant;
 mod interfaces;
 mod isolation;
