@@ -1,10 +1,13 @@
 //! All messages between the actors. They cross threads in batches; `Debug` prints counts, never payloads.
 
+use crate::flows::poster::DeliveryAttempt;
 use crate::flows::{ReloadFailure, ReplayRefusal};
+use crate::mapping::refusal::OrderRefusal;
 use crate::operation::discovery::RestartTarget;
 use actix::Message;
 use hearthgate_domain::delivery::OutboundMessage;
 use hearthgate_domain::mapping::MessageCodec;
+use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_interfaces::{DeviceCommand, DeviceMessage};
 use hearthgate_mqtt::link::{DeliveryTag, LinkPort, LinkSubscription, MessageBatch, PublishError, PublishReceipt};
@@ -67,6 +70,18 @@ pub struct PublishTracked(pub OutboundMessage);
 #[rtype(result = "()")]
 pub struct SendCommands(pub Vec<DeviceCommand>);
 
+/// Hand this over as if it had come in for an interface; answered with what its map made of it.
+#[derive(Clone, Message)]
+#[rtype(result = "Result<InternalMsg, OrderRefusal>")]
+pub struct OrderCommand {
+    /// The interface, as its place among all of them.
+    pub interface: usize,
+    /// A topic that it listens to.
+    pub topic: String,
+    /// In the words of its map.
+    pub payload: Vec<u8>,
+}
+
 /// What a device interface has to say; answered once the broker's side has taken it, so that a flood is held back.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), PublishError>")]
@@ -117,6 +132,18 @@ pub struct ReplayLetter {
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<usize, ReplayRefusal>")]
 pub struct RouteAgain(pub NewDeadLetter);
+
+/// Call the endpoint of the flow of this code once, for a trial; answered with what became of it, or why it can't be called.
+#[derive(Clone, Message)]
+#[rtype(result = "Result<DeliveryAttempt, String>")]
+pub struct TryEndpoint {
+    /// The flow's code.
+    pub code: String,
+    /// Topic of the message.
+    pub topic: String,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
 
 /// The gateway's own place at the embedded broker.
 #[derive(Debug, Message)]

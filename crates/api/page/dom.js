@@ -41,6 +41,8 @@ const ICONS = {
   flows: "M5 5v5a4 4 0 0 0 4 4h6a4 4 0 0 1 4 4v1M19 5v3M16 8h6M3 5h4",
   data: "M4 19h16M6 15l4-5 4 3 5-7",
   letters: "M3 6h18v13H3zM3 7l9 7 9-7",
+  deliveries: "M3 5l18 7-18 7 3-7zM6 12h8",
+  start: "M6 20V4l11 5-11 5",
   interfaces: "M8 3v5M16 3v5M6 8h12v4a6 6 0 0 1-12 0zM12 18v3",
   topics: "M5 4v14a2 2 0 0 0 2 2h3M5 10h5M14 8h6v4h-6zM14 18h6v4h-6z",
   broker: "M4 5h16v6H4zM4 13h16v6H4zM8 8h.01M8 16h.01",
@@ -89,7 +91,7 @@ export function table(columns, rows, caption, mark) {
   const head = columns.map(([name, , kind]) => h(`th${kind ? "." + kind : ""}`, { scope: "col" }, name || h("span.hidden", {}, "Actions")));
   const line = (row) => h(`tr${mark && mark(row) ? ".marked" : ""}`, {}, columns.map(([name, content, kind], index) => {
     const label = index > 0 && name ? name : undefined;
-    return h(`td${kind ? "." + kind : ""}`, { "data-label": label }, content(row));
+    return h(`td${kind ? "." + kind : ""}`, { "data-label": label }, h("div.cell", {}, content(row)));
   }));
   return h("div.table", {}, h("table.folds", {}, h("caption.hidden", {}, caption), h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows.map(line))));
 }

@@ -25,19 +25,19 @@ export async function view(frame) {
 
 function list(frame, first) {
   put(frame.actions, frame.may("operate") && button("Read again", (event) => attempt(event.target, () => post("flows/reload"), "The flows were read again")),
-    frame.may("admin") && h("a.button.main", { href: link("flows", ["new"]) }, icon("plus"), "New flow"));
+    frame.may("admin") && [h("a.button", { href: link("start") }, "From what passes"), h("a.button.main", { href: link("flows", ["new"]) }, icon("plus"), "New flow")]);
   const card = h("section.card", { "aria-label": "Flows" });
   const draw = (flows) => {
-    if (!flows.length) { put(frame.body, empty("flows", "There is no flow yet. A flow takes messages of a topic, checks them and stores, posts or publishes them.", frame.may("admin") && h("a.button.main", { href: link("flows", ["new"]) }, "Make the first flow"))); return; }
+    if (!flows.length) { put(frame.body, empty("flows", "There is no flow yet. A flow takes messages of a topic, checks them and stores, posts or publishes them.", frame.may("admin") && h("div.row", {}, h("a.button.main", { href: link("start") }, "First steps"), h("a.button", { href: link("flows", ["new"]) }, "Write a flow")))); return; }
     put(card, table([
       ["Flow", (flow) => [h("a", { href: link("flows", [flow.code]) }, h("strong", {}, flow.code)), h("div.small.muted.wrap", {}, flow.description)]],
-      ["Topic", (flow) => h("code.wrap", {}, flow.topic)],
-      ["Action", (flow) => h("span.small", {}, flow.action)],
+      ["Topic", (flow) => h("code.wrap", {}, flow.topic), "topic"],
+      ["Action", (flow) => h("span.small", {}, flow.action), "short"],
       ["State", (flow) => flow.problem ? chip("bad", "can not run", flow.problem) : flow.enabled ? chip("ok", "on") : chip("", "off")],
       ["Stored", (flow) => compact(flow.figures.stored), "number"],
       ["Delivered", (flow) => compact(flow.figures.delivered), "number"],
       ["Dead letters", (flow) => flow.figures.dead ? h("a", { href: link("letters", [], { flow: flow.code }) }, compact(flow.figures.dead)) : "0", "number"],
-      ["Last message", (flow) => when(flow.figures.last_at)],
+      ["Last message", (flow) => when(flow.figures.last_at), "short"],
       ["", (flow) => h("a.button.small", { href: link("live", [], { flow: flow.code }), "aria-label": `Watch ${flow.code}` }, "Watch"), "actions"],
     ], flows, "Flows with what they did since the gateway was started"));
     put(frame.body, card, h("p.small.muted", {}, "Stored and delivered count since the gateway was started."));
@@ -51,7 +51,7 @@ function list(frame, first) {
 }
 
 function form(frame, known) {
-  const flow = known || { code: "", description: "", topic: frame.query.get("topic") || "", action: "STORE_DB", schema: null, enabled: true, endpoint_url: null, options: null };
+  const flow = known || { code: "", description: "", topic: frame.query.get("topic") || "", action: frame.query.get("action") || "STORE_DB", schema: null, enabled: true, endpoint_url: null, options: null };
   frame.title(known ? flow.code : "New flow");
   const is = { readonly: !frame.may("admin") };
   const input = (value, more = {}) => h("input", { value: value || "", spellcheck: "false", autocapitalize: "off", ...is, ...more });

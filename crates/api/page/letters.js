@@ -1,6 +1,6 @@
 // Dead letters in groups that failed alike: look at them, try them out, replay them, let them go.
 
-import { h, put, chip, button, table, empty, problem, confirm, dialog, attempt, when, date, compact, bytes, pretty, hexdump } from "./dom.js";
+import { h, put, chip, button, table, empty, problem, confirm, dialog, attempt, when, date, time, compact, bytes, pretty, hexdump } from "./dom.js";
 import { get, post } from "./api.js";
 import { link, note } from "./main.js";
 
@@ -10,11 +10,15 @@ export async function view(frame) {
   const groups = flow ? all.groups.filter((group) => group.flow === flow) : all.groups;
   const again = () => view(frame);
   put(frame.actions, flow && h("a.button", { href: link("letters") }, "Of all flows"), button("Read again", again));
+  const undo = all.dropped > 0 && h("div.note.wait", { role: "status" }, h("div.row", {}, h("span.grow", {}, `${compact(all.dropped)} ${all.dropped === 1 ? "letter was" : "letters were"} dropped, and ${all.dropped === 1 ? "is" : "are"} gone for good at `, h("strong", {}, time(all.undo_until)), "."),
+    frame.may("admin") && button("Bring back", async (event) => {
+      if (await attempt(event.currentTarget, () => post("dead-letters/undo"), (done) => `${compact(done.restored)} brought back`)) again();
+    }, "small")));
   if (!groups.length) {
-    put(frame.body, empty("letters", flow ? `There are no dead letters of ${flow}.` : "There are no dead letters: everything that came in could be served."));
+    put(frame.body, undo, empty("letters", flow ? `There are no dead letters of ${flow}.` : "There are no dead letters: everything that came in could be served."));
     return undefined;
   }
-  put(frame.body,
+  put(frame.body, undo,
     h("p.muted", {}, `${compact(all.letters)} ${all.letters === 1 ? "letter" : "letters"}, ${bytes(all.bytes)}, in ${groups.length} ${groups.length === 1 ? "group" : "groups"}.`, all.evicted ? ` ${compact(all.evicted)} had to go to make room.` : ""),
     groups.map((group) => card(frame, group, again)));
   return undefined;
@@ -33,11 +37,12 @@ function card(frame, group, again) {
   };
   const replay = async (event) => {
     const button = event.currentTarget;
-    if (await confirm(`Replay ${many}?`, "Their messages go through the flow as it is now. What fails again stays here.", "Replay")) run(false, button);
+    const dry = await attempt(button, () => post("dead-letters/replay", choice, { dry_run: true }));
+    if (dry && (await agree(many, dry))) run(false, button);
   };
   const drop = async (event) => {
     const button = event.currentTarget;
-    if (!(await confirm(`Drop ${many}?`, "Their messages are lost for good.", "Drop them"))) return;
+    if (!(await confirm(`Drop ${many}?`, "For ten minutes they can be brought back; then their messages are lost for good.", "Drop them"))) return;
     if (await attempt(button, () => post("dead-letters/drop", choice), (done) => `${compact(done.dropped)} dropped`)) again();
   };
   const more = async (before) => {
@@ -68,6 +73,14 @@ function card(frame, group, again) {
     h("div.row", {}, toggle, frame.may("operate") && [button("Try a replay out", (event) => run(true, event.currentTarget), "small"), button("Replay", replay, "small")],
       group.flow && !group.flow.startsWith("(") && h("a.button.small", { href: link("flows", [group.flow]) }, "Open the flow"), frame.may("admin") && button("Drop", drop, "small danger")),
     answer, letters);
+}
+
+/** What a replay would do, before it does. */
+function agree(many, dry) {
+  return dialog(`Replay ${many}?`, (close) => [
+    h("p", {}, "Their messages go through the flow as it is now. What fails again stays here."), outcome(dry),
+    h("div.row.end", {}, button("Cancel", () => close(false)), button("Replay", () => close(true), dry.taken ? "main" : "danger")),
+  ]);
 }
 
 function outcome(done) {

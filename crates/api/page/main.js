@@ -4,9 +4,12 @@ import { h, put, icon, button, field, problem, attempt } from "./dom.js";
 import { ask, get, post, stream } from "./api.js";
 
 const VIEWS = [
-  ["overview", "Overview"], ["live", "Live"], ["fates", "Fates"], ["flows", "Flows"], ["data", "Data"], ["letters", "Dead letters"],
+  ["overview", "Overview"], ["live", "Live"], ["fates", "Fates"], ["flows", "Flows"], ["data", "Data"], ["deliveries", "Deliveries"], ["letters", "Dead letters"],
   ["interfaces", "Interfaces"], ["topics", "Topics"], ["broker", "Broker"], ["system", "System"],
 ];
+
+/** Views that are reached by a link, not by the bar. */
+const OTHERS = [["start", "First steps"]];
 
 const app = document.getElementById("app");
 const state = { session: null, stop: null, page: null };
@@ -33,7 +36,7 @@ export function link(view, rest = [], query = {}) {
 }
 
 /** Changes what the address says of this view without leaving it. */
-export function note(view, rest, query) {
+export function note(view, rest, query = {}) {
   history.replaceState(null, "", link(view, rest, query));
 }
 
@@ -49,7 +52,18 @@ async function start() {
     return;
   }
   state.page = state.page || state.session.page;
-  if (state.session.scope === "open") login(); else shell();
+  if (state.session.scope === "open") { login(); return; }
+  await welcome();
+  shell();
+}
+
+/** Whoever comes without an address, and has no flow that ever got a message, is shown the first steps. */
+async function welcome() {
+  if (location.hash || localStorage.getItem("start")) return;
+  try {
+    const { flows } = await get("flows");
+    if (flows.every((flow) => !flow.last_msg_id && !flow.figures.last_at)) note("start", []);
+  } catch { /* The view says what is wrong. */ }
 }
 
 function login() {
@@ -65,6 +79,7 @@ function login() {
       send.disabled = true;
       try {
         state.session = await post("session", { token: token.value });
+        await welcome();
         shell();
       } catch (error) {
         put(failed, problem(error));
@@ -112,7 +127,7 @@ async function show() {
   stopView();
   const { side, main, news, menu } = state.frame;
   const at = place();
-  const known = VIEWS.find(([name]) => name === at.view);
+  const known = [...VIEWS, ...OTHERS].find(([name]) => name === at.view);
   side.classList.remove("open");
   menu.setAttribute("aria-expanded", "false");
   for (const anchor of side.querySelectorAll("a[data-view]")) {

@@ -1,7 +1,7 @@
 // The topics that came by, level by level.
 
-import { h, put, chip, button, empty, when, compact, spark } from "./dom.js";
-import { get } from "./api.js";
+import { h, put, chip, button, table, empty, confirm, attempt, when, compact, bytes, spark } from "./dom.js";
+import { ask, get } from "./api.js";
 import { link } from "./main.js";
 
 export async function view(frame) {
@@ -12,11 +12,34 @@ export async function view(frame) {
     if (!level.topics.length) { put(frame.body, empty("topics", "No topic has come by yet. The gateway sees those that its flows and interfaces subscribe to.")); return; }
     put(told, `${level.known === 1 ? "1 topic" : `${compact(level.known)} topics`} came by; the gateway sees what its flows and interfaces subscribe to.`, level.unnoticed ? ` ${compact(level.unnoticed)} messages went unnoticed: too many topics, or too much at once.` : "");
     put(tree, list(level, open));
-    put(frame.body, told, tree);
+    put(frame.body, told, tree, kept);
   };
-  put(frame.actions, button("Read again", draw));
-  await draw();
+  const kept = h("section.card.stack", { "aria-label": "Retained messages", hidden: true });
+  const read = async () => { await draw(); await retained(frame, kept); };
+  put(frame.actions, button("Read again", (event) => attempt(event.currentTarget, read)));
+  await read();
   return undefined;
+}
+
+/** What the embedded broker gives to whoever subscribes; a broker elsewhere does not tell. */
+async function retained(frame, card) {
+  let found;
+  try { found = await get("topics/retained"); } catch (error) { if (error.code === "not-here") return; throw error; }
+  const clear = (topic) => async (event) => {
+    const target = event.currentTarget;
+    if (!(await confirm(`Clear what is retained for ${topic}?`, "Whoever subscribes later gets nothing there until somebody publishes again. Those who listen now are told that it is gone.", "Clear"))) return;
+    await attempt(target, () => ask("DELETE", "topics/retained", { query: { topic } }), `${topic} is cleared`);
+    retained(frame, card);
+  };
+  card.hidden = !found.messages.length;
+  put(card, h("div.title", {}, h("h2", {}, "Retained messages"), h("span.small.muted", {}, `${compact(found.messages.length + found.left_out)} at the embedded broker`)), table([
+    ["Topic", (one) => h("code.wrap", {}, one.topic), "topic"],
+    ["Payload", (one) => h("code.wrap", {}, (one.text ?? `${one.hex.slice(0, 60)} (hex)`).slice(0, 160) || "(empty)")],
+    ["Size", (one) => bytes(one.bytes), "number"],
+    ["", (one) => [h("a.button.small", { href: link("flows", ["new"], { topic: one.topic, payload: one.text ?? "" }), "aria-label": `Make a flow of ${one.topic}, retained` }, "Make a flow"), " ",
+      frame.may("operate") && button("Clear", clear(one.topic), "small danger", { "aria-label": `Clear ${one.topic}` })], "actions"],
+  ], found.messages, "Retained messages of the embedded broker"), found.left_out > 0 && h("p.small.muted", {}, `${compact(found.left_out)} more are left out here.`));
+  if (!card.isConnected) frame.body.append(card);
 }
 
 function list(level, open) {

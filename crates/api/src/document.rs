@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document, made of the table that the router is made of.
 
 use crate::api::ProblemDetails;
-use crate::operation::{AnswerKind, ApiOperation};
+use crate::operation::{AnswerKind, ApiOperation, QueryKind};
 use crate::scope::AccessScope;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -48,9 +48,15 @@ fn describe(operation: &ApiOperation, problem: &Value, generator: &mut SchemaGen
             json!({"name": name, "in": "path", "required": true, "schema": {"type": kind}})
         })
         .collect();
-    parameters.extend(operation.query.iter().map(|(name, is_number, what)| {
-        let kind = if *is_number { "integer" } else { "string" };
-        json!({"name": name, "in": "query", "description": what, "schema": {"type": kind}})
+    parameters.extend(operation.query.iter().map(|(name, kind, what)| {
+        let schema = match kind {
+            QueryKind::Text => json!({"type": "string"}),
+            QueryKind::Needed => json!({"type": "string", "minLength": 1}),
+            QueryKind::Number => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
+            QueryKind::Flag => json!({"type": "boolean"}),
+            QueryKind::Time => json!({"type": "string", "format": "date-time"}),
+        };
+        json!({"name": name, "in": "query", "required": *kind == QueryKind::Needed, "description": what, "schema": schema})
     }));
     if operation.is_versioned {
         let what = "The ETag of the version that is changed";

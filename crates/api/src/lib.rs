@@ -13,6 +13,7 @@ mod client;
 mod document;
 mod exposition;
 mod keys;
+mod lines;
 mod metrics;
 mod operation;
 mod orders;
@@ -44,7 +45,7 @@ pub use scope::AccessScope;
 pub use server::{AdminError, ApiServer, bind};
 pub use settings::{ApiOptions, ApiOptionsError};
 pub use subjects::{
-    ApiSubjects, BrokerView, FlowStore, LetterStore, RecordStore, SubjectAnswer, SubjectFailure, SystemView,
-    TrafficView, WiringView,
+    ApiSubjects, BrokerView, DeliveryStore, FlowStore, InterfaceAccess, LetterStore, RecordStore, SubjectAnswer,
+    SubjectFailure, SystemView, TrafficView, WiringView,
 };
 pub use tokens::{AccessToken, TokenFile, TokenFileError};

@@ -51,8 +51,22 @@ pub(crate) enum AnswerKind {
     Nothing,
 }
 
-/// A parameter of the query: name, whether it is a number, what it is.
-pub(crate) type QueryParameter = (&'static str, bool, &'static str);
+/// A parameter of the query: name, what is written there, what it is.
+pub(crate) type QueryParameter = (&'static str, QueryKind, &'static str);
+
+/// What is written in a parameter of the query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QueryKind {
+    Text,
+    /// A text that may not be left out.
+    Needed,
+    /// A whole number from 0 on.
+    Number,
+    /// `true` or `false`.
+    Flag,
+    /// RFC 3339.
+    Time,
+}
 
 pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 

@@ -52,6 +52,14 @@ pub trait WiringView: Send + Sync {
     fn interfaces(&self) -> SubjectAnswer<Vec<InterfaceView>>;
 }
 
+/// What goes to devices and comes from them.
+pub trait InterfaceAccess: Send + Sync {
+    /// Hands a command over to the interface of this name.
+    fn command(&self, name: String, wanted: CommandWanted) -> SubjectAnswer<CommandTaken>;
+    /// The last frames of the interface of this name.
+    fn frames(&self, name: String) -> SubjectAnswer<FrameList>;
+}
+
 /// The flows in the database.
 pub trait FlowStore: Send + Sync {
     /// All, disabled ones too.
@@ -62,6 +70,8 @@ pub trait FlowStore: Send + Sync {
     fn change(&self, code: String, flow: FlowInput, seen: String) -> SubjectAnswer<FlowView>;
     /// Removes the flow of this code, if it still is the version that was seen.
     fn remove(&self, code: String, seen: String) -> SubjectAnswer<()>;
+    /// Flows that would take what passes, for some seconds.
+    fn learn(&self, wanted: LearnWanted) -> SubjectAnswer<LearnAnswer>;
     /// What it would make of a message; nothing is sent, written or counted.
     fn test(&self, test: FlowTest) -> SubjectAnswer<Value>;
 }
@@ -76,8 +86,18 @@ pub trait LetterStore: Send + Sync {
     fn show(&self, id: i64) -> SubjectAnswer<LetterView>;
     /// Replays them, or tells what would become of each.
     fn replay(&self, choice: LetterChoice, is_dry: bool) -> SubjectAnswer<LettersReplayed>;
-    /// Removes them; answers how many.
+    /// Removes them, for good after a while; answers how many.
     fn drop_letters(&self, choice: LetterChoice) -> SubjectAnswer<u64>;
+    /// Brings back what was removed and is not gone yet; answers how many.
+    fn restore(&self) -> SubjectAnswer<u64>;
+}
+
+/// Calls of endpoints.
+pub trait DeliveryStore: Send + Sync {
+    /// Of all flows that call one, by code.
+    fn list(&self) -> SubjectAnswer<Vec<DeliveryView>>;
+    /// Calls the endpoint of the flow of this code once; nothing else comes of it.
+    fn test(&self, flow: String, trial: DeliveryTrial) -> SubjectAnswer<AttemptView>;
 }
 
 /// What flows stored.
@@ -96,6 +116,10 @@ pub trait BrokerView: Send + Sync {
     fn figures(&self) -> SubjectAnswer<Vec<ExposedFigure>>;
     /// What a client may do with a topic.
     fn rights(&self, question: RightsQuery) -> SubjectAnswer<BrokerRights>;
+    /// The retained messages below a prefix.
+    fn retained(&self, under: String) -> SubjectAnswer<RetainedList>;
+    /// Removes the retained message of a topic, as a client would.
+    fn clear_retained(&self, topic: String) -> SubjectAnswer<()>;
     /// Ends the connection of this client id.
     fn disconnect(&self, client: String) -> SubjectAnswer<()>;
 }
@@ -125,6 +149,10 @@ pub trait SystemView: Send + Sync {
 pub struct ApiSubjects {
     /// The wiring.
     pub wiring: Option<Arc<dyn WiringView>>,
+    /// What goes to devices and comes from them.
+    pub interfaces: Option<Arc<dyn InterfaceAccess>>,
+    /// Calls of endpoints.
+    pub deliveries: Option<Arc<dyn DeliveryStore>>,
     /// The flows.
     pub flows: Option<Arc<dyn FlowStore>>,
     /// The dead letters.

@@ -4,8 +4,9 @@ use crate::api::{
     ActorList, ActorView, FlowsReloaded, LetterReplayed, LivenessAnswer, OrderDone, ReadinessAnswer, VersionAnswer,
 };
 use crate::document::document;
+use crate::lines::TableLines;
 use crate::operation::schema;
-use crate::operation::{AnswerKind, ApiOperation};
+use crate::operation::{AnswerKind, ApiOperation, QueryKind};
 use crate::problem::RequestRefusal;
 use crate::scope::AccessScope;
 use crate::state::ServerDeps;
@@ -22,58 +23,6 @@ fn json<T: JsonSchema>() -> AnswerKind {
     AnswerKind::Json(schema::<T>)
 }
 
-/// Builds the table line by line.
-struct Lines(Vec<ApiOperation>);
-
-impl Lines {
-    fn add(
-        &mut self,
-        (method, path): (Method, &'static str),
-        scope: AccessScope,
-        summary: &'static str,
-    ) -> &mut ApiOperation {
-        let subject = path.strip_prefix("/api/v1/").map_or("probes", |rest| rest.split('/').next().unwrap_or(rest));
-        self.0.push(ApiOperation {
-            method,
-            path,
-            scope,
-            subject,
-            summary,
-            query: &[],
-            body: None,
-            answer: AnswerKind::Nothing,
-            is_versioned: false,
-            route: web::route,
-        });
-        let last = self.0.len() - 1;
-        &mut self.0[last]
-    }
-
-    fn get(
-        &mut self,
-        path: &'static str,
-        scope: AccessScope,
-        answer: AnswerKind,
-        summary: &'static str,
-    ) -> &mut ApiOperation {
-        let operation = self.add((Method::GET, path), scope, summary);
-        operation.answer = answer;
-        operation
-    }
-
-    fn post(
-        &mut self,
-        path: &'static str,
-        scope: AccessScope,
-        answer: AnswerKind,
-        summary: &'static str,
-    ) -> &mut ApiOperation {
-        let operation = self.add((Method::POST, path), scope, summary);
-        operation.answer = answer;
-        operation
-    }
-}
-
 /// `GET /api/v1/openapi.json`
 async fn show(parts: Data<ServerDeps>) -> HttpResponse {
     HttpResponse::Ok().json(document(parts.version, &operations()))
@@ -81,17 +30,18 @@ async fn show(parts: Data<ServerDeps>) -> HttpResponse {
 
 /// All operations.
 pub(crate) fn operations() -> Vec<ApiOperation> {
-    let mut lines = Lines(Vec::new());
+    let mut lines = TableLines::default();
     parts(&mut lines);
     logins(&mut lines);
     flows(&mut lines);
+    deliveries(&mut lines);
     letters(&mut lines);
     traffic(&mut lines);
     system(&mut lines);
-    lines.0
+    lines.done()
 }
 
-fn parts(lines: &mut Lines) {
+fn parts(lines: &mut TableLines) {
     let (open, read, operate) = (AccessScope::Open, AccessScope::Read, AccessScope::Operate);
     lines
         .get("/livez", open, json::<LivenessAnswer>(), "Whether ending the process is all that helps (503)")
@@ -125,14 +75,26 @@ fn parts(lines: &mut Lines) {
         .get("/api/v1/interfaces", read, json::<InterfaceList>(), "The device interfaces")
         .by(|| web::get().to(views::parts::interfaces));
     lines
+        .post(
+            "/api/v1/interfaces/{name}/commands",
+            operate,
+            json::<CommandTaken>(),
+            "Hands a command over to an interface, and tells what its map made of it",
+        )
+        .body::<CommandWanted>()
+        .by(|| web::post().to(views::interfaces::command));
+    lines
+        .get("/api/v1/interfaces/{name}/frames", read, json::<FrameList>(), "The last frames of an interface's line")
+        .by(|| web::get().to(views::interfaces::frames));
+    lines
         .get("/api/v1/broker", read, json::<BrokerSummary>(), "The embedded broker and its clients")
         .by(|| web::get().to(views::parts::broker));
     lines
         .get("/api/v1/broker/rights", read, json::<BrokerRights>(), "What a client of the broker may do with a topic")
         .query(&[
-            ("user", false, "As whom it comes; without a name unless said"),
-            ("client", false, "Its client id; empty unless said"),
-            ("topic", false, "Required: a topic without wildcards"),
+            ("user", QueryKind::Text, "As whom it comes; without a name unless said"),
+            ("client", QueryKind::Text, "Its client id; empty unless said"),
+            ("topic", QueryKind::Needed, "A topic without wildcards"),
         ])
         .by(|| web::get().to(views::parts::rights));
     lines
@@ -140,7 +102,7 @@ fn parts(lines: &mut Lines) {
         .by(|| web::post().to(views::parts::disconnect));
 }
 
-fn logins(lines: &mut Lines) {
+fn logins(lines: &mut TableLines) {
     lines
         .get("/api/v1/session", AccessScope::Open, json::<LoginStatus>(), "What you may do")
         .by(|| web::get().to(views::login::show));
@@ -159,7 +121,7 @@ fn logins(lines: &mut Lines) {
         .by(|| web::delete().to(views::login::revoke));
 }
 
-fn flows(lines: &mut Lines) {
+fn flows(lines: &mut TableLines) {
     lines
         .get("/api/v1/flows", AccessScope::Read, json::<FlowList>(), "All flows")
         .by(|| web::get().to(views::flows::list));
@@ -177,6 +139,15 @@ fn flows(lines: &mut Lines) {
         .body::<FlowTest>()
         .by(|| web::post().to(views::flows::test));
     lines
+        .post(
+            "/api/v1/flows/learn",
+            AccessScope::Operate,
+            json::<LearnAnswer>(),
+            "Watches what passes for some seconds, and proposes flows for it",
+        )
+        .body::<LearnWanted>()
+        .by(|| web::post().to(views::flows::learn));
+    lines
         .post("/api/v1/flows/reload", AccessScope::Operate, json::<FlowsReloaded>(), "Reads the flows again")
         .by(|| web::post().to(orders::reload));
     lines
@@ -191,17 +162,32 @@ fn flows(lines: &mut Lines) {
         .by(|| web::delete().to(views::flows::remove));
 }
 
-fn letters(lines: &mut Lines) {
+fn deliveries(lines: &mut TableLines) {
+    lines
+        .get("/api/v1/deliveries", AccessScope::Read, json::<DeliveryList>(), "The last calls of endpoints, by flow")
+        .by(|| web::get().to(views::deliveries::list));
+    lines
+        .post(
+            "/api/v1/deliveries/{flow}/test",
+            AccessScope::Operate,
+            json::<AttemptView>(),
+            "Calls a flow's endpoint once, with a message of yours",
+        )
+        .body::<DeliveryTrial>()
+        .by(|| web::post().to(views::deliveries::test));
+}
+
+fn letters(lines: &mut TableLines) {
     lines
         .get("/api/v1/dead-letters/groups", AccessScope::Read, json::<LetterGroups>(), "Dead letters that failed alike")
         .by(|| web::get().to(views::letters::groups));
     lines
         .get("/api/v1/dead-letters", AccessScope::Read, json::<LetterPage>(), "Dead letters, the newest first")
         .query(&[
-            ("group", false, "Of this group only"),
-            ("flow", false, "Of this flow only"),
-            ("before", true, "Older than this letter: `next` of the page before"),
-            ("limit", true, "At most so many, 1 to 200; 50 unless said"),
+            ("group", QueryKind::Text, "Of this group only"),
+            ("flow", QueryKind::Text, "Of this flow only"),
+            ("before", QueryKind::Number, "Older than this letter: `next` of the page before"),
+            ("limit", QueryKind::Number, "At most so many, 1 to 200; 50 unless said"),
         ])
         .by(|| web::get().to(views::letters::list));
     lines
@@ -211,46 +197,62 @@ fn letters(lines: &mut Lines) {
             json::<LettersReplayed>(),
             "Takes letters through their flows again, or tells what would become of each",
         )
-        .query(&[("dry_run", false, "`true`: nothing is done")])
+        .query(&[("dry_run", QueryKind::Flag, "`true`: nothing is done")])
         .body::<LetterChoice>()
         .by(|| web::post().to(views::letters::replay));
     lines
-        .post("/api/v1/dead-letters/drop", AccessScope::Admin, json::<LettersDropped>(), "Removes letters for good")
+        .post("/api/v1/dead-letters/drop", AccessScope::Admin, json::<LettersDropped>(), "Removes letters")
         .body::<LetterChoice>()
         .by(|| web::post().to(views::letters::drop_letters));
+    lines
+        .post(
+            "/api/v1/dead-letters/undo",
+            AccessScope::Admin,
+            json::<LettersRestored>(),
+            "Brings back all letters that were removed within ten minutes",
+        )
+        .by(|| web::post().to(views::letters::undo));
     lines
         .get("/api/v1/dead-letters/{id}", AccessScope::Read, json::<LetterView>(), "A letter with its payload")
         .by(|| web::get().to(views::letters::show));
     lines
         .post("/api/v1/dead-letters/{id}/replay", AccessScope::Operate, json::<LetterReplayed>(), "Replays one letter")
-        .query(&[("again", false, "`true`: also if it was replayed before")])
+        .query(&[("again", QueryKind::Flag, "`true`: also if it was replayed before")])
         .by(|| web::post().to(orders::replay));
 }
 
-fn traffic(lines: &mut Lines) {
+fn traffic(lines: &mut TableLines) {
     lines
         .get("/api/v1/events", AccessScope::Read, AnswerKind::Text("text/event-stream"), "The one stream of events")
         .query(&[
-            ("watch", false, "`overview`, `messages`, or both with a comma"),
-            ("topic", false, "Messages whose topic this filter matches"),
-            ("flow", false, "Messages that this flow got"),
-            ("outcome", false, "Messages with one of these outcomes, with commas; `bad` for all that failed"),
-            ("text", false, "Messages with this text in topic, payload or reason"),
+            ("watch", QueryKind::Text, "`overview`, `messages`, or both with a comma"),
+            ("topic", QueryKind::Text, "Messages whose topic this filter matches"),
+            ("flow", QueryKind::Text, "Messages that this flow got"),
+            ("outcome", QueryKind::Text, "Messages with one of these outcomes, with commas; `bad` for all that failed"),
+            ("text", QueryKind::Text, "Messages with this text in topic, payload or reason"),
         ])
         .by(|| web::get().to(views::live::events));
     lines
         .get("/api/v1/fates", AccessScope::Read, json::<FateList>(), "What became of messages, the newest first")
         .query(&[
-            ("topic", false, "Messages whose topic this filter matches"),
-            ("flow", false, "Of this flow only"),
-            ("outcome", false, "Of these outcomes only, with commas; `bad` for all that failed"),
-            ("limit", true, "At most so many, 1 to 500; 100 unless said"),
+            ("topic", QueryKind::Text, "Messages whose topic this filter matches"),
+            ("flow", QueryKind::Text, "Of this flow only"),
+            ("outcome", QueryKind::Text, "Of these outcomes only, with commas; `bad` for all that failed"),
+            ("limit", QueryKind::Number, "At most so many, 1 to 500; 100 unless said"),
         ])
         .by(|| web::get().to(views::fates::list));
     lines
         .get("/api/v1/topics", AccessScope::Read, json::<TopicLevel>(), "One level of the topics that came by")
-        .query(&[("under", false, "The prefix, without its last `/`; the top level unless said")])
+        .query(&[("under", QueryKind::Text, "The prefix, without its last `/`; the top level unless said")])
         .by(|| web::get().to(views::live::topics));
+    lines
+        .get("/api/v1/topics/retained", AccessScope::Read, json::<RetainedList>(), "What the embedded broker retains")
+        .query(&[("under", QueryKind::Text, "The prefix, without its last `/`; all unless said")])
+        .by(|| web::get().to(views::parts::retained));
+    lines
+        .add((Method::DELETE, "/api/v1/topics/retained"), AccessScope::Operate, "Removes a retained message")
+        .query(&[("topic", QueryKind::Needed, "Its topic")])
+        .by(|| web::delete().to(views::parts::clear_retained));
     lines
         .get(
             "/api/v1/data/{flow}",
@@ -267,14 +269,14 @@ fn traffic(lines: &mut Lines) {
             "Stored values by windows of time",
         )
         .query(&[
-            ("from", false, "RFC 3339; a day ago unless said"),
-            ("to", false, "RFC 3339; now unless said"),
-            ("points", true, "At most so many windows, 1 to 500; 300 unless said"),
+            ("from", QueryKind::Time, "RFC 3339; a day ago unless said"),
+            ("to", QueryKind::Time, "RFC 3339; now unless said"),
+            ("points", QueryKind::Number, "At most so many windows, 1 to 500; 300 unless said"),
         ])
         .by(|| web::get().to(views::records::series));
 }
 
-fn system(lines: &mut Lines) {
+fn system(lines: &mut TableLines) {
     lines
         .get(
             "/api/v1/configuration",

@@ -15,8 +15,8 @@ use tokio::time::{MissedTickBehavior, interval_at};
 const FIRST_AFTER: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(config: &InterfaceConfig, dummy: &DummyConfig, port: DriverPort) -> Result<(), DriverError> {
-    let DriverPort { commands, events, mut stop } = port;
-    let events = EventSender::new(events);
+    let DriverPort { commands, events, mut stop, frames } = port;
+    let events = EventSender::new(events, frames);
     let mut commands = commands.lock().await;
     let first = tokio::time::Instant::now() + FIRST_AFTER.min(dummy.period);
     let mut ticks = interval_at(first, dummy.period);

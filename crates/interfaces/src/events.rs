@@ -1,6 +1,7 @@
 //! The driver's side of its event channel: counting, refusing, and cutting floods of log lines.
 
 use crate::config::InterfaceConfig;
+use crate::frames::{FrameDirection, FrameRing};
 use crate::log_limit::{LogLimit, LogVerdict};
 use crate::port::{DeviceMessage, DriverCount, DriverEvent, DriverLogLevel};
 use crate::replies;
@@ -18,11 +19,17 @@ pub(crate) struct HostGone;
 pub(crate) struct EventSender {
     sender: mpsc::Sender<DriverEvent>,
     limit: Arc<Mutex<LogLimit>>,
+    frames: FrameRing,
 }
 
 impl EventSender {
-    pub(crate) fn new(sender: mpsc::Sender<DriverEvent>) -> Self {
-        EventSender { sender, limit: Arc::new(Mutex::new(LogLimit::new(Instant::now()))) }
+    pub(crate) fn new(sender: mpsc::Sender<DriverEvent>, frames: FrameRing) -> Self {
+        EventSender { sender, limit: Arc::new(Mutex::new(LogLimit::new(Instant::now()))), frames }
+    }
+
+    /// Keeps a frame for those who look on; never waits.
+    pub(crate) fn show_frame(&self, direction: FrameDirection, bytes: &[u8], meaning: impl FnOnce() -> String) {
+        self.frames.keep(direction, bytes, meaning);
     }
 
     /// Waits while the channel is full.

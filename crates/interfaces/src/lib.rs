@@ -13,6 +13,7 @@ mod dummy;
 mod error;
 mod events;
 pub mod exec;
+mod frames;
 mod log_limit;
 pub mod port;
 pub mod queue;
@@ -27,6 +28,7 @@ pub use port::{
 pub use queue::{CommandQueue, CommandSender, DeviceCommand};
 
 pub use error::DriverError;
+pub use frames::{DeviceFrame, FrameDirection, FrameRing};
 use std::sync::Arc;
 
 /// Runs the interface `name` until it is asked to stop (`Ok`) or fails (`Err`).

@@ -1,5 +1,6 @@
 //! What a driver and the one who runs it say to each other.
 
+use crate::frames::FrameRing;
 use crate::queue::CommandQueue;
 use hearthgate_domain::delivery::QoS;
 use hearthgate_domain::mapping::internal_msg::InternalMsg;
@@ -15,6 +16,8 @@ pub struct DriverPort {
     pub events: mpsc::Sender<DriverEvent>,
     /// Asks the driver to stop in order.
     pub stop: StopSignal,
+    /// Where the last frames are kept.
+    pub frames: FrameRing,
 }
 
 /// Asks a driver to stop; dropping it asks as well.

@@ -37,6 +37,7 @@ mod security;
 mod servers;
 mod sharing;
 mod sizes;
+mod steering;
 mod supervision;
 mod switches;
 mod ten_interfaces;

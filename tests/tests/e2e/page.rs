@@ -7,7 +7,7 @@ use hearthgate_tests::gateway::{Gateway, Home};
 use hearthgate_tests::http::request;
 use hearthgate_tests::until;
 
-const VIEWS: [&str; 11] = [
+const VIEWS: [&str; 14] = [
     "overview",
     "live",
     "fates",
@@ -15,10 +15,13 @@ const VIEWS: [&str; 11] = [
     "flows/AHT10_SENSOR",
     "data",
     "letters",
+    "deliveries",
     "interfaces",
+    "interfaces/dummy",
     "topics",
     "broker",
     "system",
+    "start",
 ];
 const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
@@ -105,7 +108,10 @@ async fn a_refused_message_is_replayed_once_its_schema_is_mended_and_the_dry_run
     assert_eq!(database.number("SELECT count(*) FROM data").await, 0, "a dry run does nothing");
     browser.click("Replay").await;
     browser.wait_for_text("Their messages go through the flow as it is now").await;
-    browser.run("document.querySelector('dialog[open] .danger').click()").await;
+    browser
+        .wait_for("what it would do", "document.querySelector('dialog[open]').innerText.includes('1 would be taken')")
+        .await;
+    browser.click("Replay").await;
     browser.wait_for_text("1 taken, 0 refused").await;
     until("its rows", async || (database.number("SELECT count(*) FROM data").await == 2).then_some(())).await;
 }

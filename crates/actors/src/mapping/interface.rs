@@ -7,8 +7,8 @@ use crate::messages::{DeviceEmissions, SendCommands};
 use crate::metrics::MetricCounter;
 use actix::prelude::*;
 use hearthgate_interfaces::{
-    CommandQueue, CommandSender, DeviceMessage, DriverEvent, DriverHost, DriverLogLevel, DriverPort, InterfaceConfig,
-    StopSender, replies,
+    CommandQueue, CommandSender, DeviceMessage, DriverEvent, DriverHost, DriverLogLevel, DriverPort, FrameRing,
+    InterfaceConfig, StopSender, replies,
 };
 use hearthgate_supervision::{ActorExit, ActorFailure};
 use std::sync::Arc;
@@ -47,6 +47,8 @@ pub struct InterfaceDeps {
     pub emissions: Recipient<DeviceEmissions>,
     /// What is known of the device.
     pub state: watch::Sender<DeviceState>,
+    /// Where the last frames of its line are kept.
+    pub frames: FrameRing,
 }
 
 /// See the module.
@@ -87,7 +89,7 @@ impl Actor for DeviceInterfaceActor {
         let (stop, signal) = StopSender::new();
         self.stop = Some(stop);
         self.is_running = true;
-        let port = DriverPort { commands: self.queue.clone(), events, stop: signal };
+        let port = DriverPort { commands: self.queue.clone(), events, stop: signal, frames: self.deps.frames.clone() };
         let driver = hearthgate_interfaces::run(
             Arc::clone(&self.deps.name),
             Arc::clone(&self.deps.config),

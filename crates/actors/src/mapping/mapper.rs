@@ -4,9 +4,10 @@
 //! late.
 
 use crate::flows::dead_letters;
+use crate::mapping::refusal::OrderRefusal;
 use crate::messages::{
-    ArrivalConsumer, ConsumerStarted, DeviceEmissions, MessagesArrived, MessagesSettled, PublishMessages, ReplaceMap,
-    SendCommands,
+    ArrivalConsumer, ConsumerStarted, DeviceEmissions, MessagesArrived, MessagesSettled, OrderCommand, PublishMessages,
+    ReplaceMap, SendCommands,
 };
 use crate::metrics::{CountedOutcome, MetricCounter};
 use crate::mqtt::progress::{BatchAdmission, ConsumerProgress};
@@ -16,6 +17,7 @@ use actix::prelude::*;
 use hearthgate_domain::delivery::{InboundMessage, OutboundMessage, QoS, UnixMicros};
 use hearthgate_domain::fate::FateOutcome as Told;
 use hearthgate_domain::mapping::MessageCodec;
+use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use hearthgate_domain::routing::FilterTree;
 use hearthgate_domain::topic::TopicFilter;
 use hearthgate_interfaces::replies;
@@ -356,6 +358,27 @@ impl Handler<DeviceEmissions> for MapperActor {
         self.counters[place].emitted.add(outgoing.len() as u64);
         let sent = self.deps.publish.send(PublishMessages(outgoing));
         Box::pin(async move { sent.await.unwrap_or(Err(PublishError::Closed)) })
+    }
+}
+
+impl Handler<OrderCommand> for MapperActor {
+    type Result = Result<InternalMsg, OrderRefusal>;
+
+    fn handle(&mut self, order: OrderCommand, _: &mut Self::Context) -> Self::Result {
+        let interface = self.deps.interfaces.get(order.interface).ok_or(OrderRefusal::NoInterface)?;
+        if !interface.filters.iter().any(|filter| filter.matches(&order.topic)) {
+            let filters: Vec<&str> = interface.filters.iter().map(TopicFilter::as_str).collect();
+            return Err(OrderRefusal::OtherTopic(filters.join(", ")));
+        }
+        if interface.codec.is_echo(&order.topic) {
+            return Err(OrderRefusal::OwnName);
+        }
+        let decoded = interface.codec.decode(&order.topic, &order.payload);
+        let decoded = decoded.map_err(|error| OrderRefusal::Map(error.to_string()))?;
+        let command = DeviceCommand { message: decoded.clone(), received_at: Instant::now() };
+        interface.take(vec![command]).map_err(|(_, why)| OrderRefusal::NotTaken(why))?;
+        self.counters[order.interface].received.add(1);
+        Ok(decoded)
     }
 }
 

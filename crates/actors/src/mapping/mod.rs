@@ -3,3 +3,4 @@
 pub mod interface;
 pub mod mapper;
 pub mod maps;
+pub mod refusal;

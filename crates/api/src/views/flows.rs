@@ -3,7 +3,7 @@
 use crate::problem::RequestRefusal;
 use crate::state::ServerDeps;
 use crate::subjects::FlowStore;
-use crate::wire::{FlowInput, FlowList, FlowTest, FlowView};
+use crate::wire::{FlowInput, FlowList, FlowTest, FlowView, LearnAnswer, LearnWanted};
 use actix_web::http::header;
 use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -56,6 +56,13 @@ pub(crate) async fn remove(
 
 pub(crate) async fn test(parts: Data<ServerDeps>, test: Json<FlowTest>) -> Result<Json<Value>, RequestRefusal> {
     Ok(Json(store(&parts)?.test(test.into_inner()).await?))
+}
+
+pub(crate) async fn learn(
+    parts: Data<ServerDeps>,
+    wanted: Json<LearnWanted>,
+) -> Result<Json<LearnAnswer>, RequestRefusal> {
+    Ok(Json(store(&parts)?.learn(wanted.into_inner()).await?))
 }
 
 fn versioned(view: &FlowView) -> HttpResponse {

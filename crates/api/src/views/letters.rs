@@ -3,7 +3,9 @@
 use crate::problem::RequestRefusal;
 use crate::state::ServerDeps;
 use crate::subjects::LetterStore;
-use crate::wire::{LetterChoice, LetterGroups, LetterPage, LetterView, LettersDropped, LettersReplayed};
+use crate::wire::{
+    LetterChoice, LetterGroups, LetterPage, LetterView, LettersDropped, LettersReplayed, LettersRestored,
+};
 use actix_web::web::{Data, Json, Path, Query};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -72,6 +74,12 @@ pub(crate) async fn drop_letters(
     let dropped = store(&parts)?.drop_letters(LetterChoice { again: true, ..choice }).await?;
     info!(dropped, "dead letters dropped over HTTP");
     Ok(Json(LettersDropped { dropped }))
+}
+
+pub(crate) async fn undo(parts: Data<ServerDeps>) -> Result<Json<LettersRestored>, RequestRefusal> {
+    let restored = store(&parts)?.restore().await?;
+    info!(restored, "dead letters brought back over HTTP");
+    Ok(Json(LettersRestored { restored }))
 }
 
 /// An empty choice would be all letters; nobody means that by leaving something out.

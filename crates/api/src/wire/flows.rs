@@ -85,3 +85,42 @@ pub struct FlowTest {
     /// The message's payload, as text.
     pub payload: String,
 }
+
+/// What to watch, and how long.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LearnWanted {
+    /// MQTT topic filter, with `{name}` for a level that is captured.
+    pub topic: String,
+    /// 1 to 60.
+    pub seconds: u32,
+    /// It ends earlier after so many messages.
+    #[serde(default)]
+    pub messages: Option<u64>,
+}
+
+/// A flow that would take what passed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FlowProposal {
+    /// The flow.
+    pub flow: FlowInput,
+    /// Messages that it would have taken.
+    pub messages: u64,
+    /// On so many topics, counted up to 1,000.
+    pub topics: u64,
+    /// Messages of another shape on topics that it would listen to as well.
+    pub others: u64,
+    /// Fields that its schema leaves open, each with the reason.
+    pub left_open: Vec<String>,
+}
+
+/// `POST /api/v1/flows/learn`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LearnAnswer {
+    /// Messages that a flow could take.
+    pub messages: u64,
+    /// Messages that are nothing to a flow: empty, no text, or a list.
+    pub unusable: u64,
+    /// The most frequent first; at most 50.
+    pub proposals: Vec<FlowProposal>,
+}

@@ -36,6 +36,10 @@ pub struct LetterGroups {
     pub bytes: u64,
     /// Letters that ever had to go to make room, unread.
     pub evicted: u64,
+    /// Letters that were dropped and can be brought back.
+    pub dropped: u64,
+    /// Until when, if there are any.
+    pub undo_until: Option<DateTime<Utc>>,
 }
 
 /// Which letters; all that fit every part that is given.
@@ -127,6 +131,13 @@ pub struct LettersReplayed {
 /// `POST /api/v1/dead-letters/drop`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LettersDropped {
-    /// How many there were.
+    /// How many there were. For ten minutes `POST /api/v1/dead-letters/undo` brings them back.
     pub dropped: u64,
+}
+
+/// `POST /api/v1/dead-letters/undo`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LettersRestored {
+    /// How many are there again.
+    pub restored: u64,
 }

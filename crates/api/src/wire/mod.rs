@@ -1,19 +1,24 @@
 //! What the views get and send, by subject.
 
+mod deliveries;
 mod flows;
+mod interfaces;
 mod letters;
 mod parts;
 mod records;
 mod system;
 mod traffic;
 
-pub use flows::{FlowFigures, FlowInput, FlowList, FlowTest, FlowView};
+pub use deliveries::{AttemptView, DeliveryList, DeliveryTrial, DeliveryView};
+pub use flows::{FlowFigures, FlowInput, FlowList, FlowProposal, FlowTest, FlowView, LearnAnswer, LearnWanted};
+pub use interfaces::{CommandTaken, CommandWanted, FrameList, FrameView};
 pub use letters::{
     LetterChoice, LetterFate, LetterGroup, LetterGroups, LetterPage, LetterView, LettersDropped, LettersReplayed,
+    LettersRestored,
 };
 pub use parts::{
     BrokerRights, BrokerSummary, ClientView, GraphEdge, GraphNode, InterfaceList, InterfaceView, NodeState,
-    RightsQuery, WiringGraph,
+    RetainedList, RetainedPrefix, RetainedQuery, RetainedView, RightsQuery, WiringGraph,
 };
 pub use records::{AttributeList, AttributeView, RecordSeries, SeriesPoint, SeriesQuestion};
 pub use system::{

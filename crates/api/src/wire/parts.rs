@@ -158,3 +158,42 @@ pub struct RightsQuery {
     /// A topic without wildcards.
     pub topic: String,
 }
+
+/// A retained message of the embedded broker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RetainedView {
+    /// Its topic.
+    pub topic: String,
+    /// The first 256 bytes of its payload, if they are text.
+    pub text: Option<String>,
+    /// The same in hexadecimal digits.
+    pub hex: String,
+    /// Bytes of the whole payload.
+    pub bytes: u64,
+}
+
+/// `GET /api/v1/topics/retained`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RetainedList {
+    /// By topic; at most 500.
+    pub messages: Vec<RetainedView>,
+    /// How many more there are.
+    pub left_out: u64,
+}
+
+/// Which retained message.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetainedQuery {
+    /// Its topic.
+    pub topic: String,
+}
+
+/// Which retained messages.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetainedPrefix {
+    /// Of this topic and below it; all if it is empty.
+    #[serde(default)]
+    pub under: String,
+}

@@ -36,8 +36,10 @@ pub enum DlqCommand {
         #[arg(long)]
         again: bool,
     },
-    /// Give dead letters up for good
+    /// Give dead letters up; for ten minutes `dlq undo` brings them back
     Drop(DeadLetterChoice),
+    /// Bring back what was dropped within ten minutes
+    Undo,
 }
 
 /// Which dead letters.

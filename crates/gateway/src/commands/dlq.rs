@@ -1,4 +1,4 @@
-//! `dlq list|show|replay|drop`: what could not be delivered. The file is shared with a running gateway.
+//! `dlq list|show|replay|drop|undo`: what could not be delivered. The file is shared with a running gateway.
 
 use super::control;
 use crate::cli::{DeadLetterChoice, DlqCommand};
@@ -33,6 +33,7 @@ pub fn run(settings: &GatewaySettings, command: &DlqCommand, out: &mut dyn Write
             DlqCommand::Show { id, json } => show(&letters, *id, *json, out).await,
             DlqCommand::Replay { choice, again } => replay(settings, &letters, choice, *again, out).await,
             DlqCommand::Drop(choice) => give_up(&letters, choice, out).await,
+            DlqCommand::Undo => bring_back(&letters, out).await,
         };
         letters.close().await;
         outcome
@@ -142,7 +143,7 @@ async fn replay(
 }
 
 async fn give_up(letters: &DeadLetters, choice: &DeadLetterChoice, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
-    let mut dropped = 0;
+    let (mut dropped, now) = (0, Utc::now().timestamp_micros());
     if choice.ids.is_empty() {
         let filter = DeadLetterFilter { flow_code: choice.flow.clone(), ..DeadLetterFilter::default() };
         loop {
@@ -151,12 +152,18 @@ async fn give_up(letters: &DeadLetters, choice: &DeadLetterChoice, out: &mut dyn
                 break;
             }
             let ids: Vec<i64> = page.iter().map(|letter| letter.id).collect();
-            dropped += letters.drop_letters(&ids).await.map_err(unavailable)?;
+            dropped += letters.drop_letters(&ids, now).await.map_err(unavailable)?;
         }
     } else {
-        dropped = letters.drop_letters(&choice.ids).await.map_err(unavailable)?;
+        dropped = letters.drop_letters(&choice.ids, now).await.map_err(unavailable)?;
     }
-    writeln!(out, "dropped {dropped}")?;
+    writeln!(out, "dropped {dropped}; for ten minutes `hearthgate dlq undo` brings them back")?;
+    Ok(ExitStatus::Ok)
+}
+
+async fn bring_back(letters: &DeadLetters, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
+    let restored = letters.restore_dropped(Utc::now().timestamp_micros()).await.map_err(unavailable)?;
+    writeln!(out, "brought back {restored}")?;
     Ok(ExitStatus::Ok)
 }
 

@@ -103,6 +103,7 @@ pub(super) async fn wire(
     let catalog = starter.start("catalog", catalog::CatalogActor::new)?;
     let allowed = settings.secrets.clone();
     let poster = starter.start("poster", poster::EndpointPosterActor::new)?;
+    let attempts = poster::AttemptBoard::default();
     let endpoints = poster::DeliveryOptions {
         timeout: settings.endpoints.http_timeout.0,
         allowed_hosts: settings.endpoints.allow_hosts.clone(),
@@ -118,6 +119,7 @@ pub(super) async fn wire(
             secrets::find_secret(reference, &allowed).map_err(|error| error.to_string())
         }),
         traffic: traffic.clone(),
+        attempts: attempts.clone(),
     };
     poster.fill(poster::PosterDeps {
         journal: handle.clone(),
@@ -156,6 +158,8 @@ pub(super) async fn wire(
         database,
         dead_letters,
         silence: board,
+        poster: poster.addr,
+        attempts,
     };
     Ok((flows, troubles))
 }

@@ -5,7 +5,7 @@ use crate::maps::{self, MapLoadError};
 use hearthgate_actors::mapping::maps::{MapReload, MapSource};
 use hearthgate_domain::mapping::{KeywordMaps, MessageCodec};
 use hearthgate_domain::topic::TopicFilter;
-use hearthgate_interfaces::InterfaceConfig;
+use hearthgate_interfaces::{FrameRing, InterfaceConfig};
 use hearthgate_settings::{BUILTIN_DUMMY, LoadedSettings};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub(crate) struct EnabledInterface {
     pub(crate) codec: Arc<MessageCodec>,
     /// The text of its map's file, if it has one.
     text: Option<String>,
+    /// The last frames of its line.
+    pub(crate) frames: FrameRing,
 }
 
 impl EnabledInterface {
@@ -57,7 +59,13 @@ fn load_one(name: &str, config: &InterfaceConfig) -> anyhow::Result<EnabledInter
         _ => maps::of(config),
     };
     let codec = codec(name, config, maps.map_err(wrong)?);
-    Ok(EnabledInterface { name: name.into(), config: Arc::new(config.clone()), codec, text })
+    Ok(EnabledInterface {
+        name: name.into(),
+        config: Arc::new(config.clone()),
+        codec,
+        text,
+        frames: FrameRing::default(),
+    })
 }
 
 fn file_of(config: &InterfaceConfig) -> Option<&Path> {

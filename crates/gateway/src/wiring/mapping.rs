@@ -17,10 +17,11 @@ use tokio::sync::watch;
 
 type MapperPlace = ActorSlot<mapper::MapperActor, mapper::MapperDeps>;
 
-/// Whom the supervisor watches, and who keeps the maps.
+/// Whom the supervisor watches, who keeps the maps, and who takes commands.
 pub(super) struct MappingSubsystem {
     pub(super) watched: Vec<SupervisedInterface>,
     pub(super) maps: Addr<maps::MapKeeperActor>,
+    pub(super) mapper: Addr<mapper::MapperActor>,
 }
 
 /// Starts and wires all of it.
@@ -56,7 +57,7 @@ pub(super) fn wire(
         watch: loaded.settings.mapper.watch,
         mapper: mapper.addr.clone().recipient(),
     })?;
-    Ok(MappingSubsystem { watched, maps: keeper.addr })
+    Ok(MappingSubsystem { watched, maps: keeper.addr, mapper: mapper.addr.clone() })
 }
 
 /// One interface, with its place among the mapper's.
@@ -81,6 +82,7 @@ fn start_interface(
         host: Arc::clone(host),
         emissions: mapper.addr.clone().recipient(),
         state,
+        frames: interface.frames.clone(),
     })?;
     let watched = SupervisedInterface { interface: Arc::clone(&interface.name), actor: name.into(), device };
     let mapped = mapper::MappedInterface {

@@ -67,6 +67,7 @@ pub(crate) async fn start(loaded: &LoadedSettings) -> anyhow::Result<RunningGate
     let mqtt = intake.as_ref().map(|intake| intake.mqtt.addr.clone());
     let traffic = intake.as_ref().map(|intake| intake.traffic.clone());
     let fates = traffic.as_ref().and_then(|traffic| keep_fates(settings, traffic));
+    let commands = mapping.as_ref().map(|mapping| mapping.mapper.clone());
     let (watched, maps) = mapping.map(|mapping| (mapping.watched, mapping.maps)).unzip();
     let watched = watched.unwrap_or_default();
     let restart_wanted = supervise(&mut starter, settings, intake, watched.clone(), &link)?;
@@ -86,6 +87,7 @@ pub(crate) async fn start(loaded: &LoadedSettings) -> anyhow::Result<RunningGate
         restart_wanted,
         mqtt,
         maps,
+        mapper: commands,
         flows,
     })
 }

@@ -5,8 +5,10 @@ use crate::wiring::interfaces::EnabledInterface;
 use actix::{Addr, MailboxError};
 use hearthgate_actors::flows::catalog::CatalogActor;
 use hearthgate_actors::flows::dead_letters::DeadLetterActor;
+use hearthgate_actors::flows::poster::{AttemptBoard, EndpointPosterActor};
 use hearthgate_actors::flows::silence::SilenceBoard;
 use hearthgate_actors::flows::writer;
+use hearthgate_actors::mapping::mapper::MapperActor;
 use hearthgate_actors::mapping::maps::MapKeeperActor;
 use hearthgate_actors::messages::{CloseConnection, ReloadFlows, ReloadMaps, ReplayLetter};
 use hearthgate_actors::mqtt::{LinkStatus, MqttActor};
@@ -35,6 +37,8 @@ pub(crate) struct FlowCommands {
     pub(crate) database: watch::Receiver<Option<Database>>,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) silence: Arc<SilenceBoard>,
+    pub(crate) poster: Addr<EndpointPosterActor>,
+    pub(crate) attempts: AttemptBoard,
 }
 
 /// The gateway as it runs.
@@ -61,6 +65,8 @@ pub(crate) struct RunningGateway {
     pub(crate) restart_wanted: Arc<Notify>,
     pub(super) mqtt: Option<Addr<MqttActor>>,
     pub(super) maps: Option<Addr<MapKeeperActor>>,
+    /// Who takes commands for the interfaces.
+    pub(crate) mapper: Option<Addr<MapperActor>>,
     pub(crate) flows: Option<FlowCommands>,
 }
 

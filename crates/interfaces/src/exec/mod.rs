@@ -38,8 +38,8 @@ pub(crate) async fn run(
     host: &DriverHost,
     port: DriverPort,
 ) -> Result<(), DriverError> {
-    let DriverPort { commands, events, stop } = port;
-    let events = EventSender::new(events);
+    let DriverPort { commands, events, stop, frames } = port;
+    let events = EventSender::new(events, frames);
     let mut commands = commands.lock().await;
     let runner = python::install(&host.runtime_dir)?;
     let (mut child, pipes) = GuardedChild::start(exec, host, &runner)?;

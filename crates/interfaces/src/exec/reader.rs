@@ -4,6 +4,7 @@ use super::lines::{LONGEST_COMPLAINT, LONGEST_LINE, LineReader, NextLine};
 use super::protocol::{self, FromChild};
 use super::watchdog::ChildHeartbeat;
 use crate::events::{EventSender, HostGone};
+use crate::frames::FrameDirection;
 use crate::port::{DriverCount, DriverEvent, DriverLogLevel};
 use std::convert::Infallible;
 use tokio::process::{ChildStderr, ChildStdout};
@@ -52,9 +53,13 @@ async fn hear(line: &[u8], pulse: &ChildHeartbeat, events: &EventSender) -> Resu
             pulse.pong(id);
             Ok(())
         }
-        Ok(FromChild::Message(emission)) => events.send(DriverEvent::Emit(*emission)).await,
+        Ok(FromChild::Message(emission)) => {
+            events.show_frame(FrameDirection::FromDevice, line, || serde_json::json!(emission.message).to_string());
+            events.send(DriverEvent::Emit(*emission)).await
+        }
         Ok(FromChild::Log(level, text)) => log(events, level, &text).await,
         Err(problem) => {
+            events.show_frame(FrameDirection::FromDevice, line, || format!("not a line of the protocol: {problem}"));
             events.count(DriverCount::LineInvalid).await?;
             let shown = String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned();
             events.log(DriverLogLevel::Warn, || format!("not a line of the protocol ({problem}): {shown:?}")).await

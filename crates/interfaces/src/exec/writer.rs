@@ -8,6 +8,7 @@ use super::protocol;
 use super::watchdog::ChildHeartbeat;
 use crate::config::InterfaceConfig;
 use crate::events::EventSender;
+use crate::frames::FrameDirection;
 use crate::port::StopSignal;
 use crate::queue::{DeviceCommand, PendingCommands};
 use crate::replies;
@@ -149,7 +150,11 @@ impl ChildWriter<'_> {
             };
         }
         match outcome {
-            Outcome::Done => Ok(()),
+            Outcome::Done => {
+                let meaning = || serde_json::json!(command.message).to_string();
+                self.events.show_frame(FrameDirection::ToDevice, line.trim_ascii_end(), meaning);
+                Ok(())
+            }
             Outcome::TooLate => self.refuse_late(command).await,
         }
     }

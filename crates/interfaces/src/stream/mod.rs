@@ -14,11 +14,13 @@ mod value;
 use crate::DriverError;
 use crate::config::{FrameEncoding, InterfaceConfig, StreamOptions};
 use crate::events::EventSender;
+use crate::frames::FrameDirection;
 use crate::port::{DriverCount, DriverEvent, DriverLogLevel, DriverPort, StopSignal};
 use crate::queue::{DeviceCommand, PendingCommands};
 use crate::replies;
 use error::LinkError;
 use framing::{FrameBuffer, NextFrame};
+use hearthgate_domain::mapping::internal_msg::InternalMsg;
 pub(crate) use link::DeviceConnector;
 use link::DeviceLink;
 use outlet::{DeviceOutlet, DeviceStream, DeviceWriter};
@@ -55,10 +57,10 @@ pub(crate) async fn run(
     connector: DeviceConnector<'_>,
     port: DriverPort,
 ) -> Result<(), DriverError> {
-    let DriverPort { commands, events, stop } = port;
+    let DriverPort { commands, events, stop, frames } = port;
     let rules = StreamRules::compile(&options.receive, &options.send, options.frame.encoding)?;
     let mut framer = FrameBuffer::new(&options.frame)?;
-    let mut stream = Stream { config, options, rules, events: EventSender::new(events), stop };
+    let mut stream = Stream { config, options, rules, events: EventSender::new(events, frames), stop };
     let mut commands = commands.lock().await;
     stream.keep_connected(&connector, &mut framer, &mut commands).await;
     Ok(())
@@ -250,18 +252,28 @@ impl Reading<'_> {
         };
         match self.stream.rules.received(&frame) {
             Some(emissions) => {
+                let meaning =
+                    || emissions.iter().map(|emission| json(&emission.message)).collect::<Vec<_>>().join("\n");
+                self.stream.events.show_frame(FrameDirection::FromDevice, &frame, meaning);
                 for emission in emissions {
                     self.stream.events.send(DriverEvent::Emit(emission)).await?;
                 }
                 Ok(())
             }
             None => {
+                let meaning = || DriverCount::FrameUnmatched.describe().to_owned();
+                self.stream.events.show_frame(FrameDirection::FromDevice, &frame, meaning);
                 self.stream.events.count(DriverCount::FrameUnmatched).await?;
                 let shown = || show(&frame, self.stream.options.frame.encoding);
                 self.stream.events.log(DriverLogLevel::Warn, || format!("no rule knows the frame {}", shown())).await
             }
         }
     }
+}
+
+/// A message for those who look on.
+fn json(message: &InternalMsg) -> String {
+    serde_json::json!(message).to_string()
 }
 
 /// A frame for the log: bounded, without control characters.
@@ -326,6 +338,7 @@ impl Writing<'_> {
         let error = match timeout(self.stream.options.write_timeout, write).await {
             Ok(Ok(())) => {
                 self.outlet.note(&command.message, life);
+                self.stream.events.show_frame(FrameDirection::ToDevice, &bytes, || json(&command.message));
                 for emission in emissions {
                     self.stream.events.send(DriverEvent::Emit(emission)).await.map_err(|_| End::Stopped)?;
                 }

@@ -3,7 +3,7 @@
 use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use hearthgate_interfaces::{
     CommandQueue, CommandSender, DeviceCommand, DriverCount, DriverError, DriverEvent, DriverHost, DriverPort,
-    InterfaceConfig, StopSender,
+    FrameRing, InterfaceConfig, StopSender,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -68,7 +68,8 @@ impl Running {
     pub(crate) fn restart(&mut self) {
         let (sender, events) = mpsc::channel(64);
         let (stop, signal) = StopSender::new();
-        let port = DriverPort { commands: self.queue.clone(), events: sender, stop: signal };
+        let port =
+            DriverPort { commands: self.queue.clone(), events: sender, stop: signal, frames: FrameRing::default() };
         let host = Arc::new(host(self.folder.path()));
         self.task.spawn(hearthgate_interfaces::run("entry".into(), Arc::clone(&self.config), host, port));
         self.events = events;

@@ -5,17 +5,22 @@ use super::loss::BrokerLoss;
 use super::server::auth::AccessControl;
 use super::server::shared::ServerState;
 use super::state::BrokerState;
+use super::state::message::BrokerMessage;
 use super::topic;
 use crate::codec::ProtocolLevel;
 use crate::codec::reason::ReasonCode;
+use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// Questions that may wait.
 const ROOM: usize = 16;
 /// Clients that an answer names.
 const MOST_CLIENTS: usize = 1_000;
+/// Retained messages that an answer names.
+const MOST_RETAINED: usize = 500;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One client's session.
@@ -56,6 +61,24 @@ pub struct BrokerSnapshot {
     pub dropped: u64,
 }
 
+/// A retained message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetainedState {
+    /// Its topic.
+    pub topic: String,
+    /// Its payload.
+    pub payload: Bytes,
+}
+
+/// Retained messages below a prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RetainedSnapshot {
+    /// By topic.
+    pub messages: Vec<RetainedState>,
+    /// How many more there are.
+    pub left_out: usize,
+}
+
 /// What a client may do with a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TopicRights {
@@ -88,6 +111,8 @@ pub(super) enum InspectorQuestion {
     Snapshot(oneshot::Sender<BrokerSnapshot>),
     Disconnect(String, oneshot::Sender<bool>),
     Rights(RightsQuestion, oneshot::Sender<TopicRights>),
+    Retained(String, oneshot::Sender<RetainedSnapshot>),
+    ClearRetained(String, oneshot::Sender<bool>),
 }
 
 /// Asks whichever broker runs now. Clones ask the same.
@@ -127,6 +152,22 @@ impl BrokerInspector {
         self.ask(|answer| InspectorQuestion::Rights(question, answer)).await
     }
 
+    /// The retained messages of this topic and below it; all with an empty prefix, but for those that begin with `$`.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub async fn retained(&self, under: String) -> Result<RetainedSnapshot, NoAnswer> {
+        self.ask(|answer| InspectorQuestion::Retained(under, answer)).await
+    }
+
+    /// Removes the retained message of this topic, as a client would; tells whether there was one.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub async fn clear_retained(&self, topic: String) -> Result<bool, NoAnswer> {
+        self.ask(|answer| InspectorQuestion::ClearRetained(topic, answer)).await
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> InspectorQuestion) -> Result<T, NoAnswer> {
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(NoAnswer)?;
         let (answer, answered) = oneshot::channel();
@@ -151,6 +192,10 @@ pub(super) async fn answer(server: &ServerState, mut questions: mpsc::Receiver<I
             InspectorQuestion::Figures(answer) => drop(answer.send(hub.borrow().figures())),
             InspectorQuestion::Snapshot(answer) => drop(answer.send(snapshot(&hub.borrow()))),
             InspectorQuestion::Disconnect(id, answer) => drop(answer.send(disconnect(&mut hub.borrow_mut(), &id))),
+            InspectorQuestion::Retained(under, answer) => drop(answer.send(retained(&hub.borrow(), &under))),
+            InspectorQuestion::ClearRetained(topic, answer) => {
+                let _ = answer.send(hub.borrow_mut().clear_retained(&topic));
+            }
             InspectorQuestion::Rights(question, answer) => drop(answer.send(rights(gatekeeper, &question))),
         }
     }
@@ -164,6 +209,19 @@ fn rights(gatekeeper: &AccessControl, RightsQuestion { user, client_id, topic }:
         may_connect: true,
         may_publish: is_name && rights.may_publish(topic),
         may_receive: is_name && rights.may_receive(topic),
+    }
+}
+
+fn retained(hub: &BrokerState, under: &str) -> RetainedSnapshot {
+    let filter = if under.is_empty() { "#".to_owned() } else { format!("{under}/#") };
+    let found = hub.retained.matching(&filter, Instant::now());
+    let state = |message: &Arc<BrokerMessage>| RetainedState {
+        topic: message.topic.to_string(),
+        payload: message.payload.clone(),
+    };
+    RetainedSnapshot {
+        messages: found.iter().take(MOST_RETAINED).map(state).collect(),
+        left_out: found.len().saturating_sub(MOST_RETAINED),
     }
 }
 

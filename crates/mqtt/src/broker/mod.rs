@@ -46,7 +46,10 @@ mod store;
 mod topic;
 
 pub use figures::{BrokerFigures, matches_figures};
-pub use inspect::{BrokerInspector, BrokerSnapshot, ClientState, NoAnswer, RightsQuestion, TopicRights};
+pub use inspect::{
+    BrokerInspector, BrokerSnapshot, ClientState, NoAnswer, RetainedSnapshot, RetainedState, RightsQuestion,
+    TopicRights,
+};
 pub use loss::{BrokerLoss, LossObserver};
 pub use options::{AclOptions, BrokerOptions, BrokerTlsOptions, LimitOptions, UserOptions, WebSocketOptions};
 

@@ -31,7 +31,7 @@ DROP INDEX dead_letters_once;
 pub struct DeadLetters {
     pub(super) pool: SqlitePool,
     max_letters: i64,
-    max_bytes: i64,
+    pub(super) max_bytes: i64,
     max_age: Option<UnixMicros>,
     pub(super) label: String,
 }
@@ -65,7 +65,7 @@ impl DeadLetters {
         if version < VERSION {
             sqlx::raw_sql(tables::UPGRADE_2).execute(&pool).await.attempted(format!("upgrade {label}"))?;
         }
-        for schema in [tables::LETTERS, tables::CLAIMS] {
+        for schema in [tables::LETTERS, tables::CLAIMS, tables::DROPPED] {
             sqlx::raw_sql(schema).execute(&pool).await.attempted(format!("prepare {label}"))?;
         }
         let bound = |limit: u64| i64::try_from(limit.max(1)).unwrap_or(i64::MAX);
@@ -123,7 +123,7 @@ impl DeadLetters {
     }
 
     /// Removes the oldest letters, replayed ones first, until the rest is within its bounds.
-    async fn make_room(&self, connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+    pub(super) async fn make_room(&self, connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
         let mut evicted = 0;
         loop {
             let (letters, bytes): (i64, i64) =
@@ -173,21 +173,6 @@ impl DeadLetters {
             .await
             .attempted(format!("mark in {}", self.label))?;
         Ok(done.rows_affected())
-    }
-
-    /// Removes letters. Answers how many there were.
-    ///
-    /// # Errors
-    /// The file can't be written.
-    pub async fn drop_letters(&self, ids: &[i64]) -> Result<u64, DatabaseError> {
-        let attempted = format!("drop from {}", self.label);
-        let mut transaction = begin_immediate(&self.pool).await.attempted(attempted.clone())?;
-        let mut dropped = 0;
-        for &id in ids {
-            dropped += remove(&mut transaction, "WHERE id =", id, 0).await.attempted(attempted.clone())?;
-        }
-        transaction.commit().await.attempted(attempted)?;
-        Ok(dropped)
     }
 
     /// How many letters there are, and how many had to go.

@@ -10,11 +10,13 @@ mod groups;
 mod parked;
 mod rows;
 mod tables;
+mod undo;
 
 pub use claims::OpenClaim;
 pub use file::DeadLetters;
 pub use groups::DeadLetterGroup;
 pub use parked::{ParkedFlow, ParkedMessage};
+pub use undo::{DroppedLetters, UNDO_TIME};
 
 use bytes::Bytes;
 use hearthgate_domain::delivery::UnixMicros;

@@ -57,3 +57,24 @@ CREATE TABLE IF NOT EXISTS claims (
     after  INTEGER NOT NULL
 );
 ";
+
+/// Letters that were dropped, as long as that can be taken back.
+pub(super) const DROPPED: &str = "
+CREATE TABLE IF NOT EXISTS dropped_letters (
+    id          INTEGER PRIMARY KEY,
+    journal     TEXT NOT NULL,
+    seq         INTEGER,
+    flow_code   TEXT,
+    topic       TEXT NOT NULL,
+    payload     BLOB NOT NULL,
+    reason      TEXT NOT NULL,
+    pointer     TEXT,
+    received_at INTEGER NOT NULL,
+    dead_at     INTEGER NOT NULL,
+    attempts    INTEGER NOT NULL,
+    replayed_at INTEGER,
+    size        INTEGER NOT NULL,
+    part        TEXT,
+    dropped_at  INTEGER NOT NULL
+);
+";

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use hearthgate_domain::flow::{ActionKind, PromisedActions};
 use hearthgate_storage::dead_letters::{
-    DeadLetterFilter, DeadLetterOptions, DeadLetters, InsertOutcome, NewDeadLetter, ParkedMessage,
+    DeadLetterFilter, DeadLetterOptions, DeadLetters, DroppedLetters, InsertOutcome, NewDeadLetter, ParkedMessage,
+    UNDO_TIME,
 };
 use std::time::Duration;
 use uuid::Uuid;
@@ -183,11 +184,49 @@ async fn dropped_letters_are_gone_and_not_counted_as_evicted() {
     let letters = open(&folder, 10, 1 << 20).await;
     letters.insert_batch(&[letter(1, Some("a")), letter(2, Some("b"))]).await.unwrap();
     let of_a = letters.list(&DeadLetterFilter { flow_code: Some("a".into()), ..Default::default() }, 10).await.unwrap();
-    assert_eq!(letters.drop_letters(&[of_a[0].id, 77]).await.unwrap(), 1);
+    assert_eq!(letters.drop_letters(&[of_a[0].id, 77], 0).await.unwrap(), 1);
     let totals = letters.totals().await.unwrap();
     assert_eq!((totals.letters, totals.evicted), (1, 0));
-    letters.drop_letters(&[of_a[0].id + 1]).await.unwrap();
+    letters.drop_letters(&[of_a[0].id + 1], 0).await.unwrap();
     assert_eq!(letters.totals().await.unwrap().bytes, 0);
+}
+
+#[tokio::test]
+async fn dropped_letters_come_back_whole_until_their_time_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 10, 1 << 20).await;
+    letters.insert_batch(&[letter(1, Some("a")), letter(2, Some("b"))]).await.unwrap();
+    let before = (letters.list(&DeadLetterFilter::default(), 10).await.unwrap(), letters.totals().await.unwrap());
+    let ids: Vec<i64> = before.0.iter().map(|letter| letter.id).collect();
+    let undo_time = i64::try_from(UNDO_TIME.as_micros()).unwrap();
+    letters.drop_letters(&ids[..1], 1_000).await.unwrap();
+    letters.drop_letters(&ids[1..], 2_000).await.unwrap();
+    let dropped = letters.dropped(3_000).await.unwrap();
+    assert_eq!((dropped.letters, dropped.last_at), (2, Some(2_000)));
+    letters.close().await;
+    let letters = open(&folder, 10, 1 << 20).await;
+    assert_eq!(letters.restore_dropped(3_000).await.unwrap(), 2);
+    let after = (letters.list(&DeadLetterFilter::default(), 10).await.unwrap(), letters.totals().await.unwrap());
+    assert_eq!(before, after);
+    assert_eq!(letters.restore_dropped(3_000).await.unwrap(), 0);
+
+    letters.drop_letters(&ids[..1], 1_000).await.unwrap();
+    letters.drop_letters(&ids[1..], 2_000).await.unwrap();
+    assert_eq!(letters.dropped(1_500 + undo_time).await.unwrap().letters, 1);
+    assert_eq!(letters.restore_dropped(1_500 + undo_time).await.unwrap(), 1);
+    assert_eq!(letters.dropped(1_500 + undo_time).await.unwrap(), DroppedLetters::default());
+}
+
+#[tokio::test]
+async fn dropped_letters_are_bounded_in_bytes_as_the_others_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = open(&folder, 10, 700).await;
+    for (seq, at) in [(1, 1_000), (2, 2_000), (3, 3_000)] {
+        letters.insert_batch(&[letter(seq, Some("a"))]).await.unwrap();
+        let newest = letters.list(&DeadLetterFilter::default(), 1).await.unwrap()[0].id;
+        letters.drop_letters(&[newest], at).await.unwrap();
+    }
+    assert!(letters.dropped(4_000).await.unwrap().letters < 3);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! How endpoints are called, from the settings, and what is counted there.
 
+use crate::flows::poster::attempts::AttemptBoard;
 use crate::messages::{PublishTracked, ReloadFlows};
 use crate::metrics::MetricCounter;
 use crate::traffic::TrafficTap;
@@ -46,6 +47,8 @@ pub struct DeliveryOptions {
     pub secrets: Arc<FindSecret>,
     /// Where it is told what became of messages.
     pub traffic: TrafficTap,
+    /// Where the last attempts are kept.
+    pub attempts: AttemptBoard,
 }
 
 /// Finds a secret where its reference says, or tells why it can't be found.

@@ -5,6 +5,7 @@
 //! falls behind reads the journal for itself until it has caught up. How far each lane is done is kept in the journal's positions, so after a crash only calls whose
 //! outcome was not noted yet are made again, with the same `webhook-id`.
 
+mod attempts;
 mod delivery;
 mod endpoints;
 mod flow_queue;
@@ -16,6 +17,7 @@ mod publishing;
 mod rendering;
 mod turn;
 
+pub use crate::flows::poster::attempts::{AttemptBoard, AttemptEnd, DeliveryAttempt, FlowAttempts};
 pub use crate::flows::poster::endpoints::{DeliveryOptions, FindSecret};
 pub(in crate::flows) use delivery::{FinishedDelivery, MessageDeliverer};
 pub(in crate::flows) use flow_queue::{DeliveryJob, DueActions};
@@ -27,13 +29,15 @@ use crate::flows::poster::flow_queue::ActionDelivery;
 use crate::flows::poster::flow_queue::FlowQueue;
 use crate::flows::poster::flow_queue::PARTS;
 use crate::flows::poster::parked::ParkedMessages;
+use crate::flows::poster::posting::EndpointCaller;
 use crate::in_hand::{InHand, MarkHolder};
+use crate::messages::TryEndpoint;
 use crate::poison::PoisonMessages;
 use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use hearthgate_domain::flow::{Flow, FlowAction};
+use hearthgate_domain::flow::{ActionKind, Flow, FlowAction};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::{NewDeadLetter, ParkedFlow};
 use hearthgate_storage::journal::{self, ConsumerStart, JournalReader, Seq, StoredEntry};
@@ -114,6 +118,24 @@ impl Actor for EndpointPosterActor {
 }
 
 impl Supervised for EndpointPosterActor {}
+
+impl Handler<TryEndpoint> for EndpointPosterActor {
+    type Result = ResponseFuture<Result<DeliveryAttempt, String>>;
+
+    fn handle(&mut self, TryEndpoint { code, topic, payload }: TryEndpoint, _: &mut Self::Context) -> Self::Result {
+        let flow = self.deps.table.borrow().flows().iter().find(|flow| *flow.code == *code).cloned();
+        let (options, deaths) = (self.deps.endpoints.clone(), Arc::clone(&self.deaths));
+        Box::pin(async move {
+            let flow = flow.ok_or_else(|| format!("the flow {code} is not in force; switch it on first"))?;
+            let endpoint = flow.endpoint.as_ref().ok_or_else(|| format!("the flow {code} calls no endpoint"))?;
+            let caller = EndpointCaller::new(&options, deaths).map_err(|error| error.to_string())?;
+            let received_at = dead_letters::now();
+            let (due, payload) = (DueActions::Only(ActionKind::Post), payload.into());
+            let job = DeliveryJob { seq: 0, topic: topic.into(), payload, received_at, due };
+            caller.try_out(&flow, endpoint, &job).await.map_err(|failure| failure.to_string())
+        })
+    }
+}
 
 struct Work {
     deps: PosterDeps,
@@ -305,7 +327,8 @@ impl Work {
 }
 
 /// The flow whose lane has this name among the journal's consumers.
-pub(crate) fn flow_of_lane(name: &str) -> Option<i64> {
+#[must_use]
+pub fn flow_of_lane(name: &str) -> Option<i64> {
     name.strip_prefix(LANE_PREFIX)?.parse().ok()
 }
 

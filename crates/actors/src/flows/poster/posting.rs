@@ -1,5 +1,6 @@
 //! The calls of `POST_ENDPOINT`: when to call, what the outcome means, when to try again, and when to give up.
 
+use super::attempts::DeliveryAttempt;
 use super::rendering::{self, RenderFailure};
 use crate::flows::dead_letters;
 use crate::flows::poster::endpoints::{DeliveryCounters, DeliveryOptions};
@@ -139,11 +140,13 @@ impl EndpointCaller {
         let (mut attempts, mut after, mut failure) = (0, None, String::new());
         loop {
             let Some(delay) = schedule.next_delay(attempts, fastrand::f64(), after) else {
+                self.endpoints.attempts.give_up(&flow.code, job.seq);
                 let reason = format!("given up after {attempts} attempts; the last one: {failure}");
                 return PostingEnd::GivenUp { reason, attempts };
             };
             // A timer's tick is 1 ms: even no pause at all would take until the next one.
             if !delay.is_zero() {
+                self.endpoints.attempts.plan(&flow.code, delay);
                 tokio::time::sleep(delay).await;
             }
             let delivery = ActionDelivery { flow_id: flow.id, seq: job.seq, part: ActionKind::Post };
@@ -156,39 +159,66 @@ impl EndpointCaller {
             wait_for(breaker).await;
             // It is never closed.
             let permit = place.origin.calls.acquire().await;
-            let call = EndpointCall {
-                address: &place.address,
-                headers: &target.headers,
-                body,
-                message_id,
-                timestamp: SystemTime::now(),
-                timeout: endpoint.timeout.unwrap_or(self.endpoints.timeout),
-                secret: target.secret.as_ref(),
-            };
-            let outcome = self.client.call(&call).await;
+            let begun = Instant::now();
+            let outcome = self.client.call(&self.call(endpoint, &target, &place, body, message_id)).await;
             drop(permit);
             attempts += 1;
+            let is_good = matches!(outcome, CallOutcome::Delivered { .. });
+            match outcome {
+                CallOutcome::RetryLater { .. } => breaker.borrow_mut().failed(dead_letters::now(), fastrand::f64()),
+                // Whatever it says, it is there.
+                _ => breaker.borrow_mut().succeeded(),
+            }
+            let attempt = || DeliveryAttempt::of(&outcome, &job.topic, job.seq, attempts, begun.elapsed());
+            self.endpoints.attempts.note(&flow.code, breaker.borrow().state(), attempt, is_good);
             match outcome {
                 CallOutcome::Delivered { status } => {
-                    breaker.borrow_mut().succeeded();
                     trace!(flow = %flow.code, seq = job.seq, status, "delivered");
                     return PostingEnd::Delivered;
                 }
                 CallOutcome::RetryLater { after: wait, reason, .. } => {
-                    breaker.borrow_mut().failed(dead_letters::now(), fastrand::f64());
                     counters.retried.add(1);
                     warn!(flow = %flow.code, attempt = attempts, %reason, "not delivered, it will be tried again");
                     (after, failure) = (wait, reason);
                 }
                 CallOutcome::Refused { reason, .. } => {
-                    breaker.borrow_mut().succeeded();
                     return PostingEnd::GivenUp { reason, attempts };
                 }
-                CallOutcome::Gone { reason } => {
-                    breaker.borrow_mut().succeeded();
-                    return PostingEnd::Gone { reason, attempts };
-                }
+                CallOutcome::Gone { reason } => return PostingEnd::Gone { reason, attempts },
             }
+        }
+    }
+
+    /// One call whatever the breaker says, of which nothing comes: for whoever tries an endpoint out.
+    pub(super) async fn try_out(
+        &self,
+        flow: &Arc<Flow>,
+        endpoint: &EndpointTarget,
+        job: &DeliveryJob,
+    ) -> Result<DeliveryAttempt, PreparationFailure> {
+        let message_id = format!("trial-{}-{}", job.received_at, flow.id);
+        let (target, place, body) = self.prepare(flow, endpoint, job, &message_id)?;
+        let begun = Instant::now();
+        let outcome = self.client.call(&self.call(endpoint, &target, &place, body, &message_id)).await;
+        Ok(DeliveryAttempt::of(&outcome, &job.topic, job.seq, 1, begun.elapsed()))
+    }
+
+    fn call<'a>(
+        &self,
+        endpoint: &EndpointTarget,
+        target: &'a Target,
+        place: &'a Place,
+        body: bytes::Bytes,
+        message_id: &'a str,
+    ) -> EndpointCall<'a> {
+        EndpointCall {
+            address: &place.address,
+            headers: &target.headers,
+            body,
+            message_id,
+            timestamp: SystemTime::now(),
+            timeout: endpoint.timeout.unwrap_or(self.endpoints.timeout),
+            secret: target.secret.as_ref(),
         }
     }
 

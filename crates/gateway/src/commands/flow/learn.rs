@@ -11,9 +11,10 @@ use hearthgate_domain::flow::FlowTopic;
 use hearthgate_domain::flow::learn::{LearnedFlow, TrafficLearner};
 use hearthgate_mqtt::link::{self, LinkEvent, LinkSubscription};
 use hearthgate_mqtt::session::{self, BrokerAddress, BrokerCredentials, SessionOptions};
-use hearthgate_settings::{BrokerUrl as ServerSetting, LoadedSettings, MqttTransport, RemoteBroker};
+use hearthgate_settings::{BrokerUrl as ServerSetting, GatewaySettings, LoadedSettings, MqttTransport, RemoteBroker};
 use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -28,9 +29,15 @@ const PROGRESS: Duration = Duration::from_millis(500);
 /// The topic is none, or the broker can't be reached.
 pub(crate) fn run(loaded: &LoadedSettings, args: &LearnArgs, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let topic = FlowTopic::parse(&args.topic).map_err(|error| CommandFailure::Usage(error.to_string()))?;
-    let options = session_options(loaded, args)?;
+    let mut options = guest_options(&loaded.settings)?;
+    options.credentials = credentials(args)?.or(options.credentials);
     let filter = topic.filter().as_str();
-    let learner = block_on(watch(options, filter, args))?;
+    let begun = format!("watching {} for {}; Ctrl-C ends it early", args.topic, args.time);
+    let bounds = LearnBounds { time: args.time.0, messages: args.messages, begun: Some(begun) };
+    let learner = block_on(watch(options, filter, &bounds, async {
+        // Without a handler, the signal ends the program.
+        let _ = tokio::signal::ctrl_c().await;
+    }))?;
     if learner.messages() == 0 {
         let unusable = learner.unusable();
         eprintln!(
@@ -42,9 +49,21 @@ pub(crate) fn run(loaded: &LoadedSettings, args: &LearnArgs, out: &mut dyn Write
     Ok(ExitStatus::Ok)
 }
 
+/// How long traffic is watched.
+pub(crate) struct LearnBounds {
+    pub(crate) time: Duration,
+    /// It ends earlier after so many messages.
+    pub(crate) messages: Option<u64>,
+    /// What is said on standard error when it begins; then progress is shown there too.
+    pub(crate) begun: Option<String>,
+}
+
 /// As the gateway connects, but as a guest who leaves no trace.
-fn session_options(loaded: &LoadedSettings, args: &LearnArgs) -> anyhow::Result<SessionOptions> {
-    let settings = &loaded.settings;
+///
+/// # Errors
+/// Where the broker is, is only known to the database.
+pub(crate) fn guest_options(settings: &GatewaySettings) -> anyhow::Result<SessionOptions> {
+    static GUESTS: AtomicU64 = AtomicU64::new(0);
     let mut options = match &settings.mqtt.server {
         ServerSetting::Remote(remote) => options::session(settings, options::address(settings, remote)),
         ServerSetting::Embedded => {
@@ -63,27 +82,39 @@ fn session_options(loaded: &LoadedSettings, args: &LearnArgs) -> anyhow::Result<
             return Err(CommandFailure::Usage(problem.into()).into());
         }
     };
-    if let Some(name) = &args.username {
-        let file = args.password_file.as_deref().context("a user without a password file")?;
-        let password = std::fs::read_to_string(file)
-            .map_err(|error| CommandFailure::Usage(format!("can't read {}: {error}", file.display())))?;
-        let password = password.trim_end_matches(['\r', '\n']).to_owned();
-        options.credentials = Some(BrokerCredentials { username: name.clone(), password });
-    }
-    options.client_id = format!("hearthgate-learn-{}", std::process::id());
+    let guest = GUESTS.fetch_add(1, Ordering::Relaxed);
+    options.client_id = format!("hearthgate-learn-{}-{guest}", std::process::id());
     (options.clean, options.will) = (true, None);
     Ok(options)
 }
 
-async fn watch(options: SessionOptions, filter: &str, args: &LearnArgs) -> anyhow::Result<TrafficLearner> {
+fn credentials(args: &LearnArgs) -> anyhow::Result<Option<BrokerCredentials>> {
+    let Some(name) = &args.username else { return Ok(None) };
+    let file = args.password_file.as_deref().context("a user without a password file")?;
+    let password = std::fs::read_to_string(file)
+        .map_err(|error| CommandFailure::Usage(format!("can't read {}: {error}", file.display())))?;
+    let password = password.trim_end_matches(['\r', '\n']).to_owned();
+    Ok(Some(BrokerCredentials { username: name.clone(), password }))
+}
+
+/// Watches until the bounds are reached or `ended` is.
+///
+/// # Errors
+/// The broker can't be reached, or refuses the filter.
+pub(crate) async fn watch(
+    options: SessionOptions,
+    filter: &str,
+    bounds: &LearnBounds,
+    ended: impl Future<Output = ()>,
+) -> anyhow::Result<TrafficLearner> {
     let (handle, port, mut events) = link::link(LINK, LINK);
     handle.subscribe_exactly(vec![LinkSubscription { filter: filter.to_owned(), qos: QoS::AtMostOnce }]);
     let mut learner = TrafficLearner::default();
     let watching = async {
         tokio::select! {
-            taken = take(&mut events, &mut learner, args) => taken,
-            () = tokio::time::sleep(args.time.0) => Ok(()),
-            _ = tokio::signal::ctrl_c() => Ok(()),
+            taken = take(&mut events, &mut learner, bounds) => taken,
+            () = tokio::time::sleep(bounds.time) => Ok(()),
+            () = ended => Ok(()),
         }
     };
     tokio::select! {
@@ -96,9 +127,9 @@ async fn watch(options: SessionOptions, filter: &str, args: &LearnArgs) -> anyho
 async fn take(
     events: &mut mpsc::Receiver<LinkEvent>,
     learner: &mut TrafficLearner,
-    args: &LearnArgs,
+    LearnBounds { messages, begun, .. }: &LearnBounds,
 ) -> anyhow::Result<()> {
-    let is_shown = std::io::stderr().is_terminal();
+    let is_shown = begun.is_some() && std::io::stderr().is_terminal();
     let mut show = tokio::time::interval(PROGRESS);
     loop {
         tokio::select! {
@@ -106,12 +137,16 @@ async fn take(
                 Some(LinkEvent::Messages(batch)) => {
                     for (_, message) in batch.arrivals(0) {
                         learner.observe(&message.topic, &message.payload);
-                        if args.messages.is_some_and(|enough| learner.messages() >= enough) {
+                        if messages.is_some_and(|enough| learner.messages() >= enough) {
                             return Ok(());
                         }
                     }
                 }
-                Some(LinkEvent::Subscribed(_)) => eprintln!("watching {} for {}; Ctrl-C ends it early", args.topic, args.time),
+                Some(LinkEvent::Subscribed(_)) => {
+                    if let Some(begun) = begun {
+                        eprintln!("{begun}");
+                    }
+                }
                 Some(LinkEvent::Refused(refused)) => {
                     let reasons: Vec<String> = refused.iter().map(|(filter, why)| format!("{filter}: {why}")).collect();
                     return Err(CommandFailure::Unavailable(format!("the broker refuses {}", reasons.join(", "))).into());

@@ -1,9 +1,13 @@
 //! The embedded broker.
 
+use crate::run::subjects::common::{unavailable, written};
 use crate::wiring::BrokerPlace;
-use hearthgate_api::wire::{BrokerRights, BrokerSummary, ClientView, RightsQuery};
+use hearthgate_api::wire::{BrokerRights, BrokerSummary, ClientView, RetainedList, RetainedView, RightsQuery};
 use hearthgate_api::{BrokerView, ExposedFigure, SubjectAnswer, SubjectFailure};
-use hearthgate_mqtt::broker::{BrokerFigures, ClientState, RightsQuestion, TopicRights};
+use hearthgate_mqtt::broker::{BrokerFigures, ClientState, RetainedState, RightsQuestion, TopicRights};
+
+/// Bytes of a retained payload that are shown.
+const SHOWN: usize = 256;
 
 pub(super) struct BrokerSubject(pub(super) BrokerPlace);
 
@@ -11,7 +15,7 @@ impl BrokerView for BrokerSubject {
     fn clients(&self) -> SubjectAnswer<BrokerSummary> {
         let BrokerPlace { listens, inspector } = self.0.clone();
         Box::pin(async move {
-            let snapshot = inspector.snapshot().await.map_err(crate::run::subjects::common::unavailable)?;
+            let snapshot = inspector.snapshot().await.map_err(unavailable)?;
             Ok(BrokerSummary {
                 listens: listens.iter().map(ToString::to_string).collect(),
                 clients: snapshot.clients.into_iter().map(view).collect(),
@@ -25,7 +29,7 @@ impl BrokerView for BrokerSubject {
     fn figures(&self) -> SubjectAnswer<Vec<ExposedFigure>> {
         let inspector = self.0.inspector.clone();
         Box::pin(async move {
-            let figures = inspector.figures().await.map_err(crate::run::subjects::common::unavailable)?;
+            let figures = inspector.figures().await.map_err(unavailable)?;
             Ok(exposed(&figures))
         })
     }
@@ -35,20 +39,45 @@ impl BrokerView for BrokerSubject {
         Box::pin(async move {
             let user = user.filter(|user| !user.is_empty());
             let question = RightsQuestion { user, client_id: client, topic: topic.clone() };
-            let rights = inspector.rights(question).await.map_err(crate::run::subjects::common::unavailable)?;
+            let rights = inspector.rights(question).await.map_err(unavailable)?;
             Ok(rights_view(topic, rights))
+        })
+    }
+
+    fn retained(&self, under: String) -> SubjectAnswer<RetainedList> {
+        let inspector = self.0.inspector.clone();
+        Box::pin(async move {
+            let found = inspector.retained(under).await.map_err(unavailable)?;
+            let messages = found.messages.into_iter().map(retained_view).collect();
+            Ok(RetainedList { messages, left_out: found.left_out as u64 })
+        })
+    }
+
+    fn clear_retained(&self, topic: String) -> SubjectAnswer<()> {
+        let inspector = self.0.inspector.clone();
+        Box::pin(async move {
+            match inspector.clear_retained(topic.clone()).await.map_err(unavailable)? {
+                true => Ok(()),
+                false => Err(SubjectFailure::Missing(format!("no message is retained for {topic:?}"))),
+            }
         })
     }
 
     fn disconnect(&self, client: String) -> SubjectAnswer<()> {
         let inspector = self.0.inspector.clone();
         Box::pin(async move {
-            match inspector.disconnect(client.clone()).await.map_err(crate::run::subjects::common::unavailable)? {
+            match inspector.disconnect(client.clone()).await.map_err(unavailable)? {
                 true => Ok(()),
                 false => Err(SubjectFailure::Missing(format!("no client {client:?} is connected"))),
             }
         })
     }
+}
+
+fn retained_view(message: RetainedState) -> RetainedView {
+    let shown = &message.payload[..message.payload.len().min(SHOWN)];
+    let (text, hex) = written(shown);
+    RetainedView { topic: message.topic, text, hex, bytes: message.payload.len() as u64 }
 }
 
 fn exposed(figures: &BrokerFigures) -> Vec<ExposedFigure> {

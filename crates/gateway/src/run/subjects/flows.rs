@@ -1,18 +1,20 @@
 //! The flows in the database. Whatever is written is compiled first, and is in force with the answer.
 
+use super::flow_input::input;
+use super::learning::learn;
 use super::secrets;
 use crate::commands::explain;
 use crate::commands::flow::checks;
-use crate::run::subjects::common::{database, time, unavailable};
+use crate::run::subjects::common::{database, test_topic, time, unavailable};
 use crate::wiring::FlowCommands;
 use hearthgate_actors::messages::ReloadFlows;
 use hearthgate_actors::traffic::TrafficTap;
-use hearthgate_api::wire::{FlowFigures, FlowInput, FlowTest, FlowView};
+use hearthgate_api::wire::{FlowFigures, FlowInput, FlowTest, FlowView, LearnAnswer, LearnWanted};
 use hearthgate_api::{FlowStore, MetricStore, SubjectAnswer, SubjectFailure};
 use hearthgate_domain::flow::{Flow, FlowRow};
-use hearthgate_settings::{GatewaySettings, mask_text};
+use hearthgate_settings::GatewaySettings;
 use hearthgate_storage::sql::ErrorKind;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -82,27 +84,15 @@ impl FlowStore for FlowSubject {
         })
     }
 
+    fn learn(&self, wanted: LearnWanted) -> SubjectAnswer<LearnAnswer> {
+        Box::pin(learn(Arc::clone(&self.settings), wanted))
+    }
+
     fn test(&self, test: FlowTest) -> SubjectAnswer<Value> {
         let settings = Arc::clone(&self.settings);
         Box::pin(async move {
             let flow = compiled(&as_written(test.flow, None))?;
-            let filter = flow.topic.filter();
-            let topic = match test.topic.filter(|topic| !topic.is_empty()) {
-                Some(topic) if !filter.matches(&topic) => {
-                    return Err(SubjectFailure::Invalid(format!(
-                        "the flow listens to {}, not to {topic}",
-                        filter.as_str()
-                    )));
-                }
-                Some(topic) => topic,
-                None if filter.has_wildcard() => {
-                    let listens = filter.as_str();
-                    return Err(SubjectFailure::Invalid(format!(
-                        "the flow listens to {listens}; name one topic to test with"
-                    )));
-                }
-                None => filter.as_str().to_owned(),
-            };
+            let topic = test_topic(&flow, test.topic)?;
             Ok(explain::of_flow(&flow, &topic, test.payload.as_bytes(), 1, &settings.flows))
         })
     }
@@ -171,20 +161,6 @@ fn not_written(error: &hearthgate_storage::sql::DatabaseError) -> SubjectFailure
     match error.kind() {
         ErrorKind::Row => SubjectFailure::Invalid(error.to_string()),
         _ => SubjectFailure::Unavailable(error.to_string()),
-    }
-}
-
-fn input(row: FlowRow) -> FlowInput {
-    let value = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| json!(text));
-    FlowInput {
-        code: row.code,
-        description: row.description,
-        topic: row.topic,
-        action: row.action,
-        schema: value(&row.payload_schema),
-        endpoint_url: row.endpoint_url.as_deref().map(mask_text),
-        enabled: row.enabled,
-        options: row.options.as_deref().map(|options| secrets::masked(&value(options))),
     }
 }
 

@@ -2,15 +2,16 @@
 
 use crate::commands::explain;
 use crate::commands::flow::checks;
-use crate::run::subjects::common::{database, time, unavailable};
+use crate::run::subjects::common::{database, now, time, unavailable};
 use crate::wiring::FlowCommands;
+use chrono::TimeDelta;
 use hearthgate_api::wire::{
     LetterChoice, LetterFate, LetterGroup, LetterGroups, LetterPage, LetterView, LettersReplayed,
 };
 use hearthgate_api::{FlowOrders, LetterStore, SubjectAnswer, SubjectFailure};
 use hearthgate_domain::flow::{ActionKind, Flow};
 use hearthgate_settings::GatewaySettings;
-use hearthgate_storage::dead_letters::{DeadLetter, DeadLetterFilter, DeadLetterGroup};
+use hearthgate_storage::dead_letters::{DeadLetter, DeadLetterFilter, DeadLetterGroup, UNDO_TIME};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -37,7 +38,17 @@ impl LetterStore for LetterSubject {
         Box::pin(async move {
             let totals = letters.totals().await.map_err(unavailable)?;
             let groups = folded(letters.groups().await.map_err(unavailable)?);
-            Ok(LetterGroups { groups, letters: totals.letters, bytes: totals.bytes, evicted: totals.evicted })
+            let dropped = letters.dropped(now()).await.map_err(unavailable)?;
+            let undo_until =
+                dropped.last_at.and_then(|at| time(at).checked_add_signed(TimeDelta::from_std(UNDO_TIME).ok()?));
+            Ok(LetterGroups {
+                groups,
+                letters: totals.letters,
+                bytes: totals.bytes,
+                evicted: totals.evicted,
+                dropped: dropped.letters,
+                undo_until,
+            })
         })
     }
 
@@ -86,8 +97,13 @@ impl LetterStore for LetterSubject {
         let store = self.clone();
         Box::pin(async move {
             let ids: Vec<i64> = store.chosen(&choice, None, MOST).await?.iter().map(|letter| letter.id).collect();
-            store.flows.dead_letters.drop_letters(&ids).await.map_err(unavailable)
+            store.flows.dead_letters.drop_letters(&ids, now()).await.map_err(unavailable)
         })
+    }
+
+    fn restore(&self) -> SubjectAnswer<u64> {
+        let letters = self.flows.dead_letters.clone();
+        Box::pin(async move { letters.restore_dropped(now()).await.map_err(unavailable) })
     }
 }
 

@@ -3,8 +3,12 @@
 mod broker;
 mod common;
 mod configuration;
+mod deliveries;
+mod flow_input;
 mod flows;
 mod graph;
+mod interfaces;
+mod learning;
 mod letter_tally;
 mod letters;
 mod records;
@@ -39,6 +43,15 @@ pub(super) fn subjects(
     });
     ApiSubjects {
         wiring: Some(Arc::new(graph::WiringSubject::new(&settings, running, metrics.clone()))),
+        interfaces: Some(Arc::new(interfaces::InterfaceSubject {
+            interfaces: running.interfaces.clone(),
+            mapper: running.mapper.clone(),
+        })),
+        deliveries: running.flows.as_ref().map(|flows| {
+            let deliveries: Arc<dyn hearthgate_api::DeliveryStore> =
+                Arc::new(deliveries::DeliverySubject { flows: flows.clone(), settings: Arc::clone(&settings) });
+            deliveries
+        }),
         flows: store.map(|store| store as _),
         letters: letters.map(|letters| letters as _),
         records: running.flows.as_ref().map(|flows| {

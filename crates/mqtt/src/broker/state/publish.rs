@@ -227,6 +227,24 @@ impl BrokerState {
         }
     }
 
+    /// Removes a topic's retained message, as a client would; returns whether there was one.
+    pub(crate) fn clear_retained(&mut self, topic: &str) -> bool {
+        if !crate::broker::topic::is_name(topic) || self.retained.matching(topic, Instant::now()).is_empty() {
+            return false;
+        }
+        let route = self.tree.route(topic);
+        let published = PublishedMessage {
+            payload: Bytes::new(),
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            properties: Bytes::new(),
+            expiry: None,
+            received_at: super::now_micros(),
+        };
+        self.publish(None, &route, &published);
+        true
+    }
+
     /// Publishes a session's will, if it still has one.
     pub(super) fn publish_will(&mut self, session: SessionKey) {
         let Some(will) = self.sessions.get_mut(session).and_then(|session| session.holdings.set_will(None)) else {
