@@ -29,11 +29,10 @@ function card(frame, group, again) {
   const open = frame.query.get("group") === group.key;
   const answer = h("div.stack", { role: "status" }), letters = h("div.stack");
   const many = `${compact(group.count)} ${group.count === 1 ? "letter" : "letters"}`;
-  const run = async (isDry, button) => {
-    const done = await attempt(button, () => post("dead-letters/replay", choice, { dry_run: isDry }));
+  const run = async (isDry, presser) => {
+    const done = await attempt(presser, () => post("dead-letters/replay", choice, { dry_run: isDry }));
     if (!done) return;
-    put(answer, outcome(done));
-    if (!isDry && done.taken && !done.refused) setTimeout(again, 1500);
+    put(answer, outcome(done), !isDry && h("div.row", {}, button("Read the letters again", again, "small")));
   };
   const replay = async (event) => {
     const button = event.currentTarget;

@@ -11,6 +11,7 @@ use hearthgate_settings::GatewaySettings;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// Who watches at a time: each of them is a client of the broker.
 const MOST: usize = 4;
@@ -46,14 +47,21 @@ pub(super) async fn learn(settings: Arc<GatewaySettings>, wanted: LearnWanted) -
     let watcher = Watcher::begin()?;
     let options = learn::guest_options(&settings).map_err(unavailable)?;
     let time = Duration::from_secs(wanted.seconds.into());
+    // Whoever asked may go, and so may the gateway: then nobody watches any longer.
+    let (asking, asker_gone) = oneshot::channel::<()>();
     // A session is bound to one thread.
     let watching = tokio::task::spawn_blocking(move || {
         let _watcher = watcher;
         let bounds = LearnBounds { time, messages: wanted.messages, begun: None };
-        let watch = learn::watch(options, topic.filter().as_str(), &bounds, std::future::pending());
+        let ended = async {
+            let _ = asker_gone.await;
+        };
+        let watch = learn::watch(options, topic.filter().as_str(), &bounds, ended);
         crate::database::block_on(watch).map_err(|error| error.to_string())
     });
-    let learner = watching.await.map_err(unavailable)?.map_err(SubjectFailure::Unavailable)?;
+    let watched = watching.await;
+    drop(asking);
+    let learner = watched.map_err(unavailable)?.map_err(SubjectFailure::Unavailable)?;
     Ok(answer(&learner, &wanted.topic))
 }
 
