@@ -74,8 +74,10 @@ impl Browser {
         }
         let options = json!({"binary": browser, "args": ["--headless=new", "--no-sandbox", "--disable-gpu",
             "--disable-dev-shm-usage", "--lang=en-US"]});
+        // The machine may be busy: the defaults are 30 s for a script.
+        let timeouts = json!({"script": 300_000, "pageLoad": 300_000});
         let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options,
-            "goog:loggingPrefs": {"browser": "ALL"}}}});
+            "goog:loggingPrefs": {"browser": "ALL"}, "timeouts": timeouts}}});
         let begun = this.ask("POST", "/session", wanted).await;
         this.session = format!("{base}/session/{}", begun["sessionId"].as_str().expect("a session"));
         this.look_at(screen).await;
