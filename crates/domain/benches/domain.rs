@@ -10,7 +10,7 @@ use hearthgate_domain::redelivery::{RedeliveryVerdict, RedeliveryWindow};
 use hearthgate_domain::routing::{FilterTree, RoutingTable};
 use hearthgate_domain::schema::PayloadSchema;
 use hearthgate_domain::topic::TopicFilter;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -149,6 +149,28 @@ fn table(c: &mut Criterion) {
     group.finish();
 }
 
+/// Ten numbers as they stand, by pointers and by expressions.
+fn reading(c: &mut Criterion) {
+    let numbers: Vec<String> = (0..10).map(|index| format!(r#""f{index}":{index}.5"#)).collect();
+    let payload = format!("{{{}}}", numbers.join(","));
+    let schema: Value = (0..10).map(|index| (format!("f{index}"), json!("float"))).collect::<Map<_, _>>().into();
+    let fields = |source: fn(usize) -> Value| -> Value {
+        let rules: Map<String, Value> = (0..10).map(|index| (format!("f{index}"), source(index))).collect();
+        json!({"fields": rules})
+    };
+    for (name, options) in [
+        ("plain", json!({})),
+        ("10_pointers", fields(|index| json!(format!("/f{index}")))),
+        ("10_expressions", fields(|index| json!({"expr": format!("payload.f{index}")}))),
+    ] {
+        let row = FlowRow { payload_schema: schema.to_string(), options: Some(options.to_string()), ..flow_row(1) };
+        let flow = Flow::compile(row).unwrap();
+        c.bench_function(&format!("reading/judge/{name}"), |b| {
+            b.iter(|| flow.judge(black_box("home0/room0/device1/state"), black_box(payload.as_bytes())));
+        });
+    }
+}
+
 fn redelivery(c: &mut Criterion) {
     let mut owed = RedeliveryWindow::default();
     let mut seq = 0_u64;
@@ -163,5 +185,5 @@ fn redelivery(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, codec, payload, validation, matching, table, redelivery);
+criterion_group!(benches, codec, payload, validation, matching, table, reading, redelivery);
 criterion_main!(benches);

@@ -52,7 +52,7 @@ impl Flow {
         };
         let source = self.source(topic, payload);
         let checked = match &self.reading {
-            Some(reading) => match reading.key(&source).and_then(|_| reading.read(&source)) {
+            Some(reading) => match reading.admit(&source) {
                 Ok(RecordOutcome::Record(record)) => self.check(topic, payload, record.as_bytes()),
                 Ok(RecordOutcome::Skipped(reason)) => return RecordVerdict::Skipped(reason),
                 Err(problem) => Err(problem),

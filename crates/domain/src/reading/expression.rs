@@ -1,112 +1,118 @@
 //! Expressions of the template language, over what templates see.
 
-use super::source::MessageSource;
+use super::source::{JsonRoot, MessageSource};
+use crate::payload::RawJson;
 use crate::suggestion::unknown_word;
-use minijinja::value::{Serde, Value};
+use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, ErrorKind, Expression, UndefinedBehavior, context};
 use std::cell::OnceCell;
 use std::fmt;
+use std::sync::LazyLock;
 
 /// Instructions that one expression may take.
 const FUEL: u64 = 50_000;
-const RESULT: &str = "value";
 /// What [`ExpressionNames`] makes.
 const NAMES: [&str; 7] = ["payload", "element", "raw", "topic", "levels", "captures", "flow"];
 
-/// The compiled expressions of a flow.
-pub(super) struct ExpressionSet {
-    environment: Environment<'static>,
-    count: usize,
-}
+/// Filters, tests and functions are the same for all flows.
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    // What is not there is undefined at any depth: `payload.a.b is defined` asks for it.
+    environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(32);
+    environment
+});
 
-/// One of them.
-#[derive(Clone, Debug)]
-pub(super) struct ExpressionRef {
-    name: Box<str>,
+/// A compiled expression.
+pub(super) struct FieldExpression {
+    compiled: Expression<'static, 'static>,
     source: Box<str>,
+    /// Those of [`NAMES`] that it uses.
+    names: Vec<&'static str>,
 }
 
-impl fmt::Display for ExpressionRef {
+impl fmt::Display for FieldExpression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.source)
     }
 }
 
 // The environment is long.
-impl fmt::Debug for ExpressionSet {
+impl fmt::Debug for FieldExpression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ExpressionSet({})", self.count)
+        write!(f, "FieldExpression({:?})", self.source)
     }
 }
 
-impl ExpressionSet {
-    pub(super) fn new() -> Self {
-        let mut environment = Environment::new();
-        // What is not there is undefined at any depth: `payload.a.b is defined` asks for it.
-        environment.set_undefined_behavior(UndefinedBehavior::Chainable);
-        environment.set_auto_escape_callback(|_| AutoEscape::None);
-        environment.set_fuel(Some(FUEL));
-        environment.set_recursion_limit(32);
-        Self { environment, count: 0 }
-    }
-
+impl FieldExpression {
     /// Compiles an expression.
     ///
     /// # Errors
     /// In words: it is none, or it names what is never there.
-    pub(super) fn add(&mut self, source: &str) -> Result<ExpressionRef, String> {
-        let problem = |error: minijinja::Error| format!("{source:?} is no expression: {error}");
-        // The expression by itself first: what would end the block below is no part of one.
-        let expression = self.environment.compile_expression_owned(source.to_owned()).map_err(problem)?;
-        self.check_names(&expression).map_err(|reason| format!("{source:?}: {reason}"))?;
-        let name = self.count.to_string();
-        let block = format!("{{% set {RESULT} = ({source}) %}}");
-        self.environment.add_template_owned(name.clone(), block).map_err(problem)?;
-        self.count += 1;
-        Ok(ExpressionRef { name: name.into(), source: source.into() })
+    pub(super) fn compile(source: &str) -> Result<Self, String> {
+        let compiled = ENVIRONMENT
+            .compile_expression_owned(source.to_owned())
+            .map_err(|error| format!("{source:?} is no expression: {error}"))?;
+        let names = known_names(&compiled).map_err(|reason| format!("{source:?}: {reason}"))?;
+        Ok(FieldExpression { compiled, source: source.into(), names })
     }
 
-    /// A slip in a name would otherwise show with each message, or, behind `is defined`, never.
-    fn check_names(&self, expression: &Expression<'_, '_>) -> Result<(), String> {
-        let is_global = |name: &str| self.environment.globals().any(|(known, _)| known == name);
-        let mut unknown: Vec<String> = expression.undeclared_variables(false).into_iter().collect();
-        unknown.retain(|name| !NAMES.contains(&name.as_str()) && !is_global(name));
-        unknown.sort_unstable();
-        if let Some(name) = unknown.first() {
-            return Err(unknown_word(name, &NAMES));
-        }
-        // Filters and tests are looked up when they are used. Without values most other things fail, which says nothing.
-        match expression.eval(context! {}) {
-            Err(error) if matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest) => {
-                Err(error.to_string())
-            }
-            Ok(_) | Err(_) => Ok(()),
-        }
+    pub(super) fn names(&self) -> &[&'static str] {
+        &self.names
     }
 
-    pub(super) fn evaluate(&self, expression: &ExpressionRef, names: &ExpressionNames<'_>) -> Result<Value, String> {
-        let problem = |error: minijinja::Error| format!("the expression {:?}: {error}", expression.source);
-        let template = self.environment.get_template(&expression.name).map_err(problem)?;
-        let rendered = template.render_captured(names.context()?).map_err(problem)?;
-        Ok(rendered.state().lookup(RESULT).unwrap_or(Value::UNDEFINED))
+    /// Whether its value depends on the payload as JSON.
+    pub(super) fn reads_payload(&self) -> bool {
+        self.names.iter().any(|name| matches!(*name, "payload" | "element"))
+    }
+
+    pub(super) fn evaluate(&self, names: &ExpressionNames<'_>) -> Result<Value, String> {
+        let value = self.compiled.eval(names.context()?);
+        value.map_err(|error| format!("the expression {:?}: {error}", self.source))
+    }
+}
+
+/// Those of [`NAMES`] that an expression uses. A slip in a name would otherwise show with each message, or, behind
+/// `is defined`, never.
+fn known_names(expression: &Expression<'_, '_>) -> Result<Vec<&'static str>, String> {
+    let is_global = |name: &str| ENVIRONMENT.globals().any(|(known, _)| known == name);
+    let used = expression.undeclared_variables(false);
+    let mut unknown: Vec<&String> =
+        used.iter().filter(|name| !NAMES.contains(&name.as_str()) && !is_global(name)).collect();
+    unknown.sort_unstable();
+    if let Some(name) = unknown.first() {
+        return Err(unknown_word(name, &NAMES));
+    }
+    // Filters and tests are looked up when they are used. Without values most other things fail, which says nothing.
+    match expression.eval(context! {}) {
+        Err(error) if matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest) => {
+            Err(error.to_string())
+        }
+        Ok(_) | Err(_) => Ok(NAMES.into_iter().filter(|name| used.contains(*name)).collect()),
     }
 }
 
 /// What expressions see of a message, made when the first one asks.
 pub(super) struct ExpressionNames<'a> {
     source: &'a MessageSource<'a>,
-    payload: Box<dyn Fn() -> Result<serde_json::Value, String> + 'a>,
-    element: Option<Box<dyn Fn() -> Result<serde_json::Value, String> + 'a>>,
+    /// None before the payload is read.
+    root: Option<&'a JsonRoot<'a>>,
+    element: Option<RawJson<'a>>,
+    /// Those that the flow's expressions use: no others are made.
+    used: &'a [&'static str],
     context: OnceCell<Result<Value, String>>,
 }
 
 impl<'a> ExpressionNames<'a> {
     pub(super) fn new(
         source: &'a MessageSource<'a>,
-        payload: impl Fn() -> Result<serde_json::Value, String> + 'a,
-        element: Option<Box<dyn Fn() -> Result<serde_json::Value, String> + 'a>>,
+        root: Option<&'a JsonRoot<'a>>,
+        element: Option<RawJson<'a>>,
+        used: &'a [&'static str],
     ) -> Self {
-        Self { source, payload: Box::new(payload), element, context: OnceCell::new() }
+        Self { source, root, element, used, context: OnceCell::new() }
     }
 
     fn context(&self) -> Result<Value, String> {
@@ -114,20 +120,26 @@ impl<'a> ExpressionNames<'a> {
     }
 
     fn make(&self) -> Result<Value, String> {
+        let named = self.used.iter().map(|name| Ok((*name, self.value(name)?)));
+        named.collect::<Result<Vec<_>, String>>().map(Value::from_pairs)
+    }
+
+    fn value(&self, name: &str) -> Result<Value, String> {
         let MessageSource { flow_code, topic, captures, payload } = self.source;
-        let levels: Vec<Value> = topic.split('/').map(Value::from).collect();
-        let element = match &self.element {
-            Some(element) => Value::from(Serde(&element()?)),
-            None => Value::UNDEFINED,
-        };
-        Ok(context! {
-            payload => Value::from(Serde(&(self.payload)()?)),
-            element => element,
-            raw => String::from_utf8_lossy(payload),
-            topic => *topic,
-            levels => Value::from(levels),
-            captures => Value::from_pairs(captures.iter().copied()),
-            flow => *flow_code,
+        Ok(match name {
+            "payload" => template_value(self.root.map(JsonRoot::text))?,
+            "element" => template_value(self.element.map(|element| element.text()))?,
+            "raw" => Value::from(String::from_utf8_lossy(payload)),
+            "topic" => Value::from(*topic),
+            "levels" => topic.split('/').map(Value::from).collect(),
+            "captures" => Value::from_pairs(captures.iter().copied()),
+            "flow" => Value::from(*flow_code),
+            _ => Value::UNDEFINED,
         })
     }
+}
+
+/// Without a tree of another kind in between.
+fn template_value(json: Option<&str>) -> Result<Value, String> {
+    json.map_or(Ok(Value::UNDEFINED), |json| serde_json::from_str(json).map_err(|error| error.to_string()))
 }

@@ -1,6 +1,6 @@
 //! One field of a record: where its value is found, and what is made of it.
 
-use super::expression::{ExpressionNames, ExpressionRef, ExpressionSet};
+use super::expression::{ExpressionNames, FieldExpression};
 use super::pointer::FieldPointer;
 use super::problem::ReadingProblem;
 use super::source::JsonRoot;
@@ -25,7 +25,7 @@ pub(super) struct FieldRule {
 pub(super) enum FieldSource {
     /// The first that is there.
     Pointers(Vec<FieldPointer>),
-    Expression(ExpressionRef),
+    Expression(FieldExpression),
 }
 
 /// `as`.
@@ -56,7 +56,6 @@ pub(super) struct FieldOrigin<'a> {
     pub(super) root: &'a JsonRoot<'a>,
     pub(super) element: Option<RawJson<'a>>,
     pub(super) names: &'a ExpressionNames<'a>,
-    pub(super) expressions: &'a ExpressionSet,
 }
 
 impl<'a> FieldOrigin<'a> {
@@ -71,31 +70,29 @@ impl<'a> FieldOrigin<'a> {
 impl FieldRule {
     /// The field's value as JSON text; none when it may be absent, and is.
     pub(super) fn read<'a>(&'a self, origin: &FieldOrigin<'a>) -> Result<Option<Cow<'a, str>>, ReadingProblem> {
-        let (found, pointer) = match &self.source {
+        let found = match &self.source {
             FieldSource::Pointers(pointers) => {
-                let place = pointers.first().map(|first| first.pointer.to_string()).unwrap_or_default();
                 let first = pointers.iter().find_map(|pointer| origin.find(pointer));
-                (first.map(|value| Cow::Borrowed(value.text())), place)
+                first.map(|value| Cow::Borrowed(value.text()))
             }
             FieldSource::Expression(expression) => {
-                let value = origin.expressions.evaluate(expression, origin.names);
-                let json = value.and_then(|value| json_of(&value)).map_err(|reason| self.problem("", &reason))?;
-                (json.map(Cow::Owned), String::new())
+                let value = expression.evaluate(origin.names);
+                value.and_then(|value| json_of(&value)).map_err(|reason| self.problem(&reason))?.map(Cow::Owned)
             }
         };
         let Some(found) = found else {
             return match (&self.default, self.is_optional) {
                 (Some(default), _) => Ok(Some(Cow::Borrowed(default))),
                 (None, true) => Ok(None),
-                (None, false) => Err(self.problem(&pointer, &format!("{} is not there", self.origin_text()))),
+                (None, false) => Err(self.problem(&format!("{} is not there", self.origin_text()))),
             };
         };
         let mapped = match &self.map {
-            Some(map) => Cow::Borrowed(self.mapped(map, &found, &pointer)?),
+            Some(map) => Cow::Borrowed(self.mapped(map, &found)?),
             None => found,
         };
         match self.target {
-            Some(target) => Ok(Some(self.converted(target, mapped, &pointer)?)),
+            Some(target) => Ok(Some(self.converted(target, mapped)?)),
             None => Ok(Some(mapped)),
         }
     }
@@ -110,28 +107,18 @@ impl FieldRule {
         }
     }
 
-    fn mapped<'a>(
-        &'a self,
-        map: &'a [(Box<str>, Box<str>)],
-        found: &str,
-        pointer: &str,
-    ) -> Result<&'a str, ReadingProblem> {
-        let value = RawJson::parse(found).map_err(|error| self.problem(pointer, &error.to_string()))?;
+    fn mapped<'a>(&'a self, map: &'a [(Box<str>, Box<str>)], found: &str) -> Result<&'a str, ReadingProblem> {
+        let value = RawJson::parse(found).map_err(|error| self.problem(&error.to_string()))?;
         let text = field_text(&value, ValueFormat::Json);
         let known = map.iter().find(|(from, _)| **from == *text).map(|(_, to)| &**to);
         known.or(self.default.as_deref()).ok_or_else(|| {
             let names: Vec<&str> = map.iter().map(|(from, _)| &**from).collect();
-            self.problem(pointer, &format!("{} is none of {}", shown(&text), names.join(", ")))
+            self.problem(&format!("{} is none of {}", shown(&text), names.join(", ")))
         })
     }
 
-    fn converted<'a>(
-        &self,
-        target: ConversionTarget,
-        found: Cow<'a, str>,
-        pointer: &str,
-    ) -> Result<Cow<'a, str>, ReadingProblem> {
-        let value = RawJson::parse(&found).map_err(|error| self.problem(pointer, &error.to_string()))?;
+    fn converted<'a>(&self, target: ConversionTarget, found: Cow<'a, str>) -> Result<Cow<'a, str>, ReadingProblem> {
+        let value = RawJson::parse(&found).map_err(|error| self.problem(&error.to_string()))?;
         let is_done = match (target, value.kind()) {
             // Whether null is welcome says the schema.
             (_, JsonKind::Null)
@@ -152,11 +139,16 @@ impl FieldRule {
             ConversionTarget::Text => Some(json_string(&text)),
         };
         let name = ConversionTarget::NAMES[target as usize];
-        converted.map(Cow::Owned).ok_or_else(|| self.problem(pointer, &format!("{} is no {name}", shown(&text))))
+        converted.map(Cow::Owned).ok_or_else(|| self.problem(&format!("{} is no {name}", shown(&text))))
     }
 
-    fn problem(&self, pointer: &str, reason: &str) -> ReadingProblem {
-        ReadingProblem { pointer: pointer.to_owned(), reason: format!("field {:?}: {reason}", self.name) }
+    fn problem(&self, reason: &str) -> ReadingProblem {
+        let pointer = match &self.source {
+            FieldSource::Pointers(pointers) => pointers.first().map(|first| first.pointer.to_string()),
+            FieldSource::Expression(_) => None,
+        };
+        let reason = format!("field {:?}: {reason}", self.name);
+        ReadingProblem { pointer: pointer.unwrap_or_default(), reason }
     }
 }
 

@@ -19,7 +19,7 @@ pub use problem::ReadingProblem;
 pub use source::MessageSource;
 
 use crate::payload::{JsonKind, JsonPointer, PayloadError, RawJson};
-use expression::{ExpressionNames, ExpressionRef, ExpressionSet};
+use expression::{ExpressionNames, FieldExpression};
 use field::{FieldOrigin, FieldRule, json_string};
 use source::JsonRoot;
 use std::borrow::Cow;
@@ -35,11 +35,12 @@ pub struct RecordReading {
     form: PayloadForm,
     fields: FieldPlan,
     each: Option<JsonPointer>,
-    when: Option<ExpressionRef>,
+    when: Option<FieldExpression>,
     adds_topic: bool,
     skips_unfit: bool,
-    key: Vec<ExpressionRef>,
-    expressions: ExpressionSet,
+    key: Vec<FieldExpression>,
+    /// What the expressions use.
+    names: Vec<&'static str>,
 }
 
 /// `payload`.
@@ -108,30 +109,24 @@ impl RecordReading {
     /// # Errors
     /// The payload is not what the options say, or lacks a field.
     pub fn read(&self, source: &MessageSource<'_>) -> Result<RecordOutcome, ReadingProblem> {
-        self.with_origin(source, |origin, array| {
-            if let Some(when) = &self.when {
-                let value = self.expressions.evaluate(when, origin.names);
-                let value = value.map_err(|reason| ReadingProblem::whole(format!("when: {reason}")))?;
-                if !value.is_true() {
-                    return Ok(RecordOutcome::Skipped(format!("when: {when} does not hold")));
-                }
-            }
-            if let Some(each) = &self.each {
-                match array {
-                    Some(0) => return Ok(RecordOutcome::Skipped(format!("each: {each} has no element"))),
-                    Some(1) => {}
-                    Some(count) => {
-                        let reason = format!("each: {each} has {count} elements, which a replay takes apart");
-                        return Err(ReadingProblem { pointer: each.to_string(), reason });
-                    }
-                    None => {
-                        let reason = format!("each: {each} is no array, or not there");
-                        return Err(ReadingProblem { pointer: each.to_string(), reason });
-                    }
-                }
-            }
-            self.record(source, origin).map(RecordOutcome::Record)
-        })
+        match self.skipped_by_topic(source)? {
+            Some(skipped) => Ok(skipped),
+            None => self.with_origin(source, |origin, elements| self.outcome(source, origin, elements)),
+        }
+    }
+
+    /// Reads the record of a message that has just come in: it also needs its key.
+    ///
+    /// # Errors
+    /// As [`RecordReading::read`] and [`RecordReading::key`].
+    pub fn admit(&self, source: &MessageSource<'_>) -> Result<RecordOutcome, ReadingProblem> {
+        match self.skipped_by_topic(source)? {
+            Some(skipped) => Ok(skipped),
+            None => self.with_origin(source, |origin, elements| {
+                self.key_parts(origin)?;
+                self.outcome(source, origin, elements)
+            }),
+        }
     }
 
     /// The value at a pointer, as JSON; `None` when it is not there.
@@ -154,17 +149,7 @@ impl RecordReading {
         if self.key.is_empty() {
             return Ok(None);
         }
-        self.with_origin(source, |origin, _| {
-            let part = |expression: &ExpressionRef| {
-                let value = self.expressions.evaluate(expression, origin.names);
-                let value = value.map_err(|reason| ReadingProblem::whole(format!("key: {reason}")))?;
-                match value.is_undefined() || value.is_none() {
-                    true => Err(ReadingProblem::whole(format!("key: {expression} is not there"))),
-                    false => Ok(value.to_string()),
-                }
-            };
-            Ok(Some(self.key.iter().map(part).collect::<Result<Vec<_>, _>>()?.join("\u{1f}")))
-        })
+        self.with_origin(source, |origin, _| Ok(Some(self.key_parts(origin)?.join("\u{1f}"))))
     }
 
     /// Whether a payload that is no JSON or does not fit is passed over.
@@ -229,12 +214,8 @@ impl RecordReading {
         let root = JsonRoot::parse(&text)?;
         let elements = self.each.as_ref().and_then(|each| root.find(each)?.items());
         let element = elements.as_ref().and_then(|elements| elements.first().copied());
-        let value_of = element.map(|element| {
-            let value = move || element.to_value().map_err(|error| error.to_string());
-            Box::new(value) as Box<dyn Fn() -> Result<serde_json::Value, String>>
-        });
-        let names = ExpressionNames::new(source, || root.to_value(), value_of);
-        let origin = FieldOrigin { root: &root, element, names: &names, expressions: &self.expressions };
+        let names = ExpressionNames::new(source, Some(&root), element, &self.names);
+        let origin = FieldOrigin { root: &root, element, names: &names };
         work(&origin, elements.map(|elements| elements.len()))
     }
 
@@ -254,13 +235,54 @@ impl RecordReading {
         }
     }
 
+    /// A condition on the topic alone is asked before the payload is read, which need not be JSON then.
+    fn skipped_by_topic(&self, source: &MessageSource<'_>) -> Result<Option<RecordOutcome>, ReadingProblem> {
+        match self.when.as_ref().filter(|when| !when.reads_payload()) {
+            Some(when) => skipped(when, &ExpressionNames::new(source, None, None, when.names())),
+            None => Ok(None),
+        }
+    }
+
+    fn outcome(
+        &self,
+        source: &MessageSource<'_>,
+        origin: &FieldOrigin<'_>,
+        elements: Option<usize>,
+    ) -> Result<RecordOutcome, ReadingProblem> {
+        if let Some(when) = self.when.as_ref().filter(|when| when.reads_payload())
+            && let Some(skipped) = skipped(when, origin.names)?
+        {
+            return Ok(skipped);
+        }
+        let Some(each) = &self.each else { return self.record(source, origin).map(RecordOutcome::Record) };
+        let refuse = |reason: String| Err(ReadingProblem { pointer: each.to_string(), reason });
+        match elements {
+            Some(0) => Ok(RecordOutcome::Skipped(format!("each: {each} has no element"))),
+            Some(1) => self.record(source, origin).map(RecordOutcome::Record),
+            Some(count) => refuse(format!("each: {each} has {count} elements, which a replay takes apart")),
+            None => refuse(format!("each: {each} is no array, or not there")),
+        }
+    }
+
+    fn key_parts(&self, origin: &FieldOrigin<'_>) -> Result<Vec<String>, ReadingProblem> {
+        let part = |expression: &FieldExpression| {
+            let value = expression.evaluate(origin.names);
+            let value = value.map_err(|reason| ReadingProblem::whole(format!("key: {reason}")))?;
+            match value.is_undefined() || value.is_none() {
+                true => Err(ReadingProblem::whole(format!("key: {expression} is not there"))),
+                false => Ok(value.to_string()),
+            }
+        };
+        self.key.iter().map(part).collect()
+    }
+
     fn record<'a>(&'a self, source: &MessageSource<'_>, origin: &FieldOrigin<'a>) -> Result<String, ReadingProblem> {
         let whole = || match (origin.element, origin.root) {
             (Some(element), _) => Ok(element),
             (None, JsonRoot::Other(value)) => Ok(*value),
             (None, JsonRoot::Object(payload)) => RawJson::parse(payload.text()),
         };
-        let mut record = RecordText::default();
+        let mut record = RecordText(String::with_capacity(source.payload.len()));
         match &self.fields {
             FieldPlan::Named(rules) => {
                 for rule in rules {
@@ -291,6 +313,12 @@ impl RecordReading {
     }
 }
 
+/// What becomes of a message for which `when` does not hold.
+fn skipped(when: &FieldExpression, names: &ExpressionNames<'_>) -> Result<Option<RecordOutcome>, ReadingProblem> {
+    let value = when.evaluate(names).map_err(|reason| ReadingProblem::whole(format!("when: {reason}")))?;
+    Ok((!value.is_true()).then(|| RecordOutcome::Skipped(format!("when: {when} does not hold"))))
+}
+
 /// A payload that is one value, as JSON text: `21.5` is a number, and what is no JSON is a text.
 pub(crate) fn value_text(text: &str) -> Cow<'_, str> {
     let text = text.trim_end_matches('\0').trim();
@@ -302,7 +330,6 @@ pub(crate) fn value_text(text: &str) -> Cow<'_, str> {
 }
 
 /// A JSON object that is written field by field.
-#[derive(Default)]
 struct RecordText(String);
 
 impl RecordText {

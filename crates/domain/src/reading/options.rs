@@ -1,6 +1,6 @@
 //! From the options of a flow to the way it reads; all that is wrong is told at once.
 
-use super::expression::{ExpressionRef, ExpressionSet};
+use super::expression::FieldExpression;
 use super::field::{ConversionTarget, FieldRule, FieldSource};
 use super::pointer::FieldPointer;
 use super::{FieldPlan, PayloadForm, RecordReading};
@@ -44,7 +44,7 @@ impl RecordReading {
         if [payload, fields, each, when, unfit, topic, key].iter().all(|option| option.is_none()) {
             return Ok(None);
         }
-        let mut compiler = Compiler { expressions: ExpressionSet::new(), problems: Vec::new() };
+        let mut compiler = Compiler { names: Vec::new(), problems: Vec::new() };
         let form = payload.map_or(PayloadForm::Json, |form| compiler.form(form));
         let each = each.and_then(|each| compiler.array(each, form));
         let when = when.and_then(|when| compiler.expression("when", when));
@@ -52,16 +52,17 @@ impl RecordReading {
         let adds_topic = topic.is_some_and(|topic| compiler.flag("topic", topic));
         let fields = fields.map_or(FieldPlan::All, |fields| compiler.fields(fields, adds_topic));
         let key = key.map_or(Vec::new(), |key| compiler.key(key));
-        let Compiler { expressions, problems } = compiler;
+        let Compiler { names, problems } = compiler;
         match problems.is_empty() {
-            true => Ok(Some(Self { form, fields, each, when, adds_topic, skips_unfit, key, expressions })),
+            true => Ok(Some(Self { form, fields, each, when, adds_topic, skips_unfit, key, names })),
             false => Err(problems),
         }
     }
 }
 
 struct Compiler {
-    expressions: ExpressionSet,
+    /// What the expressions use.
+    names: Vec<&'static str>,
     problems: Vec<String>,
 }
 
@@ -109,16 +110,18 @@ impl Compiler {
         self.told("each", JsonPointer::parse(text).map_err(|error| error.to_string()))
     }
 
-    fn expression(&mut self, place: &str, source: &Value) -> Option<ExpressionRef> {
+    fn expression(&mut self, place: &str, source: &Value) -> Option<FieldExpression> {
         let Some(source) = source.as_str() else {
             self.refuse(place, "is an expression, such as \"payload.t is defined\"");
             return None;
         };
-        let added = self.expressions.add(source);
-        self.told(place, added)
+        let expression = self.told(place, FieldExpression::compile(source))?;
+        let new = expression.names().iter().filter(|name| !self.names.contains(name)).copied().collect::<Vec<_>>();
+        self.names.extend(new);
+        Some(expression)
     }
 
-    fn key(&mut self, key: &Value) -> Vec<ExpressionRef> {
+    fn key(&mut self, key: &Value) -> Vec<FieldExpression> {
         let parts = key.as_array().map_or(std::slice::from_ref(key), Vec::as_slice);
         if parts.is_empty() || parts.len() > MOST_KEY_PARTS {
             self.refuse("key", &format!("is 1 to {MOST_KEY_PARTS} expressions, such as [\"payload.id\"]"));

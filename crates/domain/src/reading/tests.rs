@@ -140,6 +140,14 @@ fn what_does_not_hold_is_skipped() {
 }
 
 #[test]
+fn a_condition_on_the_topic_alone_skips_what_is_no_json_too() {
+    let options = json!({"when": "captures.room != 'hall'"});
+    assert!(matches!(read(&options, "online"), Ok(RecordOutcome::Skipped(_))));
+    assert!(refusal(&json!({"when": "captures.room == 'hall'"}), "online").contains("not valid JSON"));
+    assert!(refusal(&json!({"when": "payload.t and captures.room != 'hall'"}), "online").contains("not valid JSON"));
+}
+
+#[test]
 fn a_key_is_made_of_its_parts() {
     let reading = reading(&json!({"key": ["captures.room", "payload.id"]})).unwrap();
     assert_eq!(reading.key(&source(br#"{"id":7}"#)).unwrap().unwrap(), "hall\u{1f}7");
