@@ -3,6 +3,7 @@
 //! HTTP/1.1 over a socket, without a runtime: `hearthgate status` answers in a millisecond.
 
 use crate::api::{ActorList, ActorView, FlowsReloaded, LetterReplayed, OrderDone, ProblemDetails, ReadinessAnswer};
+use crate::wire::{FlowList, FlowView};
 use hearthgate_supervision::OperatorCommand;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -89,6 +90,14 @@ impl ApiClient {
     /// See [`ApiClientError`].
     pub fn order(&self, name: &str, command: OperatorCommand) -> Result<OrderDone, ApiClientError> {
         self.ask("POST", &format!("/api/v1/actors/{}/{}", encoded(name), command.as_str()))
+    }
+
+    /// All flows, with what they did.
+    ///
+    /// # Errors
+    /// See [`ApiClientError`].
+    pub fn flows(&self) -> Result<Vec<FlowView>, ApiClientError> {
+        self.ask::<FlowList>("GET", "/api/v1/flows").map(|answer| answer.flows)
     }
 
     /// Has the flows read again, and waits until they are in force.

@@ -1,6 +1,7 @@
 //! Home Assistant, played by a client that does what its MQTT integration does: it listens to discovery messages, follows
 //! the topics that they name, presses buttons, and says when it has started.
 
+use crate::flows::told;
 use hearthgate_tests::broker::Mosquitto;
 use hearthgate_tests::client::Client;
 use hearthgate_tests::gateway::{Gateway, Home};
@@ -212,4 +213,25 @@ async fn what_fails_here_comes_back_and_holds_up_nobody() {
         until("the order", async || (orders_carried_out(&gateway) > before).then_some(())).await;
     }
     gateway.wait_for_log(&["actor failed", "homeassistant"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_that_listens_for_its_devices_appears_and_disappears_with_its_option() {
+    let home = Home::new();
+    home.configure("[gateway]\nname = \"house\"\n[broker]\nenabled = true\n[homeassistant]\nenabled = true\n");
+    let mut gateway = home.start();
+    gateway.wait_for_log(&["flows loaded"]);
+    let mut client = home_assistant(home.mqtt, "home assistant").await;
+    let options = r#"{"silence":"1h"}"#;
+    told(&home, &["flow", "add", "QUIET", "--topic", "quiet/a", "--schema", "{}", "--options", options]);
+    let topic = "homeassistant/device/hearthgate_house/flow_QUIET/config";
+    let device: Value = serde_json::from_str(&client.next_on(topic).await).expect("JSON");
+    assert_eq!(device["device"]["via_device"], "hearthgate/house");
+    let silence = &device["components"]["silence"];
+    assert_eq!(silence["state_topic"], "hearthgate/house/flow/QUIET/silent");
+    let mut late = home_assistant(home.mqtt, "a second one").await;
+    let state: Value = serde_json::from_str(&late.next_on("hearthgate/house/flow/QUIET/silent").await).expect("JSON");
+    assert_eq!(state["silent"], 0);
+    told(&home, &["flow", "edit", "QUIET", "--options", "{}"]);
+    assert_eq!(client.next_on(topic).await, "", "it is taken back");
 }

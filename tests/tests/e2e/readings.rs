@@ -3,7 +3,9 @@
 use crate::flows::{hearthgate, told};
 use hearthgate_tests::client::Client;
 use hearthgate_tests::database::Database;
+use hearthgate_tests::endpoint::{Answer, Endpoint};
 use hearthgate_tests::gateway::{Gateway, Home};
+use hearthgate_tests::http::request;
 use hearthgate_tests::until;
 use serde_json::{Value, json};
 
@@ -272,4 +274,53 @@ async fn a_device_that_is_not_heard_is_told_once_also_over_a_restart_until_it_is
     assert_eq!(topic, "alarm/back", "a silence is told once");
     silent_state(&mut watcher, 0).await;
     assert_eq!(alarms.next().await.0, "alarm/silent", "and so is the next one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silence_is_posted_and_logged_also_after_a_kill_and_shown_by_status_and_api() {
+    let home = Home::new();
+    let mut gateway = started(&home);
+    let endpoint = Endpoint::start(Answer::Hang);
+    let options = json!({"silence": "1s", "headers": {"X-Site": "home"},
+        "silent_actions": [{"type": "POST_ENDPOINT"}, {"type": "LOG", "level": "warn"}]});
+    let flow = ["flow", "add", "QUIET", "--topic", "quiet/{device}", "--schema", r#"{"n":"int"}"#, "--options"];
+    told(&home, &[&flow[..], &[&options.to_string(), "--endpoint-url", &endpoint.url]].concat());
+    let database = Database::sqlite(home.path()).await;
+    let mut device = Client::connect(home.mqtt, "device").await;
+    until("the device is heard", async || {
+        publish(&mut device, "quiet/a", r#"{"n":1}"#).await;
+        database.records().await.iter().any(|record| record.flow == "QUIET").then_some(())
+    })
+    .await;
+    gateway.wait_for_log(&["silent: nothing came for 1s", "quiet/a"]);
+    until("the device is kept as one that is listened for", async || {
+        let kept = std::fs::read_to_string(home.path().join("data/silence.json")).unwrap_or_default();
+        kept.contains(r#""quiet/a":null"#).then_some(())
+    })
+    .await;
+    gateway.kill();
+
+    endpoint.switch(Answer::Status(200));
+    let mut gateway = home.start();
+    let notice =
+        |silent: bool| json!({"flow": "QUIET", "silent": silent, "after": "1s", "count": 1, "keys": ["quiet/a"]});
+    let delivered = || -> Vec<Value> {
+        endpoint.delivered().iter().map(|body| serde_json::from_str(body).expect("JSON")).collect()
+    };
+    until("the call that the kill cut off", async || delivered().contains(&notice(true)).then_some(())).await;
+    gateway.wait_for_log(&["QUIET", "message", r#""silent":true"#]);
+    let shown = told(&home, &["status"]);
+    assert!(shown.contains("silent: QUIET: nothing came for 1s from quiet/a (since 20"), "{shown}");
+    let status: Value = serde_json::from_str(&told(&home, &["status", "--json"])).expect("JSON");
+    let silent = &status["silent"][0];
+    let device_shown = (&silent["flow"], &silent["count"], &silent["devices"][0]["key"]);
+    assert_eq!(device_shown, (&json!("QUIET"), &json!(1), &json!(["quiet/a"])));
+    let (_, answer) = request(home.http, "GET", "/api/v1/flows/QUIET").expect("the HTTP API");
+    let flow: Value = serde_json::from_str(&answer).expect("JSON");
+    assert_eq!((&flow["figures"]["silent"], &flow["silence"]["after"]), (&json!(1), &json!("1s")), "{flow}");
+
+    let mut device = Client::connect(home.mqtt, "device again").await;
+    publish(&mut device, "quiet/a", r#"{"n":2}"#).await;
+    until("that it is back", async || delivered().contains(&notice(false)).then_some(())).await;
+    gateway.wait_for_log(&["QUIET", "message", r#""silent":false"#]);
 }

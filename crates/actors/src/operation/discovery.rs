@@ -271,7 +271,7 @@ fn merge(into: &mut Value, more: Value) {
 
 /// Letters, digits, `_` and `-`, as Home Assistant wants its ids. Names that have other characters get a number at the end,
 /// so that no two of them become one.
-fn object_id(name: &str) -> String {
+pub(crate) fn object_id(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     if name.chars().all(is_plain) {
         return name.to_owned();

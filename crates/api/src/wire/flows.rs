@@ -49,6 +49,26 @@ pub struct FlowView {
     pub last_msg_id: i64,
     /// What it did since the gateway was started.
     pub figures: FlowFigures,
+    /// Whom it listens for, by its option `silence`.
+    pub silence: Option<FlowSilence>,
+}
+
+/// Whom a flow listens for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FlowSilence {
+    /// After how long without a message a device is silent, such as `1h`.
+    pub after: String,
+    /// Those that are, at most 100, the longest silence first; `figures.silent` counts all.
+    pub devices: Vec<SilentDeviceView>,
+}
+
+/// A device from which nothing comes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SilentDeviceView {
+    /// Its topic, or the parts of its key.
+    pub key: Vec<String>,
+    /// When it was heard last.
+    pub since: DateTime<Utc>,
 }
 
 /// What a flow did since the gateway was started.

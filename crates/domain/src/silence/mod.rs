@@ -112,6 +112,14 @@ impl SilenceWatch {
         self.silent
     }
 
+    /// Those that are silent, each with the time since which it is, the longest silence first.
+    #[must_use]
+    pub fn silent_devices(&self) -> Vec<(&str, UnixMicros)> {
+        let mut silent: Vec<_> = self.devices().filter_map(|(key, since)| Some((key, since?))).collect();
+        silent.sort_unstable_by_key(|&(key, since)| (since, key));
+        silent
+    }
+
     /// All devices, each with the time since which it is silent, if it is.
     pub fn devices(&self) -> impl Iterator<Item = (&str, Option<UnixMicros>)> {
         self.devices.iter().map(|(key, device)| (&**key, device.silent_since))
@@ -143,6 +151,7 @@ mod tests {
         assert_eq!(watch.count_silent(), 2);
         let since = watch.devices().find(|(key, _)| *key == "a").unwrap().1;
         assert_eq!(since, Some(WALL - 3_600_000_000));
+        assert_eq!(watch.silent_devices(), [("a", WALL - 3_600_000_000), ("b", WALL - 3_600_000_000)]);
         assert_eq!(watch.hear("a", start + HOUR), HearingOutcome::Returned);
         assert_eq!(watch.hear("a", start + HOUR), HearingOutcome::Known);
         assert_eq!(names(&watch.take_returned()), ["a"]);

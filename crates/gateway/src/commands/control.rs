@@ -1,13 +1,17 @@
 //! `status`, `restart`, `resume`, `stop`, `start`: questions and orders to the running gateway.
 
 use crate::exit::{CommandFailure, ExitStatus};
+use hearthgate_api::wire::{FlowView, SilentDeviceView};
 use hearthgate_api::{ActorView, ApiClient, ApiClientError, ReadinessAnswer};
 use hearthgate_settings::GatewaySettings;
 use hearthgate_supervision::OperatorCommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::Write;
 
-/// Shows how every part is, and whether messages can go from end to end.
+/// Silent devices of a flow that one line names.
+const MOST_NAMED: usize = 5;
+
+/// Shows how every part is, whether messages can go from end to end, and which devices are silent.
 ///
 /// # Errors
 /// [`CommandFailure::Unavailable`] when no gateway answers.
@@ -15,12 +19,42 @@ pub fn status(settings: &GatewaySettings, as_json: bool, out: &mut dyn Write) ->
     let client = client(settings)?;
     let actors = client.actors().map_err(failure)?;
     let ready = client.ready().map_err(failure)?;
+    // Without a database there are no flows to ask.
+    let flows = client.flows().unwrap_or_default();
+    let silent: Vec<&FlowView> = flows.iter().filter(|flow| flow.figures.silent > 0).collect();
     if as_json {
-        writeln!(out, "{}", json!({"ready": ready.ready, "failing": ready.failing, "actors": actors}))?;
+        let silent: Vec<Value> = silent.into_iter().map(silent_json).collect();
+        let answer = json!({"ready": ready.ready, "failing": ready.failing, "silent": silent, "actors": actors});
+        writeln!(out, "{answer}")?;
     } else {
         table(&actors, &ready, out)?;
+        for flow in silent {
+            writeln!(out, "silent: {}", silent_text(flow))?;
+        }
     }
     Ok(if ready.ready { ExitStatus::Ok } else { ExitStatus::Findings })
+}
+
+fn silent_json(flow: &FlowView) -> Value {
+    let silence = flow.silence.as_ref();
+    json!({
+        "flow": flow.flow.code,
+        "after": silence.map(|silence| &silence.after),
+        "count": flow.figures.silent,
+        "devices": silence.map(|silence| &silence.devices),
+    })
+}
+
+/// `GARDEN: nothing came for 1h from garden/2/soil (since 2026-11-27 10:00:00) and 3 others`
+fn silent_text(flow: &FlowView) -> String {
+    let (after, devices) = flow.silence.as_ref().map_or(("long", &[][..]), |told| (&*told.after, &*told.devices));
+    let named = devices.iter().take(MOST_NAMED).map(|SilentDeviceView { key, since }| {
+        format!("{} (since {})", key.join(" "), since.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S"))
+    });
+    let named: Vec<String> = named.collect();
+    let others = flow.figures.silent.saturating_sub(named.len() as u64);
+    let more = if others > 0 { format!(" and {others} others") } else { String::new() };
+    format!("{}: nothing came for {after} from {}{more}", flow.flow.code, named.join(", "))
 }
 
 /// Gives an order and waits until it is carried out.

@@ -5,7 +5,7 @@ use crate::database;
 use crate::exit::CommandFailure;
 use crate::wiring::slots::IntakeSlots;
 use crate::wiring::spawner::{ActorSlot, ActorSpawner};
-use crate::wiring::{options, secrets};
+use crate::wiring::{homeassistant, options, secrets};
 use anyhow::Context as _;
 use hearthgate_actors::condition::Condition;
 use hearthgate_actors::flows::{catalog, commit, dead_letters, historian, poster, router, silence, writer};
@@ -135,6 +135,7 @@ pub(super) async fn wire(
         journal: handle.clone(),
         endpoints,
         prefix: options::status_prefix(settings),
+        site: homeassistant::site(settings),
         publish: mqtt.addr.clone().recipient(),
         link,
         file: state.join("silence.json"),

@@ -24,21 +24,23 @@ pub(crate) fn discovery(
 ) -> anyhow::Result<Option<DiscoveryState>> {
     let file = settings.gateway.state_dir.join("homeassistant.json");
     let memory = AnnouncedFile::open(file.clone()).with_context(|| format!("reading {}", file.display()))?;
-    let plan = match options::status_prefix(settings).filter(|_| settings.homeassistant.enabled) {
-        Some(base) => DiscoveryPlan::of(&site(settings, base), &shown(interfaces), memory.topics()),
+    let plan = match site(settings) {
+        Some(site) => DiscoveryPlan::of(&site, &shown(interfaces), memory.topics()),
         None if memory.topics().is_empty() => return Ok(None),
         None => DiscoveryPlan::of_nothing(memory.topics()),
     };
     Ok(Some(DiscoveryState { plan, memory }))
 }
 
-fn site(settings: &GatewaySettings, base: String) -> TopicSite {
-    TopicSite {
+/// Where things are shown, if they are.
+pub(super) fn site(settings: &GatewaySettings) -> Option<TopicSite> {
+    let base = options::status_prefix(settings).filter(|_| settings.homeassistant.enabled)?;
+    Some(TopicSite {
         discovery_prefix: settings.homeassistant.discovery_prefix.clone(),
         base,
         name: settings.gateway.name.clone(),
         version: env!("CARGO_PKG_VERSION"),
-    }
+    })
 }
 
 fn shown(interfaces: &[EnabledInterface]) -> Vec<ShownInterface> {

@@ -1,8 +1,9 @@
 //! Who is heard: told by the router, asked by the silence actor.
 
+use super::notice::key_parts;
 use crate::flows::commit::RouteDecision;
 use crate::lock::lock;
-use hearthgate_domain::delivery::InboundMessage;
+use hearthgate_domain::delivery::{InboundMessage, UnixMicros};
 use hearthgate_domain::flow::Flow;
 use hearthgate_domain::silence::{HearingOutcome, SilenceWatch};
 use std::borrow::Cow;
@@ -23,11 +24,29 @@ pub struct SilenceBoard {
     has_new: AtomicBool,
 }
 
+/// A device from which nothing comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SilentDevice {
+    /// Its topic, or the parts of its key.
+    pub key: Vec<String>,
+    /// When it was heard last.
+    pub since: UnixMicros,
+}
+
 impl SilenceBoard {
     /// How many devices of a flow are silent.
     #[must_use]
     pub fn count_silent(&self, flow_id: i64) -> usize {
         lock(&self.watches).get(&flow_id).map_or(0, SilenceWatch::count_silent)
+    }
+
+    /// The devices of a flow that are silent, at most so many, the longest silence first.
+    #[must_use]
+    pub fn silent_devices(&self, flow_id: i64, most: usize) -> Vec<SilentDevice> {
+        let watches = lock(&self.watches);
+        let silent = watches.get(&flow_id).map(SilenceWatch::silent_devices).unwrap_or_default();
+        let device = |(key, since): (&str, UnixMicros)| SilentDevice { key: key_parts(key), since };
+        silent.into_iter().take(most).map(device).collect()
     }
 
     /// A message has come. What the broker had kept tells nothing of its sender.

@@ -8,8 +8,9 @@
 mod board;
 mod kept;
 mod notice;
+mod shown;
 
-pub use board::SilenceBoard;
+pub use board::{SilenceBoard, SilentDevice};
 
 use crate::flows::dead_letters::now;
 use crate::flows::poster::{DeliveryJob, DeliveryOptions, DueActions, FinishedDelivery, MessageDeliverer};
@@ -17,13 +18,13 @@ use crate::lock::lock;
 use crate::messages::PublishMessages;
 use crate::metrics::show_silent_devices;
 use crate::mqtt::LinkStatus;
+use crate::operation::discovery::{DiscoveryMessage, TopicSite};
 use crate::poison::PoisonMessages;
 use crate::retained::{is_taken, retained};
 use actix::prelude::*;
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
-use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::{Flow, PromisedActions, SilenceRule};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_domain::silence::SilenceWatch;
@@ -60,6 +61,8 @@ pub struct SilenceDeps {
     pub endpoints: DeliveryOptions,
     /// First levels of our own topics, such as `hearthgate/home`; no state is told without.
     pub prefix: Option<String>,
+    /// Where the flows are shown in Home Assistant, if they are.
+    pub site: Option<TopicSite>,
     /// Where states are published.
     pub publish: Recipient<PublishMessages>,
     /// Whether anybody can be heard.
@@ -315,9 +318,12 @@ impl Work {
         let mut states: BTreeMap<String, String> =
             self.file.kept.topics.iter().map(|topic| (topic.clone(), String::new())).collect();
         for flow in &self.flows {
-            if let Some((topic, state)) = self.state_of(flow, prefix) {
-                states.insert(topic, state);
+            let Some((topic, state)) = self.state_of(flow, prefix) else { continue };
+            if let Some(site) = &self.deps.site {
+                let DiscoveryMessage { topic, payload } = shown::announcement(site, &flow.code, &topic);
+                states.insert(topic.to_string(), String::from_utf8_lossy(&payload).into_owned());
             }
+            states.insert(topic, state);
         }
         // Before they are told: whoever comes after us is to clear them.
         if states.keys().any(|topic| !self.file.kept.topics.contains(topic)) {
@@ -336,12 +342,12 @@ impl Work {
     fn state_of(&self, flow: &Flow, prefix: &str) -> Option<(String, String)> {
         let rule = flow.silence.as_ref()?;
         let watches = lock(&self.deps.board.watches);
-        let devices = watches.get(&flow.id)?.devices();
-        let silent: Vec<(&str, UnixMicros)> = devices.filter_map(|(key, since)| Some((key, since?))).collect();
-        Some((notice::state_topic(prefix, &flow.code), notice::state_json(&flow.code, rule.after, silent)))
+        let silent = watches.get(&flow.id)?.silent_devices();
+        Some((notice::state_topic(prefix, &flow.code), notice::state_json(&flow.code, rule.after, &silent)))
     }
 
-    /// Writes down who is known and who is silent, but for flows whose actions on that are not done yet.
+    /// Writes down who is known and who is silent. While a flow's actions are not done, its devices stay as they were
+    /// written down before: after a crash the actions are done again.
     fn keep(&mut self) {
         let is_new_due = self.new_kept.elapsed() >= KEEP_NEW_EVERY && self.deps.board.take_new();
         if !self.is_changed && !is_new_due {
@@ -349,12 +355,13 @@ impl Work {
         }
         (self.is_changed, self.new_kept) = (false, Instant::now());
         let watches = lock(&self.deps.board.watches);
-        let is_done = |flow: &&Arc<Flow>| {
-            !self.busy.contains(&flow.id) && self.waiting.get(&flow.id).is_none_or(VecDeque::is_empty)
-        };
-        for flow in self.flows.iter().filter(is_done) {
+        for flow in &self.flows {
+            let is_done = !self.busy.contains(&flow.id) && self.waiting.get(&flow.id).is_none_or(VecDeque::is_empty);
+            let before = self.file.kept.flows.remove(&flow.id).unwrap_or_default().devices;
             let devices = watches.get(&flow.id).into_iter().flat_map(SilenceWatch::devices);
-            let devices = devices.map(|(key, silent_since)| (key.into(), silent_since)).collect();
+            let as_before = |key: &str| before.get(key).copied().flatten();
+            let devices =
+                devices.map(|(key, since)| (key.into(), if is_done { since } else { as_before(key) })).collect();
             self.file.kept.flows.insert(flow.id, KeptFlow { code: flow.code.to_string(), devices });
         }
         drop(watches);

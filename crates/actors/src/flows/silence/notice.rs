@@ -33,9 +33,8 @@ impl SilenceNotice {
 }
 
 /// Who of a flow is silent, for everybody.
-pub(super) fn state_json(code: &str, after: BoundedDuration, mut silent: Vec<(&str, UnixMicros)>) -> String {
+pub(super) fn state_json(code: &str, after: BoundedDuration, silent: &[(&str, UnixMicros)]) -> String {
     let count = silent.len();
-    silent.sort_unstable();
     let named: Vec<Value> = silent
         .iter()
         .take(MOST_NAMED)
@@ -50,11 +49,16 @@ pub(super) fn state_topic(prefix: &str, code: &str) -> String {
     format!("{prefix}/flow/{level}/silent")
 }
 
+/// The parts of a key; a topic is one.
+pub(super) fn key_parts(key: &str) -> Vec<String> {
+    key.split(JOINT).map(str::to_owned).collect()
+}
+
 /// A key of one part is a text, another one a list.
 fn shown(key: &str) -> Value {
-    match key.contains(JOINT) {
-        true => json!(key.split(JOINT).collect::<Vec<_>>()),
-        false => json!(key),
+    match &*key_parts(key) {
+        [one] => json!(one),
+        parts => json!(parts),
     }
 }
 
@@ -81,7 +85,7 @@ mod tests {
     #[test]
     fn the_state_of_a_flow_stands_on_a_topic_of_its_own() {
         assert_eq!(state_topic("hearthgate/home", "TEMP/1+#"), "hearthgate/home/flow/TEMP_1__/silent");
-        let state = state_json("F", "1h".parse().unwrap(), vec![("b", 2_500_000), ("a", 1_000_000)]);
+        let state = state_json("F", "1h".parse().unwrap(), &[("a", 1_000_000), ("b", 2_500_000)]);
         assert_eq!(
             state,
             r#"{"flow":"F","after":"1h","silent":2,"keys":[{"key":"a","since":1},{"key":"b","since":2}]}"#

@@ -7,9 +7,12 @@ use crate::commands::explain;
 use crate::commands::flow::checks;
 use crate::run::subjects::common::{database, test_topic, time, unavailable};
 use crate::wiring::FlowCommands;
+use hearthgate_actors::flows::silence::SilentDevice;
 use hearthgate_actors::messages::ReloadFlows;
 use hearthgate_actors::traffic::TrafficTap;
-use hearthgate_api::wire::{FlowFigures, FlowInput, FlowTest, FlowView, LearnAnswer, LearnWanted};
+use hearthgate_api::wire::{
+    FlowFigures, FlowInput, FlowSilence, FlowTest, FlowView, LearnAnswer, LearnWanted, SilentDeviceView,
+};
 use hearthgate_api::{FlowStore, MetricStore, SubjectAnswer, SubjectFailure};
 use hearthgate_domain::flow::{Flow, FlowRow};
 use hearthgate_settings::GatewaySettings;
@@ -18,6 +21,8 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Silent devices of a flow that are shown.
+const MOST_SILENT: usize = 100;
 /// Who changes flows here, for the log of changes.
 const AUTHOR: &str = "API";
 
@@ -125,8 +130,17 @@ impl FlowSubject {
             silent: self.flows.silence.count_silent(row.id) as u64,
             last_at: self.traffic.as_ref().and_then(|traffic| traffic.last_of(&row.code)).map(time),
         };
-        let (version, problem) = (version(&row), compiled(&row).err().map(|error| error.to_string()));
-        FlowView { version, problem, last_msg_id: row.last_msg_id, figures, flow: input(row) }
+        let compiled = compiled(&row);
+        let silence = compiled.as_ref().ok().and_then(|flow| self.silence(flow));
+        let (version, problem) = (version(&row), compiled.err().map(|error| error.to_string()));
+        FlowView { version, problem, last_msg_id: row.last_msg_id, figures, silence, flow: input(row) }
+    }
+
+    fn silence(&self, flow: &Flow) -> Option<FlowSilence> {
+        let rule = flow.silence.as_ref()?;
+        let view = |SilentDevice { key, since }| SilentDeviceView { key, since: time(since) };
+        let devices = self.flows.silence.silent_devices(flow.id, MOST_SILENT);
+        Some(FlowSilence { after: rule.after.to_string(), devices: devices.into_iter().map(view).collect() })
     }
 
     async fn in_force(&self, code: &str) -> Result<FlowView, SubjectFailure> {
