@@ -1,6 +1,7 @@
 //! `explain`: what would become of one message. The real configuration, maps, flows and validation; nothing is sent,
 //! written or counted.
 
+use crate::commands::gates;
 use crate::database;
 use crate::exit::{CommandFailure, ExitStatus};
 use crate::maps;
@@ -108,13 +109,26 @@ fn of_flows(settings: &GatewaySettings, topic: &str, payload: &[u8]) -> anyhow::
         let next = row.last_msg_id + 1;
         match catalog::compile(row) {
             Ok(flow) if flow.topic.filter().matches(topic) => {
-                found.push(of_flow(&flow, topic, payload, next, &settings.flows));
+                found.push(of_flow_with_gate(&flow, topic, payload, next, settings));
             }
             Ok(_) => {}
             Err(error) => notes.push(format!("not loaded: {error}")),
         }
     }
     Ok((found, notes))
+}
+
+/// As [`of_flow`], and whether the flow would keep the message back.
+pub(crate) fn of_flow_with_gate(
+    flow: &Flow,
+    topic: &str,
+    payload: &[u8],
+    number: i64,
+    settings: &GatewaySettings,
+) -> Value {
+    let mut answer = of_flow(flow, topic, payload, number, &settings.flows);
+    gates::add_gates(&mut answer, flow, topic, payload, &settings.gateway.state_dir);
+    answer
 }
 
 /// What one flow makes of a payload: its verdict, and the rows and the request that would follow.
@@ -328,6 +342,9 @@ fn flow_in_words(entry: &Value, out: &mut dyn Write) -> std::io::Result<()> {
     }
     if entry["valid"] == true {
         writeln!(out, "  valid, would be number {}", entry["last_msg_id"])?;
+        if let Some(gate) = entry.get("gate") {
+            writeln!(out, "  {}", text(gate))?;
+        }
         if let Some(after) = entry.get("silence") {
             writeln!(out, "  silent when nothing comes for {}", text(after))?;
         }

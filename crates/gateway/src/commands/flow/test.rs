@@ -61,7 +61,7 @@ pub(super) fn run(
     let mut answers_to = |payload: &[u8]| {
         let mut answers = Vec::with_capacity(flows.len());
         for ((flow, topic), number) in flows.iter().zip(&topics).zip(&mut numbers) {
-            let answer = explain::of_flow(flow, topic, payload, *number + 1, &settings.flows);
+            let answer = explain::of_flow_with_gate(flow, topic, payload, *number + 1, settings);
             *number += i64::from(answer["valid"] == true);
             answers.push(answer);
         }
