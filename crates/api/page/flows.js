@@ -33,7 +33,7 @@ function list(frame, first) {
       ["Flow", (flow) => [h("a", { href: link("flows", [flow.code]) }, h("strong", {}, flow.code)), h("div.small.muted.wrap", {}, flow.description)]],
       ["Topic", (flow) => h("code.wrap", {}, flow.topic), "topic"],
       ["Action", (flow) => h("span.small", {}, flow.action), "short"],
-      ["State", (flow) => flow.problem ? chip("bad", "can not run", flow.problem) : [flow.enabled ? chip("ok", "on") : chip("", "off"), flow.figures.silent ? chip("wait", `${compact(flow.figures.silent)} silent`, silentNames(flow)) : null]],
+      ["State", (flow) => flow.problem ? chip("bad", "can not run", flow.problem) : [flow.enabled ? chip("ok", "on") : chip("", "off"), flow.waits ? chip("wait", "waits", flow.waits) : null, flow.figures.silent ? chip("wait", `${compact(flow.figures.silent)} silent`, silentNames(flow)) : null]],
       ["Stored", (flow) => compact(flow.figures.stored), "number"],
       ["Delivered", (flow) => compact(flow.figures.delivered), "number"],
       ["Dead letters", (flow) => flow.figures.dead ? h("a", { href: link("letters", [], { flow: flow.code }) }, compact(flow.figures.dead)) : "0", "number"],
@@ -107,7 +107,7 @@ function form(frame, known) {
   put(frame.actions, h("a.button", { href: link("flows") }, "All flows"), known && h("a.button", { href: link("data", [known.code]) }, "Data"),
     known && frame.may("admin") && button("Remove", remove, "danger"));
 
-  put(frame.body, known?.problem && problem(new Error(known.problem)), known && silentDevices(known), h("div.two", {},
+  put(frame.body, known?.problem && problem(new Error(known.problem)), known?.waits && h("div.note", { role: "status" }, `Its deliveries wait: ${known.waits}`), known && silentDevices(known), h("div.two", {},
     h("form.card.stack", { onsubmit: (event) => { event.preventDefault(); save(); }, "aria-label": "Flow" },
       h("div.fields", {}, field("Code", fields.code, "Names the flow; rows carry it."), field("Topic", fields.topic, "MQTT filter: + is one level, # the rest, {name} a level that is kept.")),
       field("Description", fields.description),

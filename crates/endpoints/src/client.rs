@@ -6,6 +6,8 @@ use crate::reach::{AddressSource, PublicResolver, refuse_local};
 use crate::{AddressError, CallAuth, CallOutcome, EndpointAddress, EndpointCall, EndpointClientError, HeaderError};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Request, Response, redirect};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use std::borrow::Cow;
 use std::error::Error;
@@ -173,6 +175,26 @@ fn take_credentials(url: &mut Url) -> Result<Option<HeaderValue>, AddressError> 
     let mut value = valid(AUTHORIZATION.as_str(), &text)?;
     value.set_sensitive(true);
     Ok(Some(value))
+}
+
+/// TLS that trusts the authorities of these certificates, in PEM form, and no others.
+///
+/// # Errors
+/// There is none among them, or one is damaged.
+pub fn trust_authority(pem: &[u8]) -> Result<ClientConfig, EndpointClientError> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        return Err(EndpointClientError::Provider);
+    }
+    let problem = |reason: &dyn std::fmt::Display| EndpointClientError::Authority(reason.to_string());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| problem(&error))?;
+        roots.add(certificate).map_err(|error| problem(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(problem(&"the file holds none"));
+    }
+    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 
 fn system_tls() -> Result<ClientConfig, EndpointClientError> {

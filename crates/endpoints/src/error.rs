@@ -17,6 +17,9 @@ pub enum EndpointClientError {
     /// The process has no crypto provider.
     #[error("no crypto provider is installed in this process; install rustls's ring provider first")]
     Provider,
+    /// What should be the certificates of an authority.
+    #[error("no certificate of an authority in PEM form: {0}")]
+    Authority(String),
     /// The HTTP library refused the options.
     #[error("could not make the HTTP client: {0}")]
     Build(#[from] reqwest::Error),

@@ -13,7 +13,7 @@ mod signing;
 pub mod template;
 
 pub use call::{CallAuth, CallHeaders, EndpointAddress, EndpointCall};
-pub use client::{ClientOptions, DRAIN_TIME, EndpointClient};
+pub use client::{ClientOptions, DRAIN_TIME, EndpointClient, trust_authority};
 pub use error::{AddressError, EndpointClientError, HeaderError};
 pub use hosts::{find_unfit_host, is_host_allowed};
 pub use outcome::CallOutcome;

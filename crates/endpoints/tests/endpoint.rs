@@ -4,8 +4,11 @@
 use bytes::Bytes;
 use hearthgate_endpoints::{
     AddressSource, CallAuth, CallHeaders, CallOutcome, ClientOptions, EndpointAddress, EndpointCall, EndpointClient,
-    SigningSecret,
+    SigningSecret, trust_authority,
 };
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, Stream};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -295,4 +298,47 @@ async fn a_message_reaches_this_machine_only_at_hosts_that_are_allowed() {
         assert_eq!(allowing.call(&call(&address, &plain())).await, CallOutcome::Delivered { status: 200 }, "{url}");
     }
     assert!(allowing.address("http://127.0.0.2/", AddressSource::Message).is_err());
+}
+
+/// Answers calls over TLS with 200, as `localhost`, until the test ends; its port and the certificate of its authority.
+fn serve_tls() -> (u16, String) {
+    let authority = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, authority).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&key, &authority).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder().with_no_client_auth();
+    let config = Arc::new(config.with_single_cert(vec![certificate.der().clone()], key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().map_while(Result::ok) {
+            let mut connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = Stream::new(&mut connection, &mut socket);
+            // A caller that does not trust us ends the handshake.
+            if stream.read(&mut [0; 4096]).is_ok() {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            }
+        }
+    });
+    (port, authority.pem())
+}
+
+#[tokio::test]
+async fn an_endpoint_with_an_authority_of_its_own_is_called_by_who_trusts_that_alone() {
+    let everybody = client(ClientOptions::default());
+    let (port, authority) = serve_tls();
+    let tls = Some(trust_authority(authority.as_bytes()).unwrap());
+    let trusting = client(ClientOptions { tls, ..ClientOptions::default() });
+    let headers = plain();
+    for (client, is_trusting) in [(&everybody, false), (&trusting, true)] {
+        let address = client.address(&format!("https://localhost:{port}/"), AddressSource::Flow).unwrap();
+        let outcome = client.call(&call(&address, &headers)).await;
+        assert_eq!(matches!(outcome, CallOutcome::Delivered { .. }), is_trusting, "{outcome:?}");
+    }
+    for text in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        assert!(trust_authority(text.as_bytes()).is_err(), "{text}");
+    }
 }

@@ -117,6 +117,7 @@ pub fn load(sources: SettingsSources) -> Result<LoadedSettings, SettingsError> {
     if findings.iter().any(|finding| finding.severity == FindingSeverity::Error) {
         return Err(sorted(findings));
     }
+    settings.secrets.variables = environment;
     Ok(LoadedSettings { settings, warnings: findings, file, base, is_first_run, tree, origins })
 }
 

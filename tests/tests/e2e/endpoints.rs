@@ -1,5 +1,6 @@
 //! `POST_ENDPOINT`: one endpoint's trouble is nobody else's, nothing is lost, order is kept.
 
+use crate::flows::told;
 use hearthgate_tests::client::Client;
 use hearthgate_tests::database::Database;
 use hearthgate_tests::endpoint::{Answer, Endpoint};
@@ -77,4 +78,49 @@ async fn a_hanging_a_failing_and_a_refusing_endpoint_do_not_hold_up_a_good_one()
     let (status, log) = gateway.terminate();
     assert!(status.success(), "{log}");
     assert!(log.contains("REFUSING") && log.contains("dead letter"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_wait_for_a_secret_that_is_missing_and_nothing_is_a_dead_letter() {
+    let home = Home::new();
+    home.configure("[broker]\nenabled = true\n");
+    std::fs::write(home.path().join(".env"), "HEARTHGATE_SECRET_KEY=k\n").expect("writing");
+    let mut gateway = home.start();
+    gateway.wait_for_log(&["flows loaded"]);
+    let endpoint = Endpoint::start(Answer::Status(200));
+    let add = |code: &str, topic: &str, options: &str| {
+        let flow = ["flow", "add", code, "--topic", topic, "--schema", "{}", "--action", "POST_ENDPOINT"];
+        told(&home, &[&flow[..], &["--endpoint-url", &endpoint.url, "--options", options]].concat());
+    };
+    add("NAMED", "named", r#"{"headers":{"X-Key":{"secret":"env:HEARTHGATE_SECRET_KEY"}}}"#);
+    add("HOOK", "hook", r#"{"auth":{"bearer":"file:hook"}}"#);
+    add("OTHER", "other", r#"{"auth":{"bearer":"file:none"}}"#);
+    let mut client = Client::connect(home.mqtt, "sensor").await;
+    until("the one whose secret is in the .env file", async || {
+        client.publish("named", r#"{"named":1}"#).await;
+        client.confirmed(1).await;
+        (!endpoint.calls().is_empty()).then_some(())
+    })
+    .await;
+    let waits = |flow: &str| told(&home, &["status"]).contains(&format!("waiting: {flow}: the secret file:"));
+    for flow in ["HOOK", "OTHER"] {
+        let topic = flow.to_lowercase();
+        until("its deliveries wait", async || {
+            client.publish(&topic, format!("{{\"{topic}\":1}}")).await;
+            client.confirmed(1).await;
+            waits(flow).then_some(())
+        })
+        .await;
+    }
+    gateway.wait_for_log(&["deliveries wait for a secret", "file:hook"]);
+    let delivered = |text: &str| endpoint.delivered().contains(&text.to_owned());
+    assert!(!delivered(r#"{"hook":1}"#) && told(&home, &["dlq", "list"]).starts_with("0 in all"));
+    let folder = home.path().join("secrets/flows");
+    std::fs::create_dir_all(&folder).expect("the folder of secrets");
+    std::fs::write(folder.join("hook"), "token").expect("the secret");
+    until("the first one goes out", async || delivered(r#"{"hook":1}"#).then_some(())).await;
+    told(&home, &["flow", "edit", "OTHER", "--options", r#"{"auth":{"bearer":"file:hook"}}"#]);
+    until("the other one names another secret", async || delivered(r#"{"other":1}"#).then_some(())).await;
+    assert!(!waits("HOOK") && !waits("OTHER"));
+    assert!(told(&home, &["dlq", "list"]).starts_with("0 in all"));
 }

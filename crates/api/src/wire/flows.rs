@@ -49,6 +49,8 @@ pub struct FlowView {
     pub last_msg_id: i64,
     /// What it did since the gateway was started.
     pub figures: FlowFigures,
+    /// Why its deliveries wait, if they do: for a secret that is not where the flow says.
+    pub waits: Option<String>,
     /// Whom it listens for, by its option `silence`.
     pub silence: Option<FlowSilence>,
 }

@@ -34,6 +34,8 @@ pub struct EndpointTarget {
     pub auth: Option<EndpointAuth>,
     /// Signs each call (Standard Webhooks).
     pub webhook_secret: Option<SecretRef>,
+    /// Where the certificates of its authority are, a file; none for the system's authorities.
+    pub authority: Option<SecretRef>,
     /// How long a call may take; none for what the configuration says.
     pub timeout: Option<Duration>,
     /// When to try again; none for what the configuration says.
@@ -57,6 +59,9 @@ pub(super) fn compile(url: Option<&str>, options: &FlowOptions) -> Result<Endpoi
     if options.timeout.is_some_and(|timeout| timeout == BoundedDuration::default()) {
         return Err(("options.timeout", "must be longer than nothing".to_string()));
     }
+    if let Some(SecretRef::Env(_)) = &options.ca {
+        return Err(("options.ca", "is a file with certificates, such as \"file:ca.pem\"".to_string()));
+    }
     let retry = options.retry.clone().map(RetrySchedule::new).transpose();
     let headers = options.headers.iter().map(|(name, value)| header(name, value)).collect::<Result<_, _>>()?;
     Ok(EndpointTarget {
@@ -66,6 +71,7 @@ pub(super) fn compile(url: Option<&str>, options: &FlowOptions) -> Result<Endpoi
         headers,
         auth: options.auth.clone(),
         webhook_secret: options.webhook_secret.clone(),
+        authority: options.ca.clone(),
         timeout: options.timeout.map(BoundedDuration::duration),
         retry: retry.map_err(|error| ("options.retry", error.to_string()))?,
         concurrency,
@@ -114,6 +120,7 @@ pub(super) fn refuse_options(options: &FlowOptions) -> Result<Option<EndpointTar
         ("options.headers", !options.headers.is_empty()),
         ("options.auth", options.auth.is_some()),
         ("options.webhook_secret", options.webhook_secret.is_some()),
+        ("options.ca", options.ca.is_some()),
         ("options.timeout", options.timeout.is_some()),
         ("options.retry", options.retry.is_some()),
         ("options.concurrency", options.concurrency.is_some()),

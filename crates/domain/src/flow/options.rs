@@ -35,6 +35,9 @@ pub struct FlowOptions {
     /// The secret that signs calls (Standard Webhooks).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretRef>,
+    /// A file with the certificates of the authority that the endpoint's is of, instead of the system's authorities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<SecretRef>,
     /// How long a call may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<BoundedDuration>,
@@ -254,7 +257,7 @@ mod tests {
 
     #[test]
     fn options_are_read_and_written_alike() {
-        let text = r#"{"actions":[{"type":"PUBLISH","topic":"out/{{ captures.room }}","qos":1,"retain":true,"payload_template":"{{ payload.t }}"},{"type":"LOG","level":"warn"}],"event_time":"ts","table":"climate","attributes":false,"headers":{"X-Key":{"secret":"env:KEY"},"X-Site":"home"},"auth":{"basic":{"username":"u","password":"file:/run/p"}},"webhook_secret":"env:HOOK","timeout":"5s","retry":["0s","5s"],"concurrency":2,"url_template":"u","body_template":"b","retained":"first_only","on_change":["t"],"min_interval":"2m","silence":"1h","silent_actions":[{"type":"LOG","level":"warn"}],"value_format":"python"}"#;
+        let text = r#"{"actions":[{"type":"PUBLISH","topic":"out/{{ captures.room }}","qos":1,"retain":true,"payload_template":"{{ payload.t }}"},{"type":"LOG","level":"warn"}],"event_time":"ts","table":"climate","attributes":false,"headers":{"X-Key":{"secret":"env:KEY"},"X-Site":"home"},"auth":{"basic":{"username":"u","password":"file:/run/p"}},"webhook_secret":"env:HOOK","ca":"file:ca.pem","timeout":"5s","retry":["0s","5s"],"concurrency":2,"url_template":"u","body_template":"b","retained":"first_only","on_change":["t"],"min_interval":"2m","silence":"1h","silent_actions":[{"type":"LOG","level":"warn"}],"value_format":"python"}"#;
         let options: FlowOptions = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&options).unwrap(), text);
         assert_eq!(serde_json::from_str::<FlowOptions>("{}").unwrap(), FlowOptions::default());

@@ -60,6 +60,7 @@ fn notices(row: &FlowRow, options: &FlowOptions) -> Result<Flow, RowProblem> {
                 headers: options.headers.clone(),
                 auth: options.auth.clone(),
                 webhook_secret: options.webhook_secret.clone(),
+                ca: options.ca.clone(),
                 timeout: options.timeout,
                 retry: options.retry.clone(),
                 ..FlowOptions::default()

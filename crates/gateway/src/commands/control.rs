@@ -11,7 +11,7 @@ use std::io::Write;
 /// Silent devices of a flow that one line names.
 const MOST_NAMED: usize = 5;
 
-/// Shows how every part is, whether messages can go from end to end, and which devices are silent.
+/// Shows how every part is, whether messages can go from end to end, which flows wait, and which devices are silent.
 ///
 /// # Errors
 /// [`CommandFailure::Unavailable`] when no gateway answers.
@@ -21,13 +21,22 @@ pub fn status(settings: &GatewaySettings, as_json: bool, out: &mut dyn Write) ->
     let ready = client.ready().map_err(failure)?;
     // Without a database there are no flows to ask.
     let flows = client.flows().unwrap_or_default();
+    let waiting: Vec<(&str, &str)> =
+        flows.iter().filter_map(|flow| Some((&*flow.flow.code, flow.waits.as_deref()?))).collect();
     let silent: Vec<&FlowView> = flows.iter().filter(|flow| flow.figures.silent > 0).collect();
     if as_json {
         let silent: Vec<Value> = silent.into_iter().map(silent_json).collect();
-        let answer = json!({"ready": ready.ready, "failing": ready.failing, "silent": silent, "actors": actors});
+        let waiting: Vec<Value> =
+            waiting.into_iter().map(|(flow, reason)| json!({"flow": flow, "reason": reason})).collect();
+        let answer = json!({
+            "ready": ready.ready, "failing": ready.failing, "waiting": waiting, "silent": silent, "actors": actors,
+        });
         writeln!(out, "{answer}")?;
     } else {
         table(&actors, &ready, out)?;
+        for (flow, reason) in waiting {
+            writeln!(out, "waiting: {flow}: {reason}")?;
+        }
         for flow in silent {
             writeln!(out, "silent: {}", silent_text(flow))?;
         }

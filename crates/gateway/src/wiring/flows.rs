@@ -8,6 +8,7 @@ use crate::wiring::spawner::{ActorSlot, ActorSpawner};
 use crate::wiring::{homeassistant, options, secrets};
 use anyhow::Context as _;
 use hearthgate_actors::condition::Condition;
+use hearthgate_actors::flows::poster::{SecretFailure, WaitingFlows};
 use hearthgate_actors::flows::{catalog, commit, dead_letters, historian, poster, router, silence, writer};
 use hearthgate_actors::in_hand::InHand;
 use hearthgate_actors::mqtt::LinkStatus;
@@ -102,6 +103,7 @@ pub(super) async fn wire(
     })?;
     let catalog = starter.start("catalog", catalog::CatalogActor::new)?;
     let allowed = settings.secrets.clone();
+    let waiting = Arc::new(WaitingFlows::default());
     let poster = starter.start("poster", poster::EndpointPosterActor::new)?;
     let attempts = poster::AttemptBoard::default();
     let endpoints = poster::DeliveryOptions {
@@ -116,8 +118,11 @@ pub(super) async fn wire(
         database: database.clone(),
         publish: mqtt.addr.clone().recipient(),
         secrets: Arc::new(move |reference| {
-            secrets::find_secret(reference, &allowed).map_err(|error| error.to_string())
+            secrets::find_secret(reference, &allowed)
+                .map_err(|error| SecretFailure { reason: error.to_string(), is_missing: error.is_missing() })
         }),
+        waiting: Arc::clone(&waiting),
+        table: Some(table.clone()),
         traffic: traffic.clone(),
         attempts: attempts.clone(),
     };
@@ -133,7 +138,8 @@ pub(super) async fn wire(
         table,
         board: Arc::clone(&board),
         journal: handle.clone(),
-        endpoints,
+        // Its notices are no messages of the flows in the table.
+        endpoints: poster::DeliveryOptions { table: None, ..endpoints },
         prefix: options::status_prefix(settings),
         site: homeassistant::site(settings),
         publish: mqtt.addr.clone().recipient(),
@@ -161,6 +167,7 @@ pub(super) async fn wire(
         silence: board,
         poster: poster.addr,
         attempts,
+        waiting,
     };
     Ok((flows, troubles))
 }

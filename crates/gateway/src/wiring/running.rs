@@ -5,7 +5,7 @@ use crate::wiring::interfaces::EnabledInterface;
 use actix::{Addr, MailboxError};
 use hearthgate_actors::flows::catalog::CatalogActor;
 use hearthgate_actors::flows::dead_letters::DeadLetterActor;
-use hearthgate_actors::flows::poster::{AttemptBoard, EndpointPosterActor};
+use hearthgate_actors::flows::poster::{AttemptBoard, EndpointPosterActor, WaitingFlows};
 use hearthgate_actors::flows::silence::SilenceBoard;
 use hearthgate_actors::flows::writer;
 use hearthgate_actors::mapping::mapper::MapperActor;
@@ -39,6 +39,7 @@ pub(crate) struct FlowCommands {
     pub(crate) silence: Arc<SilenceBoard>,
     pub(crate) poster: Addr<EndpointPosterActor>,
     pub(crate) attempts: AttemptBoard,
+    pub(crate) waiting: Arc<WaitingFlows>,
 }
 
 /// The gateway as it runs.

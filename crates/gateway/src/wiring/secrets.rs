@@ -30,6 +30,13 @@ pub(crate) enum SecretLookupError {
     File { reference: SecretRef, folder: PathBuf, source: SecretFileError },
 }
 
+impl SecretLookupError {
+    /// Whether it may be put there while the gateway runs, rather than that flows may not have it.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, SecretLookupError::NotSet { .. } | SecretLookupError::File { .. })
+    }
+}
+
 /// Finds a secret where a flow says that it is: in the environment, or in a file whose last line break does not count. A
 /// file that does not answer is given up soon.
 ///
@@ -37,7 +44,7 @@ pub(crate) enum SecretLookupError {
 /// It is not there, or not for flows.
 pub(crate) fn find_secret(reference: &SecretRef, allowed: &SecretSettings) -> Result<SecretString, SecretLookupError> {
     match reference {
-        SecretRef::Env(name) => variable(name, reference, &allowed.env_prefix),
+        SecretRef::Env(name) => variable(name, reference, allowed),
         SecretRef::File(path) => {
             read_secret_below(&allowed.folder, Path::new(&**path)).map(Into::into).map_err(|source| {
                 let (reference, folder) = (reference.clone(), allowed.folder.clone());
@@ -50,22 +57,32 @@ pub(crate) fn find_secret(reference: &SecretRef, allowed: &SecretSettings) -> Re
     }
 }
 
-fn variable(name: &str, reference: &SecretRef, prefix: &str) -> Result<SecretString, SecretLookupError> {
+fn variable(name: &str, reference: &SecretRef, allowed: &SecretSettings) -> Result<SecretString, SecretLookupError> {
     let reference = || reference.clone();
+    let SecretSettings { env_prefix: prefix, variables, .. } = allowed;
     if !name.starts_with(prefix) {
-        return Err(SecretLookupError::OtherVariable { reference: reference(), prefix: prefix.to_owned() });
+        return Err(SecretLookupError::OtherVariable { reference: reference(), prefix: prefix.clone() });
     }
     // The error of `env::var` would show the value.
-    let value = env::var_os(name).ok_or_else(|| SecretLookupError::NotSet { reference: reference() })?;
-    value.into_string().map(Into::into).map_err(|_| SecretLookupError::NotText { reference: reference() })
+    if let Some(value) = env::var_os(name) {
+        return value.into_string().map(Into::into).map_err(|_| SecretLookupError::NotText { reference: reference() });
+    }
+    let in_dot_env = variables.get(name).map(Into::into);
+    in_dot_env.ok_or_else(|| SecretLookupError::NotSet { reference: reference() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hearthgate_settings::EnvironmentVariables;
+
+    fn allowed(folder: &str, prefix: &str) -> SecretSettings {
+        let variables = EnvironmentVariables::default();
+        SecretSettings { folder: folder.into(), env_prefix: prefix.to_owned(), variables }
+    }
 
     fn refusal(reference: &str, prefix: &str) -> String {
-        let allowed = SecretSettings { folder: "/none/such/secrets".into(), env_prefix: prefix.to_owned() };
+        let allowed = allowed("/none/such/secrets", prefix);
         find_secret(&SecretRef::try_from(reference.to_owned()).unwrap(), &allowed).map(drop).unwrap_err().to_string()
     }
 
@@ -77,8 +94,10 @@ mod tests {
              set secrets.env_prefix"
         );
         assert!(refusal("env:HEARTHGATE_SECRET_NONE", "HEARTHGATE_SECRET_").contains("is not set"));
-        let allowed = SecretSettings { folder: "/none".into(), env_prefix: "PA".to_owned() };
+        let allowed =
+            SecretSettings { variables: EnvironmentVariables::of([("PANEL", "1")]), ..allowed("/none", "PA") };
         assert!(find_secret(&SecretRef::Env("PATH".into()), &allowed).is_ok());
+        assert!(find_secret(&SecretRef::Env("PANEL".into()), &allowed).is_ok(), "of the .env file");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `[flows]` and what delivers: `[journal]`, `[store]`, `[endpoints]`, `[secrets]`, `[dead_letters]`, `[database]`.
 
+use crate::environment::EnvironmentVariables;
 use crate::types::{ByteSize, DurationText, TimeZoneName};
 use crate::urls::DatabaseUrl;
 use schemars::JsonSchema;
@@ -107,6 +108,9 @@ pub struct SecretSettings {
     pub folder: PathBuf,
     /// How the names of the variables begin; empty: any variable.
     pub env_prefix: String,
+    /// Where variables are looked for: those of the process, and below them those of the `.env` file.
+    #[serde(skip)]
+    pub variables: EnvironmentVariables,
 }
 
 /// `[dead_letters]`.

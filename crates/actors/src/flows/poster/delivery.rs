@@ -129,22 +129,38 @@ impl MessageDeliverer {
     async fn post(&self, flow: &Arc<Flow>, job: &DeliveryJob) {
         #[cfg(feature = "fault-injection")]
         assert!(!job.topic.ends_with("/fault/post"), "injected by the topic");
-        let Some(endpoint) = &flow.endpoint else { return };
         let counters = self.counters(flow);
         let message_id = self.message_id(flow, job);
-        let (reason, attempts) = match self.posting.post(flow, endpoint, job, &message_id, &counters).await {
-            PostingEnd::Delivered => {
-                self.tell(flow, job, Told::Delivered, "");
-                return counters.delivered.add(1);
-            }
-            PostingEnd::GivenUp { reason, attempts } => (reason, attempts),
-            PostingEnd::Gone { reason, attempts } => {
-                Box::pin(self.switch_off(flow)).await;
-                (reason, attempts)
+        let mut flow = Arc::clone(flow);
+        let (reason, attempts) = loop {
+            let Some(endpoint) = &flow.endpoint else {
+                break (dead_letters::lacks(&flow, ActionKind::Post).unwrap_or_default(), 0);
+            };
+            match self.posting.post(&flow, endpoint, job, &message_id, &counters).await {
+                PostingEnd::Delivered => {
+                    self.tell(&flow, job, Told::Delivered, "");
+                    return counters.delivered.add(1);
+                }
+                PostingEnd::GivenUp { reason, attempts } => break (reason, attempts),
+                PostingEnd::Gone { reason, attempts } => {
+                    Box::pin(self.switch_off(&flow)).await;
+                    break (reason, attempts);
+                }
+                PostingEnd::Outdated => match self.in_force(&flow) {
+                    Ok(changed) => flow = changed,
+                    Err(reason) => break (reason, 0),
+                },
             }
         };
         counters.dead.add(1);
         self.give_up(&flow.code, job, Some(ActionKind::Post), &reason, attempts).await;
+    }
+
+    /// The flow as it is now; or that it is in force no more, in words.
+    fn in_force(&self, flow: &Flow) -> Result<Arc<Flow>, String> {
+        let table = self.endpoints.table.as_ref().map(|table| Arc::clone(&table.borrow()));
+        let table = table.unwrap_or_else(|| Arc::new(RoutingTable::new(Vec::new())));
+        table.flow(flow.id).cloned().ok_or_else(|| dead_letters::rests(&table, flow.id))
     }
 
     /// The same in every attempt, also after a crash.

@@ -1,17 +1,20 @@
 //! How endpoints are called, from the settings, and what is counted there.
 
 use crate::flows::poster::attempts::AttemptBoard;
+use crate::flows::poster::waiting::WaitingFlows;
 use crate::messages::{PublishTracked, ReloadFlows};
 use crate::metrics::MetricCounter;
 use crate::traffic::TrafficTap;
 use actix::Recipient;
 use hearthgate_domain::flow::SecretRef;
 use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
+use hearthgate_domain::routing::RoutingTable;
 use hearthgate_storage::dead_letters::DeadLetters;
 use hearthgate_storage::sql::Database;
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
+use thiserror::Error;
 use tokio::sync::watch;
 
 pub(super) struct DeliveryCounters {
@@ -45,11 +48,25 @@ pub struct DeliveryOptions {
     pub publish: Recipient<PublishTracked>,
     /// Finds a secret where its reference says.
     pub secrets: Arc<FindSecret>,
+    /// Which flows wait for a secret.
+    pub waiting: Arc<WaitingFlows>,
+    /// The flows in force, which a message that waits follows; none for messages that are not those of a flow in there.
+    pub table: Option<watch::Receiver<Arc<RoutingTable>>>,
     /// Where it is told what became of messages.
     pub traffic: TrafficTap,
     /// Where the last attempts are kept.
     pub attempts: AttemptBoard,
 }
 
-/// Finds a secret where its reference says, or tells why it can't be found.
-pub type FindSecret = dyn Fn(&SecretRef) -> Result<SecretString, String> + Send + Sync;
+/// Finds a secret where its reference says.
+pub type FindSecret = dyn Fn(&SecretRef) -> Result<SecretString, SecretFailure> + Send + Sync;
+
+/// Why there is no secret. It does not show what was found.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{reason}")]
+pub struct SecretFailure {
+    /// In words, with its name.
+    pub reason: String,
+    /// Whether it may still come: then messages wait for it.
+    pub is_missing: bool,
+}

@@ -16,12 +16,14 @@ mod posting;
 mod publishing;
 mod rendering;
 mod turn;
+mod waiting;
 
 pub use crate::flows::poster::attempts::{AttemptBoard, AttemptEnd, DeliveryAttempt, FlowAttempts};
-pub use crate::flows::poster::endpoints::{DeliveryOptions, FindSecret};
+pub use crate::flows::poster::endpoints::{DeliveryOptions, FindSecret, SecretFailure};
 pub(in crate::flows) use delivery::{FinishedDelivery, MessageDeliverer};
 pub(in crate::flows) use flow_queue::{DeliveryJob, DueActions};
 pub use rendering::{RenderFailure, RenderedCall, body_purpose};
+pub use waiting::WaitingFlows;
 
 use crate::backoff::RestartDelay;
 use crate::flows::dead_letters;

@@ -3,7 +3,7 @@
 use super::attempts::DeliveryAttempt;
 use super::rendering::{self, RenderFailure};
 use crate::flows::dead_letters;
-use crate::flows::poster::endpoints::{DeliveryCounters, DeliveryOptions};
+use crate::flows::poster::endpoints::{DeliveryCounters, DeliveryOptions, SecretFailure};
 use crate::flows::poster::flow_queue::ActionDelivery;
 use crate::flows::poster::flow_queue::DeliveryJob;
 use crate::poison::PoisonMessages;
@@ -11,10 +11,11 @@ use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::{self, ActionKind, EndpointTarget, Flow, HeaderValue, SecretRef};
 use hearthgate_domain::reading::ReadingProblem;
 use hearthgate_domain::retry::{CallPermission, CircuitBreaker};
+use hearthgate_domain::routing::RoutingTable;
 use hearthgate_endpoints::template::{BodyTemplate, TemplateError, TemplatePurpose};
 use hearthgate_endpoints::{
     AddressError, AddressSource, CallAuth, CallHeaders, CallOutcome, ClientOptions, EndpointAddress, EndpointCall,
-    EndpointClient, EndpointClientError, HeaderError, SecretError, SigningSecret,
+    EndpointClient, EndpointClientError, HeaderError, SecretError, SigningSecret, trust_authority,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::cell::RefCell;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use thiserror::Error;
 use tokio::sync::Semaphore;
-use tracing::{trace, warn};
+use tracing::{error, trace, warn};
 
 /// Longest sleep while somebody else tries out whether an endpoint is back.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
@@ -34,7 +35,10 @@ const SECRETS_KEPT: Duration = Duration::from_secs(5);
 /// Calls endpoints; shared by all lanes of one incarnation.
 pub(super) struct EndpointCaller {
     endpoints: DeliveryOptions,
+    options: ClientOptions,
     client: EndpointClient,
+    /// Those of flows that name an authority of their own, with its certificates.
+    own_clients: RefCell<HashMap<i64, (String, EndpointClient)>>,
     origins: RefCell<HashMap<String, Rc<Origin>>>,
     targets: RefCell<HashMap<i64, Rc<Target>>>,
     deaths: Arc<PoisonMessages<ActionDelivery>>,
@@ -56,8 +60,10 @@ pub(super) enum PreparationFailure {
     #[error(transparent)]
     Header(#[from] HeaderError),
     /// A secret that is not where the flow says.
-    #[error("{0}")]
-    Secret(String),
+    #[error(transparent)]
+    Secret(#[from] SecretFailure),
+    #[error("ca: {0}")]
+    Authority(EndpointClientError),
 }
 
 /// How a message ended.
@@ -68,6 +74,8 @@ pub(super) enum PostingEnd {
         reason: String,
         attempts: usize,
     },
+    /// The flow was changed or switched off while the message waited for a secret.
+    Outdated,
     /// Nor will any other message of this flow: the endpoint answered 410.
     Gone {
         reason: String,
@@ -87,6 +95,7 @@ struct Target {
     flow: Arc<Flow>,
     made: Instant,
     has_secrets: bool,
+    client: EndpointClient,
     place: To,
     /// Without it the body is the payload.
     body: Option<BodyTemplate>,
@@ -122,9 +131,9 @@ impl EndpointCaller {
             allowed_local_hosts: endpoints.allowed_local_hosts.clone(),
             ..ClientOptions::default()
         };
-        let client = EndpointClient::new(options)?;
-        let (origins, targets) = (RefCell::default(), RefCell::default());
-        Ok(EndpointCaller { endpoints: endpoints.clone(), client, origins, targets, deaths })
+        let client = EndpointClient::new(options.clone())?;
+        let (origins, targets, own_clients) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Ok(EndpointCaller { endpoints: endpoints.clone(), options, client, own_clients, origins, targets, deaths })
     }
 
     /// Calls until the endpoint has the message or it is given up, however long that takes.
@@ -153,6 +162,12 @@ impl EndpointCaller {
             let prepare = || self.prepare(flow, endpoint, job, message_id);
             let (target, place, body) = match self.deaths.hold(delivery, prepare) {
                 Ok(prepared) => prepared,
+                Err(PreparationFailure::Secret(SecretFailure { reason, is_missing: true })) => {
+                    match self.wait_for_secret(flow, &reason).await {
+                        true => continue,
+                        false => return PostingEnd::Outdated,
+                    }
+                }
                 Err(failure) => return PostingEnd::GivenUp { reason: failure.to_string(), attempts },
             };
             let breaker = &place.origin.breaker;
@@ -160,7 +175,7 @@ impl EndpointCaller {
             // It is never closed.
             let permit = place.origin.calls.acquire().await;
             let begun = Instant::now();
-            let outcome = self.client.call(&self.call(endpoint, &target, &place, body, message_id)).await;
+            let outcome = target.client.call(&self.call(endpoint, &target, &place, body, message_id)).await;
             drop(permit);
             attempts += 1;
             let is_good = matches!(outcome, CallOutcome::Delivered { .. });
@@ -199,7 +214,7 @@ impl EndpointCaller {
         let message_id = format!("trial-{}-{}", job.received_at, flow.id);
         let (target, place, body) = self.prepare(flow, endpoint, job, &message_id)?;
         let begun = Instant::now();
-        let outcome = self.client.call(&self.call(endpoint, &target, &place, body, &message_id)).await;
+        let outcome = target.client.call(&self.call(endpoint, &target, &place, body, &message_id)).await;
         Ok(DeliveryAttempt::of(&outcome, &job.topic, job.seq, 1, begun.elapsed()))
     }
 
@@ -220,6 +235,24 @@ impl EndpointCaller {
             timeout: endpoint.timeout.unwrap_or(self.endpoints.timeout),
             secret: target.secret.as_ref(),
         }
+    }
+
+    /// Waits until it is worth looking for a secret again; tells whether the flow is still in force as it is.
+    async fn wait_for_secret(&self, flow: &Arc<Flow>, reason: &str) -> bool {
+        if self.endpoints.waiting.note(flow.id, reason) {
+            error!(flow = %flow.code, reason, "deliveries wait for a secret");
+        }
+        let Some(mut table) = self.endpoints.table.clone() else {
+            tokio::time::sleep(SECRETS_KEPT).await;
+            return true;
+        };
+        let is_in_force = |table: &RoutingTable| table.flow(flow.id).is_some_and(|known| Arc::ptr_eq(known, flow));
+        let changed = table.wait_for(|table| !is_in_force(table));
+        if tokio::time::timeout(SECRETS_KEPT, changed).await.is_err() {
+            return true;
+        }
+        self.endpoints.waiting.clear(flow.id);
+        false
     }
 
     /// What is called, where, and the body.
@@ -251,6 +284,7 @@ impl EndpointCaller {
             return Ok(Rc::clone(known));
         }
         let target = Rc::new(self.make_target(flow, endpoint)?);
+        self.endpoints.waiting.clear(flow.id);
         self.targets.borrow_mut().insert(flow.id, Rc::clone(&target));
         Ok(target)
     }
@@ -259,7 +293,7 @@ impl EndpointCaller {
         let mut has_secrets = false;
         let mut secret = |reference: &SecretRef| -> Result<SecretString, PreparationFailure> {
             has_secrets = true;
-            (self.endpoints.secrets)(reference).map_err(PreparationFailure::Secret)
+            Ok((self.endpoints.secrets)(reference)?)
         };
         let mut headers = Vec::with_capacity(endpoint.headers.len());
         for (name, value) in &endpoint.headers {
@@ -280,6 +314,10 @@ impl EndpointCaller {
             SigningSecret::parse(secret(reference)?.expose_secret()).map_err(PreparationFailure::SigningSecret)
         });
         let signing = signing.transpose()?;
+        let client = match &endpoint.authority {
+            Some(reference) => self.own_client(flow.id, secret(reference)?.expose_secret())?,
+            None => self.client.clone(),
+        };
         let place = match &endpoint.url_template {
             Some(template) => {
                 let source = AddressSource::of_template(template);
@@ -295,11 +333,28 @@ impl EndpointCaller {
             flow: Arc::clone(flow),
             made: Instant::now(),
             has_secrets,
+            client,
             place,
             body: body.transpose()?,
             headers: CallHeaders::new(&headers, &auth)?,
             secret: signing,
         })
+    }
+
+    /// The client of a flow that trusts these certificates alone; its connections are kept as long as they stay the same.
+    fn own_client(&self, flow_id: i64, certificates: &str) -> Result<EndpointClient, PreparationFailure> {
+        if let Some((known, client)) = self.own_clients.borrow().get(&flow_id)
+            && known == certificates
+        {
+            return Ok(client.clone());
+        }
+        let trusting = || {
+            let tls = Some(trust_authority(certificates.as_bytes())?);
+            EndpointClient::new(ClientOptions { tls, ..self.options.clone() })
+        };
+        let client = trusting().map_err(PreparationFailure::Authority)?;
+        self.own_clients.borrow_mut().insert(flow_id, (certificates.to_owned(), client.clone()));
+        Ok(client)
     }
 
     fn place(&self, url: &str, source: AddressSource) -> Result<Place, PreparationFailure> {

@@ -198,7 +198,7 @@ fn template_problems(flow: &Flow) -> Vec<String> {
 /// The secrets of the flow that are not where it says, or that flows may not have.
 fn secret_problems(flow: &Flow, settings: &GatewaySettings) -> Vec<String> {
     let Some(endpoint) = &flow.endpoint else { return Vec::new() };
-    let mut secrets: Vec<&SecretRef> = endpoint.webhook_secret.iter().collect();
+    let mut secrets: Vec<&SecretRef> = endpoint.webhook_secret.iter().chain(&endpoint.authority).collect();
     secrets.extend(endpoint.auth.iter().map(|auth| match auth {
         EndpointAuth::Bearer(secret) | EndpointAuth::Basic { password: secret, .. } => secret,
     }));

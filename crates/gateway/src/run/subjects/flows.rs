@@ -98,7 +98,7 @@ impl FlowStore for FlowSubject {
         Box::pin(async move {
             let flow = compiled(&as_written(test.flow, None))?;
             let topic = test_topic(&flow, test.topic)?;
-            Ok(explain::of_flow(&flow, &topic, test.payload.as_bytes(), 1, &settings.flows))
+            Ok(explain::of_flow_with_gate(&flow, &topic, test.payload.as_bytes(), 1, &settings))
         })
     }
 }
@@ -133,7 +133,8 @@ impl FlowSubject {
         let compiled = compiled(&row);
         let silence = compiled.as_ref().ok().and_then(|flow| self.silence(flow));
         let (version, problem) = (version(&row), compiled.err().map(|error| error.to_string()));
-        FlowView { version, problem, last_msg_id: row.last_msg_id, figures, silence, flow: input(row) }
+        let waits = self.flows.waiting.reason(row.id);
+        FlowView { version, problem, last_msg_id: row.last_msg_id, figures, waits, silence, flow: input(row) }
     }
 
     fn silence(&self, flow: &Flow) -> Option<FlowSilence> {
