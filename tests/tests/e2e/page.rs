@@ -1,5 +1,6 @@
 //! The page in a real browser, as a person uses it.
 
+use crate::flows::told;
 use hearthgate_tests::browser::{Browser, NARROW, WIDE};
 use hearthgate_tests::client::Client;
 use hearthgate_tests::database::Database;
@@ -250,4 +251,24 @@ async fn the_views_are_reached_by_keyboard_alone() {
     browser.press(ENTER).await;
     browser.wait_for_text("Listens on").await;
     assert_eq!(browser.run("return document.activeElement.id").await, "main", "reading begins with the view");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_flows_name_the_devices_from_which_nothing_comes() {
+    let Some((home, _gateway, browser, client)) = page().await else { return };
+    let add =
+        ["flow", "add", "QUIET", "--topic", "quiet/{device}", "--schema", "{}", "--options", r#"{"silence":"1s"}"#];
+    told(&home, &add);
+    until("the device falls silent", async || {
+        client.publish("quiet/attic", "{}").await;
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        told(&home, &["status"]).contains("silent: QUIET").then_some(())
+    })
+    .await;
+    browser.open(&address(&home, "flows")).await;
+    browser.wait_for_text("1 silent").await;
+    browser.open(&address(&home, "flows/QUIET")).await;
+    browser.wait_for_text("Nothing came for 1s from these").await;
+    browser.wait_for_text("quiet/attic").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
 }

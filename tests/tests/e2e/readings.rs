@@ -134,6 +134,35 @@ async fn explain_shows_records_sources_and_what_when_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn explain_says_whether_a_message_would_be_kept_back_and_check_tries_templates_on_the_last_one() {
+    let home = Home::new();
+    let _gateway = started(&home);
+    let database = Database::sqlite(home.path()).await;
+    add(&home, "GATED", "gated", r#"{"v":"number"}"#, r#"{"key":["payload.id"],"on_change":["v"]}"#);
+    let first = told(&home, &["explain", "gated", r#"{"id":7,"v":1}"#]);
+    assert!(first.contains("passes on_change and min_interval: of no earlier one"), "{first}");
+    let mut client = Client::connect(home.mqtt, "sensor").await;
+    until("a row", async || {
+        publish(&mut client, "gated", r#"{"id":7,"v":1}"#).await;
+        (!database.records().await.is_empty()).then_some(())
+    })
+    .await;
+    until("the fate is kept", async || {
+        let same = told(&home, &["explain", "gated", r#"{"id":7,"v":1}"#]);
+        same.contains("would be kept back by on_change").then_some(())
+    })
+    .await;
+    for other in [r#"{"id":7,"v":2}"#, r#"{"id":8,"v":1}"#] {
+        let shown = told(&home, &["flow", "test", "GATED", "--payload", other]);
+        assert!(shown.contains("passes on_change"), "{shown}");
+    }
+    let broken = r#"{"actions":[{"type":"PUBLISH","topic":"out/{{ payload.none.y }}"}]}"#;
+    let output = hearthgate(&home, &["flow", "edit", "GATED", "--options", broken]);
+    let doubt = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && doubt.contains("a template fails on the last message that is kept"), "{doubt}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_local_time_of_an_event_is_stored_as_the_time_that_it_was_also_when_summer_time_changes() {
     let home = Home::new();
     home.configure("[broker]\nenabled = true\n[flows]\ntime_zone = \"America/New_York\"\n");

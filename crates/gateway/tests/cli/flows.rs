@@ -185,3 +185,22 @@ fn a_template_is_tried_on_the_newest_dead_letter_of_its_flow() {
     assert!(failing.contains("a template fails on the dead letter 1"), "{failing}");
     assert!(!edit(&publish("out/{{ payload.t }}")).contains("dead letter"));
 }
+
+#[test]
+fn a_password_in_an_endpoints_url_is_shown_by_export_alone() {
+    let folder = with_database();
+    let told = |code: i32, arguments: &[&str]| told(folder.path(), code, arguments, "");
+    let url = "http://user:hunter2@localhost/in";
+    told(
+        0,
+        &["flow", "add", "HOOK", "--topic", "h", "--schema", "{}", "--action", "POST_ENDPOINT", "--endpoint-url", url],
+    );
+    let moved = told(0, &["flow", "edit", "HOOK", "--endpoint-url", "http://user:hunter2@localhost/out"]);
+    for shown in [moved, told(0, &["flow", "show", "HOOK"]), told(0, &["flow", "show", "HOOK", "--json"])] {
+        assert!(shown.contains("localhost/out") && !shown.contains("hunter2"), "{shown}");
+    }
+    for arguments in [&["flow", "list", "--json"][..], &["flow", "history", "HOOK"]] {
+        assert!(!told(0, arguments).contains("hunter2"), "{arguments:?}");
+    }
+    assert!(told(0, &["flow", "export", "HOOK"]).contains("hunter2"), "what is imported again must be whole");
+}

@@ -8,6 +8,7 @@ use super::import::read_file;
 use super::test::flow_file;
 use crate::exit::{CommandFailure, ExitStatus};
 use hearthgate_domain::flow::FlowRow;
+use hearthgate_settings::mask_text;
 use serde_json::Value;
 use std::io::Write;
 
@@ -43,7 +44,7 @@ pub(super) fn list(rows: &[FlowRow], as_json: bool, out: &mut dyn Write) -> anyh
     Ok(ExitStatus::Ok)
 }
 
-/// One flow, and why it can't run if so.
+/// One flow, and why it can't run if so. What may be a password in its URL is masked; `export` is for whoever needs it.
 ///
 /// # Errors
 /// Writing fails.
@@ -51,7 +52,8 @@ pub(super) fn show(row: &FlowRow, as_json: bool, out: &mut dyn Write) -> anyhow:
     if as_json {
         writeln!(out, "{}", in_json(row))?;
     } else {
-        out.write_all(write_flows([row]).as_bytes())?;
+        let masked = FlowRow { endpoint_url: row.endpoint_url.as_deref().map(mask_text), ..row.clone() };
+        out.write_all(write_flows([&masked]).as_bytes())?;
         writeln!(out, "# last_msg_id = {}", row.last_msg_id)?;
     }
     match compile_flow(row) {
@@ -66,6 +68,7 @@ pub(super) fn show(row: &FlowRow, as_json: bool, out: &mut dyn Write) -> anyhow:
 fn in_json(row: &FlowRow) -> Value {
     let mut shown = definition(row);
     shown["last_msg_id"] = row.last_msg_id.into();
+    shown["endpoint_url"] = row.endpoint_url.as_deref().map(mask_text).into();
     shown
 }
 
