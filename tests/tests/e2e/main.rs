@@ -35,6 +35,7 @@ mod readings;
 mod restores;
 mod security;
 mod servers;
+mod shapes;
 mod sharing;
 mod sizes;
 mod steering;
