@@ -3,7 +3,7 @@
 //! HTTP/1.1 over a socket, without a runtime: `hearthgate status` answers in a millisecond.
 
 use crate::api::{ActorList, ActorView, FlowsReloaded, LetterReplayed, OrderDone, ProblemDetails, ReadinessAnswer};
-use crate::wire::{FlowList, FlowView};
+use crate::wire::{FlowList, FlowView, LogLevelView, LogWanted};
 use hearthgate_supervision::OperatorCommand;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -80,7 +80,7 @@ impl ApiClient {
     /// # Errors
     /// See [`ApiClientError`]; not being ready is none.
     pub fn ready(&self) -> Result<ReadinessAnswer, ApiClientError> {
-        let (_status, body) = self.exchange("GET", "/readyz")?;
+        let (_status, body) = self.exchange("GET", "/readyz", &[])?;
         self.parsed(&body)
     }
 
@@ -116,8 +116,29 @@ impl ApiClient {
         self.ask("POST", &format!("/api/v1/dead-letters/{id}/replay?again={again}"))
     }
 
+    /// The log's level.
+    ///
+    /// # Errors
+    /// See [`ApiClientError`].
+    pub fn log_level(&self) -> Result<LogLevelView, ApiClientError> {
+        self.ask("GET", "/api/v1/log")
+    }
+
+    /// Gives the log another level for some time.
+    ///
+    /// # Errors
+    /// See [`ApiClientError`].
+    pub fn set_log_level(&self, wanted: &LogWanted) -> Result<LogLevelView, ApiClientError> {
+        let body = serde_json::to_vec(wanted).map_err(|error| self.foreign(&error.to_string()))?;
+        self.send("PUT", "/api/v1/log", &body)
+    }
+
     fn ask<T: DeserializeOwned>(&self, method: &str, path: &str) -> Result<T, ApiClientError> {
-        let (status, body) = self.exchange(method, path)?;
+        self.send(method, path, &[])
+    }
+
+    fn send<T: DeserializeOwned>(&self, method: &str, path: &str, body: &[u8]) -> Result<T, ApiClientError> {
+        let (status, body) = self.exchange(method, path, body)?;
         if status == 200 { self.parsed(&body) } else { Err(ApiClientError::Refused(self.parsed(&body)?)) }
     }
 
@@ -126,19 +147,23 @@ impl ApiClient {
     }
 
     /// Status and body. `Connection: close` makes the end of the answer the end of the stream (RFC 9112 section 6.3).
-    fn exchange(&self, method: &str, path: &str) -> Result<(u16, Vec<u8>), ApiClientError> {
+    fn exchange(&self, method: &str, path: &str, body: &[u8]) -> Result<(u16, Vec<u8>), ApiClientError> {
         let refused = |error| ApiClientError::Connect(self.address, error);
         let mut stream = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT).map_err(refused)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(refused)?;
-        stream.write_all(self.head(method, path).as_bytes()).map_err(ApiClientError::Broken)?;
+        let request = [self.head(method, path, body.len()).as_bytes(), body].concat();
+        stream.write_all(&request).map_err(ApiClientError::Broken)?;
         let mut answer = Vec::new();
         stream.take(LARGEST_ANSWER).read_to_end(&mut answer).map_err(ApiClientError::Broken)?;
         split(&answer).map_err(|what| self.foreign(what))
     }
 
-    fn head(&self, method: &str, path: &str) -> String {
-        let mut head =
-            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: 0\r\n", self.address);
+    fn head(&self, method: &str, path: &str, length: usize) -> String {
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n",
+            self.address
+        );
         if let Some(token) = &self.token {
             let _ = write!(head, "Authorization: Bearer {}\r\n", token.expose_secret());
         }

@@ -53,6 +53,29 @@ impl BoundedDuration {
     }
 }
 
+/// A length of time as a person says it, in its two largest units: `80 ms`, `23 s`, `2 min 3 s`, `3 d 4 h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoundedDuration(pub Duration);
+
+impl fmt::Display for RoundedDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < Duration::from_secs(1) {
+            return write!(f, "{} ms", self.0.as_millis());
+        }
+        let seconds = (self.0 + Duration::from_millis(500)).as_secs();
+        let (large, unit, small, below) = match seconds {
+            0..60 => return write!(f, "{seconds} s"),
+            60..3_600 => (seconds / 60, "min", seconds % 60, "s"),
+            3_600..86_400 => (seconds / 3_600, "h", seconds % 3_600 / 60, "min"),
+            _ => (seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
+        };
+        match small {
+            0 => write!(f, "{large} {unit}"),
+            _ => write!(f, "{large} {unit} {small} {below}"),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for BoundedDuration {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Text;
@@ -145,6 +168,14 @@ impl From<BoundedDuration> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_of_time_is_said_in_its_two_largest_units() {
+        let said = |millis| RoundedDuration(Duration::from_millis(millis)).to_string();
+        let millis = [80, 22_600, 59_700, 123_000, 3_600_000, 3_660_000, 273_600_000];
+        let expected = ["80 ms", "23 s", "1 min", "2 min 3 s", "1 h", "1 h 1 min", "3 d 4 h"];
+        assert_eq!(millis.map(said), expected);
+    }
 
     #[test]
     fn lengths_of_time_are_read_and_written_alike() {

@@ -198,10 +198,10 @@ impl Work {
 
     /// Tells which broker to be connected to. One that can not be told (no row is enabled) leaves the old one.
     async fn name_server(&self, database: &Database) {
-        let Some(server) = &self.deps.server else { return self.deps.trouble.clear() };
+        let Some(server) = &self.deps.server else { return self.tell_recovery() };
         match database.mqtt_server().await {
             Ok(row) => {
-                self.deps.trouble.clear();
+                self.tell_recovery();
                 server.send_if_modified(|known| {
                     let is_news = known.as_ref() != Some(&row);
                     *known = Some(row);
@@ -346,6 +346,12 @@ impl Work {
             *known = unloadable;
             is_changed
         });
+    }
+
+    fn tell_recovery(&self) {
+        if let Some(lasted) = self.deps.trouble.clear() {
+            info!("the flows are read from the database again after {lasted}");
+        }
     }
 
     fn report(&self, reason: &str) {

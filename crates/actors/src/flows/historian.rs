@@ -87,7 +87,9 @@ impl Work {
             let Some(database) = database else { continue };
             match self.round(&database).await {
                 Ok(()) => {
-                    self.deps.trouble.clear();
+                    if let Some(lasted) = self.deps.trouble.clear() {
+                        info!("the history is kept again after {lasted}");
+                    }
                     pace.reset();
                     tokio::time::sleep(IDLE).await;
                 }

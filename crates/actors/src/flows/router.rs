@@ -33,7 +33,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 /// Time between attempts to write to a journal that is full or has no room on its disk.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -287,7 +287,9 @@ impl FlowRouterActor {
     }
 
     fn on_written(&mut self, group: &CommitGroup, written: &CommitOutcome, ctx: &mut Context<Self>) {
-        self.deps.trouble.clear();
+        if let Some(lasted) = self.deps.trouble.clear() {
+            info!("the journal takes messages again after {lasted}");
+        }
         self.counters.journaled.add(written.appended as u64);
         self.counters.redelivered.add(written.redelivered as u64);
         self.counters.kept_back.add(written.kept_back as u64);

@@ -12,6 +12,7 @@ use crate::metrics::{CountedOutcome, MetricCounter};
 use crate::poison::{PoisonKey, PoisonMessages};
 use crate::traffic::TrafficTap;
 use actix::prelude::*;
+use hearthgate_domain::duration::RoundedDuration;
 use hearthgate_domain::event_time::{EventMoment, EventZone};
 use hearthgate_domain::fate::FateOutcome as Told;
 use hearthgate_domain::flow::{ActionKind, Flow};
@@ -107,6 +108,7 @@ impl Actor for RecordWriterActor {
             tables: Tables::default(),
             written: 0,
             released: 0,
+            recovery: None,
         };
         ctx.spawn(work.run().into_actor(self).map(|end, act, ctx| match end {
             Ok(()) => info!("the record writer is done"),
@@ -126,6 +128,8 @@ struct Work {
     written: u64,
     /// The same, as the journal has it on disk.
     released: u64,
+    /// For how long nothing could be written, and the messages written since; told once all is written.
+    recovery: Option<(RoundedDuration, usize)>,
 }
 
 /// The flows' own tables, made once for each version of a flow.
@@ -187,6 +191,9 @@ impl Work {
             if !caught_up {
                 continue;
             }
+            if let Some((lasted, messages)) = self.recovery.take() {
+                info!("the database is back after {lasted}, {messages} messages written");
+            }
             let is_noted = batch.through == self.released;
             let is_open = match tokio::time::timeout(IDLE, reader.ready()).await {
                 Ok(open) => open,
@@ -244,7 +251,12 @@ impl Work {
                 }
             }
             pace.reset();
-            self.deps.trouble.clear();
+            if let Some(lasted) = self.deps.trouble.clear() {
+                self.recovery = Some((lasted, 0));
+            }
+            if let Some((_, messages)) = &mut self.recovery {
+                *messages += batch.records.len();
+            }
             self.release(through)?;
             self.deaths.acquit(|(seq, _)| *seq <= through);
         }

@@ -3,6 +3,7 @@
 //! The driver's end with an error is this actor's failure: the guard restarts it under its policy. The queue of commands
 //! outlives that; what has waited too long by then is answered instead of executed.
 
+use crate::condition::Condition;
 use crate::messages::{DeviceEmissions, SendCommands};
 use crate::metrics::MetricCounter;
 use actix::prelude::*;
@@ -77,6 +78,7 @@ impl DeviceInterfaceActor {
             place: self.deps.place,
             emissions: self.deps.emissions.clone(),
             state: self.deps.state.clone(),
+            trouble: Condition::new().0,
         }
     }
 }
@@ -161,6 +163,8 @@ struct Relay {
     place: usize,
     emissions: Recipient<DeviceEmissions>,
     state: watch::Sender<DeviceState>,
+    /// Why the device can't be reached.
+    trouble: Condition,
 }
 
 impl Relay {
@@ -195,11 +199,16 @@ impl Relay {
         match event {
             DriverEvent::Emit(_) => {}
             DriverEvent::Online => {
-                info!(%interface, "online");
+                match self.trouble.clear() {
+                    Some(lasted) => info!(%interface, "online again after {lasted}"),
+                    None => info!(%interface, "online"),
+                }
                 self.state.send_replace(DeviceState::Online);
             }
             DriverEvent::Offline { reason } => {
-                warn!(%interface, %reason, "offline");
+                if self.trouble.is_news(&reason) {
+                    warn!(%interface, %reason, "offline");
+                }
                 self.state.send_replace(DeviceState::Offline(reason));
             }
             DriverEvent::Log { level, text } => match level {

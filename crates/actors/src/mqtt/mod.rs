@@ -6,6 +6,7 @@
 pub mod broker;
 pub mod progress;
 pub mod subscription_ids;
+use crate::condition::Condition;
 use crate::messages::{
     AcknowledgementsSent, ArrivalConsumer, AttachGateway, CloseConnection, ConsumerStarted, MessagesArrived,
     MessagesSettled, PublishMessages, PublishTracked,
@@ -23,7 +24,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, Waker};
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// Unsettled messages above this number stop the intake; the session bounds their bytes.
 const UNSETTLED_MESSAGES: usize = 20_000;
@@ -120,6 +121,8 @@ pub struct MqttActor {
     /// The filters that were asked for; none before every consumer has said what it wants.
     asked: Option<Vec<String>>,
     held: Held,
+    /// Why there is no connection.
+    away: Condition,
 }
 
 /// The filters that the broker holds for us.
@@ -148,6 +151,7 @@ impl MqttActor {
             intake: None,
             closing: false,
             asked: None,
+            away: Condition::new().0,
             held: Held::Told(HashSet::new()),
         }
     }
@@ -196,7 +200,10 @@ impl MqttActor {
             LinkEvent::Connected { session_present, session, .. } => self.on_connected(session_present, session, ctx),
             LinkEvent::Disconnected { reason, retry_in } => {
                 match retry_in {
-                    Some(pause) => warn!(%reason, retry_in = ?pause, "no connection to the broker"),
+                    Some(pause) if self.away.is_news(&reason) => {
+                        warn!(%reason, retry_in = ?pause, "no connection to the broker");
+                    }
+                    Some(pause) => debug!(%reason, retry_in = ?pause, "still no connection to the broker"),
                     None => info!(%reason, "connection to the broker ended"),
                 }
                 self.deps.status.send_modify(|status| {
@@ -227,7 +234,10 @@ impl MqttActor {
             self.exit.fail(ctx, ActorFailure::resource(text));
             return;
         }
-        info!(session_present, "connected to the broker");
+        match self.away.clear() {
+            Some(lasted) => info!(session_present, "connected to the broker again after {lasted}"),
+            None => info!(session_present, "connected to the broker"),
+        }
         self.forget_unsettled(); // the broker sends them again on this connection
         self.held = if session_present { Held::Kept } else { Held::Told(HashSet::new()) };
         self.note_subscribed();

@@ -53,6 +53,9 @@ pub struct LogWanted {
     pub level: String,
     /// For so long, 1 to 1,440; 0: back to what is configured, at once.
     pub minutes: u32,
+    /// Of this component alone, by its name as in `GET /api/v1/actors`; the others stay as they are configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
 }
 
 /// `POST /api/v1/session`

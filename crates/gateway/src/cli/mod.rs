@@ -5,6 +5,7 @@ mod data;
 mod dlq;
 mod flow;
 mod import;
+mod log;
 mod token;
 mod trace;
 
@@ -13,6 +14,7 @@ pub use data::{DataArgs, DataFormat};
 pub use dlq::{DeadLetterChoice, DlqCommand};
 pub use flow::{ActionName, DevicePreset, FlowCommand, FlowFields, LearnArgs};
 pub use import::{ImportCommand, ImportTarget};
+pub use log::LogArgs;
 pub use token::{ScopeName, TokenCommand};
 pub use trace::TraceArgs;
 
@@ -125,6 +127,9 @@ pub enum CliCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show the log's level, or set another one for some time
+    #[command(after_help = log::LOG_HELP)]
+    Log(LogArgs),
     /// Restart one component of the running gateway
     #[command(after_help = CONTROL_HELP)]
     Restart(ComponentName),

@@ -18,6 +18,7 @@ pub mod import;
 pub mod init;
 pub mod interface;
 mod lines;
+pub mod log;
 pub mod manual;
 pub mod map;
 mod new_files;
@@ -62,6 +63,7 @@ pub fn dispatch(cli: CommandLine) -> anyhow::Result<ExitCode> {
         CliCommand::Schema(SchemaCommand::Validate) => schema::validate(io::stdin().lock(), &mut out)?,
         CliCommand::Broker(BrokerCommand::Passwd { name }) => passwd::run(&name, &mut out)?,
         CliCommand::Status { json } => control::status(&load()?.settings, json, &mut out)?,
+        CliCommand::Log(args) => log::run(&load()?.settings, &args, &mut out)?,
         CliCommand::Restart(part) => control::order(&load()?.settings, &part.name, Order::Restart, &mut out)?,
         CliCommand::Resume(part) => control::order(&load()?.settings, &part.name, Order::Resume, &mut out)?,
         CliCommand::Stop(part) => control::order(&load()?.settings, &part.name, Order::Stop, &mut out)?,

@@ -1,22 +1,27 @@
 //! The log: standard error in the form that fits, a rotated file if wanted, repeats of an error folded.
 
+mod components;
+mod daily;
 mod escape;
 mod fold;
+mod forms;
 mod level;
+mod repeated_line;
 mod rotate;
 
+pub(crate) use components::component_directives;
 pub use level::{LevelControl, LogLevelError, check_level};
 
 use anyhow::Context;
+use daily::DailyFile;
 use escape::escaped_fields;
 use fold::FoldLayer;
-use hearthgate_settings::{LogFormat, LogSettings};
+use forms::{JournalLines, PythonLines, ShortLocalTime, is_stderr_journal};
+use hearthgate_settings::{LogFormat, LogRotation, LogSettings};
 use rotate::RotatingFile;
-use std::fmt;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::path::Path;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -53,11 +58,15 @@ pub fn start(log: &LogSettings) -> anyhow::Result<TelemetryGuard> {
     let (fold, reporter) = FoldLayer::new(log.fold_repeats.0);
     let (file, guard) = match &log.file {
         Some(path) => {
-            let file = RotatingFile::open(path, log.max_size.0, log.keep)
-                .with_context(|| format!("opening the log file {} (log.file)", path.display()))?;
+            let file =
+                log_file(log, path).with_context(|| format!("opening the log file {} (log.file)", path.display()))?;
             let (writer, guard) = NonBlockingBuilder::default().finish(file);
             let layer = match log.format {
                 LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(writer).boxed(),
+                LogFormat::MqttGateway => {
+                    let layer = tracing_subscriber::fmt::layer().event_format(PythonLines);
+                    layer.fmt_fields(escaped_fields()).with_writer(writer).boxed()
+                }
                 LogFormat::Auto | LogFormat::Pretty | LogFormat::Plain => {
                     let layer = tracing_subscriber::fmt::layer().fmt_fields(escaped_fields());
                     layer.with_ansi(false).with_writer(writer).boxed()
@@ -80,6 +89,13 @@ pub fn start(log: &LogSettings) -> anyhow::Result<TelemetryGuard> {
     Ok(TelemetryGuard { level: LevelControl::new(handle, shown), _fold: reporter, _file: guard })
 }
 
+fn log_file(log: &LogSettings, path: &Path) -> io::Result<Box<dyn io::Write + Send>> {
+    Ok(match log.rotate {
+        LogRotation::Size => Box::new(RotatingFile::open(path, log.max_size.0, log.keep)?),
+        LogRotation::Day => Box::new(DailyFile::open(path, log.max_size.0, log.keep)?),
+    })
+}
+
 fn on_stderr<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
@@ -91,20 +107,13 @@ where
     }
     let layer = layer.fmt_fields(escaped_fields());
     match (format, terminal) {
+        (LogFormat::MqttGateway, _) => layer.event_format(PythonLines).boxed(),
+        (LogFormat::Auto, false) if is_stderr_journal() => layer.event_format(JournalLines::default()).boxed(),
         (LogFormat::Pretty, _) | (LogFormat::Auto, true) => {
             let colours = terminal && std::env::var_os("NO_COLOR").is_none();
             layer.with_ansi(colours).with_target(false).with_timer(ShortLocalTime).boxed()
         }
         (LogFormat::Plain | LogFormat::Json, _) | (LogFormat::Auto, false) => layer.with_ansi(false).boxed(),
-    }
-}
-
-/// A person in front of a terminal knows the date.
-struct ShortLocalTime;
-
-impl FormatTime for ShortLocalTime {
-    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        write!(writer, "{}", chrono::Local::now().format("%H:%M:%S%.3f"))
     }
 }
 

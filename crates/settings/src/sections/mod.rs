@@ -16,7 +16,8 @@ pub use mqtt::{
     ProtocolSetting, ReconnectSettings,
 };
 pub use operation::{
-    GeneralSettings, HomeAssistant, HttpSettings, LogFormat, LogSettings, PolicyOverride, SupervisionSettings,
+    GeneralSettings, HomeAssistant, HttpSettings, LogFormat, LogRotation, LogSettings, PolicyOverride,
+    SupervisionSettings,
 };
 
 use hearthgate_interfaces::InterfaceConfig;

@@ -32,12 +32,24 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// Log file.
     pub file: Option<PathBuf>,
-    /// Size at which the file is rotated.
+    /// What begins a new file.
+    pub rotate: LogRotation,
+    /// Size at which the file is rotated, whatever the day.
     pub max_size: ByteSize,
-    /// Old files kept.
+    /// Old files kept, or days.
     pub keep: usize,
-    /// Period in which repeats of an error are counted instead of logged.
+    /// An error that has not come again for so long has ended; until then it is counted instead of logged.
     pub fold_repeats: DurationText,
+}
+
+/// What begins a new log file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogRotation {
+    /// Its size.
+    Size,
+    /// Each day; the file's name is the day's.
+    Day,
 }
 
 /// Form of the log.
@@ -52,6 +64,8 @@ pub enum LogFormat {
     Plain,
     /// One JSON object a line.
     Json,
+    /// As the log files of the Python library mqttgateway.
+    MqttGateway,
 }
 
 /// `[http]`.

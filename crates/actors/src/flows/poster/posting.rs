@@ -2,6 +2,7 @@
 
 use super::attempts::DeliveryAttempt;
 use super::rendering::{self, RenderFailure};
+use crate::condition::Condition;
 use crate::flows::dead_letters;
 use crate::flows::poster::endpoints::{DeliveryCounters, DeliveryOptions, SecretFailure};
 use crate::flows::poster::flow_queue::ActionDelivery;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use thiserror::Error;
 use tokio::sync::Semaphore;
-use tracing::{error, trace, warn};
+use tracing::{debug, error, info, trace, warn};
 
 /// Longest sleep while somebody else tries out whether an endpoint is back.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
@@ -88,6 +89,26 @@ struct Origin {
     breaker: RefCell<CircuitBreaker>,
     /// Permits for calls under way.
     calls: Semaphore,
+    /// Why it takes nothing.
+    trouble: Condition,
+}
+
+impl Origin {
+    fn note_answer(&self, address: &EndpointAddress) {
+        self.breaker.borrow_mut().succeeded();
+        if let Some(lasted) = self.trouble.clear() {
+            info!(endpoint = address.origin(), "the endpoint answers again after {lasted}");
+        }
+    }
+
+    fn note_failure(&self, flow: &Flow, attempt: usize, reason: &str) {
+        self.breaker.borrow_mut().failed(dead_letters::now(), fastrand::f64());
+        if self.trouble.is_news(reason) {
+            warn!(flow = %flow.code, attempt, %reason, "not delivered, it will be tried again");
+        } else {
+            debug!(flow = %flow.code, attempt, %reason, "still not delivered");
+        }
+    }
 }
 
 /// What all calls of a flow have in common.
@@ -170,8 +191,7 @@ impl EndpointCaller {
                 }
                 Err(failure) => return PostingEnd::GivenUp { reason: failure.to_string(), attempts },
             };
-            let breaker = &place.origin.breaker;
-            wait_for(breaker).await;
+            wait_for(&place.origin.breaker).await;
             // It is never closed.
             let permit = place.origin.calls.acquire().await;
             let begun = Instant::now();
@@ -179,13 +199,13 @@ impl EndpointCaller {
             drop(permit);
             attempts += 1;
             let is_good = matches!(outcome, CallOutcome::Delivered { .. });
-            match outcome {
-                CallOutcome::RetryLater { .. } => breaker.borrow_mut().failed(dead_letters::now(), fastrand::f64()),
+            match &outcome {
+                CallOutcome::RetryLater { reason, .. } => place.origin.note_failure(flow, attempts, reason),
                 // Whatever it says, it is there.
-                _ => breaker.borrow_mut().succeeded(),
+                _ => place.origin.note_answer(&place.address),
             }
             let attempt = || DeliveryAttempt::of(&outcome, &job.topic, job.seq, attempts, begun.elapsed());
-            self.endpoints.attempts.note(&flow.code, breaker.borrow().state(), attempt, is_good);
+            self.endpoints.attempts.note(&flow.code, place.origin.breaker.borrow().state(), attempt, is_good);
             match outcome {
                 CallOutcome::Delivered { status } => {
                     trace!(flow = %flow.code, seq = job.seq, status, "delivered");
@@ -193,7 +213,6 @@ impl EndpointCaller {
                 }
                 CallOutcome::RetryLater { after: wait, reason, .. } => {
                     counters.retried.add(1);
-                    warn!(flow = %flow.code, attempt = attempts, %reason, "not delivered, it will be tried again");
                     (after, failure) = (wait, reason);
                 }
                 CallOutcome::Refused { reason, .. } => {
@@ -364,7 +383,8 @@ impl EndpointCaller {
             Some(origin) => Rc::clone(origin),
             None => {
                 let breaker = RefCell::new(CircuitBreaker::new(self.endpoints.breaker));
-                let origin = Rc::new(Origin { breaker, calls: Semaphore::new(self.endpoints.parallel) });
+                let calls = Semaphore::new(self.endpoints.parallel);
+                let origin = Rc::new(Origin { breaker, calls, trouble: Condition::new().0 });
                 origins.insert(address.origin().to_owned(), Rc::clone(&origin));
                 origin
             }

@@ -1,6 +1,6 @@
 //! The configuration in force, without its secrets, and the log's level.
 
-use crate::telemetry::LevelControl;
+use crate::telemetry::{LevelControl, component_directives};
 use hearthgate_api::wire::{ConfigurationView, LogLevelView, LogWanted, SettingView};
 use hearthgate_api::{SubjectAnswer, SubjectFailure, SystemView};
 use hearthgate_settings::{LoadedSettings, ValueOrigin};
@@ -13,6 +13,7 @@ const MOST_MINUTES: u32 = 1_440;
 pub(super) struct SystemSubject {
     configuration: ConfigurationView,
     level: LevelControl,
+    interfaces: Vec<String>,
 }
 
 impl SystemSubject {
@@ -30,7 +31,8 @@ impl SystemSubject {
             warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
             settings: settings.collect(),
         };
-        SystemSubject { configuration, level }
+        let interfaces = loaded.settings.interfaces.keys().cloned().collect();
+        SystemSubject { configuration, level, interfaces }
     }
 }
 
@@ -44,13 +46,20 @@ impl SystemView for SystemSubject {
     }
 
     fn set_log_level(&self, wanted: LogWanted) -> SubjectAnswer<LogLevelView> {
-        let level = self.level.clone();
+        let (level, interfaces) = (self.level.clone(), self.interfaces.clone());
         Box::pin(async move {
             if wanted.minutes > MOST_MINUTES {
                 return Err(SubjectFailure::Invalid(format!("minutes are 0 to {MOST_MINUTES}")));
             }
             let time = Duration::from_secs(u64::from(wanted.minutes) * 60);
-            level.set(&wanted.level, time).map_err(|error| SubjectFailure::Invalid(error.to_string()))?;
+            let directives = match &wanted.component {
+                Some(component) if !time.is_zero() => {
+                    component_directives(level.configured(), component, &wanted.level, &interfaces)
+                        .map_err(|error| SubjectFailure::Invalid(error.to_string()))?
+                }
+                Some(_) | None => wanted.level,
+            };
+            level.set(&directives, time).map_err(|error| SubjectFailure::Invalid(error.to_string()))?;
             Ok(view(&level))
         })
     }
