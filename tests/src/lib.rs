@@ -15,6 +15,7 @@ pub mod database;
 pub mod endpoint;
 pub mod gateway;
 pub mod http;
+pub mod mail_server;
 pub mod nginx;
 pub mod proxy;
 pub mod publisher;

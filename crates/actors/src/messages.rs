@@ -4,6 +4,7 @@ use crate::flows::poster::DeliveryAttempt;
 use crate::flows::{ReloadFailure, ReplayRefusal};
 use crate::mapping::refusal::OrderRefusal;
 use crate::operation::discovery::RestartTarget;
+use crate::operation::notices::GatewayNotice;
 use actix::Message;
 use hearthgate_domain::delivery::OutboundMessage;
 use hearthgate_domain::mapping::MessageCodec;
@@ -144,6 +145,10 @@ pub struct TryEndpoint {
     /// Its payload.
     pub payload: Vec<u8>,
 }
+/// Make these durable, for everybody who is told of the gateway itself; answered once they are.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), ReplayRefusal>")]
+pub struct KeepNotices(pub Vec<GatewayNotice>);
 
 /// The gateway's own place at the embedded broker.
 #[derive(Debug, Message)]

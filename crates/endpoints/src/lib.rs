@@ -7,6 +7,7 @@ mod call;
 mod client;
 mod error;
 mod hosts;
+pub mod notification;
 mod outcome;
 mod reach;
 mod signing;

@@ -9,6 +9,7 @@ mod environment;
 mod expand;
 mod file;
 mod finding;
+mod mail_server;
 mod masking;
 mod origin;
 mod read;
@@ -22,6 +23,7 @@ mod urls;
 
 pub use environment::{EnvironmentVariables, ImportedValue, import_dot_env};
 pub use finding::{ConfigFinding, FindingSeverity, SettingsError};
+pub use mail_server::{MailSecurity, MailServerUrl, MailServerUrlError};
 pub use masking::{MASK, mask_text, names_secret};
 pub use origin::ValueOrigin;
 pub use schema::schema;

@@ -26,6 +26,7 @@ mod isolation;
 mod journal;
 mod malformed;
 mod maps;
+mod notifications;
 mod opening;
 mod outage;
 mod page;

@@ -35,6 +35,8 @@ pub struct CatalogDeps {
     pub database: watch::Sender<Option<Database>>,
     /// Who routes by the flows.
     pub router: Recipient<ReplaceFlows>,
+    /// The gateway's own flows, for its notices.
+    pub own: Vec<Arc<Flow>>,
     /// Time between reloads.
     pub reload_interval: Duration,
     /// The last known flows, for a start without the database.
@@ -299,7 +301,7 @@ impl Work {
             }
         }
         self.report_unloadable(unloadable);
-        let table = Arc::new(RoutingTable::new(flows).with_resting(resting));
+        let table = Arc::new(RoutingTable::new(flows).with_resting(resting).with_own(self.deps.own.clone()));
         if let Some(old) = &self.table {
             let difference = table.difference(old);
             if difference.is_empty() && table.rests_as(old) {

@@ -11,6 +11,7 @@ pub mod poster;
 mod refusal;
 pub mod router;
 pub mod silence;
+mod unsent;
 pub mod writer;
 
 pub use refusal::{FlowCompileError, ReloadFailure, ReplayRefusal};

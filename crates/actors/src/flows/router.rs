@@ -9,11 +9,12 @@ use crate::flows::commit::{CommitGroup, CommitOutcome, RouteDecision};
 use crate::flows::decision::decide;
 use crate::flows::refusal::ReplayRefusal;
 use crate::flows::silence::SilenceBoard;
-use crate::flows::{dead_letters, poster};
+use crate::flows::{dead_letters, poster, unsent};
 use crate::in_hand::{HARMLESS, InHand, MarkHolder, MessageMark};
 use crate::lock::lock;
 use crate::messages::{
-    AcknowledgementsSent, ArrivalConsumer, ConsumerStarted, MessagesArrived, MessagesSettled, ReplaceFlows, RouteAgain,
+    AcknowledgementsSent, ArrivalConsumer, ConsumerStarted, KeepNotices, MessagesArrived, MessagesSettled,
+    ReplaceFlows, RouteAgain,
 };
 use crate::metrics::{CountedOutcome, MetricCounter};
 use crate::mqtt::progress::{BatchAdmission, ConsumerProgress};
@@ -442,6 +443,19 @@ impl Handler<MessagesArrived> for FlowRouterActor {
     }
 }
 
+impl Handler<KeepNotices> for FlowRouterActor {
+    type Result = ResponseFuture<Result<(), ReplayRefusal>>;
+
+    fn handle(&mut self, KeepNotices(notices): KeepNotices, _: &mut Self::Context) -> Self::Result {
+        let table = Arc::clone(&self.deps.table.borrow());
+        let desk = Arc::clone(&self.deps.desk);
+        Box::pin(async move {
+            let job = tokio::task::spawn_blocking(move || unsent::keep_notices(&desk, &table, &notices));
+            job.await.map_err(|panicked| ReplayRefusal::Panicked(panicked.to_string()))?
+        })
+    }
+}
+
 impl Handler<RouteAgain> for FlowRouterActor {
     type Result = ResponseFuture<Result<usize, ReplayRefusal>>;
 
@@ -470,6 +484,7 @@ fn replayed(
 ) -> Result<(InboundMessage, Vec<RouteDecision>), ReplayRefusal> {
     let mut found = Vec::new();
     table.matching(&letter.topic, &mut found);
+    found.extend(table.own().iter().filter(|flow| flow.topic.filter().as_str() == letter.topic).cloned());
     if let Some(code) = &letter.flow_code {
         found.retain(|flow| *flow.code == **code);
     }
@@ -481,19 +496,7 @@ fn replayed(
     {
         return Err(ReplayRefusal::ActionRemoved(reason));
     }
-    let message = InboundMessage {
-        topic: letter.topic.into(),
-        payload: letter.payload,
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        received_at: letter.received_at,
-        origin: None,
-        via: SubscriptionIds::Any,
-        unusable: None,
-        kept_since: None,
-        is_restored: false,
-        is_release: false,
-    };
+    let message = unsent::message(&letter.topic, letter.payload, letter.received_at);
     let decisions = decide(&message, &found);
     if decisions.iter().any(RouteDecision::is_accepted) {
         return Ok((message, decisions));

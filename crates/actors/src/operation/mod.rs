@@ -3,4 +3,5 @@
 pub mod announced;
 pub mod discovery;
 pub mod homeassistant;
+pub mod notices;
 pub mod supervisor;

@@ -16,7 +16,7 @@ pub struct FlowInput {
     pub description: String,
     /// MQTT topic filter, with `{name}` for a level that is captured.
     pub topic: String,
-    /// `STORE_DB`, `POST_ENDPOINT`, `PUBLISH` or `LOG`.
+    /// `STORE_DB`, `POST_ENDPOINT`, `PUBLISH`, `NOTIFY` or `LOG`.
     pub action: String,
     /// What a payload must look like: a short schema or JSON Schema.
     pub schema: Value,

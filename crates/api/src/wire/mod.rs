@@ -10,7 +10,10 @@ mod system;
 mod traffic;
 
 pub use deliveries::{AttemptView, DeliveryList, DeliveryTrial, DeliveryView};
-pub use flows::{FlowFigures, FlowInput, FlowList, FlowProposal, FlowSilence, FlowTest, FlowView, LearnAnswer, LearnWanted, SilentDeviceView};
+pub use flows::{
+    FlowFigures, FlowInput, FlowList, FlowProposal, FlowSilence, FlowTest, FlowView, LearnAnswer, LearnWanted,
+    SilentDeviceView,
+};
 pub use interfaces::{CommandTaken, CommandWanted, FrameList, FrameView};
 pub use letters::{
     LetterChoice, LetterFate, LetterGroup, LetterGroups, LetterPage, LetterView, LettersDropped, LettersReplayed,

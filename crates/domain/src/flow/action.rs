@@ -25,6 +25,17 @@ pub enum FlowAction {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payload_template: Option<String>,
     },
+    /// Somebody is told.
+    Notify {
+        /// Who: a `[notify.NAME]` of the configuration.
+        to: String,
+        /// Template of the title; without it the flow's code.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        title_template: Option<String>,
+        /// Template of the text; without it topic and payload.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text_template: Option<String>,
+    },
     /// It is written to the log.
     Log {
         /// With this level.
@@ -47,6 +58,7 @@ impl FlowAction {
             FlowAction::StoreDb {} => Some(ActionKind::Store),
             FlowAction::PostEndpoint {} => Some(ActionKind::Post),
             FlowAction::Publish { .. } => Some(ActionKind::Publish),
+            FlowAction::Notify { .. } => Some(ActionKind::Notify),
             FlowAction::Log { .. } => None,
         }
     }
@@ -61,11 +73,13 @@ pub enum ActionKind {
     Post,
     /// `PUBLISH`.
     Publish,
+    /// `NOTIFY`.
+    Notify,
 }
 
 impl ActionKind {
     /// All of them.
-    pub const ALL: [ActionKind; 3] = [ActionKind::Store, ActionKind::Post, ActionKind::Publish];
+    pub const ALL: [ActionKind; 4] = [ActionKind::Store, ActionKind::Post, ActionKind::Publish, ActionKind::Notify];
 
     /// The name of its actions, as in the column `action`.
     #[must_use]
@@ -74,6 +88,7 @@ impl ActionKind {
             ActionKind::Store => "STORE_DB",
             ActionKind::Post => "POST_ENDPOINT",
             ActionKind::Publish => "PUBLISH",
+            ActionKind::Notify => "NOTIFY",
         }
     }
 
@@ -104,7 +119,7 @@ impl PromisedActions {
         PromisedActions(bits & PromisedActions::of(ActionKind::ALL).0)
     }
 
-    /// As three bits, to be kept with the message: `STORE_DB` is 1, `POST_ENDPOINT` 2, `PUBLISH` 4.
+    /// As four bits, to be kept with the message: `STORE_DB` is 1, `POST_ENDPOINT` 2, `PUBLISH` 4, `NOTIFY` 8.
     #[must_use]
     pub fn bits(self) -> u8 {
         self.0

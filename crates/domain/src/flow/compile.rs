@@ -128,10 +128,11 @@ fn actions(column: &str, further: &[FlowAction]) -> Result<Vec<FlowAction>, RowP
             actions.push(FlowAction::Log { level: Default::default() });
         }
         // Topic and level stand in the options.
-        "PUBLISH" | "LOG" if further.iter().any(|action| action.name() == column) => {}
+        "PUBLISH" | "NOTIFY" | "LOG" if further.iter().any(|action| action.name() == column) => {}
         "PUBLISH" => return Err(("action", "PUBLISH needs its topic in options.actions".to_string())),
+        "NOTIFY" => return Err(("action", "NOTIFY needs to whom in options.actions".to_string())),
         other => {
-            return Err(("action", format!("{other:?} is none of STORE_DB, POST_ENDPOINT, PUBLISH and LOG")));
+            return Err(("action", format!("{other:?} is none of STORE_DB, POST_ENDPOINT, PUBLISH, NOTIFY and LOG")));
         }
     }
     for action in further {
@@ -143,6 +144,7 @@ fn actions(column: &str, further: &[FlowAction]) -> Result<Vec<FlowAction>, RowP
             FlowAction::StoreDb {}
             | FlowAction::PostEndpoint {}
             | FlowAction::Publish { .. }
+            | FlowAction::Notify { .. }
             | FlowAction::Log { .. } => {
                 actions.push(action.clone());
             }

@@ -48,7 +48,7 @@ pub struct FlowRow {
     pub description: String,
     /// Topic filter, perhaps with named captures; at most 255 characters.
     pub topic: String,
-    /// `STORE_DB`, `POST_ENDPOINT`, `PUBLISH` or `LOG`.
+    /// `STORE_DB`, `POST_ENDPOINT`, `PUBLISH`, `NOTIFY` or `LOG`.
     pub action: String,
     /// JSON text.
     pub payload_schema: String,
@@ -112,7 +112,7 @@ pub struct Flow {
     pub topic: FlowTopic,
     /// What it demands of a payload.
     pub schema: PayloadSchema,
-    /// What happens to a message: at least one action, no two of a sort but `PUBLISH` and `LOG`.
+    /// What happens to a message: at least one action, no two of a sort but `PUBLISH`, `NOTIFY` and `LOG`.
     pub actions: Vec<FlowAction>,
     /// Where `STORE_DB` stores; present exactly when that is one of the actions.
     pub store: Option<StoreTarget>,

@@ -49,7 +49,7 @@ pub(super) fn posts(options: &FlowOptions) -> bool {
 fn notices(row: &FlowRow, options: &FlowOptions) -> Result<Flow, RowProblem> {
     let actions = &options.silent_actions;
     if actions.contains(&FlowAction::StoreDb {}) {
-        return Err((PLACE, "takes POST_ENDPOINT, PUBLISH and LOG".to_owned()));
+        return Err((PLACE, "takes POST_ENDPOINT, PUBLISH, NOTIFY and LOG".to_owned()));
     }
     // What is posted is the notice itself: the flow's templates are made for its messages.
     let (action, own) = match posts(options) {

@@ -45,9 +45,11 @@ fn takers(flow: &Flow, flows: &[&Flow]) -> Vec<usize> {
 fn literal_topic(action: &FlowAction) -> Option<&str> {
     match action {
         FlowAction::Publish { topic, .. } if !topic.contains("{{") && !topic.contains("{%") => Some(topic),
-        FlowAction::Publish { .. } | FlowAction::StoreDb {} | FlowAction::PostEndpoint {} | FlowAction::Log { .. } => {
-            None
-        }
+        FlowAction::Publish { .. }
+        | FlowAction::StoreDb {}
+        | FlowAction::PostEndpoint {}
+        | FlowAction::Notify { .. }
+        | FlowAction::Log { .. } => None,
     }
 }
 

@@ -16,6 +16,8 @@ pub struct RoutingTable {
     tree: FilterTree<u32>,
     filters: BTreeSet<TopicFilter>,
     resting: HashMap<i64, RestingFlow>,
+    /// They take no messages from the broker.
+    own: Vec<Arc<Flow>>,
 }
 
 /// A flow that takes no messages: it is switched off, removed, or can't be loaded. Messages that it took before may still
@@ -65,7 +67,7 @@ impl RoutingTable {
         }
         let filters = flows.iter().map(|flow| flow.topic.filter().clone()).collect();
         let ids = flows.iter().map(|flow| flow.id).collect();
-        Self { flows, ids, tree, filters, resting: HashMap::new() }
+        Self { flows, ids, tree, filters, resting: HashMap::new(), own: Vec::new() }
     }
 
     /// The same table, which also knows these flows by their numbers.
@@ -73,6 +75,19 @@ impl RoutingTable {
     pub fn with_resting(mut self, resting: impl IntoIterator<Item = RestingFlow>) -> Self {
         self.resting = resting.into_iter().map(|resting| (resting.id, resting)).collect();
         self
+    }
+
+    /// The same table, with flows of the gateway itself, which carry its notices. Their ids are below zero.
+    #[must_use]
+    pub fn with_own(mut self, own: Vec<Arc<Flow>>) -> Self {
+        self.own = own;
+        self
+    }
+
+    /// The flows of the gateway itself.
+    #[must_use]
+    pub fn own(&self) -> &[Arc<Flow>] {
+        &self.own
     }
 
     /// The flow of this id that is not in force.
@@ -99,9 +114,12 @@ impl RoutingTable {
         &self.flows
     }
 
-    /// The flow of this id.
+    /// The flow of this id, one of the gateway's own too.
     #[must_use]
     pub fn flow(&self, id: i64) -> Option<&Arc<Flow>> {
+        if id < 0 {
+            return self.own.iter().find(|flow| flow.id == id);
+        }
         self.ids.binary_search(&id).ok().map(|index| &self.flows[index])
     }
 

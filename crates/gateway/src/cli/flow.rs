@@ -238,6 +238,9 @@ pub enum ActionName {
     /// Publish it again, as the options say
     #[value(name = "PUBLISH")]
     Publish,
+    /// Tell somebody, as the options say
+    #[value(name = "NOTIFY")]
+    Notify,
     /// Write it to the log
     #[value(name = "LOG")]
     Log,

@@ -261,6 +261,18 @@ fn of_action(
                 (Err(error), _) | (_, Err(error)) => json!({"action": name, "error": error.to_string()}),
             }
         }
+        FlowAction::Notify { to, title_template, text_template } => {
+            let filled = |template: &Option<String>, otherwise: &dyn Fn() -> String| match template {
+                Some(template) => message.render(template, TemplatePurpose::Body),
+                None => Ok(otherwise()),
+            };
+            let title = filled(title_template, &|| flow.code.to_string());
+            let text = filled(text_template, &|| format!("{}: {}", message.topic, payload.text()));
+            match (title, text) {
+                (Ok(title), Ok(text)) => json!({"action": name, "to": to, "title": title, "text": text}),
+                (Err(error), _) | (_, Err(error)) => json!({"action": name, "error": error.to_string()}),
+            }
+        }
         FlowAction::Log { level } => json!({"action": name, "level": level}),
     }
 }

@@ -126,5 +126,5 @@ fn run_once(
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    crate::run::run(loaded, &telemetry.level, || Ok(require(&load()?)?))
+    crate::run::run(loaded, &telemetry, || Ok(require(&load()?)?))
 }

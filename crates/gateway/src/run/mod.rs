@@ -7,7 +7,7 @@ mod subjects;
 
 use crate::exit::{CommandFailure, ExitStatus};
 use crate::requirements::closed_listener;
-use crate::telemetry::LevelControl;
+use crate::telemetry::TelemetryGuard;
 use crate::wiring::RunningGateway;
 use anyhow::Context as _;
 use hearthgate_api::{AdminError, ApiServer, MetricStore, ServerDeps};
@@ -33,7 +33,7 @@ pub enum AfterRun {
 /// Something that only the user can mend: a port in use, a state folder that cannot be written.
 pub fn run(
     loaded: &LoadedSettings,
-    level: &LevelControl,
+    telemetry: &TelemetryGuard,
     usable: impl Fn() -> anyhow::Result<()>,
 ) -> anyhow::Result<AfterRun> {
     raise_file_limit();
@@ -42,7 +42,7 @@ pub fn run(
         let mut manager = ServiceManager::of_environment();
         let metrics = MetricStore::install().context("preparing metrics")?;
         let http = bind_http(loaded)?;
-        let running = crate::wiring::start(loaded).await?;
+        let running = crate::wiring::start(loaded, &telemetry.notices).await?;
         banner::print(loaded, &running);
         let mut http = match http {
             Some(server) => Some(server.run(ServerDeps {
@@ -50,7 +50,7 @@ pub fn run(
                 readiness: running.readiness(),
                 flows: running.flow_orders(),
                 metrics: metrics.clone(),
-                subjects: subjects::subjects(loaded, &running, &metrics, level),
+                subjects: subjects::subjects(loaded, &running, &metrics, &telemetry.level),
                 version: env!("CARGO_PKG_VERSION"),
             })?),
             None => None,

@@ -3,7 +3,7 @@
 use super::level::{LogLevelError, check_level};
 
 /// The places in the code where a component works; interfaces have names of their own and share theirs.
-const TARGETS: [(&str, &[&str]); 14] = [
+const TARGETS: [(&str, &[&str]); 15] = [
     ("broker", &["hearthgate_mqtt::broker"]),
     ("mqtt", &["hearthgate_actors::mqtt", "hearthgate_mqtt::session"]),
     ("mapper", &["hearthgate_actors::mapping::mapper", "hearthgate_domain::mapping"]),
@@ -20,6 +20,7 @@ const TARGETS: [(&str, &[&str]); 14] = [
     ("silence", &["hearthgate_actors::flows::silence"]),
     ("homeassistant", &["hearthgate_actors::operation::homeassistant"]),
     ("supervisor", &["hearthgate_actors::operation::supervisor", "hearthgate_supervision"]),
+    ("notifier", &["hearthgate_actors::operation::notices", "hearthgate_endpoints::notification"]),
     ("api", &["hearthgate_api"]),
 ];
 const OF_INTERFACES: [&str; 2] = ["hearthgate_actors::mapping::interface", "hearthgate_interfaces"];

@@ -6,6 +6,7 @@ mod escape;
 mod fold;
 mod forms;
 mod level;
+mod notices;
 mod repeated_line;
 mod rotate;
 
@@ -17,7 +18,9 @@ use daily::DailyFile;
 use escape::escaped_fields;
 use fold::FoldLayer;
 use forms::{JournalLines, PythonLines, ShortLocalTime, is_stderr_journal};
+use hearthgate_actors::operation::notices::NoticeSource;
 use hearthgate_settings::{LogFormat, LogRotation, LogSettings};
+use notices::notice_layer;
 use rotate::RotatingFile;
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -32,6 +35,8 @@ use tracing_subscriber::{EnvFilter, Layer, reload};
 pub struct TelemetryGuard {
     /// The log's level.
     pub level: LevelControl,
+    /// Errors, for people who are to be told.
+    pub notices: NoticeSource,
     // Dropped in this order: the counts of folded repeats still go into the file.
     _fold: Option<fold::FoldReporter>,
     _file: Option<WorkerGuard>,
@@ -55,6 +60,7 @@ pub fn start(log: &LogSettings) -> anyhow::Result<TelemetryGuard> {
     let level = wished.unwrap_or_else(|| format!("{configured},{QUIET}"));
     let filter = EnvFilter::builder().parse(&level).with_context(|| format!("reading the log level \"{level}\""))?;
     let (filter, handle) = reload::Layer::new(filter);
+    let (notice_layer, notices) = notice_layer();
     let (fold, reporter) = FoldLayer::new(log.fold_repeats.0);
     let (file, guard) = match &log.file {
         Some(path) => {
@@ -79,6 +85,7 @@ pub fn start(log: &LogSettings) -> anyhow::Result<TelemetryGuard> {
     tracing_subscriber::registry()
         .with(filter)
         .with(fold)
+        .with(notice_layer)
         .with(on_stderr(log.format))
         .with(file)
         .try_init()
@@ -86,7 +93,7 @@ pub fn start(log: &LogSettings) -> anyhow::Result<TelemetryGuard> {
     if let Some(problem) = misspelt {
         tracing::warn!("log.level: {problem}; the log goes on with {USUAL}");
     }
-    Ok(TelemetryGuard { level: LevelControl::new(handle, shown), _fold: reporter, _file: guard })
+    Ok(TelemetryGuard { level: LevelControl::new(handle, shown), notices, _fold: reporter, _file: guard })
 }
 
 fn log_file(log: &LogSettings, path: &Path) -> io::Result<Box<dyn io::Write + Send>> {

@@ -5,7 +5,7 @@ use crate::database;
 use crate::exit::CommandFailure;
 use crate::wiring::slots::IntakeSlots;
 use crate::wiring::spawner::{ActorSlot, ActorSpawner};
-use crate::wiring::{homeassistant, options, secrets};
+use crate::wiring::{homeassistant, notify, options, secrets};
 use anyhow::Context as _;
 use hearthgate_actors::condition::Condition;
 use hearthgate_actors::flows::poster::{SecretFailure, WaitingFlows};
@@ -49,7 +49,8 @@ pub(super) async fn wire(
         error!(kept = %kept.display(), "the file of dead letters is damaged: those in it, and what it had set aside, are not delivered");
     }
     let in_hand = Arc::new(InHand::open(&state.join("in-hand")));
-    let (table_tx, table) = watch::channel(Arc::new(RoutingTable::new(Vec::new())));
+    let own = notify::notice_flows(settings)?;
+    let (table_tx, table) = watch::channel(Arc::new(RoutingTable::new(Vec::new()).with_own(own.clone())));
     let (database_tx, database) = watch::channel(None);
     let mut troubles = Vec::new();
     let mut trouble = |part| {
@@ -117,6 +118,7 @@ pub(super) async fn wire(
         letters: dead_letters.clone(),
         database: database.clone(),
         publish: mqtt.addr.clone().recipient(),
+        notifiers: notify::notifiers(settings)?,
         secrets: Arc::new(move |reference| {
             secrets::find_secret(reference, &allowed)
                 .map_err(|error| SecretFailure { reason: error.to_string(), is_missing: error.is_missing() })
@@ -150,6 +152,7 @@ pub(super) async fn wire(
         options: database::options(settings),
         database: database_tx,
         router: router.addr.clone().recipient(),
+        own,
         reload_interval: settings.flows.reload_interval.0,
         cache: state.join("flows.json"),
         identity: state.join("database.id"),

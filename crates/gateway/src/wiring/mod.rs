@@ -4,6 +4,7 @@ mod flows;
 pub(crate) mod homeassistant;
 pub(crate) mod interfaces;
 mod mapping;
+mod notify;
 pub(crate) mod options;
 mod private;
 mod running;
@@ -25,6 +26,7 @@ use crate::wiring::state_files::AnnouncedFile;
 use anyhow::Context as _;
 use hearthgate_actors::mqtt::LinkStatus;
 use hearthgate_actors::operation::homeassistant::HomeAssistantDeps;
+use hearthgate_actors::operation::notices::{NoticeActor, NoticeDeps, NoticeSource};
 use hearthgate_actors::operation::supervisor;
 use hearthgate_actors::operation::supervisor::SupervisedInterface;
 use hearthgate_actors::traffic::{FateKeeper, TrafficTap};
@@ -38,7 +40,7 @@ use tracing::warn;
 ///
 /// # Errors
 /// What only the user can mend.
-pub(crate) async fn start(loaded: &LoadedSettings) -> anyhow::Result<RunningGateway> {
+pub(crate) async fn start(loaded: &LoadedSettings, notices: &NoticeSource) -> anyhow::Result<RunningGateway> {
     let settings = &loaded.settings;
     let state = &settings.gateway.state_dir;
     fs::create_dir_all(state).map_err(|error| {
@@ -58,6 +60,8 @@ pub(crate) async fn start(loaded: &LoadedSettings) -> anyhow::Result<RunningGate
         let server = (settings.mqtt.server == BrokerUrl::Database).then_some(server);
         if let Some(router) = &intake.router {
             flows = Some(flows::wire(&mut starter, settings, intake, router, server, link.clone()).await?);
+            let notifier = starter.start("notifier", NoticeActor::new)?;
+            notifier.fill(NoticeDeps { source: Arc::clone(notices), router: router.addr.clone().recipient() })?;
         }
         if let Some(mapper) = &intake.mapper {
             mapping = Some(mapping::wire(&mut starter, loaded, intake, mapper, &interfaces)?);

@@ -27,6 +27,22 @@ pub(crate) fn mistakes() -> Vec<Mistake> {
         refused("a key before the first section", "hearthgate.toml:1", "server = \"mqtt://broker.lan\"\n"),
         refused("a key in the wrong section", "hearthgate.toml:2", "[database]\npath = \"data/home.db\"\n"),
         refused("no such component", "hearthgate.toml:1", "[supervision.writter]\nmax_restarts = 3\n"),
+        // Who is told.
+        refused(
+            "a mail without receivers",
+            "hearthgate.toml:2",
+            "[notify.me]\nkind = \"email\"\nserver = \"smtps://m\"\nfrom = \"a@m\"\n",
+        ),
+        refused(
+            "a mail server without a scheme",
+            "hearthgate.toml:3",
+            "[notify.me]\nkind = \"email\"\nserver = \"mail.lan\"\n",
+        ),
+        refused(
+            "a key of another kind of notifier",
+            "hearthgate.toml:4",
+            "[notify.me]\nkind = \"ntfy\"\nurl = \"https://ntfy.sh/x\"\nchat = \"7\"\n",
+        ),
         // Types and units.
         refused("a text where a number belongs", "hearthgate.toml:2", "[store]\nbatch = \"many\"\n"),
         refused("a negative number", "hearthgate.toml:2", "[broker.limits]\nmax_connections = -1\n"),

@@ -25,7 +25,7 @@ impl Rules<'_> {
         }
     }
 
-    fn secret(&mut self, key: &str, secret: &mut Option<SecretString>, file: Option<&Path>) {
+    pub(super) fn secret(&mut self, key: &str, secret: &mut Option<SecretString>, file: Option<&Path>) {
         let Some(file) = file else { return };
         let file_key = format!("{key}_file");
         if secret.is_some() {

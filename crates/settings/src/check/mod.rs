@@ -3,6 +3,7 @@
 mod bounds;
 mod inputs;
 mod links;
+mod notify;
 mod operation;
 
 use super::finding::ConfigFinding;
@@ -33,6 +34,7 @@ pub(crate) fn complete(
     rules.database(settings);
     rules.flows(settings);
     rules.operation(settings);
+    rules.notify(settings);
     fill_in(settings);
     rules.findings
 }
@@ -63,7 +65,8 @@ fn resolve_paths(settings: &mut GatewaySettings, base: &Path) {
         &mut database.password_file,
         &mut database.tls.ca,
     ];
-    for path in paths.into_iter().flatten() {
+    let notify = settings.notify.values_mut().flat_map(|notify| [&mut notify.password_file, &mut notify.token_file]);
+    for path in paths.into_iter().chain(notify).flatten() {
         *path = base.join(&*path);
     }
 }

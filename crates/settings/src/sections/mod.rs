@@ -4,6 +4,7 @@
 mod flows;
 mod mapper;
 mod mqtt;
+mod notify;
 mod operation;
 
 pub use flows::{
@@ -15,6 +16,7 @@ pub use mqtt::{
     BrokerLimits, BrokerSettings, BrokerTls, BrokerUser, BrokerWebSocket, MqttLimits, MqttSettings, MqttTls,
     ProtocolSetting, ReconnectSettings,
 };
+pub use notify::{NotifyKind, NotifySettings};
 pub use operation::{
     GeneralSettings, HomeAssistant, HttpSettings, LogFormat, LogRotation, LogSettings, PolicyOverride,
     SupervisionSettings,
@@ -68,4 +70,7 @@ pub struct GatewaySettings {
     pub supervision: SupervisionSettings,
     /// Home Assistant discovery.
     pub homeassistant: HomeAssistant,
+    /// Who is told of what, by name.
+    #[serde(default)]
+    pub notify: BTreeMap<String, NotifySettings>,
 }

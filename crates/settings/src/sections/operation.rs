@@ -143,7 +143,7 @@ pub struct PolicyOverride {
 
 impl SupervisionSettings {
     /// The gateway's own components, each an actor of that name. The others are interfaces.
-    pub const COMPONENTS: [&'static str; 13] = [
+    pub const COMPONENTS: [&'static str; 14] = [
         "broker",
         "mqtt",
         "mapper",
@@ -157,6 +157,7 @@ impl SupervisionSettings {
         "silence",
         "homeassistant",
         "supervisor",
+        "notifier",
     ];
 
     /// The policy of one component.

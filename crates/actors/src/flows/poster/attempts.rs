@@ -80,6 +80,33 @@ impl DeliveryAttempt {
     }
 }
 
+/// The attempts for one message of a flow.
+pub(super) struct AttemptLog<'a> {
+    pub(super) board: &'a AttemptBoard,
+    pub(super) flow: &'a str,
+    pub(super) topic: &'a Arc<str>,
+    pub(super) seq: u64,
+}
+
+impl AttemptLog<'_> {
+    /// The next attempt is made after this time.
+    pub(super) fn plan(&self, delay: Duration) {
+        self.board.plan(self.flow, delay);
+    }
+
+    /// The how manieth attempt has ended, after this time, and this is how the breaker stands now.
+    pub(super) fn note(&self, outcome: &CallOutcome, number: usize, took: Duration, breaker: BreakerState) {
+        let is_good = matches!(outcome, CallOutcome::Delivered { .. });
+        let attempt = || DeliveryAttempt::of(outcome, self.topic, self.seq, number, took);
+        self.board.note(self.flow, breaker, attempt, is_good);
+    }
+
+    /// There is no further one.
+    pub(super) fn give_up(&self) {
+        self.board.give_up(self.flow, self.seq);
+    }
+}
+
 impl AttemptBoard {
     /// What is known of a flow's calls.
     #[must_use]
@@ -89,13 +116,7 @@ impl AttemptBoard {
     }
 
     /// An attempt has ended, and this is how the endpoint's breaker stands now.
-    pub(super) fn note(
-        &self,
-        flow: &str,
-        breaker: BreakerState,
-        attempt: impl FnOnce() -> DeliveryAttempt,
-        is_good: bool,
-    ) {
+    fn note(&self, flow: &str, breaker: BreakerState, attempt: impl FnOnce() -> DeliveryAttempt, is_good: bool) {
         self.with(flow, |kept| {
             kept.breaker = Some(breaker);
             kept.next_at = None;
@@ -112,13 +133,13 @@ impl AttemptBoard {
     }
 
     /// The next attempt is made after this time.
-    pub(super) fn plan(&self, flow: &str, delay: Duration) {
+    fn plan(&self, flow: &str, delay: Duration) {
         let delay = UnixMicros::try_from(delay.as_micros()).unwrap_or(UnixMicros::MAX);
         self.with(flow, |kept| kept.next_at = Some(dead_letters::now().saturating_add(delay)));
     }
 
     /// There is no further attempt for this message.
-    pub(super) fn give_up(&self, flow: &str, seq: u64) {
+    fn give_up(&self, flow: &str, seq: u64) {
         self.with(flow, |kept| {
             if let Some(last) = kept.attempts.iter_mut().rev().find(|attempt| attempt.seq == seq) {
                 last.end = AttemptEnd::GivenUp;

@@ -1,8 +1,10 @@
 //! One message through its flow's deliveries, and what becomes of those that can't be made.
 
 use super::hops::{self, HopCounts};
-use super::posting::{EndpointCaller, PostingEnd};
+use super::notifying::{NotificationCaller, NotifyAction, NotifyEnd};
+use super::posting::EndpointCaller;
 use super::publishing::{self, PublicationFailure};
+use super::receiver::PostingEnd;
 use super::rendering::RenderedCall;
 use super::turn::TurnQueue;
 use crate::backoff::RestartDelay;
@@ -43,6 +45,7 @@ struct BrokerRefusal(String);
 pub(in crate::flows) struct MessageDeliverer {
     endpoints: DeliveryOptions,
     posting: EndpointCaller,
+    notifying: NotificationCaller,
     journal: journal::JournalHandle,
     deaths: Arc<PoisonMessages<ActionDelivery>>,
     counters: RefCell<HashMap<i64, Rc<DeliveryCounters>>>,
@@ -62,8 +65,18 @@ impl MessageDeliverer {
         deaths: Arc<PoisonMessages<ActionDelivery>>,
     ) -> Result<Self, EndpointClientError> {
         let posting = EndpointCaller::new(endpoints, Arc::clone(&deaths))?;
+        let notifying = NotificationCaller::new(endpoints)?;
         let (counters, turns, hops) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Ok(MessageDeliverer { endpoints: endpoints.clone(), posting, journal, deaths, counters, turns, hops })
+        Ok(MessageDeliverer {
+            endpoints: endpoints.clone(),
+            posting,
+            notifying,
+            journal,
+            deaths,
+            counters,
+            turns,
+            hops,
+        })
     }
 
     /// Other flows are in force.
@@ -95,6 +108,10 @@ impl MessageDeliverer {
                 FlowAction::PostEndpoint {} => self.risk(flow, &job, ActionKind::Post, self.post(flow, &job)).await,
                 FlowAction::Publish { .. } => {
                     self.risk(flow, &job, ActionKind::Publish, self.publish(flow, &job, action)).await;
+                }
+                FlowAction::Notify { to, title_template, text_template } => {
+                    let told = NotifyAction { to, title: title_template.as_deref(), text: text_template.as_deref() };
+                    self.risk(flow, &job, ActionKind::Notify, self.notify(flow, &job, &told)).await;
                 }
                 FlowAction::Log { level } => log(flow, &job, *level),
             }
@@ -161,6 +178,36 @@ impl MessageDeliverer {
         let table = self.endpoints.table.as_ref().map(|table| Arc::clone(&table.borrow()));
         let table = table.unwrap_or_else(|| Arc::new(RoutingTable::new(Vec::new())));
         table.flow(flow.id).cloned().ok_or_else(|| dead_letters::rests(&table, flow.id))
+    }
+
+    /// Boxed, as all that is rare.
+    fn notify<'a>(
+        &'a self,
+        flow: &'a Arc<Flow>,
+        job: &'a DeliveryJob,
+        action: &'a NotifyAction<'a>,
+    ) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            let (counters, message_id) = (self.counters(flow), self.message_id(flow, job));
+            match self.notifying.notify(flow, action, job, &message_id, &counters).await {
+                NotifyEnd::Throttled => self.tell(flow, job, Told::KeptBack, "the same was told not long before"),
+                NotifyEnd::Settled(PostingEnd::Delivered) => {
+                    self.tell(flow, job, Told::Delivered, "");
+                    counters.delivered.add(1);
+                }
+                // Whom it tells is in the configuration: it never waits for a secret.
+                NotifyEnd::Settled(PostingEnd::Outdated) => {
+                    counters.dead.add(1);
+                    self.give_up(&flow.code, job, Some(ActionKind::Notify), "the flow was changed", 0).await;
+                }
+                NotifyEnd::Settled(
+                    PostingEnd::GivenUp { reason, attempts } | PostingEnd::Gone { reason, attempts },
+                ) => {
+                    counters.dead.add(1);
+                    self.give_up(&flow.code, job, Some(ActionKind::Notify), &reason, attempts).await;
+                }
+            }
+        })
     }
 
     /// The same in every attempt, also after a crash.

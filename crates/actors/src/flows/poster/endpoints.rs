@@ -9,6 +9,7 @@ use actix::Recipient;
 use hearthgate_domain::flow::SecretRef;
 use hearthgate_domain::retry::{BreakerSettings, RetrySchedule};
 use hearthgate_domain::routing::RoutingTable;
+use hearthgate_endpoints::notification::NotifierOptions;
 use hearthgate_storage::dead_letters::DeadLetters;
 use hearthgate_storage::sql::Database;
 use secrecy::SecretString;
@@ -46,6 +47,8 @@ pub struct DeliveryOptions {
     pub reload: Recipient<ReloadFlows>,
     /// Where `PUBLISH` goes.
     pub publish: Recipient<PublishTracked>,
+    /// Who can be told by `NOTIFY`.
+    pub notifiers: Arc<[NotifierChoice]>,
     /// Finds a secret where its reference says.
     pub secrets: Arc<FindSecret>,
     /// Which flows wait for a secret.
@@ -56,6 +59,17 @@ pub struct DeliveryOptions {
     pub traffic: TrafficTap,
     /// Where the last attempts are kept.
     pub attempts: AttemptBoard,
+}
+
+/// Somebody who can be told.
+#[derive(Clone, Debug)]
+pub struct NotifierChoice {
+    /// By which flows name it.
+    pub name: String,
+    /// How.
+    pub options: NotifierOptions,
+    /// The same is told once within this time.
+    pub throttle: Duration,
 }
 
 /// Finds a secret where its reference says.

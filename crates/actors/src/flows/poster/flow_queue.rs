@@ -69,7 +69,7 @@ impl DueActions {
 
 /// Whether a target brings something to deliver.
 pub(super) fn is_delivery(target: &EntryTarget<'_>) -> bool {
-    target.verdict.is_due(ActionKind::Post) || target.verdict.is_due(ActionKind::Publish)
+    PARTS.iter().any(|part| target.verdict.is_due(*part))
 }
 
 /// See the module.
@@ -270,7 +270,7 @@ pub(super) fn due_of(entry: &StoredEntry<'_>, flow_id: i64) -> Option<DueActions
 }
 
 /// What it carries out.
-pub(super) const PARTS: [ActionKind; 2] = [ActionKind::Post, ActionKind::Publish];
+pub(super) const PARTS: [ActionKind; 3] = [ActionKind::Post, ActionKind::Publish, ActionKind::Notify];
 
 /// Read at once by a lane for itself.
 pub(super) const READ_BYTES: usize = 256 << 10;

@@ -10,16 +10,18 @@ mod delivery;
 mod endpoints;
 mod flow_queue;
 mod hops;
+mod notifying;
 mod parked;
 mod parking;
 mod posting;
 mod publishing;
+mod receiver;
 mod rendering;
 mod turn;
 mod waiting;
 
 pub use crate::flows::poster::attempts::{AttemptBoard, AttemptEnd, DeliveryAttempt, FlowAttempts};
-pub use crate::flows::poster::endpoints::{DeliveryOptions, FindSecret, SecretFailure};
+pub use crate::flows::poster::endpoints::{DeliveryOptions, FindSecret, NotifierChoice, SecretFailure};
 pub(in crate::flows) use delivery::{FinishedDelivery, MessageDeliverer};
 pub(in crate::flows) use flow_queue::{DeliveryJob, DueActions};
 pub use rendering::{RenderFailure, RenderedCall, body_purpose};
@@ -339,6 +341,8 @@ pub fn flow_of_lane(name: &str) -> Option<i64> {
 fn at_once(flow: &Flow) -> usize {
     match &flow.endpoint {
         Some(endpoint) => usize::from(endpoint.concurrency),
+        // People read them in order.
+        None if flow.does(ActionKind::Notify) => 1,
         None => crate::flows::poster::flow_queue::ROOM,
     }
 }

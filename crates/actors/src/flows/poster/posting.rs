@@ -1,17 +1,14 @@
-//! The calls of `POST_ENDPOINT`: when to call, what the outcome means, when to try again, and when to give up.
+//! The calls of `POST_ENDPOINT`: what is called, where, and the body.
 
-use super::attempts::DeliveryAttempt;
+use super::attempts::{AttemptLog, DeliveryAttempt};
+use super::receiver::{AttemptFailure, AttemptOutcome, CallReceiver, PostingEnd, attempt_until_settled};
 use super::rendering::{self, RenderFailure};
-use crate::condition::Condition;
-use crate::flows::dead_letters;
 use crate::flows::poster::endpoints::{DeliveryCounters, DeliveryOptions, SecretFailure};
 use crate::flows::poster::flow_queue::ActionDelivery;
 use crate::flows::poster::flow_queue::DeliveryJob;
 use crate::poison::PoisonMessages;
-use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_domain::flow::{self, ActionKind, EndpointTarget, Flow, HeaderValue, SecretRef};
 use hearthgate_domain::reading::ReadingProblem;
-use hearthgate_domain::retry::{CallPermission, CircuitBreaker};
 use hearthgate_domain::routing::RoutingTable;
 use hearthgate_endpoints::template::{BodyTemplate, TemplateError, TemplatePurpose};
 use hearthgate_endpoints::{
@@ -25,11 +22,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use thiserror::Error;
-use tokio::sync::Semaphore;
-use tracing::{debug, error, info, trace, warn};
+use tracing::{error, trace};
 
-/// Longest sleep while somebody else tries out whether an endpoint is back.
-const PROBE_WAIT: Duration = Duration::from_secs(1);
 /// After this time a flow's secrets are looked up again: they may have been changed.
 const SECRETS_KEPT: Duration = Duration::from_secs(5);
 
@@ -40,7 +34,8 @@ pub(super) struct EndpointCaller {
     client: EndpointClient,
     /// Those of flows that name an authority of their own, with its certificates.
     own_clients: RefCell<HashMap<i64, (String, EndpointClient)>>,
-    origins: RefCell<HashMap<String, Rc<Origin>>>,
+    /// By scheme, host and port.
+    origins: RefCell<HashMap<String, Rc<CallReceiver>>>,
     targets: RefCell<HashMap<i64, Rc<Target>>>,
     deaths: Arc<PoisonMessages<ActionDelivery>>,
 }
@@ -67,50 +62,6 @@ pub(super) enum PreparationFailure {
     Authority(EndpointClientError),
 }
 
-/// How a message ended.
-pub(super) enum PostingEnd {
-    Delivered,
-    /// It will not be tried again.
-    GivenUp {
-        reason: String,
-        attempts: usize,
-    },
-    /// The flow was changed or switched off while the message waited for a secret.
-    Outdated,
-    /// Nor will any other message of this flow: the endpoint answered 410.
-    Gone {
-        reason: String,
-        attempts: usize,
-    },
-}
-
-/// A host and port that are up or down as a whole.
-struct Origin {
-    breaker: RefCell<CircuitBreaker>,
-    /// Permits for calls under way.
-    calls: Semaphore,
-    /// Why it takes nothing.
-    trouble: Condition,
-}
-
-impl Origin {
-    fn note_answer(&self, address: &EndpointAddress) {
-        self.breaker.borrow_mut().succeeded();
-        if let Some(lasted) = self.trouble.clear() {
-            info!(endpoint = address.origin(), "the endpoint answers again after {lasted}");
-        }
-    }
-
-    fn note_failure(&self, flow: &Flow, attempt: usize, reason: &str) {
-        self.breaker.borrow_mut().failed(dead_letters::now(), fastrand::f64());
-        if self.trouble.is_news(reason) {
-            warn!(flow = %flow.code, attempt, %reason, "not delivered, it will be tried again");
-        } else {
-            debug!(flow = %flow.code, attempt, %reason, "still not delivered");
-        }
-    }
-}
-
 /// What all calls of a flow have in common.
 struct Target {
     flow: Arc<Flow>,
@@ -134,7 +85,7 @@ enum To {
 #[derive(Clone)]
 struct Place {
     address: EndpointAddress,
-    origin: Rc<Origin>,
+    receiver: Rc<CallReceiver>,
 }
 
 impl EndpointCaller {
@@ -167,60 +118,32 @@ impl EndpointCaller {
         counters: &DeliveryCounters,
     ) -> PostingEnd {
         let schedule = endpoint.retry.as_ref().unwrap_or(&self.endpoints.retry);
-        let (mut attempts, mut after, mut failure) = (0, None, String::new());
-        loop {
-            let Some(delay) = schedule.next_delay(attempts, fastrand::f64(), after) else {
-                self.endpoints.attempts.give_up(&flow.code, job.seq);
-                let reason = format!("given up after {attempts} attempts; the last one: {failure}");
-                return PostingEnd::GivenUp { reason, attempts };
-            };
-            // A timer's tick is 1 ms: even no pause at all would take until the next one.
-            if !delay.is_zero() {
-                self.endpoints.attempts.plan(&flow.code, delay);
-                tokio::time::sleep(delay).await;
-            }
-            let delivery = ActionDelivery { flow_id: flow.id, seq: job.seq, part: ActionKind::Post };
-            let prepare = || self.prepare(flow, endpoint, job, message_id);
-            let (target, place, body) = match self.deaths.hold(delivery, prepare) {
-                Ok(prepared) => prepared,
-                Err(PreparationFailure::Secret(SecretFailure { reason, is_missing: true })) => {
-                    match self.wait_for_secret(flow, &reason).await {
-                        true => continue,
-                        false => return PostingEnd::Outdated,
+        let delivery = ActionDelivery { flow_id: flow.id, seq: job.seq, part: ActionKind::Post };
+        let board = &self.endpoints.attempts;
+        let log = AttemptLog { board, flow: &flow.code, topic: &job.topic, seq: job.seq };
+        let attempt = async || {
+            let (target, place, body) = loop {
+                let prepare = || self.prepare(flow, endpoint, job, message_id);
+                match self.deaths.hold(delivery, prepare) {
+                    Ok(prepared) => break prepared,
+                    Err(PreparationFailure::Secret(SecretFailure { reason, is_missing: true })) => {
+                        if !self.wait_for_secret(flow, &reason).await {
+                            return Err(AttemptFailure::Outdated);
+                        }
                     }
+                    Err(failure) => return Err(AttemptFailure::Impossible(failure.to_string())),
                 }
-                Err(failure) => return PostingEnd::GivenUp { reason: failure.to_string(), attempts },
             };
-            wait_for(&place.origin.breaker).await;
-            // It is never closed.
-            let permit = place.origin.calls.acquire().await;
+            let permit = place.receiver.turn().await;
             let begun = Instant::now();
             let outcome = target.client.call(&self.call(endpoint, &target, &place, body, message_id)).await;
             drop(permit);
-            attempts += 1;
-            let is_good = matches!(outcome, CallOutcome::Delivered { .. });
-            match &outcome {
-                CallOutcome::RetryLater { reason, .. } => place.origin.note_failure(flow, attempts, reason),
-                // Whatever it says, it is there.
-                _ => place.origin.note_answer(&place.address),
+            if let CallOutcome::Delivered { status } = &outcome {
+                trace!(flow = %flow.code, seq = job.seq, status, "delivered");
             }
-            let attempt = || DeliveryAttempt::of(&outcome, &job.topic, job.seq, attempts, begun.elapsed());
-            self.endpoints.attempts.note(&flow.code, place.origin.breaker.borrow().state(), attempt, is_good);
-            match outcome {
-                CallOutcome::Delivered { status } => {
-                    trace!(flow = %flow.code, seq = job.seq, status, "delivered");
-                    return PostingEnd::Delivered;
-                }
-                CallOutcome::RetryLater { after: wait, reason, .. } => {
-                    counters.retried.add(1);
-                    (after, failure) = (wait, reason);
-                }
-                CallOutcome::Refused { reason, .. } => {
-                    return PostingEnd::GivenUp { reason, attempts };
-                }
-                CallOutcome::Gone { reason } => return PostingEnd::Gone { reason, attempts },
-            }
-        }
+            Ok(AttemptOutcome { receiver: place.receiver, outcome, took: begun.elapsed() })
+        };
+        attempt_until_settled(flow, schedule, &counters.retried, &log, attempt).await
     }
 
     /// One call whatever the breaker says, of which nothing comes: for whoever tries an endpoint out.
@@ -379,33 +302,15 @@ impl EndpointCaller {
     fn place(&self, url: &str, source: AddressSource) -> Result<Place, PreparationFailure> {
         let address = self.client.address(url, source)?;
         let mut origins = self.origins.borrow_mut();
-        let origin = match origins.get(address.origin()) {
-            Some(origin) => Rc::clone(origin),
+        let receiver = match origins.get(address.origin()) {
+            Some(receiver) => Rc::clone(receiver),
             None => {
-                let breaker = RefCell::new(CircuitBreaker::new(self.endpoints.breaker));
-                let calls = Semaphore::new(self.endpoints.parallel);
-                let origin = Rc::new(Origin { breaker, calls, trouble: Condition::new().0 });
-                origins.insert(address.origin().to_owned(), Rc::clone(&origin));
-                origin
+                let new = CallReceiver::new(address.origin(), self.endpoints.breaker, self.endpoints.parallel);
+                let receiver = Rc::new(new);
+                origins.insert(address.origin().to_owned(), Rc::clone(&receiver));
+                receiver
             }
         };
-        Ok(Place { address, origin })
+        Ok(Place { address, receiver })
     }
-}
-
-/// Waits until the endpoint may be called.
-async fn wait_for(breaker: &RefCell<CircuitBreaker>) {
-    loop {
-        let now = dead_letters::now();
-        let permission = breaker.borrow_mut().ask(now);
-        match permission {
-            CallPermission::Call | CallPermission::Probe => return,
-            CallPermission::Wait { until } => tokio::time::sleep(micros(until - now)).await,
-            CallPermission::WaitForProbe => tokio::time::sleep(PROBE_WAIT).await,
-        }
-    }
-}
-
-fn micros(time: UnixMicros) -> Duration {
-    Duration::from_micros(u64::try_from(time).unwrap_or_default())
 }

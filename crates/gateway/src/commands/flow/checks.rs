@@ -118,6 +118,7 @@ pub(crate) fn findings_of_flow(flow: &Flow, settings: &GatewaySettings) -> Vec<F
     let mut findings: Vec<FlowFinding> =
         template_problems(flow).into_iter().map(finding(FindingWeight::Broken)).collect();
     findings.extend(host_problem(flow, settings).map(finding(FindingWeight::Missing)));
+    findings.extend(notifier_problems(flow, settings).into_iter().map(finding(FindingWeight::Missing)));
     findings.extend(secret_problems(flow, settings).into_iter().map(finding(FindingWeight::Missing)));
     findings.extend(topic_doubts(flow, settings).into_iter().map(finding(FindingWeight::Doubtful)));
     findings.extend(flow.schema.warnings().iter().cloned().map(finding(FindingWeight::Doubtful)));
@@ -174,6 +175,12 @@ fn template_problems(flow: &Flow) -> Vec<String> {
         templates.extend(body.map(|text| ("options.body_template", text, body_purpose(endpoint, text))));
     }
     for action in &flow.actions {
+        if let FlowAction::Notify { title_template, text_template, .. } = action {
+            let told = title_template.iter().chain(text_template);
+            templates.extend(
+                told.map(|text| ("options.actions, a template of NOTIFY", text.as_str(), TemplatePurpose::Body)),
+            );
+        }
         if let FlowAction::Publish { topic, payload_template, .. } = action {
             templates.push(("options.actions, the topic of PUBLISH", topic, TemplatePurpose::Body));
             let payload = payload_template.as_deref();
@@ -208,6 +215,17 @@ fn secret_problems(flow: &Flow, settings: &GatewaySettings) -> Vec<String> {
     }));
     let problem = |secret| find_secret(secret, &settings.secrets).err().map(|error| error.to_string());
     secrets.into_iter().filter_map(problem).collect()
+}
+
+/// Whom the flow is to tell, and the configuration does not know.
+fn notifier_problems(flow: &Flow, settings: &GatewaySettings) -> Vec<String> {
+    let unknown = flow.actions.iter().filter_map(|action| match action {
+        FlowAction::Notify { to, .. } if !settings.notify.contains_key(to) => Some(to),
+        _ => None,
+    });
+    unknown
+        .map(|to| format!("options.actions: NOTIFY to {to}: there is no [notify.{to}]; add it to the configuration"))
+        .collect()
 }
 
 /// A host that the configuration does not let the gateway call.

@@ -59,6 +59,7 @@ fn action_name(action: ActionName) -> &'static str {
         ActionName::StoreDb => "STORE_DB",
         ActionName::PostEndpoint => "POST_ENDPOINT",
         ActionName::Publish => "PUBLISH",
+        ActionName::Notify => "NOTIFY",
         ActionName::Log => "LOG",
     }
 }

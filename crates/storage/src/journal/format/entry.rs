@@ -20,8 +20,9 @@ const HAS_ORIGIN: u8 = 1 << 4;
 const IS_RESTORED: u8 = 1 << 5;
 const REFUSED: u8 = 1;
 const HAS_FLOW: u8 = 2;
-/// Which part of an accepted message is replayed; none for an ordinary one.
+/// Which part of an accepted message is replayed; none for an ordinary one. With [`MORE_PARTS`], which is a promise otherwise.
 const PART: u8 = 0b1100;
+const MORE_PARTS: u8 = 0b1000_0000;
 
 /// Where [`PromisedActions::bits`] begin. None of them is set in what earlier versions wrote.
 const PROMISE_SHIFT: u8 = 4;
@@ -239,6 +240,7 @@ fn part_flags(part: ActionKind) -> u8 {
         ActionKind::Store => 0b0100,
         ActionKind::Post => 0b1000,
         ActionKind::Publish => 0b1100,
+        ActionKind::Notify => 0b0100 | MORE_PARTS,
     }
 }
 
@@ -295,7 +297,10 @@ fn take_target<'a>(fields: &mut FieldReader<'a>) -> Option<EntryTarget<'a>> {
     if target & REFUSED == 0 {
         let verdict = match target & PART {
             0 => TargetVerdict::Accepted(PromisedActions::from_bits(target >> PROMISE_SHIFT)),
-            flags => TargetVerdict::Replayed(ActionKind::ALL.into_iter().find(|part| part_flags(*part) == flags)?),
+            _ => {
+                let flags = target & (PART | MORE_PARTS);
+                TargetVerdict::Replayed(ActionKind::ALL.into_iter().find(|part| part_flags(*part) == flags)?)
+            }
         };
         return Some(EntryTarget { flow_id, verdict });
     }

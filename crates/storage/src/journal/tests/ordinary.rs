@@ -42,6 +42,21 @@ fn an_entry_comes_back_as_it_was_appended() {
 }
 
 #[test]
+fn each_part_that_is_replayed_or_promised_comes_back_as_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = fresh(dir.path(), small());
+    let verdicts = ActionKind::ALL
+        .into_iter()
+        .flat_map(|part| [TargetVerdict::Replayed(part), TargetVerdict::Accepted(PromisedActions::of([part]))]);
+    let targets: Vec<_> = verdicts.map(|verdict| EntryTarget { flow_id: Some(-3), verdict }).collect();
+    journal.append(&[JournalEntry { targets: &targets, ..entry("a", b"1", 0) }]).unwrap();
+    journal.sync().unwrap();
+    let mut reader = journal.handle().reader("all").unwrap();
+    let batch = reader.next_batch(10, 1_000).unwrap();
+    assert_eq!(batch.entries[0].targets.iter().collect::<Vec<_>>(), targets);
+}
+
+#[test]
 fn nothing_is_visible_before_it_is_synced() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = fresh(dir.path(), small());
