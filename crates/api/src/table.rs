@@ -148,7 +148,7 @@ fn flows(lines: &mut TableLines) {
         .body::<LearnWanted>()
         .by(|| web::post().to(views::flows::learn));
     lines
-        .post("/api/v1/flows/reload", AccessScope::Operate, json::<FlowsReloaded>(), "Reads the flows again")
+        .post("/api/v1/flows/reload", AccessScope::Operate, json::<FlowsReloaded>(), "Reads flows and maps again")
         .by(|| web::post().to(orders::reload));
     lines
         .get("/api/v1/flows/{code}", AccessScope::Read, json::<FlowView>(), "One flow, with its version as ETag")

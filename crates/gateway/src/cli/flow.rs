@@ -1,5 +1,6 @@
 //! What can be said about flows.
 
+use super::client::GuestLogin;
 use clap::{Args, Subcommand, ValueEnum};
 use hearthgate_settings::DurationText;
 use std::path::PathBuf;
@@ -149,12 +150,9 @@ pub struct LearnArgs {
     /// Code of the proposed flow [default: made of the topic]
     #[arg(long)]
     pub code: Option<String>,
-    /// User at the broker, instead of the configured one
-    #[arg(long, requires = "password_file")]
-    pub username: Option<String>,
-    /// File with the user's password
-    #[arg(long, value_name = "FILE", requires = "username")]
-    pub password_file: Option<PathBuf>,
+    /// Who logs in
+    #[command(flatten)]
+    pub login: GuestLogin,
 }
 
 /// The fields of a flow.

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and the help that teaches it.
 
 mod backfill;
+mod client;
 mod data;
 mod dlq;
 mod flow;
@@ -10,6 +11,7 @@ mod token;
 mod trace;
 
 pub use backfill::BackfillArgs;
+pub use client::{GuestLogin, PubArgs, SubArgs};
 pub use data::{DataArgs, DataFormat};
 pub use dlq::{DeadLetterChoice, DlqCommand};
 pub use flow::{ActionName, DevicePreset, FlowCommand, FlowFields, LearnArgs};
@@ -122,11 +124,27 @@ pub enum CliCommand {
         Kept are the newest 20 of each flow and outcome; the many good ones are sampled.")]
     Trace(TraceArgs),
     /// Show how the components of the running gateway are doing
+    #[command(after_help = "Examples:\n  \
+        hearthgate status                      exit code 0: ready; 1: not ready; 69: no gateway answers\n  \
+        hearthgate status --watch              again every two seconds, until Ctrl-C\n  \
+        hearthgate status --json | jq .failing")]
     Status {
         /// Answer as JSON
         #[arg(long)]
         json: bool,
+        /// Again every two seconds
+        #[arg(long, conflicts_with = "json")]
+        watch: bool,
     },
+    /// Show on the whole terminal how the components are doing, every two seconds; elsewhere once
+    #[command(after_help = "Ctrl-C ends it.")]
+    Top,
+    /// Have the running gateway read flows and maps again
+    #[command(
+        after_help = "SIGHUP does the same: systemctl reload hearthgate. Changes by hearthgate itself, and of map files while \
+        mapper.watch is on, need no reload."
+    )]
+    Reload,
     /// Show the log's level, or set another one for some time
     #[command(after_help = log::LOG_HELP)]
     Log(LogArgs),
@@ -166,6 +184,12 @@ pub enum CliCommand {
     /// Work on device interfaces
     #[command(subcommand)]
     Interface(InterfaceCommand),
+    /// Print what comes on topics of the gateway's broker
+    #[command(after_help = client::SUB_HELP)]
+    Sub(SubArgs),
+    /// Publish one message at the gateway's broker
+    #[command(after_help = client::PUB_HELP)]
+    Pub(PubArgs),
     /// Work on the embedded broker
     #[command(subcommand)]
     Broker(BrokerCommand),
@@ -207,6 +231,12 @@ pub enum CliCommand {
     Doctor {
         /// The file to write; - or absent: standard output
         file: Option<PathBuf>,
+    },
+    /// Print a chapter of the book, or which chapters there are; needs no network
+    #[command(after_help = "Examples:\n  hearthgate docs\n  hearthgate docs flows | less")]
+    Docs {
+        /// The chapter
+        chapter: Option<String>,
     },
     /// Print completions for a shell
     #[command(after_help = "Examples:\n  \

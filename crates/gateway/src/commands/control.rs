@@ -1,4 +1,4 @@
-//! `status`, `restart`, `resume`, `stop`, `start`: questions and orders to the running gateway.
+//! `status`, `top`, `reload`, `restart`, `resume`, `stop`, `start`: questions and orders to the running gateway.
 
 use crate::exit::{CommandFailure, ExitStatus};
 use hearthgate_api::wire::{FlowView, SilentDeviceView};
@@ -6,7 +6,11 @@ use hearthgate_api::{ActorView, ApiClient, ApiClientError, ReadinessAnswer};
 use hearthgate_settings::GatewaySettings;
 use hearthgate_supervision::OperatorCommand;
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// How often a terminal is drawn again.
+const EVERY: Duration = Duration::from_secs(2);
 
 /// Silent devices of a flow that one line names.
 const MOST_NAMED: usize = 5;
@@ -64,6 +68,41 @@ fn silent_text(flow: &FlowView) -> String {
     let others = flow.figures.silent.saturating_sub(named.len() as u64);
     let more = if others > 0 { format!(" and {others} others") } else { String::new() };
     format!("{}: nothing came for {after} from {}{more}", flow.flow.code, named.join(", "))
+}
+
+/// Shows that again and again on a terminal, and once elsewhere.
+///
+/// # Errors
+/// The terminal is gone, or no gateway answers where there is no terminal.
+pub fn watch(settings: &GatewaySettings, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
+    if !std::io::stdout().is_terminal() {
+        return status(settings, false, out);
+    }
+    loop {
+        let mut screen = Vec::new();
+        if let Err(error) = status(settings, false, &mut screen) {
+            writeln!(screen, "{error:#}")?;
+        }
+        let now = chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
+        // To the top left; each line is cleared to its end, and all below the last one: nothing flickers.
+        write!(out, "\x1b[H{now}  every {} s, Ctrl-C ends\x1b[K\r\n\x1b[K\r\n", EVERY.as_secs())?;
+        for line in String::from_utf8_lossy(&screen).lines() {
+            write!(out, "{line}\x1b[K\r\n")?;
+        }
+        write!(out, "\x1b[J")?;
+        out.flush()?;
+        std::thread::sleep(EVERY);
+    }
+}
+
+/// Has flows and maps read again.
+///
+/// # Errors
+/// No gateway answers, or the database does not.
+pub fn reload(settings: &GatewaySettings, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
+    client(settings)?.reload_flows().map_err(failure)?;
+    writeln!(out, "flows and maps are read again")?;
+    Ok(ExitStatus::Ok)
 }
 
 /// Gives an order and waits until it is carried out.

@@ -2,7 +2,9 @@
 
 pub mod backfill;
 pub mod backup;
+pub mod book;
 pub mod check;
+pub mod client;
 pub mod config;
 pub mod control;
 pub mod data;
@@ -13,6 +15,7 @@ mod expiry;
 pub mod explain;
 pub mod flow;
 pub mod gates;
+pub(crate) mod guest;
 mod history;
 pub mod import;
 pub mod init;
@@ -62,7 +65,12 @@ pub fn dispatch(cli: CommandLine) -> anyhow::Result<ExitCode> {
         CliCommand::Topic(TopicCommand::Match) => map::topic_match(io::stdin().lock(), &mut out)?,
         CliCommand::Schema(SchemaCommand::Validate) => schema::validate(io::stdin().lock(), &mut out)?,
         CliCommand::Broker(BrokerCommand::Passwd { name }) => passwd::run(&name, &mut out)?,
-        CliCommand::Status { json } => control::status(&load()?.settings, json, &mut out)?,
+        CliCommand::Status { watch: true, .. } | CliCommand::Top => control::watch(&load()?.settings, &mut out)?,
+        CliCommand::Status { json, watch: false } => control::status(&load()?.settings, json, &mut out)?,
+        CliCommand::Reload => control::reload(&load()?.settings, &mut out)?,
+        CliCommand::Sub(args) => client::subscribe(&load()?.settings, &args, &mut out)?,
+        CliCommand::Pub(args) => client::publish(&load()?.settings, &args)?,
+        CliCommand::Docs { chapter } => book::run(chapter.as_deref(), &mut out)?,
         CliCommand::Log(args) => log::run(&load()?.settings, &args, &mut out)?,
         CliCommand::Restart(part) => control::order(&load()?.settings, &part.name, Order::Restart, &mut out)?,
         CliCommand::Resume(part) => control::order(&load()?.settings, &part.name, Order::Resume, &mut out)?,

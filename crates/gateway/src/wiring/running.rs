@@ -97,9 +97,14 @@ impl RunningGateway {
     /// How orders from outside reach the flows.
     pub(crate) fn flow_orders(&self) -> Option<FlowOrders> {
         let FlowCommands { catalog, letters, .. } = self.flows.as_ref()?;
-        let (catalog, letters) = (catalog.clone(), letters.clone());
+        let (catalog, letters, maps) = (catalog.clone(), letters.clone(), self.maps.clone());
         Some(FlowOrders {
             reload: Arc::new(move || {
+                if let Some(maps) = &maps
+                    && let Err(reason) = maps.try_send(ReloadMaps)
+                {
+                    error!(%reason, "the maps could not be reloaded");
+                }
                 let catalog = catalog.clone();
                 Box::pin(async move { in_words(catalog.send(ReloadFlows).await) })
             }),

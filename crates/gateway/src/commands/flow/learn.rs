@@ -2,19 +2,16 @@
 
 use crate::cli::LearnArgs;
 use crate::commands::flow::file::write_flows;
+use crate::commands::guest::guest_session;
 use crate::database::block_on;
 use crate::exit::{CommandFailure, ExitStatus};
-use crate::wiring::options;
-use anyhow::Context;
 use hearthgate_domain::delivery::QoS;
 use hearthgate_domain::flow::FlowTopic;
 use hearthgate_domain::flow::learn::{LearnedFlow, TrafficLearner};
 use hearthgate_mqtt::link::{self, LinkEvent, LinkSubscription};
-use hearthgate_mqtt::session::{self, BrokerAddress, BrokerCredentials, SessionOptions};
-use hearthgate_settings::{BrokerUrl as ServerSetting, GatewaySettings, LoadedSettings, MqttTransport, RemoteBroker};
+use hearthgate_mqtt::session::{self, SessionOptions};
+use hearthgate_settings::LoadedSettings;
 use std::io::{IsTerminal, Write};
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -29,8 +26,7 @@ const PROGRESS: Duration = Duration::from_millis(500);
 /// The topic is none, or the broker can't be reached.
 pub(crate) fn run(loaded: &LoadedSettings, args: &LearnArgs, out: &mut dyn Write) -> anyhow::Result<ExitStatus> {
     let topic = FlowTopic::parse(&args.topic).map_err(|error| CommandFailure::Usage(error.to_string()))?;
-    let mut options = guest_options(&loaded.settings)?;
-    options.credentials = credentials(args)?.or(options.credentials);
+    let options = guest_session(&loaded.settings, &args.login, "learn")?;
     let filter = topic.filter().as_str();
     let begun = format!("watching {} for {}; Ctrl-C ends it early", args.topic, args.time);
     let bounds = LearnBounds { time: args.time.0, messages: args.messages, begun: Some(begun) };
@@ -56,45 +52,6 @@ pub(crate) struct LearnBounds {
     pub(crate) messages: Option<u64>,
     /// What is said on standard error when it begins; then progress is shown there too.
     pub(crate) begun: Option<String>,
-}
-
-/// As the gateway connects, but as a guest who leaves no trace.
-///
-/// # Errors
-/// Where the broker is, is only known to the database.
-pub(crate) fn guest_options(settings: &GatewaySettings) -> anyhow::Result<SessionOptions> {
-    static GUESTS: AtomicU64 = AtomicU64::new(0);
-    let mut options = match &settings.mqtt.server {
-        ServerSetting::Remote(remote) => options::session(settings, options::address(settings, remote)),
-        ServerSetting::Embedded => {
-            let listen = settings.broker.listen.0;
-            let host = match listen.ip() {
-                IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
-                IpAddr::V6(ip) if ip.is_unspecified() => "::1".to_owned(),
-                ip => ip.to_string(),
-            };
-            let remote = RemoteBroker { transport: MqttTransport::Tcp, host, port: listen.port(), path: String::new() };
-            let address = options::address(settings, &remote);
-            options::session(settings, BrokerAddress { credentials: None, ..address })
-        }
-        ServerSetting::Database => {
-            let problem = "mqtt.server is \"database\"; name the broker itself, such as --set mqtt.server=mqtt://HOST";
-            return Err(CommandFailure::Usage(problem.into()).into());
-        }
-    };
-    let guest = GUESTS.fetch_add(1, Ordering::Relaxed);
-    options.client_id = format!("hearthgate-learn-{}-{guest}", std::process::id());
-    (options.clean, options.will) = (true, None);
-    Ok(options)
-}
-
-fn credentials(args: &LearnArgs) -> anyhow::Result<Option<BrokerCredentials>> {
-    let Some(name) = &args.username else { return Ok(None) };
-    let file = args.password_file.as_deref().context("a user without a password file")?;
-    let password = std::fs::read_to_string(file)
-        .map_err(|error| CommandFailure::Usage(format!("can't read {}: {error}", file.display())))?;
-    let password = password.trim_end_matches(['\r', '\n']).to_owned();
-    Ok(Some(BrokerCredentials { username: name.clone(), password }))
 }
 
 /// Watches until the bounds are reached or `ended` is.

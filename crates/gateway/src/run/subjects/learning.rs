@@ -1,8 +1,10 @@
 //! Flows that would fit what passes now, as `flow learn` proposes them.
 
 use super::flow_input::input;
+use crate::cli::GuestLogin;
 use crate::commands::flow::learn::{self, LearnBounds};
 use crate::run::subjects::common::unavailable;
+use crate::commands::guest::guest_session;
 use hearthgate_api::SubjectFailure;
 use hearthgate_api::wire::{FlowProposal, LearnAnswer, LearnWanted};
 use hearthgate_domain::flow::FlowTopic;
@@ -45,7 +47,7 @@ pub(super) async fn learn(settings: Arc<GatewaySettings>, wanted: LearnWanted) -
         return Err(SubjectFailure::Invalid("`seconds` must be from 1 to 60".into()));
     }
     let watcher = Watcher::begin()?;
-    let options = learn::guest_options(&settings).map_err(unavailable)?;
+    let options = guest_session(&settings, &GuestLogin::default(), "learn").map_err(unavailable)?;
     let time = Duration::from_secs(wanted.seconds.into());
     // Whoever asked may go, and so may the gateway: then nobody watches any longer.
     let (asking, asker_gone) = oneshot::channel::<()>();
