@@ -49,7 +49,9 @@ async fn a_hundred_equal_errors_of_the_gateway_are_one_mail() {
     assert!(gateway.terminate().0.success());
     assert_eq!(server.mails().len(), 2, "{mails:?}");
     assert!(mails[0].contains("Subject: Hearthgate home") && mails[0].contains("To: me@home.test"), "{}", mails[0]);
-    assert!(mails[0].contains("smoke") && mails[0].contains("Date: "), "{}", mails[0]);
+    // Long lines are broken where quoted-printable says (RFC 2045).
+    let first = mails[0].replace("=\n", "");
+    assert!(first.contains("smoke") && first.contains("Date: "), "{first}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
