@@ -62,6 +62,11 @@ fn words(text: &str) -> (Vec<String>, &str) {
         match (letter, quote) {
             (letter, Some(closing)) if letter == closing => quote = None,
             (letter, Some(_)) => word.push(letter),
+            // What a command prints is one word.
+            ('$', None) if letters.next_if(|(_, next)| *next == '(').is_some() => {
+                word.push_str("$()");
+                while letters.next().is_some_and(|(_, letter)| letter != ')') {}
+            }
             ('\'' | '"', None) => (quote, is_open) = (Some(letter), true),
             ('\\', None) => drop(letters.next_if(|(_, next)| *next == '\n')),
             ('\n' | '|' | ';' | '&', None) => break at,
@@ -150,8 +155,9 @@ fn every_command_of_the_book_is_one() {
 
 #[test]
 fn a_command_is_cut_into_words_as_a_shell_does() {
-    let text = "$ hearthgate flow add A --schema '{\"t\":\n \"float\"}' \\\n  --topic \"a b\" > x.toml  # why\nout\nhearthgate status | jq\n";
-    let expected: [&[&str]; 2] = [
+    let text = "hearthgate backup x-$(date +%F).tar\n$ hearthgate flow add A --schema '{\"t\":\n \"float\"}' \\\n  --topic \"a b\" > x.toml  # why\nout\nhearthgate status | jq\n";
+    let expected: [&[&str]; 3] = [
+        &["hearthgate", "backup", "x-$().tar"],
         &["hearthgate", "flow", "add", "A", "--schema", "{\"t\":\n \"float\"}", "--topic", "a b"],
         &["hearthgate", "status"],
     ];
