@@ -4,9 +4,8 @@ use crate::flows::poster::DeliveryAttempt;
 use crate::flows::{ReloadFailure, ReplayRefusal};
 use crate::mapping::refusal::OrderRefusal;
 use crate::operation::discovery::RestartTarget;
-use crate::operation::notices::GatewayNotice;
 use actix::Message;
-use hearthgate_domain::delivery::OutboundMessage;
+use hearthgate_domain::delivery::{OutboundMessage, UnixMicros};
 use hearthgate_domain::mapping::MessageCodec;
 use hearthgate_domain::mapping::internal_msg::InternalMsg;
 use hearthgate_domain::routing::RoutingTable;
@@ -145,6 +144,16 @@ pub struct TryEndpoint {
     /// Its payload.
     pub payload: Vec<u8>,
 }
+
+/// Something that went wrong in the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayNotice {
+    /// As the log tells it.
+    pub text: String,
+    /// When.
+    pub at: UnixMicros,
+}
+
 /// Make these durable, for everybody who is told of the gateway itself; answered once they are.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), ReplayRefusal>")]

@@ -3,7 +3,7 @@
 use crate::flows::commit::{JournalCommitter, RouteDecision};
 use crate::flows::refusal::ReplayRefusal;
 use crate::lock::lock;
-use crate::operation::notices::GatewayNotice;
+use crate::messages::GatewayNotice;
 use bytes::Bytes;
 use hearthgate_domain::delivery::{InboundMessage, QoS, SubscriptionIds, UnixMicros};
 use hearthgate_domain::flow::ActionKind;

@@ -4,9 +4,8 @@
 //! flows notify of. While the journal takes nothing, a bounded number of them waits here.
 
 use crate::backoff::RestartDelay;
-use crate::messages::KeepNotices;
+use crate::messages::{GatewayNotice, KeepNotices};
 use actix::prelude::*;
-use hearthgate_domain::delivery::UnixMicros;
 use hearthgate_supervision::{ActorExit, ActorFailure};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,15 +16,6 @@ use tracing::{debug, info};
 const MOST_WAITING: usize = 200;
 /// Notices made durable together.
 const AT_ONCE: usize = 32;
-
-/// Something that went wrong in the gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GatewayNotice {
-    /// As the log tells it.
-    pub text: String,
-    /// When.
-    pub at: UnixMicros,
-}
 
 /// Where notices come from; each incarnation of the actor takes them up again.
 pub type NoticeSource = Arc<Mutex<mpsc::Receiver<GatewayNotice>>>;

@@ -1,6 +1,6 @@
 //! Mail over SMTP.
 
-use super::{Notification, NotifierError, TIMEOUT};
+use super::content::{Notification, NotifierError, TIMEOUT};
 use crate::CallOutcome;
 use lettre::message::header::ContentType;
 use lettre::message::{Mailbox, MessageBuilder};

@@ -1,6 +1,6 @@
 //! Services that are called over HTTP: ntfy, Pushover, Telegram, and whoever takes our own JSON.
 
-use super::{Notification, NotifierError, TIMEOUT};
+use super::content::{Notification, NotifierError, TIMEOUT};
 use crate::{AddressSource, CallAuth, CallHeaders, CallOutcome, EndpointAddress, EndpointCall, EndpointClient};
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};

@@ -2,7 +2,8 @@
 
 use super::fold::TARGET as COUNTS;
 use super::repeated_line::LineText;
-use hearthgate_actors::operation::notices::{GatewayNotice, NoticeSource};
+use hearthgate_actors::messages::GatewayNotice;
+use hearthgate_actors::operation::notices::NoticeSource;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{Mutex, mpsc};

@@ -3,8 +3,8 @@
 use super::flow_input::input;
 use crate::cli::GuestLogin;
 use crate::commands::flow::learn::{self, LearnBounds};
-use crate::run::subjects::common::unavailable;
 use crate::commands::guest::guest_session;
+use crate::run::subjects::common::unavailable;
 use hearthgate_api::SubjectFailure;
 use hearthgate_api::wire::{FlowProposal, LearnAnswer, LearnWanted};
 use hearthgate_domain::flow::FlowTopic;
