@@ -3,7 +3,7 @@
 pub(crate) mod checks;
 mod difference;
 mod edit;
-mod file;
+pub(crate) mod file;
 mod history;
 mod import;
 mod intake;
