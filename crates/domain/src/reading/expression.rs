@@ -74,29 +74,6 @@ impl FieldExpression {
     }
 }
 
-/// The expressions of all fields as one list: beginning and ending an evaluation costs more than most expressions do.
-#[derive(Debug, Default)]
-pub(super) struct ExpressionBatch {
-    sources: Vec<Box<str>>,
-    /// None where there are less than two.
-    list: Option<FieldExpression>,
-}
-
-impl ExpressionBatch {
-    /// Takes a field's expression in; answers its place.
-    pub(super) fn add(&mut self, expression: &FieldExpression) -> usize {
-        self.sources.push(expression.source.clone());
-        self.sources.len() - 1
-    }
-
-    /// To be called when all are in.
-    pub(super) fn finish(&mut self) {
-        let list: Vec<String> = self.sources.iter().map(|source| format!("({source})")).collect();
-        self.list =
-            (list.len() > 1).then(|| FieldExpression::compile(&format!("[{}]", list.join(",\n"))).ok()).flatten();
-    }
-}
-
 /// Those of [`NAMES`] that an expression uses. A slip in a name would otherwise show with each message, or, behind
 /// `is defined`, never.
 fn known_names(expression: &Expression<'_, '_>) -> Result<Vec<&'static str>, String> {
@@ -126,8 +103,6 @@ pub(super) struct ExpressionNames<'a> {
     /// Those that the flow's expressions use: no others are made.
     used: &'a [&'static str],
     context: OnceCell<Result<Value, String>>,
-    /// The values of the batch; none where one of them fails.
-    batch: OnceCell<Option<Value>>,
 }
 
 impl<'a> ExpressionNames<'a> {
@@ -137,22 +112,7 @@ impl<'a> ExpressionNames<'a> {
         element: Option<RawJson<'a>>,
         used: &'a [&'static str],
     ) -> Self {
-        Self { source, root, element, used, context: OnceCell::new(), batch: OnceCell::new() }
-    }
-
-    /// The value of a field's expression, which has this place in the batch. One that fails is evaluated by itself, for
-    /// its own words and its own fuel.
-    pub(super) fn value_of(
-        &self,
-        expression: &FieldExpression,
-        place: usize,
-        batch: &ExpressionBatch,
-    ) -> Result<Value, String> {
-        let values = self.batch.get_or_init(|| batch.list.as_ref()?.evaluate(self).ok());
-        match values.as_ref().and_then(|values| values.get_item_by_index(place).ok()) {
-            Some(value) => Ok(value),
-            None => expression.evaluate(self),
-        }
+        Self { source, root, element, used, context: OnceCell::new() }
     }
 
     fn context(&self) -> Result<Value, String> {

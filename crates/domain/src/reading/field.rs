@@ -1,6 +1,6 @@
 //! One field of a record: where its value is found, and what is made of it.
 
-use super::expression::{ExpressionBatch, ExpressionNames, FieldExpression};
+use super::expression::{ExpressionNames, FieldExpression};
 use super::pointer::FieldPointer;
 use super::problem::ReadingProblem;
 use super::source::JsonRoot;
@@ -25,8 +25,7 @@ pub(super) struct FieldRule {
 pub(super) enum FieldSource {
     /// The first that is there.
     Pointers(Vec<FieldPointer>),
-    /// With its place in the batch.
-    Expression(FieldExpression, usize),
+    Expression(FieldExpression),
 }
 
 /// `as`.
@@ -57,7 +56,6 @@ pub(super) struct FieldOrigin<'a> {
     pub(super) root: &'a JsonRoot<'a>,
     pub(super) element: Option<RawJson<'a>>,
     pub(super) names: &'a ExpressionNames<'a>,
-    pub(super) batch: &'a ExpressionBatch,
 }
 
 impl<'a> FieldOrigin<'a> {
@@ -77,8 +75,8 @@ impl FieldRule {
                 let first = pointers.iter().find_map(|pointer| origin.find(pointer));
                 first.map(|value| Cow::Borrowed(value.text()))
             }
-            FieldSource::Expression(expression, place) => {
-                let value = origin.names.value_of(expression, *place, origin.batch);
+            FieldSource::Expression(expression) => {
+                let value = expression.evaluate(origin.names);
                 value.and_then(|value| json_of(&value)).map_err(|reason| self.problem(&reason))?.map(Cow::Owned)
             }
         };
@@ -105,7 +103,7 @@ impl FieldRule {
             FieldSource::Pointers(pointers) => {
                 pointers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
             }
-            FieldSource::Expression(expression, _) => expression.to_string(),
+            FieldSource::Expression(expression) => expression.to_string(),
         }
     }
 
@@ -147,7 +145,7 @@ impl FieldRule {
     fn problem(&self, reason: &str) -> ReadingProblem {
         let pointer = match &self.source {
             FieldSource::Pointers(pointers) => pointers.first().map(|first| first.pointer.to_string()),
-            FieldSource::Expression(..) => None,
+            FieldSource::Expression(_) => None,
         };
         let reason = format!("field {:?}: {reason}", self.name);
         ReadingProblem { pointer: pointer.unwrap_or_default(), reason }

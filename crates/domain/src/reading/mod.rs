@@ -19,7 +19,7 @@ pub use problem::ReadingProblem;
 pub use source::MessageSource;
 
 use crate::payload::{JsonKind, JsonPointer, PayloadError, RawJson};
-use expression::{ExpressionBatch, ExpressionNames, FieldExpression};
+use expression::{ExpressionNames, FieldExpression};
 use field::{FieldOrigin, FieldRule, json_string};
 use source::JsonRoot;
 use std::borrow::Cow;
@@ -39,8 +39,6 @@ pub struct RecordReading {
     adds_topic: bool,
     skips_unfit: bool,
     key: Vec<FieldExpression>,
-    /// The expressions of the fields.
-    batch: ExpressionBatch,
     /// What the expressions use.
     names: Vec<&'static str>,
 }
@@ -217,7 +215,7 @@ impl RecordReading {
         let elements = self.each.as_ref().and_then(|each| root.find(each)?.items());
         let element = elements.as_ref().and_then(|elements| elements.first().copied());
         let names = ExpressionNames::new(source, Some(&root), element, &self.names);
-        let origin = FieldOrigin { root: &root, element, names: &names, batch: &self.batch };
+        let origin = FieldOrigin { root: &root, element, names: &names };
         work(&origin, elements.map(|elements| elements.len()))
     }
 

@@ -1,6 +1,6 @@
 //! From the options of a flow to the way it reads; all that is wrong is told at once.
 
-use super::expression::{ExpressionBatch, FieldExpression};
+use super::expression::FieldExpression;
 use super::field::{ConversionTarget, FieldRule, FieldSource};
 use super::pointer::FieldPointer;
 use super::{FieldPlan, PayloadForm, RecordReading};
@@ -44,7 +44,7 @@ impl RecordReading {
         if [payload, fields, each, when, unfit, topic, key].iter().all(|option| option.is_none()) {
             return Ok(None);
         }
-        let mut compiler = Compiler { batch: ExpressionBatch::default(), names: Vec::new(), problems: Vec::new() };
+        let mut compiler = Compiler { names: Vec::new(), problems: Vec::new() };
         let form = payload.map_or(PayloadForm::Json, |form| compiler.form(form));
         let each = each.and_then(|each| compiler.array(each, form));
         let when = when.and_then(|when| compiler.expression("when", when));
@@ -52,17 +52,15 @@ impl RecordReading {
         let adds_topic = topic.is_some_and(|topic| compiler.flag("topic", topic));
         let fields = fields.map_or(FieldPlan::All, |fields| compiler.fields(fields, adds_topic));
         let key = key.map_or(Vec::new(), |key| compiler.key(key));
-        let Compiler { mut batch, names, problems } = compiler;
-        batch.finish();
+        let Compiler { names, problems } = compiler;
         match problems.is_empty() {
-            true => Ok(Some(Self { form, fields, each, when, adds_topic, skips_unfit, key, batch, names })),
+            true => Ok(Some(Self { form, fields, each, when, adds_topic, skips_unfit, key, names })),
             false => Err(problems),
         }
     }
 }
 
 struct Compiler {
-    batch: ExpressionBatch,
     /// What the expressions use.
     names: Vec<&'static str>,
     problems: Vec<String>,
@@ -188,13 +186,7 @@ impl Compiler {
         }
         let source = match (keys.get("from"), keys.get("expr")) {
             (Some(from), None) => self.pointers(&format!("{place}.from"), from).map(FieldSource::Pointers),
-            (None, Some(source)) => {
-                let expression = self.expression(&format!("{place}.expr"), source);
-                expression.map(|expression| {
-                    let at = self.batch.add(&expression);
-                    FieldSource::Expression(expression, at)
-                })
-            }
+            (None, Some(source)) => self.expression(&format!("{place}.expr"), source).map(FieldSource::Expression),
             (Some(_), Some(_)) => {
                 self.refuse(place, "has from and expr; a field has one source");
                 None

@@ -103,19 +103,6 @@ fn an_expression_sees_what_templates_see() {
 }
 
 #[test]
-fn an_expression_that_fails_spoils_no_other() {
-    let fields = json!({"fields": {
-        "a": {"expr": "payload.t + 1"},
-        "b": {"expr": "payload.none.x", "optional": true},
-        "c": {"expr": "payload.s * 2", "default": 0},
-        "d": {"expr": "1 if payload.t > 1"},
-    }});
-    assert_eq!(sorted(&record(&fields, r#"{"t":2,"s":3}"#)), sorted(r#"{"a":3,"c":6,"d":1}"#));
-    assert!(refusal(&fields, r#"{"t":2,"s":"x"}"#).starts_with("field \"c\": the expression \"payload.s * 2\""));
-    assert!(refusal(&fields, r#"{"t":0,"s":1}"#).contains("field \"d\": 1 if payload.t > 1 is not there"));
-}
-
-#[test]
 fn flatten_names_leaves_by_their_path() {
     let flatten = json!({"fields": "flatten"});
     let payload = r#"{"ENERGY":{"Power":1.0},"readings":[{"t":2},{"t":3}],"none":{}}"#;
