@@ -165,7 +165,7 @@ async fn on_a_full_disk_nothing_is_acknowledged_and_when_there_is_room_again_all
     assert!(log.contains("no room on the file system") && log.contains("free some space"), "{log}");
     drop(gateway.kill());
     let gateway = home.start();
-    is_in_trouble(&home, "\"part\":\"journal\"").await;
+    is_in_trouble(&home, "\"ready\":false").await;
     disk.free().expect("room");
     publisher.all_acknowledged(PATIENCE).await.expect("all acknowledgements");
     until("all", async || (stored(&database).await.len() >= MESSAGES).then_some(())).await;

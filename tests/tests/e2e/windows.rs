@@ -8,7 +8,7 @@ use crate::flows::told;
 use hearthgate_tests::client::Client;
 use hearthgate_tests::database::Database;
 use hearthgate_tests::gateway::{Gateway, Home};
-use hearthgate_tests::until;
+use hearthgate_tests::{http, until};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -194,6 +194,7 @@ async fn windows_equal_a_recomputation_after_many_kills(dialect: Dialect) {
     }
     site.set_clock("+0");
     let gateway = site.start();
+    until("ready", async || http::is_ready(site.home.http).then_some(())).await;
     let all = i64::from(kills) * EACH as i64;
     until("all readings", async || {
         let rows = "SELECT (SELECT COUNT(*) FROM timed) + (SELECT COUNT(*) FROM plain)";
