@@ -40,9 +40,7 @@ impl TableLines {
         answer: AnswerKind,
         summary: &'static str,
     ) -> &mut ApiOperation {
-        let operation = self.add((Method::GET, path), scope, summary);
-        operation.answer = answer;
-        operation
+        self.answering((Method::GET, path), scope, answer, summary)
     }
 
     pub(crate) fn post(
@@ -52,7 +50,17 @@ impl TableLines {
         answer: AnswerKind,
         summary: &'static str,
     ) -> &mut ApiOperation {
-        let operation = self.add((Method::POST, path), scope, summary);
+        self.answering((Method::POST, path), scope, answer, summary)
+    }
+
+    fn answering(
+        &mut self,
+        place: (Method, &'static str),
+        scope: AccessScope,
+        answer: AnswerKind,
+        summary: &'static str,
+    ) -> &mut ApiOperation {
+        let operation = self.add(place, scope, summary);
         operation.answer = answer;
         operation
     }
