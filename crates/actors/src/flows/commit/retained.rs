@@ -73,9 +73,9 @@ pub(super) fn digests(
     decisions: &[RouteDecision],
 ) -> impl Iterator<Item = (FlowKey, u64, LatestDigest)> {
     decisions.iter().filter_map(|decision| {
+        let flow = decision.flow_key()?;
         let content = content_hash(&message.topic, decision.payload_of(message));
-        let digest = LatestDigest::new(content, message.is_restored);
-        Some((decision.flow_key()?, topic_hash(&message.topic), digest))
+        Some((flow, topic_hash(&message.topic), LatestDigest::new(content, message.is_restored)))
     })
 }
 
