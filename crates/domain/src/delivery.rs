@@ -138,6 +138,26 @@ pub struct OutboundMessage {
     pub retain: bool,
 }
 
+impl InboundMessage {
+    /// A message at QoS 1 that no sender waits for and none can send again.
+    #[must_use]
+    pub fn unsent(topic: Arc<str>, payload: Bytes, received_at: UnixMicros) -> Self {
+        InboundMessage {
+            topic,
+            payload,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            is_restored: false,
+            received_at,
+            origin: None,
+            via: SubscriptionIds::Any,
+            unusable: None,
+            kept_since: None,
+            is_release: false,
+        }
+    }
+}
+
 // Payloads stay out of logs: `Debug` prints their size.
 impl fmt::Debug for InboundMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,26 +5,14 @@ use crate::flows::refusal::ReplayRefusal;
 use crate::lock::lock;
 use crate::messages::GatewayNotice;
 use bytes::Bytes;
-use hearthgate_domain::delivery::{InboundMessage, QoS, SubscriptionIds, UnixMicros};
+use hearthgate_domain::delivery::{InboundMessage, UnixMicros};
 use hearthgate_domain::flow::ActionKind;
 use hearthgate_domain::routing::RoutingTable;
 use std::sync::{Arc, Mutex};
 
 /// A message that nobody has sent just now.
 pub(super) fn message(topic: &str, payload: Bytes, received_at: UnixMicros) -> InboundMessage {
-    InboundMessage {
-        topic: topic.into(),
-        payload,
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        received_at,
-        origin: None,
-        via: SubscriptionIds::Any,
-        unusable: None,
-        kept_since: None,
-        is_restored: false,
-        is_release: false,
-    }
+    InboundMessage::unsent(topic.into(), payload, received_at)
 }
 
 /// Makes notices durable, for each flow of the gateway itself.

@@ -98,22 +98,10 @@ impl ConsumerProgress {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use hearthgate_domain::delivery::{InboundMessage, QoS, SubscriptionIds};
+    use hearthgate_domain::delivery::InboundMessage;
 
     fn batch(connection: u64, first: u64, count: usize) -> MessageBatch {
-        let message = InboundMessage {
-            topic: "t".into(),
-            payload: Bytes::new(),
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            received_at: 0,
-            origin: None,
-            via: SubscriptionIds::Any,
-            unusable: None,
-            kept_since: None,
-            is_restored: false,
-            is_release: false,
-        };
+        let message = InboundMessage::unsent("t".into(), Bytes::new(), 0);
         MessageBatch { first: DeliveryTag { connection, number: first }, messages: vec![message; count], news: vec![] }
     }
 

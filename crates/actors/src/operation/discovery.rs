@@ -305,17 +305,12 @@ mod tests {
 
     fn press(change: impl FnOnce(&mut InboundMessage)) -> InboundMessage {
         let mut message = InboundMessage {
-            topic: "hearthgate/home/interface/entry/restart".into(),
-            payload: Bytes::from_static(b"restart"),
             qos: QoS::AtMostOnce,
-            retain: false,
-            received_at: 0,
-            origin: None,
-            via: hearthgate_domain::delivery::SubscriptionIds::Any,
-            unusable: None,
-            kept_since: None,
-            is_restored: false,
-            is_release: false,
+            ..InboundMessage::unsent(
+                "hearthgate/home/interface/entry/restart".into(),
+                Bytes::from_static(b"restart"),
+                0,
+            )
         };
         change(&mut message);
         message

@@ -144,22 +144,9 @@ pub(super) fn excerpt(payload: &[u8], most: usize) -> &[u8] {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use hearthgate_domain::delivery::{QoS, SubscriptionIds};
 
     pub(crate) fn message(topic: &str, payload: &str) -> InboundMessage {
-        InboundMessage {
-            topic: topic.into(),
-            payload: payload.to_owned().into(),
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            received_at: 1,
-            origin: None,
-            via: SubscriptionIds::Any,
-            unusable: None,
-            kept_since: None,
-            is_restored: false,
-            is_release: false,
-        }
+        InboundMessage::unsent(topic.into(), payload.to_owned().into(), 1)
     }
 
     #[test]

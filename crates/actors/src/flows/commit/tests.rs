@@ -1,6 +1,6 @@
 use super::*;
 use bytes::Bytes;
-use hearthgate_domain::delivery::{MessageOrigin, QoS, SubscriptionIds};
+use hearthgate_domain::delivery::MessageOrigin;
 use hearthgate_domain::flow::FlowRow;
 use hearthgate_mqtt::link::MessageBatch;
 use hearthgate_storage::journal::{ConsumerStart, JournalOptions};
@@ -19,17 +19,8 @@ fn desk() -> (TempDir, JournalCommitter) {
 
 fn message(packet_id: u16, bytes: usize) -> InboundMessage {
     InboundMessage {
-        topic: "a".into(),
-        payload: Bytes::from(vec![b'x'; bytes]),
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        received_at: 0,
         origin: Some(MessageOrigin { session: 1, packet_id, dup: false }),
-        via: SubscriptionIds::Any,
-        unusable: None,
-        kept_since: None,
-        is_restored: false,
-        is_release: false,
+        ..InboundMessage::unsent("a".into(), Bytes::from(vec![b'x'; bytes]), 0)
     }
 }
 

@@ -55,7 +55,7 @@ use crate::broker::state::timer_queue::TimerQueue;
 use crate::broker::state::tree::{SessionKey, SubscriptionTree};
 use crate::broker::store::delta::StoreDelta;
 use crate::link::{OutcomeSender, PublishOutcome};
-use hearthgate_domain::delivery::{InboundMessage, QoS, SubscriptionIds, UnixMicros, unix_micros};
+use hearthgate_domain::delivery::{InboundMessage, QoS, UnixMicros, unix_micros};
 use output::PayloadBudget;
 use pool::QueuePool;
 use slab::Slab;
@@ -275,17 +275,10 @@ impl BrokerState {
             let Some(gateway) = &mut self.gateway else { return };
             let (topic, payload) = (message.topic.clone(), message.payload.clone());
             let inbound = InboundMessage {
-                topic,
-                payload,
                 qos,
                 retain: true,
                 is_restored,
-                received_at,
-                origin: None,
-                via: SubscriptionIds::Any,
-                unusable: None,
-                kept_since: None,
-                is_release: false,
+                ..InboundMessage::unsent(topic, payload, received_at)
             };
             gateway.push(inbound, None, false);
         }

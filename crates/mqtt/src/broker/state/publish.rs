@@ -10,7 +10,7 @@ use crate::broker::state::session::LinkKey;
 use crate::broker::state::tree::{DeliveryRoute, SessionKey};
 use crate::link::{OutgoingPublish, PublishOutcome, SenderEvent};
 use bytes::Bytes;
-use hearthgate_domain::delivery::{InboundMessage, MessageOrigin, QoS, SubscriptionIds, UnixMicros};
+use hearthgate_domain::delivery::{InboundMessage, MessageOrigin, QoS, UnixMicros};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -125,19 +125,7 @@ impl BrokerState {
         let waits = publisher.filter(|_| published.qos != QoS::AtMostOnce).map(|publisher| publisher.link);
         let (topic, payload) = (route.topic.clone(), published.payload.clone());
         let received_at = published.received_at;
-        let inbound = InboundMessage {
-            topic,
-            payload,
-            qos,
-            retain: false,
-            received_at,
-            origin,
-            via: SubscriptionIds::Any,
-            unusable: None,
-            kept_since: None,
-            is_restored: false,
-            is_release: false,
-        };
+        let inbound = InboundMessage { qos, origin, ..InboundMessage::unsent(topic, payload, received_at) };
         let ticket = gateway.push(inbound, waits, begins);
         if waits.is_some() { ticket } else { 0 }
     }

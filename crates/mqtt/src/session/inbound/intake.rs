@@ -5,7 +5,7 @@ use crate::session::inbound::packet::BrokerPublish;
 use crate::session::outbound::packets;
 use crate::session::outbound::packets::AckPacket;
 use bytes::{Bytes, BytesMut};
-use hearthgate_domain::delivery::{InboundMessage, MessageOrigin, QoS, SubscriptionIds, UnixMicros};
+use hearthgate_domain::delivery::{InboundMessage, MessageOrigin, QoS, UnixMicros};
 use std::collections::{HashMap, VecDeque};
 
 /// What a message in memory takes beside topic and payload, in bytes: its own struct, its place in the queues.
@@ -100,19 +100,7 @@ impl InboundWindow {
         let origin = (qos != QoS::AtMostOnce).then_some(MessageOrigin { session: self.session, packet_id, dup });
         let begins = origin.is_some() && !std::mem::replace(&mut self.has_begun, true);
         Some((
-            InboundMessage {
-                topic,
-                payload,
-                qos,
-                retain,
-                received_at,
-                origin,
-                via,
-                unusable: None,
-                kept_since: None,
-                is_restored: false,
-                is_release: false,
-            },
+            InboundMessage { qos, retain, origin, via, ..InboundMessage::unsent(topic, payload, received_at) },
             begins,
         ))
     }
@@ -163,17 +151,9 @@ impl InboundWindow {
         self.newest += 1;
         self.owe(OVERHEAD, packet_id, Some(AckPacket::PubComp));
         InboundMessage {
-            topic: "".into(),
-            payload: Bytes::new(),
             qos: QoS::ExactlyOnce,
-            retain: false,
-            received_at,
-            origin: None,
-            via: SubscriptionIds::Any,
-            unusable: None,
-            kept_since: None,
-            is_restored: false,
             is_release: true,
+            ..InboundMessage::unsent("".into(), Bytes::new(), received_at)
         }
     }
 }
@@ -181,6 +161,7 @@ impl InboundWindow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hearthgate_domain::delivery::SubscriptionIds;
     fn message(qos: QoS, packet_id: u16) -> BrokerPublish {
         let (topic, payload, via) = ("t".into(), "x".into(), SubscriptionIds::Any);
         BrokerPublish { topic, payload, qos, retain: false, dup: false, packet_id, via }
